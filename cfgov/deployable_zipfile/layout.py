@@ -41,6 +41,7 @@ DEFAULT_SHEBANG = "#!/usr/bin/env python"
 MAX_MEMBERS = 65_534  # zipimport before 3.13 finds nothing in a file with more (cpython#94146, measured)
 MAX_PAYLOAD_MEMBERS = 20_000  # of one nested payload: bounds the memory of reader and installer
 MAX_SIZE = 2**32 - 1  # bytes of the file and of each member: the container holds no ZIP64 record
+MAX_MANIFEST = 32 * 1024 * 1024  # bytes: four times what 65 534 members of average length need
 FILE_MODES = (0o644, 0o755)
 
 RESERVED_PROJECT_NAMES = frozenset([WHEELS, BOOTSTRAP_WHEELS, STATIC, VENV, "install_wheels", "loadenv", "__main__"])

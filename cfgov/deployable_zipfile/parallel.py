@@ -1,0 +1,192 @@
+"""Spread independent pieces of work over forked processes.
+
+Forked children share the open artifact and every parsed directory without a copy, need no pickling of the work, and
+use all cores for inflating and for file creation in the kernel, which threads cannot (both hold the lock in part).
+Measured on two cores: 1.5 to 1.8 times faster than one process for a site of 15 000 files.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import select
+import signal
+import struct
+import sys
+import traceback
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+
+from . import errors
+from .errors import DeployableZipfileError, TargetError
+
+MAX_WORKERS = 8  # file creation in one folder tree gains nothing beyond
+_NUMBER = struct.Struct("<L")
+_PIPE_ROOM = 4096  # bytes that every pipe takes without a reader (POSIX PIPE_BUF)
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+def run(work: Callable[[int], Any], count: int, workers: int = 0) -> Iterator[Any]:
+    """Call ``work(0)`` ... ``work(count - 1)``, each once, in any order, and yield what they return.
+
+    Parameters:
+        work: called in a forked process; returns what ``marshal`` can carry. What it raises ends all.
+        count: number of calls.
+        workers: processes; 0 means one per core, at most 8. With one, everything happens in this process.
+
+    Raises:
+        DeployableZipfileError: the first one that a call raised; OSErrors come back as OSErrors.
+        TargetError: a process was killed from outside, for instance for want of memory.
+    """
+    workers = min(workers or min(cores(), MAX_WORKERS), count)
+    if workers <= 1:
+        for number in range(count):
+            yield work(number)
+        return
+    team = _Team(work, count, workers)
+    try:
+        yield from team.results()
+    finally:
+        team.stop()
+
+
+class _Team:
+    """Processes that take numbers from one pipe until it is empty, each with a pipe of its own for the answers."""
+
+    def __init__(self, work: Callable[[int], Any], count: int, workers: int) -> None:
+        self._next = 0
+        self._count = count
+        self._numbers, self._feed = os.pipe()
+        os.set_blocking(self._feed, False)
+        self._answers: Dict[int, Tuple[int, bytearray]] = {}  # read end -> pid, bytes not yet understood
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for _ in range(workers):
+            self._start(work)
+        os.close(self._numbers)
+        self._hand_out()
+
+    def _start(self, work: Callable[[int], Any]) -> None:
+        reading, writing = os.pipe()
+        parent = os.getpid()
+        pid = os.fork()
+        if pid:
+            os.close(writing)
+            self._answers[reading] = (pid, bytearray())
+            return
+        try:
+            os.close(self._feed)
+            os.close(reading)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
+            _serve(work, self._numbers, writing, parent)
+        finally:
+            os._exit(1)  # only reached when the answer could not be sent: the parent is gone or reports it
+
+    def _hand_out(self) -> None:
+        """Put as many numbers into the pipe as it takes; close it after the last one."""
+        while self._next < self._count:
+            last = min(self._count, self._next + _PIPE_ROOM // _NUMBER.size)
+            try:
+                os.write(self._feed, b"".join(_NUMBER.pack(number) for number in range(self._next, last)))
+            except BlockingIOError:
+                return
+            self._next = last
+        os.close(self._feed)
+        self._feed = -1
+
+    def results(self) -> Iterator[Any]:
+        while self._answers:
+            writable = [self._feed] if self._feed >= 0 else []
+            ready, free, _ = select.select(list(self._answers), writable, [])
+            if free:
+                self._hand_out()
+            for descriptor in ready:
+                yield from self._take(descriptor)
+
+    def _take(self, descriptor: int) -> Iterator[Any]:
+        pid, pending = self._answers[descriptor]
+        data = os.read(descriptor, 1 << 16)
+        pending += data
+        while len(pending) >= _NUMBER.size:
+            (length,) = _NUMBER.unpack_from(pending)
+            if len(pending) < _NUMBER.size + length:
+                break
+            answer = marshal.loads(pending[_NUMBER.size : _NUMBER.size + length])
+            del pending[: _NUMBER.size + length]
+            yield _unwrapped(answer)
+        if not data:
+            del self._answers[descriptor]
+            os.close(descriptor)
+            _, status = os.waitpid(pid, 0)
+            if status or pending:
+                raise TargetError(
+                    f"worker process {pid}",
+                    f"ended early ({_ending(status)})",
+                    "Run it again, with --workers 1 if memory is short",
+                )
+
+    def stop(self) -> None:
+        """Leave no process and no descriptor behind, however the work ended."""
+        if self._feed >= 0:
+            os.close(self._feed)
+        for descriptor, (pid, _) in self._answers.items():
+            os.close(descriptor)
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        self._answers.clear()
+
+
+def _serve(work: Callable[[int], Any], numbers: int, answers: int, parent: int) -> None:
+    while os.getppid() == parent:
+        raw = os.read(numbers, _NUMBER.size)
+        if not raw:
+            os._exit(0)
+        answer: Tuple[str, Any]
+        try:
+            answer = ("done", work(_NUMBER.unpack(raw)[0]))
+        except DeployableZipfileError as error:
+            answer = ("error", (type(error).__name__, error.what, error.why, error.fix))
+        except OSError as error:
+            answer = ("os", (error.errno, error.strerror, os.fsdecode(error.filename or "")))
+        except Exception:
+            answer = ("defect", traceback.format_exc())
+        data = marshal.dumps(answer)
+        _write_all(answers, _NUMBER.pack(len(data)) + data)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _unwrapped(answer: Tuple[str, Any]) -> Any:
+    kind, value = answer
+    if kind == "error":
+        name, what, why, fix = value
+        raise _error_class(name)(what, why, fix)
+    if kind == "os":
+        number, text, filename = value
+        raise OSError(number, text, filename)
+    if kind == "defect":
+        raise RuntimeError(value)
+    return value
+
+
+def _error_class(name: str) -> Callable[[str, str, Optional[str]], DeployableZipfileError]:
+    found = getattr(errors, name, DeployableZipfileError)
+    return found  # type: ignore[no-any-return]  # every class in errors is one of these
+
+
+def _ending(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        return f"signal {os.WTERMSIG(status)}"
+    return f"exit code {os.WEXITSTATUS(status)}"
+
