@@ -1,0 +1,133 @@
+"""Every task of this repository, on a developer's machine as in CI. ``nox -l`` lists them.
+
+What a session needs beyond its one or two commands is a program under ``tools/``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import nox
+
+from tools import interpreters
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "venv"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False
+nox.options.sessions = ["test"]
+nox.options.reuse_existing_virtualenvs = True
+
+PYTHONS = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14"]
+
+os.environ["PATH"] = interpreters.search_path(os.environ)
+
+
+def install(session: nox.Session, *locks: str) -> None:
+    """Install the named ``requirements/NAME.txt``, every file of them checked against its hash."""
+    session.install("--require-hashes", *[part for lock in locks for part in ("-r", f"requirements/{lock}.txt")])
+
+
+def pytest(session: nox.Session, folder: str) -> None:
+    """Run the tests of *folder* and what the caller asks for beside it."""
+    session.run("python", "-m", "pytest", folder, *session.posargs)
+
+
+def tool(session: nox.Session, name: str, *arguments: str) -> None:
+    """Run ``tools/NAME.py``."""
+    session.run("python", "-m", f"tools.{name}", *arguments, *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, types, shell scripts, image recipes, YAML and workflows."""
+    install(session, "lint", "build")
+    tool(session, "lint")
+
+
+@nox.session(python=PYTHONS)
+def unit(session: nox.Session) -> None:
+    """Unit tests: no network, no engine, seconds."""
+    install(session, "test")
+    pytest(session, "tests/unit")
+
+
+@nox.session
+def site(session: nox.Session) -> None:
+    """Tests of the site in this repository."""
+    install(session, "deployment", "site")
+    pytest(session, "tests/site")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Write cfgov_current_build.zip, through the builder image when it can; -- --native does without."""
+    install(session, "build")
+    tool(session, "build_artifact")
+
+
+@nox.session
+def serve(session: nox.Session) -> None:
+    """Extract the artifact into a scratch folder and serve it with gunicorn; -- --port N."""
+    tool(session, "serve")
+
+
+@nox.session
+def images(session: nox.Session) -> None:
+    """Build the builder and tester images; -- --platform NAME (default: centos7)."""
+    install(session, "e2e")
+    tool(session, "images")
+
+
+@nox.session
+def integration(session: nox.Session) -> None:
+    """Real pip, real Pythons, real images; -- --platform NAME (default: centos7)."""
+    install(session, "e2e")
+    pytest(session, "tests/integration")
+
+
+@nox.session
+def e2e(session: nox.Session) -> None:
+    """Boot the artifact in the tester image and browse it; -- --platform NAME (default: centos7)."""
+    install(session, "e2e")
+    pytest(session, "tests/e2e")
+
+
+@nox.session
+def test(session: nox.Session) -> None:
+    """Every test of the repository: unit on each Python found, site, integration, e2e."""
+    for name in [f"unit-{python}" for python in PYTHONS] + ["site", "integration", "e2e"]:
+        session.notify(name)
+
+
+@nox.session
+def benchmark(session: nox.Session) -> None:
+    """Measure the deployment side by side with other installers; prints ratios."""
+    install(session, "build")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session
+def release_check(session: nox.Session) -> None:
+    """Is this commit ready: clean tree, version, changelog, exact assets, twice-built artifact identical."""
+    install(session, "release", "build")
+    tool(session, "release", "check")
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Make the release folder and publish it; -- --dry-run stops before the upload."""
+    install(session, "release", "build")
+    tool(session, "release", "make")
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Resolve requirements/*.in again into hash-pinned requirements/*.txt (needs the network)."""
+    install(session, "lock")
+    tool(session, "lock")
+
+
+if __name__ == "__main__":
+    sys.exit("error: noxfile.py: is no program. Run tools/nox -l")

@@ -1,0 +1,79 @@
+"""Resolve ``requirements/NAME.in`` into ``requirements/NAME.txt``: one file for every Python, each file with its hashes.
+
+    python -m tools.lock [NAME]... [--upgrade]
+
+Without names all of them, in the order in which one builds on another. Needs uv and the network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence
+
+REQUIREMENTS = Path(__file__).resolve().parent.parent / "requirements"
+
+# The oldest Python that installs each lock.
+OLDEST: Dict[str, str] = {
+    "deployment": "3.8",
+    "build": "3.8",
+    "test": "3.8",
+    "site": "3.8",
+    "e2e": "3.10",
+    "lint": "3.10",
+    "nox": "3.10",
+    "release": "3.10",
+}
+# A lock that is installed beside another takes the other's versions.
+FOLLOWS: Dict[str, List[str]] = {
+    "test": ["build"],
+    "site": ["deployment", "test"],
+    "lint": ["build"],
+    "release": ["build"],
+}
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Write the locks and return uv's exit code."""
+    parser = argparse.ArgumentParser(prog="tools.lock", description="Resolve requirements/*.in into hash-pinned locks.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="locks to write (default: all)")
+    parser.add_argument("--upgrade", action="store_true", help="take newer versions than the locks hold")
+    arguments = parser.parse_args(argv)
+    unknown = sorted(set(arguments.names) - set(OLDEST))
+    if unknown:
+        parser.error(f"unknown lock {unknown[0]!r}, known are {', '.join(OLDEST)}")
+    for name in OLDEST:
+        if name in arguments.names or not arguments.names:
+            code = subprocess.run(command(name, arguments.upgrade), cwd=str(REQUIREMENTS.parent), check=False).returncode
+            if code:
+                return code
+    return 0
+
+
+def command(name: str, upgrade: bool = False) -> List[str]:
+    """Return the uv command that writes ``requirements/NAME.txt``."""
+    constraints = [part for other in FOLLOWS.get(name, []) for part in ("--constraint", f"requirements/{other}.txt")]
+    return [
+        "uv",
+        "pip",
+        "compile",
+        "--quiet",
+        "--universal",
+        "--generate-hashes",
+        "--no-emit-index-url",
+        "--python-version",
+        OLDEST[name],
+        "--custom-compile-command",
+        f"nox -s lock -- {name}",
+        *constraints,
+        *(["--upgrade"] if upgrade else []),
+        f"requirements/{name}.in",
+        "--output-file",
+        f"requirements/{name}.txt",
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
