@@ -100,9 +100,9 @@ def make_wheel(
     if text is not None:
         members[f"{info}/RECORD"] = text
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / (filename or f"{escaped}-{version}-{tag}.whl")
-    path.write_bytes(zip_bytes(members, compression))
-    return path
+    wheel = folder / (filename or f"{escaped}-{version}-{tag}.whl")
+    wheel.write_bytes(zip_bytes(members, compression))
+    return wheel
 
 
 def record_text(members: Mapping[str, File], record_name: str, record: Record = True) -> Optional[str]:
@@ -167,8 +167,7 @@ def run_cli(
         cwd=str(cwd) if cwd is not None else None,
         env=environment,
         input=text,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         encoding="utf-8",
         errors="backslashreplace",
         timeout=timeout,
