@@ -103,10 +103,12 @@ class Window:
         self.size = size
         self.label = label
         self.error = error
+        self.bare = False  # whether errors name a member alone: one of the outermost archive
 
     def refuse(self, name: str, why: str) -> NoReturn:
         """Raise this window's error for member *name* ("" for the archive itself)."""
-        raise self.error(f"{self.label}/{name}" if name and self.label else name or self.label, why, _AGAIN)
+        what = name if name and self.bare else f"{self.label}/{name}" if name else self.label
+        raise self.error(what, why, _AGAIN)
 
     def pread(self, offset: int, size: int) -> bytes:
         """Return *size* bytes from *offset* of the range.
@@ -311,6 +313,7 @@ class Container(Window):
 
     def __init__(self, descriptor: int, start: int, size: int, label: str, first_line: bool = False) -> None:
         super().__init__(descriptor, start, size, label)
+        self.bare = first_line
         prefix = self._prefix() if first_line else b""
         self.first_line = prefix[:-1].decode("ascii")
         self.entries: Dict[str, Entry] = {}
@@ -411,7 +414,7 @@ class Artifact:
         self.path = path
         self.size = size
         self.descriptor = descriptor
-        self.container = Container(descriptor, 0, size, "", first_line=True)
+        self.container = Container(descriptor, 0, size, path, first_line=True)
         self.manifest = layout.Manifest.from_json(self._manifest_text())
         self._check_members()
 
