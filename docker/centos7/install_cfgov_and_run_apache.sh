@@ -1,0 +1,126 @@
+#!/usr/bin/env bash
+# Installs the artifact of the checkout that is mounted at /cfgov as a server would, then serves it in the foreground.
+#
+#   docker run -it -v $(pwd):/cfgov:ro -p 8000:80 --env-file docker/centos7/test.env IMAGE
+#
+# Needs no network. Ends within seconds of SIGTERM, after the requests under way; ends at once when anything fails.
+set -eo pipefail
+
+# What the container was started with, before any script of the system adds to it; read below.
+exec 8< <(env -0)
+
+artifact=/cfgov/cfgov_current_build.zip
+here=$(dirname -- "$(readlink -f -- "$0")")
+grace=6 # seconds for requests under way when told to stop; engines kill after 10
+# shellcheck source=docker/centos7/platform.sh
+. "$here/platform.sh"
+
+stop() { # CODE MESSAGE
+    echo "error: $2" >&2
+    exit "$1"
+}
+
+# A shell that waits for a program in the foreground hears no signal; for one in the background it does.
+step() {
+    "$@" &
+    child=$!
+    local code=0
+    wait "$child" || code=$?
+    child=
+    return "$code"
+}
+
+# shellcheck disable=SC2329 # called by the trap
+interrupted() {
+    if [[ -n ${child:-} ]]; then kill -TERM "$child" 2>/dev/null || true; fi
+    exit 143
+}
+
+check_settings() {
+    local name
+    for name in CFGOV_PATH CFGOV_CURRENT STATIC_PATH APACHE_SERVER_ROOT APACHE_PORT APACHE_PROCESS_COUNT \
+        APACHE_USER APACHE_GROUP ERROR_LOG ACCESS_LOG LIMIT_REQUEST_BODY; do
+        [[ -n ${!name} ]] || stop 2 "$name: is not set. Add --env-file docker/centos7/test.env to docker run"
+    done
+    id "$APACHE_USER" >/dev/null 2>&1 || stop 2 "APACHE_USER: no user $APACHE_USER in this image. Name one that is"
+    # The web server drops directives whose value is empty with an error that names no variable.
+    export APACHE_STATUS_ALLOW_FROM=${APACHE_STATUS_ALLOW_FROM:-127.0.0.1 ::1}
+    export APACHE_HTTPS_FORWARDED_HOST APACHE_UPLOADS_F_ALIAS SCL_PYTHON_VERSION
+}
+
+check_artifact() {
+    [[ -e $artifact ]] || stop 3 "$artifact: is missing. Build it (nox -s build), and add -v \$(pwd):/cfgov:ro to docker run"
+    [[ -f $artifact ]] || stop 3 "$artifact: is no file. Remove it and build the artifact (nox -s build)"
+}
+
+# The code stays root's; the site's user may write into the release's folder (its database, its uploads) alone.
+install_release() {
+    mkdir -p "$CFGOV_PATH" "$STATIC_PATH"
+    step "$python" "$artifact" -d "$CFGOV_CURRENT" || exit
+    "$python" "$here/write_environment.py" "$CFGOV_CURRENT/environment.json" <&8
+    exec 8<&-
+    chown "$APACHE_USER:$APACHE_GROUP" "$CFGOV_CURRENT" "$STATIC_PATH"
+    chown "root:$APACHE_GROUP" "$CFGOV_CURRENT/environment.json"
+    cd "$CFGOV_CURRENT"
+    step "$python" "$here/run_as.py" "$APACHE_USER" "$CFGOV_CURRENT/venv/bin/python" "$here/prepare_site.py" || exit
+}
+
+configure_httpd() {
+    local modules
+    modules=$(platform_get modules_dir)
+    ln -sfn "$modules" "$APACHE_SERVER_ROOT/modules"
+    ln -sfn "$(platform_get run_dir)" "$APACHE_SERVER_ROOT/run"
+    mkdir -p "$(readlink -f "$APACHE_SERVER_ROOT/run")"
+    ln -sfn wsgi.conf.venv "$APACHE_SERVER_ROOT/conf.d/wsgi.conf"
+    local found=()
+    mapfile -t found < <(compgen -G "$modules/$(platform_get wsgi_module)")
+    ((${#found[@]} == 1)) || stop 4 "$modules: holds ${#found[@]} files $(platform_get wsgi_module). Install one mod_wsgi"
+    export WSGI_MODULE=${found[0]##*/}
+
+    # shellcheck disable=SC2046 # scripts' paths are words
+    platform_enable $(platform_get httpd_enable_scripts)
+    local environment
+    environment=$(platform_get httpd_environment)
+    if [[ -n $environment && -r $environment ]]; then
+        set -a
+        platform_enable "$environment"
+        set +a
+    fi
+    "$httpd" -t -f "$configuration" ||
+        stop 2 "$configuration: was refused. The line above names the directive; correct the variable that it reads"
+}
+
+# In a session of its own: a terminal that changes its size sends SIGWINCH, which the web server takes for "stop".
+serve() {
+    setsid "$httpd" -f "$configuration" -DFOREGROUND &
+    child=$!
+    trap stop_serving TERM INT
+    local code=0
+    while kill -0 "$child" 2>/dev/null; do
+        code=0
+        wait "$child" || code=$?
+    done
+    if [[ -n ${stopping:-} ]]; then exit 0; fi
+    stop 1 "httpd: ended with code $code. Its lines above say why; is port $APACHE_PORT taken?"
+}
+
+# shellcheck disable=SC2329 # called by the trap
+stop_serving() {
+    if [[ -n ${stopping:-} ]]; then return; fi
+    stopping=yes
+    echo "tester: stopping when the requests under way are done, within $grace s"
+    kill -WINCH "$child" 2>/dev/null || true
+    { sleep "$grace" && kill -TERM "$child" 2>/dev/null; } &
+}
+
+trap interrupted TERM INT
+check_settings
+check_artifact
+# shellcheck disable=SC2046 # scripts' paths are words
+platform_enable $(platform_get enable_scripts)
+python=$(platform_get python)
+httpd=$(platform_get httpd)
+configuration=$APACHE_SERVER_ROOT/conf/httpd.conf
+install_release
+configure_httpd
+serve
