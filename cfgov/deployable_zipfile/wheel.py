@@ -45,6 +45,11 @@ class RecordRow(NamedTuple):
         """The digest as 64 hexadecimal digits; "" when it is of another algorithm or absent."""
         return _digest_bytes(self.digest).hex() if self.algorithm == "sha256" else ""
 
+    @staticmethod
+    def encoded(digest: bytes) -> str:
+        """Return *digest* as RECORD spells it (PEP 376: URL-safe base64 without padding)."""
+        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+
 
 class EntryPoint(NamedTuple):
     """One console or GUI script that a wheel asks for."""
@@ -329,20 +334,33 @@ class Wheel(Window):
 
     def _record(self) -> Dict[str, RecordRow]:
         name = f"{self.dist_info}/RECORD"
-        rows: Dict[str, RecordRow] = {}
-        for fields in _csv_rows(self.text(name)):
-            if len(fields) != 3:
-                self.refuse(name, f"has a line of {len(fields)} fields, a line has 3")
-            path, digest, size = fields
-            algorithm, _, value = digest.partition("=")
-            if digest and (algorithm not in _DIGESTS or len(_digest_bytes(value)) != _DIGESTS[algorithm]):
-                self.refuse(path, f"its digest in RECORD is no {' or '.join(_DIGESTS)}")
-            if size and not (size.isascii() and size.isdigit()):
-                self.refuse(path, "its size in RECORD is no number")
-            if path in rows:
-                self.refuse(path, "is listed in RECORD twice")
-            rows[path] = RecordRow(algorithm if digest else "", value, int(size) if size else None)
-        return rows
+        text = self.text(name)
+        try:
+            return parse_record(text)
+        except ValueError as error:
+            self.refuse(name, str(error))
+
+
+def parse_record(text: str) -> Dict[str, RecordRow]:
+    """Return the rows of a RECORD by path (PEP 376: path, digest, size).
+
+    Raises:
+        ValueError: a row of another form, a digest weaker than SHA-256, a path twice.
+    """
+    rows: Dict[str, RecordRow] = {}
+    for fields in _csv_rows(text):
+        if len(fields) != 3:
+            raise ValueError(f"has a line of {len(fields)} fields, a line has 3")
+        path, digest, size = fields
+        algorithm, _, value = digest.partition("=")
+        if digest and (algorithm not in _DIGESTS or len(_digest_bytes(value)) != _DIGESTS[algorithm]):
+            raise ValueError(f"the digest of {path} is no {' or '.join(_DIGESTS)}")
+        if size and not (size.isascii() and size.isdigit()):
+            raise ValueError(f"the size of {path} is no number")
+        if path in rows:
+            raise ValueError(f"lists {path} twice")
+        rows[path] = RecordRow(algorithm if digest else "", value, int(size) if size else None)
+    return rows
 
 
 def normalised(name: str) -> str:

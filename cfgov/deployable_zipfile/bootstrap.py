@@ -1,0 +1,48 @@
+# -*- coding: ascii -*-
+"""The artifact's __main__.py: says in one line what is wrong with an old Python, else loads the runtime and runs it.
+
+Parses on Python 2.7 and 3.x. The artifact is first on sys.path when this runs, even with -I, so a project that holds
+packages named "json" or "email" would replace the standard library's: the very first statements take it out, with
+nothing imported but sys, which is built in.
+"""
+
+import sys
+
+if sys.path and globals().get("__loader__") is not None:
+    _ARCHIVE = getattr(__loader__, "archive", None)  # noqa: F821
+    sys.path[:] = [path for path in sys.path if path != _ARCHIVE]
+
+
+def main():
+    found = "%d.%d.%d" % sys.version_info[:3]
+    where = "%s at %s" % (found, sys.executable)
+    if sys.version_info < (3, 8):
+        return refused("needs Python 3.8 or newer, found %s" % where)
+    try:
+        import zlib  # noqa: F401
+    except ImportError:
+        return refused("needs Python's zlib module, which %s does not have" % where)
+    if not _ARCHIVE:
+        return refused("is not run as a zip")
+    package = load_package(_ARCHIVE)
+    return package.main(sys.argv[1:], _ARCHIVE)
+
+
+def refused(why):
+    sys.stderr.write("error: this artifact: %s. Run it with the Python that will run the site.\n" % why)
+    return 4
+
+
+def load_package(archive):
+    """Make the package deployable_zipfile from two folders of the archive, and nothing else importable from it."""
+    import importlib
+    import types
+
+    package = types.ModuleType("deployable_zipfile")
+    package.__path__ = [archive + "/.deploy/runtime", archive]
+    sys.modules["deployable_zipfile"] = package
+    return importlib.import_module("deployable_zipfile.extract")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

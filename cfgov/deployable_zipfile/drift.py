@@ -1,0 +1,158 @@
+"""Compare an installed tree with what was installed: files changed, missing or added.
+
+The manifest knows the project and the static folders, RECORD (PEP 376) every file of a wheel. Bytecode caches are
+left out: Python rewrites them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from typing import Dict, Iterator, List, NamedTuple, Set, Tuple
+
+from . import layout
+from .errors import DestinationError
+from .wheel import RecordRow, parse_record
+
+_IGNORED_FOLDERS = ("__pycache__",)
+_BLOCK = 1024 * 1024
+# Belongs to the virtualenv or comes later; not in any RECORD.
+_OWN = (layout.LOADENV, layout.LOADENV_PTH, os.path.basename(layout.LOADENV_START))
+
+
+class Drift(NamedTuple):
+    """Paths relative to the destination, sorted."""
+
+    build_id: str
+    changed: List[str]
+    missing: List[str]
+    added: List[str]
+    checked: int  # files compared
+
+    @property
+    def clean(self) -> bool:
+        """Whether the tree is what was installed."""
+        return not (self.changed or self.missing or self.added)
+
+
+def compare(destination: str) -> Drift:
+    """Compare the tree in *destination* with its manifest and its RECORD files.
+
+    Raises:
+        DestinationError: there is no complete installation in it.
+    """
+    try:
+        with open(os.path.join(destination, layout.INSTALLED), encoding="utf-8") as file:
+            installed = json.load(file)
+        with open(os.path.join(destination, layout.MANIFEST), "rb") as manifest_file:
+            manifest = layout.Manifest.from_json(manifest_file.read())
+        if not isinstance(installed.get("python"), str):
+            raise ValueError("its record names no Python")
+    except (OSError, ValueError, AttributeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DestinationError(destination, f"holds no complete installation ({reason})", "Install into it") from None
+    site = f"{layout.VENV}/lib/python{installed['python']}/site-packages"
+    expected = dict(_project_files(destination, manifest))
+    expected.update(_wheel_files(destination, site))
+    expected.update(_runtime_files(manifest, site))
+    changed, missing = [], []
+    for path, digest in expected.items():
+        state = _state(os.path.join(destination, path), digest)
+        if state:
+            (missing if state == "missing" else changed).append(path)
+    if _interpreter_moved(destination, installed):
+        changed.append(f"{layout.VENV}/bin/python")
+    added = sorted(set(_present(destination, manifest.project, site)) - set(expected) - _unrecorded(manifest, site))
+    return Drift(manifest.build_id, sorted(changed), sorted(missing), added, len(expected))
+
+
+def _project_files(destination: str, manifest: layout.Manifest) -> Iterator[Tuple[str, str]]:
+    members: Dict[str, layout.Member] = dict(manifest.members)
+    for payload in manifest.payloads:
+        path = os.path.join(destination, payload.listing)
+        try:
+            with open(path, "rb") as file:
+                text = file.read()
+        except OSError as error:
+            raise DestinationError(path, f"cannot be read ({error.strerror})", "Install again elsewhere") from None
+        if hashlib.sha256(text).hexdigest() != manifest.members[payload.listing].sha256:
+            raise DestinationError(path, "was changed", "Install again elsewhere")
+        members.update(layout.listing_from_json(payload.listing, text))
+    for name, member in members.items():
+        if name.startswith((manifest.project + "/", layout.STATIC + "/")):
+            yield name, member.sha256
+
+
+def _runtime_files(manifest: layout.Manifest, site: str) -> Iterator[Tuple[str, str]]:
+    for name, member in manifest.members.items():
+        base = os.path.basename(name)
+        if name.startswith(layout.RUNTIME + "/") or name in (layout.INSTALL_WHEELS, layout.LOADENV):
+            yield f"{layout.RUNTIME}/{base}", member.sha256
+        if base in _OWN and name in (layout.LOADENV, layout.LOADENV_PTH, layout.LOADENV_START):
+            yield f"{site}/{base}", member.sha256
+        if name == layout.project_pth_name(manifest.project):
+            yield f"{site}/{base}", member.sha256
+        if name == layout.SBOM:
+            yield name, member.sha256
+
+
+def _wheel_files(destination: str, site: str) -> Iterator[Tuple[str, str]]:
+    """Yield path and digest of every file that a RECORD lists; "" where RECORD gives none."""
+    folder = os.path.join(destination, site)
+    for name in sorted(os.listdir(folder)):
+        if not name.endswith(".dist-info"):
+            continue
+        record = f"{site}/{name}/RECORD"
+        try:
+            with open(os.path.join(destination, record), encoding="utf-8") as file:
+                rows = parse_record(file.read())
+        except (OSError, ValueError):
+            yield record, "missing or broken"
+            continue
+        for path, row in rows.items():
+            if "/__pycache__/" not in f"/{path}":
+                yield os.path.normpath(f"{site}/{path}"), _hexadecimal(row)
+
+
+def _hexadecimal(row: RecordRow) -> str:
+    return row.sha256 if row.algorithm in ("", "sha256") else f"{row.algorithm}:{row.digest}"
+
+
+def _state(path: str, digest: str) -> str:
+    """Return "missing", "changed", or "" when the file is as it was."""
+    try:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            return "changed"
+        if not digest:
+            return ""
+        algorithm, colon, _ = digest.partition(":")
+        found = hashlib.new(algorithm) if colon else hashlib.sha256()
+        with open(path, "rb") as file:
+            for block in iter(lambda: file.read(_BLOCK), b""):
+                found.update(block)
+    except FileNotFoundError:
+        return "missing"
+    except OSError:
+        return "changed"  # unreadable now, readable when it was installed
+    return "" if RecordRow.encoded(found.digest()) == digest.partition(":")[2] or found.hexdigest() == digest else "changed"
+
+
+def _interpreter_moved(destination: str, installed: Dict[str, str]) -> bool:
+    """Return whether the Python under the virtualenv is gone or another than at installation."""
+    path = os.path.join(destination, layout.VENV, "bin", "python")
+    return not os.path.exists(path) or os.path.realpath(path) != os.path.realpath(str(installed.get("executable")))
+
+
+def _present(destination: str, project: str, site: str) -> Iterator[str]:
+    for top in (project, layout.STATIC, site, f"{layout.DEPLOY}"):
+        for folder, folders, names in os.walk(os.path.join(destination, top)):
+            folders[:] = [name for name in folders if name not in _IGNORED_FOLDERS]
+            for name in names:
+                yield os.path.relpath(os.path.join(folder, name), destination)
+
+
+def _unrecorded(manifest: layout.Manifest, site: str) -> Set[str]:
+    listings = {payload.listing for payload in manifest.payloads}
+    return {layout.MANIFEST, layout.INSTALLED, layout.SBOM, *listings}

@@ -1,0 +1,360 @@
+"""The artifact's command line: ``./artifact.zip -d DEST`` and its verbs.
+
+Also runs beside the sources as ``python extract.py artifact.zip -d DEST``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+if not __package__:
+    # Started as a file: make the package from this folder, without putting the folder on sys.path.
+    import importlib.util
+
+    _folder = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [path for path in sys.path if os.path.abspath(path or ".") != _folder]
+    _spec = importlib.util.spec_from_file_location(
+        "deployable_zipfile", os.path.join(_folder, "__init__.py"), submodule_search_locations=[_folder]
+    )
+    assert _spec is not None and _spec.loader is not None
+    sys.modules["deployable_zipfile"] = importlib.util.module_from_spec(_spec)
+    _spec.loader.exec_module(sys.modules["deployable_zipfile"])
+    __package__ = "deployable_zipfile"
+
+import argparse
+import errno
+import signal
+from types import FrameType
+from typing import Any, Dict, List, NoReturn, Optional, Sequence, Tuple
+
+from . import layout
+from .archive import Artifact
+from .console import Console, error_document
+from .errors import ArtifactError, DeployableZipfileError, Interrupted, UsageError
+
+_VERBS = ("check", "verify", "info", "list", "selftest", "deploy", "releases", "rollback", "prune")
+
+
+def main(argv: Sequence[str], archive: Optional[str] = None) -> int:
+    """Run one command and return its exit code.
+
+    Parameters:
+        argv: arguments without the program's name.
+        archive: path of the artifact that runs this; without one the first argument that is no option names it.
+    """
+    arguments: Optional[argparse.Namespace] = None
+    console = Console(as_json="--json" in argv)
+    debug = "--debug" in argv
+    try:
+        _catch_signals()
+        os.umask(0o022)  # modes in the destination are the same for every umask of the caller
+        arguments, archive = _parsed(list(argv), archive)
+        console = Console(arguments.quiet, arguments.json)
+        code = int(arguments.run(arguments, archive, console))
+        _flush()
+        return code
+    except DeployableZipfileError as error:
+        failure = error
+    except KeyboardInterrupt:
+        failure = Interrupted("this run", "was interrupted", "Run it again")
+    except BrokenPipeError:
+        _silence_stdout()
+        return 1
+    except OSError as error:
+        failure = _unforeseen(error)
+    except MemoryError:
+        failure = DeployableZipfileError("this run", "there is not enough memory", "Use --workers 1")
+    except Exception as error:
+        failure = DeployableZipfileError(
+            "this run", f"met a defect ({type(error).__name__}: {error})", "Run it with --debug and report it"
+        )
+        if debug:
+            raise
+    if debug:
+        import traceback
+
+        traceback.print_exc()
+    console.error(failure)
+    return failure.exit_code
+
+
+def _parsed(argv: List[str], archive: Optional[str]) -> Tuple[argparse.Namespace, str]:
+    if archive is None:
+        archive, argv = _archive_argument(argv)
+    if not argv:
+        _parser(archive).print_help()
+        raise UsageError("the command line", "names nothing to do", "Give -d DEST, or a verb")
+    verbs = [argument for argument in argv[:1] if argument in _VERBS]
+    return _parser(archive, verbs[0] if verbs else "").parse_args(argv), archive
+
+
+def _archive_argument(argv: List[str]) -> Tuple[str, List[str]]:
+    """Take the artifact's path out of the arguments: upstream takes it before or after ``-d DEST``."""
+    skip = False
+    for number, argument in enumerate(argv):
+        if skip:
+            skip = False
+        elif argument in ("-d", "--destination"):
+            skip = True
+        elif not argument.startswith("-"):
+            return argument, argv[:number] + argv[number + 1 :]
+    if {"-h", "--help"} & set(argv):
+        return "ARTIFACT", argv
+    raise UsageError("the command line", "names no artifact", "Run: extract.py ARTIFACT -d DEST")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in the one line that every error has."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError("the command line", message, f"Run: {self.prog} --help")
+
+
+def _parser(archive: str, verb: str = "") -> argparse.ArgumentParser:
+    """Return the parser; verbs are added only when one is asked for, so that an installation loads no more."""
+    common = _common_options()
+    program = os.path.basename(archive)
+    if not verb:
+        parser = _Parser(prog=program, parents=[common], description="Install this artifact, or run one of its verbs.")
+        parser.epilog = "verbs: %s; VERB --help explains each" % ", ".join(_VERBS)
+        parser.add_argument("-d", "--destination", required=True, metavar="DEST", help="folder to install into")
+        parser.add_argument("--wait", type=_seconds, default=0.0, metavar="SECONDS", help="for another installation")
+        parser.add_argument("--no-sync", action="store_true", help="do not wait for the disk before the commit")
+        parser.set_defaults(run=_install)
+        return parser
+    parser = _Parser(prog=program)
+    verbs = parser.add_subparsers(dest="verb", required=True, parser_class=_Parser)
+    _add_own_verbs(verbs, [common])
+    if verb not in ("check", "verify", "info", "list"):
+        from . import deployment, selftest
+
+        deployment.add_parsers(verbs, [common])
+        selftest.add_parsers(verbs, [common])
+    return parser
+
+
+def _common_options() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    common.add_argument("--quiet", "-q", action="store_true", help="say nothing but warnings and the result")
+    common.add_argument("--debug", action="store_true", help="print a traceback with an error")
+    common.add_argument("--workers", type=_count, default=0, metavar="N", help="processes (default: one per core)")
+    return common
+
+
+def _add_own_verbs(verbs: Any, common: List[argparse.ArgumentParser]) -> None:
+    check = verbs.add_parser("check", parents=common, help="say everything that would keep it from running here")
+    check.add_argument("-d", "--destination", default="", metavar="DEST", help="check this destination too")
+    check.set_defaults(run=_check)
+    verify = verbs.add_parser("verify", parents=common, help="prove every byte of the file, or an installed tree")
+    verify.add_argument("tree", nargs="?", default="", metavar="DEST", help="compare this installed tree instead")
+    verify.set_defaults(run=_verify)
+    info = verbs.add_parser("info", parents=common, help="say what the artifact is")
+    info.set_defaults(run=_info)
+    listing = verbs.add_parser("list", parents=common, help="list the members")
+    listing.set_defaults(run=_list)
+
+
+def _install(arguments: argparse.Namespace, archive: str, console: Console) -> int:
+    from . import unpack
+
+    with Artifact.open(archive) as artifact:
+        done = unpack.install(
+            artifact,
+            arguments.destination,
+            workers=arguments.workers,
+            wait=arguments.wait,
+            sync=not arguments.no_sync,
+            console=console,
+        )
+    if done.already:
+        text = f"{done.destination} already holds build {done.build_id}"
+    else:
+        text = f"Installed build {done.build_id} into {done.destination}: {done.files} files, {done.seconds:.1f} s"
+    console.result(done._asdict(), text)
+    return 0
+
+
+def _check(arguments: argparse.Namespace, archive: str, console: Console) -> int:
+    from . import preflight, unpack
+
+    with Artifact.open(archive) as artifact:
+        destination = unpack.normal_destination(arguments.destination or os.path.join(os.getcwd(), "release"))
+        found = preflight.problems(artifact.manifest, destination)
+    if not arguments.destination:
+        found = [problem for problem in found if problem.exit_code != 5]
+    document: Dict[str, Any] = {
+        "ok": not found,
+        "exit_code": found[0].exit_code if found else 0,
+        "problems": [error_document(problem) for problem in found],
+        "target": preflight.report(artifact.manifest),
+    }
+    text = "".join(f"{key}: {value}\n" for key, value in document["target"].items())
+    console.result(document, text + ("This artifact can be installed here" if not found else ""))
+    if not arguments.json:
+        for problem in found:
+            console.error(problem)
+    return int(document["exit_code"])
+
+
+def _verify(arguments: argparse.Namespace, archive: str, console: Console) -> int:
+    if arguments.tree:
+        return _verify_tree(arguments.tree, console)
+    from .wheel import Wheel
+
+    with Artifact.open(archive) as artifact:
+        artifact.verify(arguments.workers)
+        wheels = [name for name in artifact.members if name.endswith(".whl")]
+        for name in wheels:
+            entry = artifact.members[name]
+            wheel = Wheel(artifact.descriptor, artifact.container.data_start(entry), entry.size, name)
+            wheel.check_structure()
+            wheel.check_contents()
+        document = {
+            "path": artifact.path,
+            "sha256": artifact.sha256,
+            "build_id": artifact.manifest.build_id,
+            "members": len(artifact.members),
+            "wheels": len(wheels),
+        }
+    text = "{path}: every byte is as built ({members} members, {wheels} wheels)\nSHA-256 {sha256}".format(**document)
+    console.result(document, text)
+    return 0
+
+
+def _verify_tree(tree: str, console: Console) -> int:
+    from . import drift
+    from .errors import DestinationError, printable
+
+    found = drift.compare(os.path.abspath(tree))
+    lines = [f"{kind}: {path}" for kind in ("changed", "missing", "added") for path in getattr(found, kind)]
+    text = "\n".join(printable(line) for line in lines) or f"{tree}: as installed ({found.checked} files)"
+    console.result(dict(found._asdict(), ok=found.clean), text)
+    if not found.clean:
+        error = DestinationError(
+            tree,
+            f"{len(found.changed)} files changed, {len(found.missing)} missing, {len(found.added)} added",
+            "Install the artifact into a new folder",
+        )
+        if not console.as_json:
+            console.error(error)
+        return error.exit_code
+    return 0
+
+
+def _info(arguments: argparse.Namespace, archive: str, console: Console) -> int:
+    with Artifact.open(archive) as artifact:
+        manifest = artifact.manifest
+        document: Dict[str, Any] = {
+            "path": artifact.path,
+            "size": artifact.size,
+            "sha256": artifact.sha256,
+            "build_id": manifest.build_id,
+            "project": manifest.project,
+            "tool": manifest.tool_version,
+            "source": manifest.source._asdict(),
+            "members": len(artifact.members),
+            "targets": [_target_document(target) for target in manifest.targets],
+        }
+    console.result(document, _info_text(document))
+    return 0
+
+
+def _target_document(target: layout.Target) -> Dict[str, Any]:
+    return {
+        "python": target.python,
+        "machine": target.machine,
+        "libc": f"{target.libc} {target.libc_floor}".strip(),
+        "libraries": list(target.libraries),
+        "bytecode": bool(target.cache_tag),
+        "packages": {wheel.name: wheel.version for wheel in target.wheels + target.bootstrap},
+    }
+
+
+def _info_text(document: Dict[str, Any]) -> str:
+    source = document["source"]
+    commit = (source["commit"] or "not in git") + (", with changes that are not committed" if source["dirty"] else "")
+    lines = [
+        f"artifact   {document['path']}",
+        f"size       {document['size']} bytes, {document['members']} members",
+        f"SHA-256    {document['sha256']}",
+        f"build id   {document['build_id']}",
+        f"project    {document['project']}",
+        f"commit     {commit}",
+    ]
+    for target in document["targets"]:
+        floor = f", {target['libc']} or newer" if target["libc"] else ""
+        lines.append(f"target     CPython {target['python']}, {target['machine']}{floor}")
+        lines.extend(f"           {name} {version}" for name, version in sorted(target["packages"].items()))
+    return "\n".join(lines)
+
+
+def _list(arguments: argparse.Namespace, archive: str, console: Console) -> int:
+    from .errors import printable
+
+    with Artifact.open(archive) as artifact:
+        members = [
+            {"name": name, "size": entry.size, "mode": f"{entry.mode:o}", "packed": entry.compressed}
+            for name, entry in artifact.members.items()
+        ]
+        for payload in artifact.manifest.payloads:
+            container, _ = artifact.payload_members(payload)
+            members += [
+                {"name": name, "size": entry.size, "mode": f"{entry.mode:o}", "packed": entry.compressed}
+                for name, entry in container.entries.items()
+            ]
+    text = "\n".join(f"{row['mode']} {row['size']:>11} {printable(row['name'])}" for row in members)
+    console.result({"members": members}, text)
+    return 0
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) > 64:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 64")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return value
+
+
+def _catch_signals() -> None:
+    """Turn the signals that ask a process to end into an exception, so that nothing is left behind."""
+
+    def stop(number: int, frame: Optional[FrameType]) -> None:
+        raise Interrupted("this run", f"was stopped by {signal.Signals(number).name}", "Run it again")
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)
+
+
+def _unforeseen(error: OSError) -> DeployableZipfileError:
+    what = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else "the system"
+    if error.errno == errno.EMFILE:
+        return DeployableZipfileError(what, "too many files are open", "Raise the limit (ulimit -n)")
+    if error.errno == errno.EIO:
+        return ArtifactError(what, "the disk could not be read", "Check the disk")
+    return DeployableZipfileError(what, f"{error.strerror or error}", "Check the system's limits and rights")
+
+
+def _flush() -> None:
+    """Notice here, not after the exit code is decided, that the output could not be written."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _silence_stdout() -> None:
+    """Keep the interpreter from complaining once more about the closed pipe at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,316 @@
+"""Install wheels from their place in the artifact into a new virtualenv: no pip, no temporary copy.
+
+What PEP 427 and PEP 376 ask of an installer, and what pip does beyond, comes out the same: files, modes, scripts,
+``.data`` folders, RECORD, INSTALLER, REQUESTED, bytecode. Wheels are read where they lie, STORED in the artifact.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shlex
+import sys
+from typing import Callable, Dict, List, NamedTuple, Optional, Set, Tuple
+
+from . import layout
+from .archive import Artifact, Container, Entry
+from .errors import ArtifactError, WheelError
+from .files import Job, bytecode_path, make_folders, write_bytes, write_files
+from .parallel import run
+from .wheel import EntryPoint, RecordRow, Wheel
+
+INSTALLER = b"deployable-zipfile\n"  # PEP 376: the tool that installed
+MAX_SHEBANG = 127  # bytes: what kernels before 5.1 read, newline not counted
+
+# No wheel may replace what makes the virtualenv one.
+_PROTECTED_SCRIPT = re.compile(r"(python[0-9.]*|activate(\..*)?)\Z", re.IGNORECASE)
+# Written here, whatever a wheel brings of that name.
+_OWN = ("RECORD", "INSTALLER", "REQUESTED")
+
+
+class Place(NamedTuple):
+    """Where things go inside the destination."""
+
+    tree: str  # absolute path that is written to: the staging tree
+    destination: str  # absolute path that everything will have afterwards
+    python: str  # "3.11"
+
+    @property
+    def site(self) -> str:
+        """site-packages, relative to the destination."""
+        return f"{layout.VENV}/lib/python{self.python}/site-packages"
+
+    @property
+    def scripts(self) -> str:
+        """The folder of the scripts, relative to the destination."""
+        return f"{layout.VENV}/bin"
+
+    @property
+    def interpreter(self) -> str:
+        """The virtualenv's Python, absolute and final."""
+        return f"{self.destination}/{layout.VENV}/bin/python"
+
+
+class Source(NamedTuple):
+    """One planned wheel, opened."""
+
+    plan: layout.PlannedWheel
+    wheel: Wheel
+    bytecode: Optional[Container]
+
+
+class _Layout(NamedTuple):
+    """Where the files of all wheels go."""
+
+    jobs: Dict[str, Job]  # by destination path: of two wheels with one path, the later in the plan wins
+    scripts: Dict[str, Tuple[int, Entry]]  # .data scripts by destination path: source number, entry
+
+
+def open_wheels(artifact: Artifact, target: layout.Target, bytecode: bool) -> List[Source]:
+    """Open every wheel of the plan where it lies and prove its structure; nothing is written.
+
+    Parameters:
+        artifact: verified.
+        target: whose plan to follow.
+        bytecode: whether the shipped bytecode fits the running interpreter.
+
+    Raises:
+        WheelError: naming wheel and inner file.
+        ArtifactError: bytecode that belongs to no source file.
+    """
+    sources = []
+    for plan in target.wheels + target.bootstrap:
+        entry = artifact.members[plan.file]
+        if entry.size != entry.compressed:
+            raise WheelError(plan.file, "is compressed a second time", "Build the artifact again")
+        wheel = Wheel(artifact.descriptor, artifact.container.data_start(entry), entry.size, plan.file)
+        if wheel.name != plan.name:
+            raise WheelError(plan.file, f"is planned as {plan.name}", "Build the artifact again")
+        wheel.check_structure()
+        overlay = artifact.nested(plan.bytecode) if bytecode and plan.bytecode else None
+        sources.append(Source(plan, wheel, overlay))
+    return sources
+
+
+def install(
+    sources: List[Source],
+    place: Place,
+    workers: int = 0,
+    progress: Optional[Callable[[int], None]] = None,
+) -> int:
+    """Write every wheel into the virtualenv of *place*; return the number of files.
+
+    The folder ``venv`` itself, with its interpreter, is made elsewhere; folders that exist are an error.
+
+    Parameters:
+        sources: from :func:`open_wheels`.
+        place: where.
+        workers: processes, as in :func:`parallel.run`.
+        progress: called with a number of files as they are written.
+
+    Raises:
+        WheelError: a file that is not what RECORD says, or a path that no wheel may write.
+        OSError: the file system refused.
+    """
+    planned = _planned(sources, place)
+    extra = [f"{place.site}/{source.wheel.dist_info}" for source in sources]
+    folders = {path.rpartition("/")[0] for path in planned.jobs}
+    folders.update(f"{os.path.dirname(job.path)}/__pycache__" for job in planned.jobs.values() if job.compile_as)
+    make_folders(place.tree, [*folders, *extra, place.site, place.scripts], workers)
+    compiled = write_files(place.tree, list(planned.jobs.values()), workers, progress)
+
+    def finish(number: int) -> int:
+        return _finish(sources[number], number, planned, compiled, place)
+
+    return len(planned.jobs) + len(compiled) + sum(run(finish, len(sources), workers))
+
+
+def shebang(interpreter: str) -> bytes:
+    """Return the first line or lines of a Python script for *interpreter*, an absolute path.
+
+    The kernel reads at most 127 bytes before 5.1 and splits at the first blank; where that does not do, the script is
+    started by ``sh``, to which the lines are an ``exec`` and to Python a string.
+    """
+    line = f"#!{interpreter}"
+    if len(os.fsencode(line)) <= MAX_SHEBANG and " " not in line and "\t" not in line:
+        return os.fsencode(line) + b"\n"
+    return os.fsencode(f"#!/bin/sh\n'''exec' {shlex.quote(interpreter)} \"$0\" \"$@\"\n' '''\n")
+
+
+def script_text(interpreter: str, point: EntryPoint) -> bytes:
+    """Return the text of a console or GUI script."""
+    first = point.attributes.partition(".")[0]
+    return shebang(interpreter) + (
+        f"import sys\n\n"
+        f"from {point.module} import {first}\n\n"
+        f'if __name__ == "__main__":\n'
+        f"    sys.exit({point.attributes}())\n"
+    ).encode("utf-8")
+
+
+def _planned(sources: List[Source], place: Place) -> _Layout:
+    planned = _Layout({}, {})
+    tag = sys.implementation.cache_tag or ""
+    for number, source in enumerate(sources):
+        compiled = _bytecode_jobs(source, place)
+        for entry in source.wheel.files.values():
+            path = _destination(source.wheel, entry.name, place)
+            if _is_script(source.wheel, entry.name):
+                _refuse_protected(source.wheel, entry.name, path)
+                planned.scripts[path] = (number, entry)
+                continue
+            if _is_own(source.wheel, entry.name):
+                continue
+            _refuse_outside(source.wheel, entry.name, path, place)
+            if path in planned.jobs and path.endswith(".py"):
+                planned.jobs.pop(bytecode_path(path, tag), None)
+            wants = source.bytecode is None and path.endswith(".py") and path.startswith(place.site)
+            planned.jobs[path] = Job(
+                path, source.wheel, entry, entry.mode, "", f"{place.destination}/{path}" if wants else ""
+            )
+        planned.jobs.update(compiled)
+    folders = {path.rpartition("/")[0] for path in planned.jobs}
+    for path in folders.intersection(planned.jobs):
+        planned.jobs[path].window.refuse(planned.jobs[path].entry.name, "is a folder in another wheel")
+    return planned
+
+
+def _bytecode_jobs(source: Source, place: Place) -> Dict[str, Job]:
+    """Return one job per shipped bytecode file; each must stand beside a source file of the same wheel."""
+    if source.bytecode is None:
+        return {}
+    tag = sys.implementation.cache_tag or ""
+    allowed = {
+        bytecode_path(path, tag)
+        for path in (_destination(source.wheel, name, place) for name in source.wheel.files if name.endswith(".py"))
+        if path.startswith(place.site)
+    }
+    jobs = {}
+    for entry in source.bytecode.entries.values():
+        path = f"{place.site}/{entry.name}"
+        # A module at the top of site-packages has its bytecode in "__pycache__" without a folder before it.
+        if path not in allowed:
+            raise ArtifactError(f"{source.plan.bytecode}/{entry.name}", "is the bytecode of no file", "Build it again")
+        jobs[path] = Job(path, source.bytecode, entry, 0o644, "", "")
+    return jobs
+
+
+def _destination(wheel: Wheel, name: str, place: Place) -> str:
+    """Return where the file *name* of *wheel* goes, relative to the destination (PEP 427, "Spread")."""
+    top, _, rest = name.partition("/")
+    if not top.endswith(".data"):
+        return f"{place.site}/{name}"
+    scheme, _, inner = rest.partition("/")
+    if scheme in ("purelib", "platlib"):
+        return f"{place.site}/{inner}"
+    if scheme == "scripts":
+        return f"{place.scripts}/{inner}"
+    if scheme == "headers":
+        return f"{layout.VENV}/include/site/python{place.python}/{wheel.name}/{inner}"
+    return f"{layout.VENV}/{inner}"
+
+
+def _is_script(wheel: Wheel, name: str) -> bool:
+    top, _, rest = name.partition("/")
+    return top.endswith(".data") and rest.startswith("scripts/")
+
+
+def _is_own(wheel: Wheel, name: str) -> bool:
+    folder, _, inner = name.rpartition("/")
+    return folder == wheel.dist_info and inner in _OWN
+
+
+def _refuse_outside(wheel: Wheel, name: str, path: str, place: Place) -> None:
+    """Refuse what would change the virtualenv itself or what the artifact puts into site-packages."""
+    inner = path[len(place.site) + 1 :] if path.startswith(place.site + "/") else ""
+    own = (layout.LOADENV, layout.LOADENV_PTH, os.path.basename(layout.LOADENV_START))
+    if path == f"{layout.VENV}/pyvenv.cfg" or inner in own or path.startswith(f"{layout.VENV}/lib64/"):
+        wheel.refuse(name, "would replace a part of the virtualenv")
+    if path.startswith(f"{place.scripts}/"):
+        _refuse_protected(wheel, name, path)
+
+
+def _refuse_protected(wheel: Wheel, name: str, path: str) -> None:
+    if _PROTECTED_SCRIPT.match(path.rpartition("/")[2]):
+        wheel.refuse(name, "would replace a part of the virtualenv")
+
+
+def _finish(source: Source, number: int, planned: _Layout, compiled: Set[str], place: Place) -> int:
+    """Write scripts, INSTALLER, REQUESTED and at last RECORD of one wheel; return how many files."""
+    wheel = source.wheel
+    rows: List[str] = []
+    for name, row in wheel.record.items():
+        path = _destination(wheel, name, place)
+        if _is_script(wheel, name):
+            if planned.scripts.get(path) == (number, wheel.files[name]):
+                rows.append(_write_script(wheel, wheel.files[name], path, place))
+        elif not _is_own(wheel, name):
+            size = wheel.files[name].size
+            digest = f"{row.algorithm}={row.digest}" if row.algorithm else ""
+            rows.append(_row(_relative(path, place), digest, str(size)))
+            pyc = bytecode_path(path, sys.implementation.cache_tag or "") if path.endswith(".py") else ""
+            if pyc in compiled or pyc in planned.jobs:
+                rows.append(_row(_relative(pyc, place), "", ""))
+    for point in _points(wheel, place.python):
+        path = f"{place.scripts}/{point.name}"
+        _refuse_protected(wheel, f"{wheel.dist_info}/entry_points.txt", path)
+        rows.append(_write_own(path, script_text(place.interpreter, point), 0o755, place))
+    folder = f"{place.site}/{wheel.dist_info}"
+    rows.append(_write_own(f"{folder}/INSTALLER", INSTALLER, 0o644, place))
+    if source.plan.requested:
+        rows.append(_write_own(f"{folder}/REQUESTED", b"", 0o644, place))
+    record = f"{wheel.dist_info}/RECORD"
+    rows.append(_row(record, "", ""))
+    write_bytes(f"{place.tree}/{place.site}/{record}", "".join(rows).encode("utf-8"))
+    return len(rows)
+
+
+def _points(wheel: Wheel, python: str) -> List[EntryPoint]:
+    """Return the scripts a wheel asks for; pip's come as ``pip``, ``pip3`` and ``pip3.11``, as everywhere."""
+    points = [point for point in wheel.entry_points()]
+    if wheel.name == "pip":
+        main = next((point for point in points if point.name == "pip"), None)
+        if main:
+            names = ("pip", f"pip{python.partition('.')[0]}", f"pip{python}")
+            points = [main._replace(name=name) for name in names]
+    return points
+
+
+def _write_script(wheel: Wheel, entry: Entry, path: str, place: Place) -> str:
+    """Write a ``.data`` script; a first line ``#!python`` becomes the virtualenv's (PEP 427)."""
+    digest, size = hashlib.sha256(), 0
+    descriptor = os.open(f"{place.tree}/{path}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755)
+    with open(descriptor, "wb") as file:
+        for number, block in enumerate(wheel.proven_blocks(entry)):
+            if number == 0 and block.startswith(b"#!python"):
+                block = shebang(place.interpreter) + block.partition(b"\n")[2]
+            digest.update(block)
+            size += len(block)
+            file.write(block)
+    return _row(_relative(path, place), _record_digest(digest.digest()), str(size))
+
+
+def _write_own(path: str, data: bytes, mode: int, place: Place) -> str:
+    target = f"{place.tree}/{path}"
+    if os.path.lexists(target):
+        os.unlink(target)  # two wheels, one script: the later in the plan wins, as with every other file
+    write_bytes(target, data, mode)
+    return _row(_relative(path, place), _record_digest(hashlib.sha256(data).digest()), str(len(data)))
+
+
+def _relative(path: str, place: Place) -> str:
+    """Return *path* as RECORD has it: relative to site-packages."""
+    if path.startswith(place.site + "/"):
+        return path[len(place.site) + 1 :]
+    return "../../../" + path[len(layout.VENV) + 1 :]
+
+
+def _record_digest(digest: bytes) -> str:
+    return f"sha256={RecordRow.encoded(digest)}"
+
+
+def _row(path: str, digest: str, size: str) -> str:
+    if "," in path or '"' in path:
+        path = '"' + path.replace('"', '""') + '"'
+    return f"{path},{digest},{size}\n"

@@ -1,0 +1,480 @@
+"""Install an artifact into a destination that is, at every instant, absent (or empty, as it was) or complete.
+
+The story: prove everything, prepare beside the destination, commit by one rename. ``rename`` onto a folder that is
+not empty fails and onto an empty one is atomic (POSIX), so a race has one winner and the loser learns it. Nothing
+below ``.NAME.partial/`` survives: it holds the lock, and the tree until it is renamed.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import socket
+import stat
+import sys
+import time
+from types import SimpleNamespace
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+from . import layout, preflight
+from .archive import Artifact
+from .console import Console
+from .errors import ArtifactError, DestinationError, TargetError
+from .files import Job, bytecode_path, make_folders, write_bytes, write_files
+from .install_wheels import Place, Source, install as install_wheels, open_wheels
+
+
+class Installed(NamedTuple):
+    """What an installation came to."""
+
+    destination: str
+    build_id: str
+    python: str  # "3.11"
+    already: bool  # a complete installation of the same build was there: nothing was written
+    files: int  # written
+    seconds: float
+
+
+def install(
+    artifact: Artifact,
+    destination: str,
+    *,
+    workers: int = 0,
+    wait: float = 0.0,
+    sync: bool = True,
+    console: Optional[Console] = None,
+) -> Installed:
+    """Verify *artifact*, then install it into *destination*.
+
+    Parameters:
+        artifact: opened.
+        destination: path of a folder that is absent or empty; folders above it are made.
+        workers: processes, 0 for one per core.
+        wait: seconds to wait for another installation into the same destination.
+        sync: put everything on the disk before the commit, so that a power loss leaves nothing or all.
+        console: told about each step.
+
+    Raises:
+        ArtifactError, WheelError: before anything is written, or with nothing left behind.
+        TargetError: this Python or machine does not fit.
+        DestinationError: the folder is not empty, busy, not writable, or too small.
+    """
+    console = console or Console(quiet=True)
+    began = time.monotonic()
+    destination = normal_destination(destination)
+    target = preflight.select_target(artifact.manifest)
+    found = installed_build(destination)
+    if found == artifact.manifest.build_id:
+        return Installed(destination, found, target.python, True, 0, time.monotonic() - began)
+    problems = preflight.problems(artifact.manifest, destination)
+    for problem in problems[1:]:
+        console.warn(str(problem))
+    if problems:
+        raise problems[0]
+    console.step(f"Verifying {artifact.path}")
+    artifact.verify(workers)
+    compiled = preflight.bytecode_fits(target)
+    sources = open_wheels(artifact, target, compiled)
+    with _Staging(destination, wait) as staging:
+        found = installed_build(destination)
+        if found == artifact.manifest.build_id:
+            return Installed(destination, found, target.python, True, 0, time.monotonic() - began)
+        refuse_filled(destination)
+        place = Place(staging.tree, destination, target.python)
+        console.step(f"Installing {artifact.manifest.project} for Python {target.python}")
+        try:
+            count = _write_tree(artifact, target, sources, place, compiled, workers)
+        except OSError as error:
+            raise _disk_error(error, destination) from None
+        if sync:
+            os.sync()
+        staging.commit()
+    return Installed(destination, artifact.manifest.build_id, target.python, False, count, time.monotonic() - began)
+
+
+def normal_destination(destination: str) -> str:
+    """Return *destination* absolute, a link to a folder resolved.
+
+    Raises:
+        DestinationError: a path that scripts and ``.pth`` files cannot carry, or that is no folder.
+    """
+    try:
+        destination.encode("utf-8")
+    except UnicodeEncodeError:
+        raise DestinationError(destination, "is not UTF-8", "Choose another folder") from None
+    if not destination or "\\" in destination or not destination.isprintable():
+        raise DestinationError(
+            destination or "the destination", "is empty or holds a backslash or control characters", "Choose another"
+        )
+    path = os.path.abspath(destination)
+    if os.path.islink(path):
+        resolved = os.path.realpath(path)
+        if not os.path.isdir(resolved):
+            raise DestinationError(path, "is a link that leads to no folder", "Remove the link or choose another folder")
+        path = resolved
+    if os.path.lexists(path) and not os.path.isdir(path):
+        raise DestinationError(path, "is not a folder", "Remove it or choose another folder")
+    if path == "/":
+        raise DestinationError(path, "is the root of the file system", "Choose another folder")
+    if len(os.fsencode(os.path.basename(path))) > 240 or len(os.fsencode(path)) > 3800:
+        raise DestinationError(path, "is too long for a path", "Choose a shorter one")
+    return path
+
+
+def installed_build(destination: str) -> str:
+    """Return the build id of the complete installation in *destination*, "" when there is none."""
+    try:
+        with open(os.path.join(destination, layout.INSTALLED), encoding="utf-8") as file:
+            found = json.load(file)["build_id"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return found if isinstance(found, str) else ""
+
+
+def refuse_filled(destination: str) -> None:
+    """Raise DestinationError when *destination* holds anything."""
+    try:
+        content = sorted(os.listdir(destination))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise DestinationError(destination, f"cannot be read ({error.strerror})", "Check its rights") from None
+    if content:
+        build = installed_build(destination)
+        what = f"already holds build {build}" if build else f"is not empty (it holds {content[0]})"
+        raise DestinationError(destination, what, "Install into a new folder")
+
+
+class _Staging:
+    """The folder beside the destination: a lock, and the tree that becomes the destination.
+
+    A lock file is held by ``flock``, which ends with the process, so a killed installation blocks nobody; whoever
+    comes next finds the lock free, and removes what was left.
+    """
+
+    def __init__(self, destination: str, wait: float) -> None:
+        self._destination = destination
+        parent, name = os.path.split(destination)
+        self._folder = os.path.join(parent, f".{name}.partial")
+        self._lock_path = os.path.join(self._folder, "lock")
+        self.tree = os.path.join(self._folder, "tree")
+        self._made = self._make_parents(parent)
+        self._lock = -1
+        self._acquire(time.monotonic() + wait)
+        try:
+            if os.path.lexists(self.tree):
+                _remove(self.tree)
+            os.mkdir(self.tree, 0o755)
+        except OSError as error:
+            self._release()
+            raise _disk_error(error, destination) from None
+
+    def __enter__(self) -> "_Staging":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if os.path.lexists(self.tree):
+            _remove(self.tree)
+        self._release()
+        if not os.path.isdir(self._destination):
+            for folder in self._made:
+                _try_rmdir(folder)
+
+    def commit(self) -> None:
+        """Make the tree the destination, in one step."""
+        try:
+            os.rename(self.tree, self._destination)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                raise DestinationError(self._destination, "was filled meanwhile", "Look who else installs") from None
+            if error.errno in (errno.EBUSY, errno.EXDEV):
+                raise DestinationError(
+                    self._destination, "is a mount point and cannot be replaced", "Install into a folder inside it"
+                ) from None
+            raise _disk_error(error, self._destination) from None
+        folder = os.open(os.path.dirname(self._destination), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems without fsync of folders
+                raise
+        finally:
+            os.close(folder)
+
+    def _make_parents(self, parent: str) -> List[str]:
+        """Make missing folders above the destination; return those made, the innermost first."""
+        made: List[str] = []
+        missing = []
+        while not os.path.isdir(parent):
+            missing.append(parent)
+            parent = os.path.dirname(parent)
+        try:
+            for folder in reversed(missing):
+                os.mkdir(folder, 0o755)
+                made.insert(0, folder)
+        except OSError as error:
+            for folder in made:
+                _try_rmdir(folder)
+            raise _disk_error(error, self._destination) from None
+        return made
+
+    def _acquire(self, deadline: float) -> None:
+        while True:
+            descriptor = self._open_lock()
+            if descriptor >= 0:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    if time.monotonic() >= deadline:
+                        holder = os.pread(descriptor, 400, 0).decode("utf-8", "replace").strip() or "another process"
+                        os.close(descriptor)
+                        raise DestinationError(
+                            self._destination, f"is being installed by {holder}", "Wait for it, or use --wait SECONDS"
+                        ) from None
+                else:
+                    if self._is_current(descriptor):
+                        os.ftruncate(descriptor, 0)
+                        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+                        self._lock = descriptor
+                        return
+                os.close(descriptor)
+            time.sleep(0.02)
+
+    def _open_lock(self) -> int:
+        """Return the open lock file, -1 when its folder vanished in between."""
+        try:
+            try:
+                os.mkdir(self._folder, 0o700)
+            except FileExistsError:
+                status = os.lstat(self._folder)
+                if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+                    raise DestinationError(
+                        self._folder, "is not a folder of this user", "Remove it, or choose another destination"
+                    ) from None
+            return os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except FileNotFoundError:
+            if not os.path.isdir(os.path.dirname(self._folder)):
+                raise DestinationError(
+                    os.path.dirname(self._folder), "vanished", "Make the folder above the destination"
+                ) from None
+            return -1
+        except OSError as error:
+            raise _disk_error(error, self._destination) from None
+
+    def _is_current(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(descriptor), os.lstat(self._lock_path))
+        except FileNotFoundError:
+            return False
+
+    def _release(self) -> None:
+        """Remove lock and folder while the lock is still held; whoever waits will look for a new one."""
+        os.unlink(self._lock_path)
+        _try_rmdir(self._folder)
+        os.close(self._lock)
+
+
+def _write_tree(
+    artifact: Artifact, target: layout.Target, sources: List[Source], place: Place, compiled: bool, workers: int
+) -> int:
+    """Write everything the destination will hold; return the number of files."""
+    count = 0
+    for jobs, folders in _project(artifact, target, place, compiled):
+        make_folders_once(place.tree, folders)
+        write_files(place.tree, jobs, workers)
+        count += len(jobs)
+    count += install_wheels(sources, place, workers)
+    _make_virtualenv(place)
+    _write_own_files(artifact, target, place)
+    return count
+
+
+def make_folders_once(tree: str, folders: List[str]) -> None:
+    """Make those of *folders* that earlier payloads have not made."""
+    wanted = set()
+    for folder in folders:
+        while folder and folder not in wanted and not os.path.isdir(f"{tree}/{folder}"):
+            wanted.add(folder)
+            folder = folder.rpartition("/")[0]
+    for folder in sorted(wanted):
+        os.mkdir(f"{tree}/{folder}", 0o755)
+
+
+def _project(
+    artifact: Artifact, target: layout.Target, place: Place, compiled: bool
+) -> Iterator[Tuple[List[Job], List[str]]]:
+    """Yield jobs and folders of the project and the static folders, one container after the other."""
+    manifest = artifact.manifest
+    tops = (manifest.project + "/", layout.STATIC + "/")
+    shipped = artifact.nested(target.project_bytecode) if compiled and target.project_bytecode else None
+
+    def compile_as(name: str) -> str:
+        return f"{place.destination}/{name}" if shipped is None and name.endswith(".py") else ""
+
+    def with_folders(jobs: List[Job], more: Tuple[str, ...] = ()) -> Tuple[List[Job], List[str]]:
+        folders = {job.path.rpartition("/")[0] for job in jobs}
+        folders.update(os.path.dirname(job.path) + "/__pycache__" for job in jobs if job.compile_as)
+        return jobs, [*folders, *more]
+
+    sources = set()
+    jobs = []
+    for name, entry in artifact.members.items():
+        if name.startswith(tops):
+            sources.add(name)
+            expected = manifest.members[name].sha256
+            jobs.append(Job(name, artifact.container, entry, entry.mode, expected, compile_as(name)))
+    yield with_folders(jobs, manifest.directories)
+    for payload in manifest.payloads:
+        container, listing = artifact.payload_members(payload)
+        sources.update(name for name in container.entries if name.endswith(".py"))
+        yield with_folders(
+            [
+                Job(name, container, entry, entry.mode, listing[name].sha256, compile_as(name))
+                for name, entry in container.entries.items()
+            ]
+        )
+    if shipped is not None:
+        allowed = {bytecode_path(name, target.cache_tag) for name in sources if name.endswith(".py")}
+        for name in shipped.entries:
+            if name not in allowed:
+                raise ArtifactError(f"{target.project_bytecode}/{name}", "is the bytecode of no file", "Build it again")
+        yield with_folders(
+            [Job(name, shipped, entry, 0o644, "", "") for name, entry in shipped.entries.items()]
+        )
+
+
+def _make_virtualenv(place: Place) -> None:
+    """Write what ``venv`` would, for the final path: interpreter links, ``pyvenv.cfg``, activation scripts.
+
+    The folders exist already. ``ensurepip`` is not needed: pip comes from the artifact.
+    """
+    try:
+        import venv
+    except ImportError:
+        raise TargetError("Python's venv module", "is missing", "Install the package that holds it") from None
+    base = base_interpreter()
+    folder = f"{place.tree}/{layout.VENV}"
+    os.symlink(base, f"{folder}/bin/python")
+    os.symlink("python", f"{folder}/bin/python3")
+    os.symlink("python", f"{folder}/bin/python{place.python}")
+    if sys.maxsize > 2**32 and sys.platform != "darwin":
+        os.symlink("lib", f"{folder}/lib64")
+    if not os.path.isdir(f"{folder}/include"):
+        os.mkdir(f"{folder}/include", 0o755)
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    config = (
+        f"home = {os.path.dirname(base)}\n"
+        "include-system-site-packages = false\n"
+        f"version = {version}\n"
+        f"executable = {os.path.realpath(base)}\n"
+    )
+    write_bytes(f"{folder}/pyvenv.cfg", config.encode("utf-8"))
+    final = f"{place.destination}/{layout.VENV}"
+    context = SimpleNamespace(
+        env_dir=final,
+        env_name=layout.VENV,
+        prompt=os.path.basename(place.destination),
+        bin_name="bin",
+        bin_path=f"{folder}/bin",
+        env_exe=place.interpreter,
+        env_exec_cmd=place.interpreter,
+    )
+    venv.EnvBuilder().install_scripts(context, os.path.join(os.path.dirname(venv.__file__), "scripts"))
+
+
+def base_interpreter() -> str:
+    """Return the absolute path of the interpreter that runs this, not of a virtualenv around it."""
+    path = getattr(sys, "_base_executable", None) or sys.executable
+    if not path or not os.path.isabs(path):
+        raise TargetError("this Python", "does not know its own path", "Start it by its absolute path")
+    return str(path)
+
+
+def _write_own_files(artifact: Artifact, target: layout.Target, place: Place) -> None:
+    """Write the files of the artifact that make the virtualenv the site's, and the record of the installation."""
+    project = artifact.manifest.project
+    site = f"{place.tree}/{place.site}"
+    pth = layout.project_pth_name(project)
+    for member in (layout.LOADENV, layout.LOADENV_PTH, layout.LOADENV_START, pth):
+        write_bytes(f"{site}/{os.path.basename(member)}", artifact.read(member))
+    _compile_loadenv(site, place)
+    os.mkdir(f"{place.tree}/{layout.DEPLOY}", 0o755)
+    for member in (layout.MANIFEST, layout.SBOM):
+        if member in artifact.members:
+            entry = artifact.members[member]
+            write_bytes(f"{place.tree}/{member}", artifact.container.read(entry))
+    if artifact.manifest.payloads:
+        os.mkdir(f"{place.tree}/{layout.PAYLOAD}", 0o755)
+    for payload in artifact.manifest.payloads:
+        write_bytes(f"{place.tree}/{payload.listing}", artifact.read(payload.listing))
+    os.mkdir(f"{place.tree}/{layout.RUNTIME}", 0o755)
+    for member in runtime_members(artifact):
+        write_bytes(f"{place.tree}/{layout.RUNTIME}/{os.path.basename(member)}", artifact.read(member))
+    write_bytes(f"{place.tree}/{layout.INSTALLED}", _installed_document(artifact, target, place))
+
+
+def runtime_members(artifact: Artifact) -> List[str]:
+    """Return the members that are modules of this package: the destination keeps them to verify and roll back."""
+    own = [name for name in artifact.members if name.startswith(layout.RUNTIME + "/")]
+    return [*own, layout.INSTALL_WHEELS, layout.LOADENV]
+
+
+def _compile_loadenv(site: str, place: Place) -> None:
+    """Compile the module that every start of Python imports, which may run as a user who cannot write here."""
+    import py_compile
+
+    py_compile.compile(
+        f"{site}/{layout.LOADENV}",
+        dfile=f"{place.destination}/{place.site}/{layout.LOADENV}",
+        doraise=True,
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+    )
+
+
+def _installed_document(artifact: Artifact, target: layout.Target, place: Place) -> bytes:
+    document: Dict[str, Any] = {
+        "build_id": artifact.manifest.build_id,
+        "project": artifact.manifest.project,
+        "commit": artifact.manifest.source.commit,
+        "python": target.python,
+        "executable": base_interpreter(),
+        "version": ".".join(str(part) for part in sys.version_info[:3]),
+        "destination": place.destination,
+        "installed_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "tool": artifact.manifest.tool_version,
+    }
+    return json.dumps(document, indent=1, sort_keys=True).encode("ascii") + b"\n"
+
+
+def _disk_error(error: OSError, destination: str) -> DestinationError:
+    """Say what the file system refused; the staging path would mean nothing to the reader."""
+    advice = {
+        errno.ENOSPC: "Free space or inodes on that file system",
+        errno.EDQUOT: "Raise the quota of this user",
+        errno.EROFS: "Mount the file system for writing",
+        errno.EACCES: "Run it as a user who may write to the folder above it",
+        errno.EPERM: "Run it as a user who may write to the folder above it",
+        errno.EMFILE: "Raise the limit of open files (ulimit -n)",
+    }
+    return DestinationError(
+        destination,
+        f"cannot be written ({error.strerror or error})",
+        advice.get(error.errno or 0, "Check the file system"),
+    )
+
+
+def _remove(tree: str) -> None:
+    import shutil
+
+    shutil.rmtree(tree)
+
+
+def _try_rmdir(folder: str) -> None:
+    """Remove *folder* if it is empty; one that somebody else uses meanwhile stays."""
+    try:
+        os.rmdir(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.EBUSY):
+            raise
