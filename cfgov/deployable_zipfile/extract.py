@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-if not __package__:
+if __name__ == "__main__" and not __package__:
     # Started as a file: make the package from this folder, without putting the folder on sys.path.
     import importlib.util
 
