@@ -1,0 +1,46 @@
+"""Which build this is, read once from the files that the installer of the artifact leaves beside the project."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any, NamedTuple
+
+DEVELOPMENT = "development"
+UNREADABLE = "unreadable"
+
+
+class Release(NamedTuple):
+    """Identity of the running code."""
+
+    build_id: str  # content hash of the artifact, or "development" outside an installed release
+    commit: str  # 40 hexadecimal digits, or "" when it is unknown
+
+
+def read_release(folder: Path) -> Release:
+    """Read the identity of the release installed in *folder* (``DEST`` of ``artifact.zip -d DEST``).
+
+    Files that are there but cannot be read give "unreadable" and a log entry: a health check that waits for a
+    build then fails, while the site itself goes on.
+    """
+    installed = folder / ".deploy" / "installed.json"
+    if not installed.is_file():
+        return Release(DEVELOPMENT, "")
+    try:
+        build_id = _load(installed)["build_id"]
+        commit = _load(folder / ".deploy" / "manifest.json")["source"]["commit"]
+    except (OSError, ValueError, KeyError, TypeError):
+        logging.getLogger(__name__).exception("The release in %s does not say what it is", folder)
+        return Release(UNREADABLE, "")
+    return Release(str(build_id), str(commit))
+
+
+def _load(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+# From the place of this file and not from sys.prefix: a process whose virtualenv was reached through the symlink of
+# the live release must name the release that its code came from.
+FOLDER = Path(__file__).resolve().parents[2]
+RELEASE = read_release(FOLDER)

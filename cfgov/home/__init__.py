@@ -1,0 +1,1 @@
+"""Page types of the site and the demonstration content."""

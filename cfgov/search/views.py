@@ -1,0 +1,36 @@
+"""The search page."""
+
+from __future__ import annotations
+
+from django import forms
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.views.decorators.http import require_safe
+from wagtail.models import Page
+
+RESULTS_PER_PAGE = 10
+
+
+class SearchForm(forms.Form):
+    """The words to look for; NUL and overlong input are refused before a database sees them."""
+
+    query = forms.CharField(max_length=200)
+
+
+@require_safe
+def search(request: HttpRequest) -> HttpResponse:
+    """Show public pages that match ``?query=``, best first; the list itself comes in pages of ten."""
+    form = SearchForm(request.GET) if "query" in request.GET else SearchForm()
+    results = Page.objects.none()
+    if form.is_bound and form.is_valid():
+        results = Page.objects.live().public().specific().search(form.cleaned_data["query"])
+    return TemplateResponse(
+        request,
+        "search/search.html",
+        {
+            "form": form,
+            "query": request.GET.get("query", "").replace("\x00", "")[:200],
+            "results": Paginator(results, RESULTS_PER_PAGE).get_page(request.GET.get("page")),
+        },
+    )
