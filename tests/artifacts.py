@@ -15,6 +15,7 @@ from typing import Dict, List, Optional, Sequence, Union
 
 from deployable_zipfile import layout
 from deployable_zipfile.wheel import Wheel
+
 from tests.helpers import make_wheel
 
 PACKAGE = Path(layout.__file__).parent
@@ -63,9 +64,7 @@ def make_artifact(
         if compiled:
             members[overlay] = container(compiled)
         with Wheel.open(str(wheel_path)) as wheel:
-            planned.append(
-                layout.PlannedWheel(member, wheel.name, wheel.version, True, overlay if compiled else None)
-            )
+            planned.append(layout.PlannedWheel(member, wheel.name, wheel.version, True, overlay if compiled else None))
     own = f".deploy/bytecode/{sys.implementation.cache_tag}/project.zip"
     compiled = _bytecode({inner: data for inner, data in files.items() if inner.endswith(".py")}) if bytecode else {}
     if compiled:
@@ -90,7 +89,10 @@ def make_artifact(
 
 
 def make_target(
-    wheels: Sequence[layout.PlannedWheel] = (), project_bytecode: Optional[str] = None, bytecode: bool = True, **changes: object
+    wheels: Sequence[layout.PlannedWheel] = (),
+    project_bytecode: Optional[str] = None,
+    bytecode: bool = True,
+    **changes: object,
 ) -> layout.Target:
     """Return the target that the running Python is."""
     target = layout.Target(

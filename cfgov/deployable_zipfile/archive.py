@@ -19,7 +19,7 @@ import stat
 import struct
 import unicodedata
 import zlib
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, NoReturn, Optional, Set, Tuple, Type
+from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, NoReturn, Optional, Set, Tuple, Type
 
 from . import layout
 from .errors import ArtifactError, DeployableZipfileError
@@ -160,15 +160,9 @@ class Window:
             position = extra_at + extra_length + comment_length
             if fields[0] != CENTRAL_SIGNATURE or position > len(directory):
                 self.refuse("", f"its directory is broken at offset {offset + name_at - CENTRAL.size}")
-            yield Header(
-                directory[name_at:extra_at],
-                fields[1],
-                fields[2],
-                fields[3] | fields[4] << 8,
-                *fields[5:12],
-                directory[extra_at : extra_at + extra_length],
-                *fields[14:],
-            )
+            name, extra = directory[name_at:extra_at], directory[extra_at : extra_at + extra_length]
+            needed = fields[3] | fields[4] << 8
+            yield Header(name, fields[1], fields[2], needed, *fields[5:12], extra, *fields[14:])  # type: ignore[call-arg]
         if position != len(directory):
             self.refuse("", f"its directory holds {len(directory) - position} bytes more than its {total} members")
 
@@ -265,22 +259,15 @@ class Window:
     def _foreign_data_at(self, entry: Entry, raw: bytes) -> int:
         if len(raw) < LOCAL.size:
             self.refuse(entry.name, "its local header is cut")
-        fields = LOCAL.unpack_from(raw)
-        signature, flags, method, crc, compressed, size, name_length, extra_length = (
-            fields[0],
-            *fields[3:5],
-            *fields[7:],
-        )
-        at = LOCAL.size + name_length + extra_length
+        signature, _, _, flags, method, _, _, crc, compressed, size, name_length, extra_length = LOCAL.unpack_from(raw)
+        at: int = LOCAL.size + name_length + extra_length
         encoding = "utf-8" if entry.flags & UTF8_NAME else "ascii"
         if signature != LOCAL_SIGNATURE or raw[LOCAL.size : LOCAL.size + name_length] != entry.name.encode(encoding):
             self.refuse(entry.name, "its local header names another member")
         if method != entry.method or (flags ^ entry.flags) & (ENCRYPTED | DESCRIPTOR | UTF8_NAME):
             self.refuse(entry.name, "its local header differs from the directory")
         if not flags & DESCRIPTOR and (
-            crc != entry.crc
-            or compressed not in (entry.compressed, 0xFFFFFFFF)
-            or size not in (entry.size, 0xFFFFFFFF)
+            crc != entry.crc or compressed not in (entry.compressed, 0xFFFFFFFF) or size not in (entry.size, 0xFFFFFFFF)
         ):
             self.refuse(entry.name, "its local header differs from the directory")
         slack = entry.room - at - entry.compressed
@@ -525,6 +512,10 @@ class Artifact:
         entry = self.members[layout.MANIFEST]
         stated[layout.MANIFEST] = layout.Member(entry.size, entry.mode, "")
         _check_same(self.container, stated)
+        self._check_names()
+
+    def _check_names(self) -> None:
+        manifest = self.manifest
         problem = project_name_problem(manifest.project)
         if problem:
             self.container.refuse(layout.MANIFEST, f"its project name {problem}")
@@ -635,21 +626,26 @@ def project_name_problem(project: str) -> str:
     return ""
 
 
-def check_distinct(names: Any, refuse: Callable[[str, str], NoReturn]) -> None:
+def check_distinct(names: Iterable[str], refuse: Callable[[str, str], NoReturn]) -> None:
     """Refuse names that differ only by case, and a file that is another one's folder (R9)."""
     folded: Dict[str, str] = {}
-    folders: Set[str] = set()
     for name in names:
         other = folded.setdefault(name.casefold(), name)
         if other != name:
             refuse(name, f"differs from {other} only by case")
+    for name in folders_of(names).intersection(names):
+        refuse(name, "is a file and a folder")
+
+
+def folders_of(names: Iterable[str]) -> Set[str]:
+    """Return every folder that files of these *names* lie in, at any depth."""
+    folders: Set[str] = set()
+    for name in names:
         folder = name.rpartition("/")[0]
         while folder and folder not in folders:
             folders.add(folder)
             folder = folder.rpartition("/")[0]
-    for name in names:
-        if name in folders:
-            refuse(name, "is a file and a folder")
+    return folders
 
 
 def _check_same(container: Container, stated: Dict[str, layout.Member]) -> None:
@@ -668,4 +664,3 @@ def _check_same(container: Container, stated: Dict[str, layout.Member]) -> None:
 
 def _lossy(name: bytes) -> str:
     return name.decode("utf-8", "backslashreplace")
-

@@ -8,12 +8,16 @@ nothing imported but sys, which is built in.
 
 import sys
 
-if sys.path and globals().get("__loader__") is not None:
-    _ARCHIVE = getattr(__loader__, "archive", None)  # noqa: F821
-    sys.path[:] = [path for path in sys.path if path != _ARCHIVE]
+if False:
+    from typing import Any  # noqa: F401  # for the type comments, which Python 2 needs
+
+_ARCHIVE = getattr(globals().get("__loader__"), "archive", None)
+sys.path[:] = [path for path in sys.path if path != _ARCHIVE]
 
 
 def main():
+    # type: () -> int
+    """Check the Python, load the runtime, run the command line and return its exit code."""
     found = "%d.%d.%d" % sys.version_info[:3]
     where = "%s at %s" % (found, sys.executable)
     if sys.version_info < (3, 8):
@@ -25,15 +29,18 @@ def main():
     if not _ARCHIVE:
         return refused("is not run as a zip")
     package = load_package(_ARCHIVE)
-    return package.main(sys.argv[1:], _ARCHIVE)
+    return int(package.main(sys.argv[1:], _ARCHIVE))
 
 
 def refused(why):
+    # type: (str) -> int
+    """Print the one line and return the exit code of its kind: 4, the target."""
     sys.stderr.write("error: this artifact: %s. Run it with the Python that will run the site.\n" % why)
     return 4
 
 
 def load_package(archive):
+    # type: (str) -> Any
     """Make the package deployable_zipfile from two folders of the archive, and nothing else importable from it."""
     import importlib
     import types

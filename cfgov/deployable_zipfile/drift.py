@@ -57,14 +57,15 @@ def compare(destination: str) -> Drift:
     expected = dict(_project_files(destination, manifest))
     expected.update(_wheel_files(destination, site))
     expected.update(_runtime_files(manifest, site))
-    changed, missing = [], []
+    changed: List[str] = []
+    missing: List[str] = []
     for path, digest in expected.items():
         state = _state(os.path.join(destination, path), digest)
         if state:
             (missing if state == "missing" else changed).append(path)
     if _interpreter_moved(destination, installed):
         changed.append(f"{layout.VENV}/bin/python")
-    added = sorted(set(_present(destination, manifest.project, site)) - set(expected) - _unrecorded(manifest, site))
+    added = sorted(set(_present(destination, manifest.project, site)) - set(expected) - _unrecorded(manifest))
     return Drift(manifest.build_id, sorted(changed), sorted(missing), added, len(expected))
 
 
@@ -136,7 +137,11 @@ def _state(path: str, digest: str) -> str:
         return "missing"
     except OSError:
         return "changed"  # unreadable now, readable when it was installed
-    return "" if RecordRow.encoded(found.digest()) == digest.partition(":")[2] or found.hexdigest() == digest else "changed"
+    return (
+        ""
+        if RecordRow.encoded(found.digest()) == digest.partition(":")[2] or found.hexdigest() == digest
+        else "changed"
+    )
 
 
 def _interpreter_moved(destination: str, installed: Dict[str, str]) -> bool:
@@ -153,6 +158,6 @@ def _present(destination: str, project: str, site: str) -> Iterator[str]:
                 yield os.path.relpath(os.path.join(folder, name), destination)
 
 
-def _unrecorded(manifest: layout.Manifest, site: str) -> Set[str]:
+def _unrecorded(manifest: layout.Manifest) -> Set[str]:
     listings = {payload.listing for payload in manifest.payloads}
     return {layout.MANIFEST, layout.INSTALLED, layout.SBOM, *listings}

@@ -17,7 +17,8 @@ if __name__ == "__main__" and not __package__:
     _spec = importlib.util.spec_from_file_location(
         "deployable_zipfile", os.path.join(_folder, "__init__.py"), submodule_search_locations=[_folder]
     )
-    assert _spec is not None and _spec.loader is not None
+    if _spec is None or _spec.loader is None:
+        raise ImportError(_folder)
     sys.modules["deployable_zipfile"] = importlib.util.module_from_spec(_spec)
     _spec.loader.exec_module(sys.modules["deployable_zipfile"])
     __package__ = "deployable_zipfile"
@@ -117,7 +118,7 @@ def _parser(archive: str, verb: str = "") -> argparse.ArgumentParser:
     program = os.path.basename(archive)
     if not verb:
         parser = _Parser(prog=program, parents=[common], description="Install this artifact, or run one of its verbs.")
-        parser.epilog = "verbs: %s; VERB --help explains each" % ", ".join(_VERBS)
+        parser.epilog = f"verbs: {', '.join(_VERBS)}; VERB --help explains each"
         parser.add_argument("-d", "--destination", required=True, metavar="DEST", help="folder to install into")
         parser.add_argument("--wait", type=_seconds, default=0.0, metavar="SECONDS", help="for another installation")
         parser.add_argument("--no-sync", action="store_true", help="do not wait for the disk before the commit")
@@ -243,7 +244,7 @@ def _verify_tree(tree: str, console: Console) -> int:
     return 0
 
 
-def _info(arguments: argparse.Namespace, archive: str, console: Console) -> int:
+def _info(_: argparse.Namespace, archive: str, console: Console) -> int:
     with Artifact.open(archive) as artifact:
         manifest = artifact.manifest
         document: Dict[str, Any] = {
@@ -290,7 +291,7 @@ def _info_text(document: Dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _list(arguments: argparse.Namespace, archive: str, console: Console) -> int:
+def _list(_: argparse.Namespace, archive: str, console: Console) -> int:
     from .errors import printable
 
     with Artifact.open(archive) as artifact:
@@ -299,7 +300,7 @@ def _list(arguments: argparse.Namespace, archive: str, console: Console) -> int:
             for name, entry in artifact.members.items()
         ]
         for payload in artifact.manifest.payloads:
-            container, _ = artifact.payload_members(payload)
+            container = artifact.payload_members(payload)[0]
             members += [
                 {"name": name, "size": entry.size, "mode": f"{entry.mode:o}", "packed": entry.compressed}
                 for name, entry in container.entries.items()
@@ -328,7 +329,7 @@ def _seconds(text: str) -> float:
 def _catch_signals() -> None:
     """Turn the signals that ask a process to end into an exception, so that nothing is left behind."""
 
-    def stop(number: int, frame: Optional[FrameType]) -> None:
+    def stop(number: int, _: Optional[FrameType]) -> None:
         raise Interrupted("this run", f"was stopped by {signal.Signals(number).name}", "Run it again")
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -35,6 +35,7 @@ class Place(NamedTuple):
     tree: str  # absolute path that is written to: the staging tree
     destination: str  # absolute path that everything will have afterwards
     python: str  # "3.11"
+    project: str  # its name: its .pth file stands in site-packages
 
     @property
     def site(self) -> str:
@@ -123,7 +124,8 @@ def install(
     def finish(number: int) -> int:
         return _finish(sources[number], number, planned, compiled, place)
 
-    return len(planned.jobs) + len(compiled) + sum(run(finish, len(sources), workers))
+    written: int = sum(run(finish, len(sources), workers))
+    return written + len(planned.jobs) + len(compiled)
 
 
 def shebang(interpreter: str) -> bytes:
@@ -141,12 +143,15 @@ def shebang(interpreter: str) -> bytes:
 def script_text(interpreter: str, point: EntryPoint) -> bytes:
     """Return the text of a console or GUI script."""
     first = point.attributes.partition(".")[0]
-    return shebang(interpreter) + (
-        f"import sys\n\n"
-        f"from {point.module} import {first}\n\n"
-        f'if __name__ == "__main__":\n'
-        f"    sys.exit({point.attributes}())\n"
-    ).encode("utf-8")
+    return (
+        shebang(interpreter)
+        + (
+            f"import sys\n\n"
+            f"from {point.module} import {first}\n\n"
+            f'if __name__ == "__main__":\n'
+            f"    sys.exit({point.attributes}())\n"
+        ).encode()
+    )
 
 
 def _planned(sources: List[Source], place: Place) -> _Layout:
@@ -156,7 +161,7 @@ def _planned(sources: List[Source], place: Place) -> _Layout:
         compiled = _bytecode_jobs(source, place)
         for entry in source.wheel.files.values():
             path = _destination(source.wheel, entry.name, place)
-            if _is_script(source.wheel, entry.name):
+            if _is_script(entry.name):
                 _refuse_protected(source.wheel, entry.name, path)
                 planned.scripts[path] = (number, entry)
                 continue
@@ -211,7 +216,7 @@ def _destination(wheel: Wheel, name: str, place: Place) -> str:
     return f"{layout.VENV}/{inner}"
 
 
-def _is_script(wheel: Wheel, name: str) -> bool:
+def _is_script(name: str) -> bool:
     top, _, rest = name.partition("/")
     return top.endswith(".data") and rest.startswith("scripts/")
 
@@ -224,7 +229,8 @@ def _is_own(wheel: Wheel, name: str) -> bool:
 def _refuse_outside(wheel: Wheel, name: str, path: str, place: Place) -> None:
     """Refuse what would change the virtualenv itself or what the artifact puts into site-packages."""
     inner = path[len(place.site) + 1 :] if path.startswith(place.site + "/") else ""
-    own = (layout.LOADENV, layout.LOADENV_PTH, os.path.basename(layout.LOADENV_START))
+    pth = layout.project_pth_name(place.project)
+    own = (layout.LOADENV, layout.LOADENV_PTH, os.path.basename(layout.LOADENV_START), pth)
     if path == f"{layout.VENV}/pyvenv.cfg" or inner in own or path.startswith(f"{layout.VENV}/lib64/"):
         wheel.refuse(name, "would replace a part of the virtualenv")
     if path.startswith(f"{place.scripts}/"):
@@ -237,14 +243,15 @@ def _refuse_protected(wheel: Wheel, name: str, path: str) -> None:
 
 
 def _finish(source: Source, number: int, planned: _Layout, compiled: Set[str], place: Place) -> int:
-    """Write scripts, INSTALLER, REQUESTED and at last RECORD of one wheel; return how many files."""
+    """Write scripts, INSTALLER, REQUESTED and at last RECORD of one wheel; return how many files that were."""
     wheel = source.wheel
     rows: List[str] = []
+    own: List[str] = []
     for name, row in wheel.record.items():
         path = _destination(wheel, name, place)
-        if _is_script(wheel, name):
+        if _is_script(name):
             if planned.scripts.get(path) == (number, wheel.files[name]):
-                rows.append(_write_script(wheel, wheel.files[name], path, place))
+                own.append(_write_script(wheel, wheel.files[name], path, place))
         elif not _is_own(wheel, name):
             size = wheel.files[name].size
             digest = f"{row.algorithm}={row.digest}" if row.algorithm else ""
@@ -255,20 +262,20 @@ def _finish(source: Source, number: int, planned: _Layout, compiled: Set[str], p
     for point in _points(wheel, place.python):
         path = f"{place.scripts}/{point.name}"
         _refuse_protected(wheel, f"{wheel.dist_info}/entry_points.txt", path)
-        rows.append(_write_own(path, script_text(place.interpreter, point), 0o755, place))
+        own.append(_write_own(path, script_text(place.interpreter, point), 0o755, place))
     folder = f"{place.site}/{wheel.dist_info}"
-    rows.append(_write_own(f"{folder}/INSTALLER", INSTALLER, 0o644, place))
+    own.append(_write_own(f"{folder}/INSTALLER", INSTALLER, 0o644, place))
     if source.plan.requested:
-        rows.append(_write_own(f"{folder}/REQUESTED", b"", 0o644, place))
+        own.append(_write_own(f"{folder}/REQUESTED", b"", 0o644, place))
     record = f"{wheel.dist_info}/RECORD"
-    rows.append(_row(record, "", ""))
-    write_bytes(f"{place.tree}/{place.site}/{record}", "".join(rows).encode("utf-8"))
-    return len(rows)
+    own.append(_row(record, "", ""))
+    write_bytes(f"{place.tree}/{place.site}/{record}", "".join(rows + own).encode("utf-8"))
+    return len(own)
 
 
 def _points(wheel: Wheel, python: str) -> List[EntryPoint]:
     """Return the scripts a wheel asks for; pip's come as ``pip``, ``pip3`` and ``pip3.11``, as everywhere."""
-    points = [point for point in wheel.entry_points()]
+    points = wheel.entry_points()
     if wheel.name == "pip":
         main = next((point for point in points if point.name == "pip"), None)
         if main:

@@ -14,7 +14,7 @@ import signal
 import struct
 import sys
 import traceback
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 from . import errors
 from .errors import DeployableZipfileError, TargetError
@@ -181,12 +181,10 @@ def _unwrapped(answer: Tuple[str, Any]) -> Any:
 
 
 def _error_class(name: str) -> Callable[[str, str, Optional[str]], DeployableZipfileError]:
-    found = getattr(errors, name, DeployableZipfileError)
-    return found  # type: ignore[no-any-return]  # every class in errors is one of these
+    return getattr(errors, name, DeployableZipfileError)
 
 
 def _ending(status: int) -> str:
     if os.WIFSIGNALED(status):
         return f"signal {os.WTERMSIG(status)}"
     return f"exit code {os.WEXITSTATUS(status)}"
-

@@ -44,8 +44,8 @@ def select_target(manifest: layout.Manifest) -> layout.Target:
 
 def bytecode_fits(target: layout.Target) -> bool:
     """Return whether the bytecode shipped for *target* is what the running interpreter reads."""
-    return (
-        target.magic == importlib.util.MAGIC_NUMBER.hex() and target.cache_tag == (sys.implementation.cache_tag or "")
+    return target.magic == importlib.util.MAGIC_NUMBER.hex() and target.cache_tag == (
+        sys.implementation.cache_tag or ""
     )
 
 
@@ -210,7 +210,9 @@ def _destination_problems(manifest: layout.Manifest, destination: str) -> Iterat
     except OSError:
         content = None  # absent, or unreadable: the latter is said when it is opened for the installation
     if content:
-        yield DestinationError(destination, f"is not empty (it holds {sorted(content)[0]})", "Install into a new folder")
+        yield DestinationError(
+            destination, f"is not empty (it holds {sorted(content)[0]})", "Install into a new folder"
+        )
     yield from _space_problems(manifest, destination, parent)
 
 

@@ -22,8 +22,9 @@ from . import layout, preflight
 from .archive import Artifact
 from .console import Console
 from .errors import ArtifactError, DestinationError, TargetError
-from .files import Job, bytecode_path, make_folders, write_bytes, write_files
-from .install_wheels import Place, Source, install as install_wheels, open_wheels
+from .files import Job, bytecode_path, write_bytes, write_files
+from .install_wheels import Place, Source, open_wheels
+from .install_wheels import install as install_wheels
 
 
 class Installed(NamedTuple):
@@ -82,7 +83,7 @@ def install(
         if found == artifact.manifest.build_id:
             return Installed(destination, found, target.python, True, 0, time.monotonic() - began)
         refuse_filled(destination)
-        place = Place(staging.tree, destination, target.python)
+        place = Place(staging.tree, destination, target.python, artifact.manifest.project)
         console.step(f"Installing {artifact.manifest.project} for Python {target.python}")
         try:
             count = _write_tree(artifact, target, sources, place, compiled, workers)
@@ -112,7 +113,9 @@ def normal_destination(destination: str) -> str:
     if os.path.islink(path):
         resolved = os.path.realpath(path)
         if not os.path.isdir(resolved):
-            raise DestinationError(path, "is a link that leads to no folder", "Remove the link or choose another folder")
+            raise DestinationError(
+                path, "is a link that leads to no folder", "Remove the link or choose another folder"
+            )
         path = resolved
     if os.path.lexists(path) and not os.path.isdir(path):
         raise DestinationError(path, "is not a folder", "Remove it or choose another folder")
@@ -340,9 +343,7 @@ def _project(
         for name in shipped.entries:
             if name not in allowed:
                 raise ArtifactError(f"{target.project_bytecode}/{name}", "is the bytecode of no file", "Build it again")
-        yield with_folders(
-            [Job(name, shipped, entry, 0o644, "", "") for name, entry in shipped.entries.items()]
-        )
+        yield with_folders([Job(name, shipped, entry, 0o644, "", "") for name, entry in shipped.entries.items()])
 
 
 def _make_virtualenv(place: Place) -> None:

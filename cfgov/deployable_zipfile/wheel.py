@@ -15,9 +15,9 @@ import re
 import stat
 import struct
 import unicodedata
-from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
-from .archive import DEFLATED, DESCRIPTOR, ENCRYPTED, STORED, UNIX, UTF8_NAME, Entry, Header, Window
+from .archive import DEFLATED, DESCRIPTOR, ENCRYPTED, STORED, UNIX, UTF8_NAME, Entry, Header, Window, folders_of
 from .errors import WheelError
 
 MAX_FILES = 65_535
@@ -144,16 +144,30 @@ class Wheel(Window):
         Raises:
             WheelError: naming the first file that breaks a rule.
         """
+        unlisted = [f"{self.dist_info}/{own}" for own in _UNLISTED]
         for name in self.files:
-            top, _, rest = name.partition("/")
-            if top.endswith(".data"):
-                scheme, _, inner = rest.partition("/")
-                if scheme not in SCHEMES or not inner:
-                    self.refuse(name, f"lies in no known .data folder ({', '.join(SCHEMES)})")
-                if scheme == "scripts" and ("/" in inner or not _SCRIPT_NAME.match(inner)):
-                    self.refuse(name, "is no name for a script")
-            if name not in self.record and name not in [f"{self.dist_info}/{own}" for own in _UNLISTED]:
+            self._check_place(name)
+            if name not in self.record and name not in unlisted:
                 self.refuse(name, "is not listed in RECORD")
+        self._check_record()
+        metadata = self._metadata()
+        if (normalised(metadata[0]), _same_version(metadata[1])) != (self.name, _same_version(self.version)):
+            self.refuse(
+                f"{self.dist_info}/METADATA", f"is of {metadata[0]} {metadata[1]}, the file name says otherwise"
+            )
+        self.entry_points()
+
+    def _check_place(self, name: str) -> None:
+        top, _, rest = name.partition("/")
+        if not top.endswith(".data"):
+            return
+        scheme, _, inner = rest.partition("/")
+        if scheme not in SCHEMES or not inner:
+            self.refuse(name, f"lies in no known .data folder ({', '.join(SCHEMES)})")
+        if scheme == "scripts" and ("/" in inner or not _SCRIPT_NAME.match(inner)):
+            self.refuse(name, "is no name for a script")
+
+    def _check_record(self) -> None:
         for name, row in self.record.items():
             if name not in self.files:
                 self.refuse(name, "is listed in RECORD but missing")
@@ -161,10 +175,6 @@ class Wheel(Window):
                 self.refuse(name, f"has {self.files[name].size} bytes, RECORD says {row.size}")
             if not row.algorithm and name != f"{self.dist_info}/RECORD":
                 self.refuse(name, "has no digest in RECORD")
-        metadata = self._metadata()
-        if (normalised(metadata[0]), _same_version(metadata[1])) != (self.name, _same_version(self.version)):
-            self.refuse(f"{self.dist_info}/METADATA", f"is of {metadata[0]} {metadata[1]}, the file name says otherwise")
-        self.entry_points()
 
     def check_contents(self) -> None:
         """Inflate every file and compare CRC-32, size and RECORD digest; nothing is written.
@@ -226,19 +236,9 @@ class Wheel(Window):
     def _files(self) -> Dict[str, Entry]:
         directory_at, headers = self.headers(MAX_FILES)
         found = [self._sizes(header) for header in headers]
-        order = sorted(range(len(found)), key=lambda number: found[number].offset)
-        rooms: Dict[int, int] = {}
-        position = 0
-        for number, following in zip(order, order[1:] + [-1]):
-            header = found[number]
-            if header.offset != position:
-                self.refuse(_decoded(header), f"lies at offset {header.offset}, expected at {position}")
-            position = found[following].offset if following >= 0 else directory_at
-            rooms[number] = position - header.offset
-            if rooms[number] < 30 + len(header.name) + header.compressed:
-                self.refuse(_decoded(header), "overlaps the member after it")
+        rooms = self._rooms(found, directory_at)
         files: Dict[str, Entry] = {}
-        folders = set()
+        folders: Set[str] = set()
         for number, header in enumerate(found):
             entry = self._entry(header, rooms[number])
             if entry.name.endswith("/"):
@@ -249,15 +249,25 @@ class Wheel(Window):
             if entry.name in files:
                 self.refuse(entry.name, "is a member twice")
             files[entry.name] = entry
-        for name in files:
-            folder = name.rpartition("/")[0]
-            while folder and folder not in folders:
-                folders.add(folder)
-                folder = folder.rpartition("/")[0]
-        for name in files:
-            if name in folders:
-                self.refuse(name, "is a file and a folder")
+        folders.update(folders_of(files))
+        for name in folders.intersection(files):
+            self.refuse(name, "is a file and a folder")
         return files
+
+    def _rooms(self, found: List[Header], directory_at: int) -> Dict[int, int]:
+        """Return how far it is from each member to the next, after proving that none lies over another."""
+        order = sorted(range(len(found)), key=lambda number: found[number].offset)
+        rooms: Dict[int, int] = {}
+        position = 0
+        for number, following in zip(order, [*order[1:], -1]):
+            header = found[number]
+            if header.offset != position:
+                self.refuse(_decoded(header), f"lies at offset {header.offset}, expected at {position}")
+            position = found[following].offset if following >= 0 else directory_at
+            rooms[number] = position - header.offset
+            if rooms[number] < 30 + len(header.name) + header.compressed:
+                self.refuse(_decoded(header), "overlaps the member after it")
+        return rooms
 
     def _sizes(self, header: Header) -> Header:
         """Return *header* with the 64-bit sizes of its ZIP64 extra field, where it has one (APPNOTE 4.5.3)."""
@@ -268,7 +278,7 @@ class Wheel(Window):
             kind, length = struct.unpack_from("<HH", extra, position)
             if kind == _ZIP64_EXTRA and position + 4 + length <= len(extra):
                 values = list(struct.unpack_from(f"<{length // 8}Q", extra, position + 4))
-                wide: Dict[str, int] = {}
+                wide: Dict[str, Any] = {}
                 for field in ("size", "compressed", "offset"):
                     if getattr(header, field) == 0xFFFFFFFF and values:
                         wide[field] = values.pop(0)
