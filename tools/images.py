@@ -1,6 +1,6 @@
 """Build the builder and tester images of a platform, named as every command of the documentation names them.
 
-    python -m tools.images [--platform NAME] [--target builder|tester] [--base-image IMAGE]
+python -m tools.images [--platform NAME] [--target builder|tester] [--base-image IMAGE]
 """
 
 from __future__ import annotations

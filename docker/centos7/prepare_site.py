@@ -14,7 +14,7 @@ import time
 
 
 def commands():
-    """Return the management commands, each as a list of words; the last is run where the site has it."""
+    """Return the management commands, each as a list of words: those that the site has."""
     from django.core.management import get_commands
 
     steps = [
@@ -22,7 +22,7 @@ def commands():
         ["collectstatic", "--noinput", "--verbosity=0"],
         ["migrate", "--noinput", "--verbosity=0"],
         ["createcachetable"],
-        ["demo"],
+        ["demo_content"],
     ]
     known = get_commands()
     return [step for step in steps if step[0] in known]
@@ -34,7 +34,7 @@ def run(step):
 
     began = time.monotonic()
     call_command(*step)
-    print("tester: {} took {:.1f} s".format(step[0], time.monotonic() - began), flush=True)
+    print(f"tester: {step[0]} took {time.monotonic() - began:.1f} s", flush=True)
 
 
 def stop(what, error):
@@ -45,7 +45,7 @@ def stop(what, error):
     lines = str(error).strip().splitlines()
     why = "{}: {}".format(type(error).__name__, lines[0] if lines else "no message")
     fix = "Correct the site or the variable it read; the traceback is above"
-    sys.exit("error: {}: failed with {}. {}".format(what, why, fix))
+    sys.exit(f"error: {what}: failed with {why}. {fix}")
 
 
 def main():

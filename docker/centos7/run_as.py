@@ -34,13 +34,13 @@ def main(argv):
     try:
         uid, gid = owner(argv[1])
     except (KeyError, OSError) as error:
-        sys.exit("error: {}: is neither a user nor a path here: {}. Correct the name".format(argv[1], error))
+        sys.exit(f"error: {argv[1]}: is neither a user nor a path here: {error}. Correct the name")
     if os.geteuid() == 0 and uid != 0:
         become(uid, gid)
     try:
         os.execvp(argv[2], argv[2:])
     except OSError as error:
-        sys.exit("error: {}: cannot be run: {}. Install it".format(argv[2], error.strerror))
+        sys.exit(f"error: {argv[2]}: cannot be run: {error.strerror}. Install it")
 
 
 if __name__ == "__main__":

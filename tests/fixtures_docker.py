@@ -1,0 +1,109 @@
+"""Fixtures that integration and end-to-end tests share: the engine, the images, a checkout, the artifact.
+
+Without an engine these tests are skipped with the reason; REQUIRE_DOCKER=1, as in CI, makes that a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, Dict, Iterator
+
+import pytest
+
+from tests import containers
+from tools import images as image_tool
+from tools import platforms
+
+ROOT = containers.ROOT
+RESULTS = ROOT / "test-results"
+ARTIFACT = "cfgov_current_build.zip"
+
+
+@pytest.fixture(scope="session")
+def platform(request: pytest.FixtureRequest) -> platforms.Platform:
+    """Return the platform asked for by ``--platform``."""
+    name = request.config.getoption("--platform")
+    known = platforms.read()
+    if name not in known:
+        pytest.fail(f"--platform {name}: is none of {', '.join(known)}", pytrace=False)
+    return known[name]
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[containers.Engine]:
+    """Connect to the engine; at the end everything that this run started is removed, also after Ctrl-C."""
+    try:
+        engine = containers.Engine()
+    except Exception as error:
+        without_engine(str(error))
+    engine.sweep()
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def without_engine(why: str) -> None:
+    """Skip, or fail where an engine is required."""
+    text = f"no Docker engine answers ({why.splitlines()[0]}). Start one, on Debian with .ci/engine"
+    if os.environ.get("REQUIRE_DOCKER") == "1":
+        pytest.fail(text, pytrace=False)
+    pytest.skip(text)
+
+
+@pytest.fixture(scope="session")
+def images(engine: containers.Engine, platform: platforms.Platform) -> Dict[str, str]:
+    """Build both images of the platform (seconds when nothing changed) and return their names by target."""
+    code = image_tool.main(["--platform", platform.name])
+    if code:
+        pytest.fail(f"the images of {platform.name} could not be built, see above", pytrace=False)
+    return {"builder": containers.BUILDER, "tester": containers.TESTER}
+
+
+def clone(destination: Path) -> Path:
+    """Copy this checkout's files as they are now into a repository of their own with one commit; return its root."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.PIPE,
+    )
+    for name in listed.stdout.decode("utf-8").split("\0"):
+        if name and (ROOT / name).is_file():
+            target = destination / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target)
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false"]
+    times = dict(os.environ, GIT_AUTHOR_DATE="2026-01-02T03:04:05Z", GIT_COMMITTER_DATE="2026-01-02T03:04:05Z")
+    for command in (["init", "--quiet"], ["add", "--all"], [*identity, "commit", "--quiet", "--message", "Snapshot"]):
+        subprocess.run(["git", *command], cwd=destination, check=True, env=times)
+    return destination
+
+
+@pytest.fixture
+def evidence(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Return a function that takes a container to keep the traces of when the test fails, and to remove after it."""
+    watched = []
+    yield watched.append
+    failed = getattr(request.node, "failed", False)
+    for container in watched:
+        try:
+            if failed:
+                containers.keep_evidence(container, result_folder(request.node.nodeid))
+        finally:
+            containers.remove(container)
+
+
+def result_folder(nodeid: str) -> Path:
+    """Return where the traces of a test are kept."""
+    return RESULTS / re.sub(r"[^A-Za-z0-9_.-]+", "_", nodeid.split("::", 1)[-1])
+
+
+def remember_outcome(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Mark *item* as failed, for fixtures that run after it."""
+    if report.when in ("setup", "call") and report.failed:
+        item.failed = True  # type: ignore[attr-defined]
