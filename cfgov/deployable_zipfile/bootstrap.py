@@ -8,7 +8,8 @@ nothing imported but sys, which is built in.
 
 import sys
 
-if False:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Any  # noqa: F401  # for the type comments, which Python 2 needs
 
 _ARCHIVE = getattr(globals().get("__loader__"), "archive", None)
