@@ -50,7 +50,7 @@ GUIDES: List[Guide] = [
     Guide(
         "before-you-rent",
         "Before you rent a flat",
-        "Six lines in a lease that decide what the flat will really cost, and how to read them in ten minutes.",
+        "Four lines in a lease that decide what the flat will really cost, and how to read them in ten minutes.",
         "house",
         datetime.date(2026, 3, 12),
         [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from django import forms
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
@@ -22,9 +24,8 @@ class SearchForm(forms.Form):
 def search(request: HttpRequest) -> HttpResponse:
     """Show public pages that match ``?query=``, best first; the list itself comes in pages of ten."""
     form = SearchForm(request.GET) if "query" in request.GET else SearchForm()
-    results = Page.objects.none()
-    if form.is_bound and form.is_valid():
-        results = Page.objects.live().public().specific().search(form.cleaned_data["query"])
+    words = _words(form.cleaned_data["query"]) if form.is_bound and form.is_valid() else ""
+    results = Page.objects.live().public().specific().search(words) if words else Page.objects.none()
     return TemplateResponse(
         request,
         "search/search.html",
@@ -34,3 +35,8 @@ def search(request: HttpRequest) -> HttpResponse:
             "results": Paginator(results, RESULTS_PER_PAGE).get_page(request.GET.get("page")),
         },
     )
+
+
+def _words(query: str) -> str:
+    """Reduce *query* to letters and digits: Wagtail's backend for SQLite passes quotes on to FTS5's query language."""
+    return " ".join(re.findall(r"\w+", query))

@@ -18,7 +18,7 @@ from home.models import GuideIndexPage, GuidePage, HomePage, InformationPage
 
 PASSWORD_VARIABLE = "DEMO_ADMIN_PASSWORD"
 # What home/templates asks for: made here, so that no visitor waits for it and reading pages never writes.
-LEAD_RENDITIONS = ("fill-640x360", "fill-1280x480")
+LEAD_RENDITIONS = ("fill-640x360", "fill-1280x600")
 HOME_RENDITION = "fill-960x720"
 FIGURE_RENDITION = "width-960"
 
