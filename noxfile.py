@@ -6,6 +6,7 @@ What a session needs beyond its one or two commands is a program under ``tools/`
 from __future__ import annotations
 
 import os
+import pathlib
 import sys
 
 import nox
@@ -35,8 +36,8 @@ def pytest(session: nox.Session, folder: str) -> None:
 
 
 def tool(session: nox.Session, name: str, *arguments: str) -> None:
-    """Run ``tools/NAME.py``."""
-    session.run("python", "-m", f"tools.{name}", *arguments, *session.posargs)
+    """Run ``tools/NAME.py``, which may import the package."""
+    session.run("python", "-m", f"tools.{name}", *arguments, *session.posargs, env={"PYTHONPATH": "cfgov"})
 
 
 @nox.session
@@ -112,19 +113,47 @@ def benchmark(session: nox.Session) -> None:
 def release_check(session: nox.Session) -> None:
     """Is this commit ready: clean tree, version, changelog, exact assets, twice-built artifact identical."""
     install(session, "release", "build")
-    tool(session, "release", "check")
+    tool(session, "release_check")
 
 
 @nox.session
 def release(session: nox.Session) -> None:
     """Make the release folder and publish it; -- --dry-run stops before the upload."""
     install(session, "release", "build")
-    tool(session, "release", "make")
+    tool(session, "release")
+
+
+@nox.session
+def facts(session: nox.Session) -> None:
+    """Record what the images hold and compare it with the last record; -- --platform NAME."""
+    tool(session, "facts")
+
+
+@nox.session
+def matrix(session: nox.Session) -> None:
+    """Write the versions of a session as the matrix of a GitHub job; -- SESSION."""
+    install(session, "nox")
+    tool(session, "matrix")
+
+
+@nox.session
+def report_failure(session: nox.Session) -> None:
+    """Open an issue about a failed run of a workflow; -- TITLE (needs the network)."""
+    install(session, "release")
+    tool(session, "report_failure")
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Compare every lock with the known weaknesses (needs the network)."""
+    install(session, "audit")
+    for lock in sorted(pathlib.Path("requirements").glob("*.txt")):
+        session.run("pip-audit", "--require-hashes", "--disable-pip", "--requirement", str(lock), *session.posargs)
 
 
 @nox.session
 def lock(session: nox.Session) -> None:
-    """Resolve requirements/*.in again into hash-pinned requirements/*.txt (needs the network)."""
+    """Resolve requirements/*.in again into hash-pinned requirements/*.txt (needs the network); -- NAME."""
     install(session, "lock")
     tool(session, "lock")
 

@@ -1,1 +1,1 @@
-"""Programs behind the sessions of ``noxfile.py``. They import nothing of the package; each runs alone."""
+"""Programs behind the sessions of ``noxfile.py``. Only the release tools import the package: to read artifacts."""

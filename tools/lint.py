@@ -24,7 +24,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser = argparse.ArgumentParser(prog="tools.lint", description="Run every checker over the tracked files.")
     parser.add_argument("--fix", action="store_true", help="let ruff repair what it can")
     arguments = parser.parse_args(argv)
-    failed = [name for name, command in checkers(tracked_files(ROOT), arguments.fix).items() if not _passes(name, command)]
+    failed = [
+        name for name, command in checkers(tracked_files(ROOT), arguments.fix).items() if not _passes(name, command)
+    ]
     print(f"lint: {', '.join(failed)} complained" if failed else "lint: no findings", flush=True)
     return 1 if failed else 0
 
@@ -51,7 +53,7 @@ def checkers(files: Sequence[str], fix: bool = False) -> Dict[str, Checker]:
         "dependabot schema": ["check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml"],
         "manifest schema": ["check-jsonschema", "--check-metaschema", "docs/manifest.schema.json"],
         "zizmor": ["zizmor", "--offline", "--no-progress", "--pedantic", ".github"],
-        "workflow rules": [sys.executable, "-m", "tools.workflows"],
+        "workflow rules": [sys.executable, "-m", "tools.workflows", "--shellcheck"],
     }
 
 

@@ -1,4 +1,4 @@
-"""Resolve ``requirements/NAME.in`` into ``requirements/NAME.txt``: one file for every Python, each file with its hashes.
+"""Resolve ``requirements/NAME.in`` into ``requirements/NAME.txt``: one lock for every Python, with hashes.
 
     python -m tools.lock [NAME]... [--upgrade]
 
@@ -21,8 +21,10 @@ OLDEST: Dict[str, str] = {
     "build": "3.8",
     "test": "3.8",
     "site": "3.8",
+    "audit": "3.10",
     "e2e": "3.10",
     "lint": "3.10",
+    "lock": "3.10",
     "nox": "3.10",
     "release": "3.10",
 }
@@ -46,7 +48,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         parser.error(f"unknown lock {unknown[0]!r}, known are {', '.join(OLDEST)}")
     for name in OLDEST:
         if name in arguments.names or not arguments.names:
-            code = subprocess.run(command(name, arguments.upgrade), cwd=str(REQUIREMENTS.parent), check=False).returncode
+            code = subprocess.run(
+                command(name, arguments.upgrade), cwd=str(REQUIREMENTS.parent), check=False
+            ).returncode
             if code:
                 return code
     return 0
