@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import os
 import pathlib
-import sys
 
 import nox
 
 from tools import interpreters
 
-nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "venv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
@@ -28,11 +26,6 @@ os.environ["PATH"] = interpreters.search_path(os.environ)
 def install(session: nox.Session, *locks: str) -> None:
     """Install the named ``requirements/NAME.txt``, every file of them checked against its hash."""
     session.install("--require-hashes", *[part for lock in locks for part in ("-r", f"requirements/{lock}.txt")])
-
-
-def pytest(session: nox.Session, folder: str) -> None:
-    """Run the tests of *folder* and what the caller asks for beside it."""
-    session.run("python", "-m", "pytest", folder, *session.posargs)
 
 
 def tool(session: nox.Session, name: str, *arguments: str) -> None:
@@ -51,14 +44,14 @@ def lint(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """Unit tests: no network, no engine, seconds."""
     install(session, "test")
-    pytest(session, "tests/unit")
+    session.run("python", "-m", "pytest", "tests/unit", *session.posargs)
 
 
 @nox.session
 def site(session: nox.Session) -> None:
     """Tests of the site in this repository."""
     install(session, "deployment", "site")
-    pytest(session, "tests/site")
+    session.run("python", "-m", "pytest", "tests/site", *session.posargs)
 
 
 @nox.session
@@ -85,14 +78,14 @@ def images(session: nox.Session) -> None:
 def integration(session: nox.Session) -> None:
     """Real pip, real Pythons, real images; -- --platform NAME (default: centos7)."""
     install(session, "e2e")
-    pytest(session, "tests/integration")
+    session.run("python", "-m", "pytest", "tests/integration", *session.posargs)
 
 
 @nox.session
 def e2e(session: nox.Session) -> None:
     """Boot the artifact in the tester image and browse it; -- --platform NAME (default: centos7)."""
     install(session, "e2e")
-    pytest(session, "tests/e2e")
+    session.run("python", "-m", "pytest", "tests/e2e", *session.posargs)
 
 
 @nox.session
@@ -156,7 +149,3 @@ def lock(session: nox.Session) -> None:
     """Resolve requirements/*.in again into hash-pinned requirements/*.txt (needs the network); -- NAME."""
     install(session, "lock")
     tool(session, "lock")
-
-
-if __name__ == "__main__":
-    sys.exit("error: noxfile.py: is no program. Run tools/nox -l")
