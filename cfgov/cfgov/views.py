@@ -18,7 +18,7 @@ PUBLIC_MEDIA = ("images", "original_images")
 
 @require_safe
 @never_cache
-def health(request: HttpRequest) -> HttpResponse:
+def health(_request: HttpRequest) -> HttpResponse:
     """Say which build answers and whether its database does: 200, or 503 without any detail of the failure."""
     try:
         database = Site.objects.filter(is_default_site=True).exists()

@@ -16,6 +16,8 @@ class FigureBlock(blocks.StructBlock):
     caption = blocks.CharBlock(required=False, max_length=250)
 
     class Meta:
+        """How the editor and the page show it."""
+
         icon = "image"
         template = "home/blocks/figure.html"
 
@@ -27,6 +29,8 @@ class QuoteBlock(blocks.StructBlock):
     source = blocks.CharBlock(required=False, max_length=120)
 
     class Meta:
+        """How the editor and the page show it."""
+
         icon = "openquote"
         template = "home/blocks/quote.html"
 
@@ -39,6 +43,8 @@ class CalloutBlock(blocks.StructBlock):
     text = blocks.RichTextBlock(features=["bold", "italic", "link"])
 
     class Meta:
+        """How the editor and the page show it."""
+
         icon = "warning"
         template = "home/blocks/callout.html"
 
@@ -53,7 +59,9 @@ class StepBlock(blocks.StructBlock):
 class BodyBlock(blocks.StreamBlock):
     """The body of every page type."""
 
-    heading = blocks.CharBlock(max_length=120, icon="title", form_classname="title", template="home/blocks/heading.html")
+    heading = blocks.CharBlock(
+        max_length=120, icon="title", form_classname="title", template="home/blocks/heading.html"
+    )
     paragraph = blocks.RichTextBlock(icon="pilcrow", template="home/blocks/paragraph.html")
     figure = FigureBlock()
     quote = QuoteBlock()

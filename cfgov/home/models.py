@@ -126,5 +126,5 @@ class InformationPage(Page):
 
 
 def _newest_guides(parent: Page) -> models.QuerySet:
-    guides = GuidePage.objects.live().public().descendant_of(parent)
-    return guides.select_related("lead_image").prefetch_related("lead_image__renditions").order_by("-reviewed_on", "title")
+    guides = GuidePage.objects.live().public().descendant_of(parent).order_by("-reviewed_on", "title")
+    return guides.select_related("lead_image").prefetch_related("lead_image__renditions")

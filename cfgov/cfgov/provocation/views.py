@@ -14,7 +14,7 @@ LONGEST = 60.0  # seconds
 
 
 @never_cache
-def error(request: HttpRequest) -> HttpResponse:
+def error(_request: HttpRequest) -> HttpResponse:
     """Fail, to see the site's page for error 500.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The settings that an installed release runs with: ``base`` plus environment.json. docs/site.md lists the variables."""
+"""The settings that an installed release runs with: ``base`` plus the environment (docs/site.md)."""
 
 from __future__ import annotations
 

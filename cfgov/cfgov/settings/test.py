@@ -7,8 +7,8 @@ import tempfile
 
 os.environ.update(SECRET_KEY="for tests alone", ALLOWED_HOSTS='["*"]', DATABASE_URL="sqlite://:memory:")
 
-from cfgov.settings.production import *  # noqa: E402, F403  (reads the environment that the line above sets)
-from cfgov.settings.production import STORAGES  # noqa: E402
+from cfgov.settings.production import *  # noqa: F403  (reads the environment that the line above sets)
+from cfgov.settings.production import STORAGES
 
 MEDIA_ROOT = tempfile.mkdtemp(prefix="cfgov-test-media-")
 STATIC_ROOT = tempfile.mkdtemp(prefix="cfgov-test-static-")

@@ -1,7 +1,7 @@
 
-from django.db import migrations, models
 import django.db.models.deletion
 import wagtail.fields
+from django.db import migrations, models
 
 
 class Migration(migrations.Migration):

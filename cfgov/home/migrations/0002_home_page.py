@@ -20,8 +20,9 @@ def create_home_page(apps: Any, schema_editor: Any) -> None:
 
     if HomePage.objects.exists():
         return
-    welcome = Page.objects.filter(content_type__app_label="wagtailcore", content_type__model="page", depth=2, numchild=0)
-    if Page.objects.filter(depth__gte=2).exclude(pk__in=list(welcome.values_list("pk", flat=True))).exists():
+    plain_page = ContentType.objects.filter(app_label="wagtailcore", model="page").first()
+    welcome = Page.objects.filter(content_type=plain_page, depth=2, numchild=0)
+    if Page.objects.filter(depth__gte=2).exclude(content_type=plain_page, depth=2, numchild=0).exists():
         return
     Site.objects.filter(root_page__in=welcome).delete()
     welcome.delete()

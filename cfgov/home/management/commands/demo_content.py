@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 import os
-from typing import Any, List
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
 
 from django.contrib.auth import get_user_model
 from django.core.files.base import ContentFile
@@ -12,13 +15,14 @@ from django.db import transaction
 from wagtail.images import get_image_model
 from wagtail.models import Page
 
-from home import demo
 from home.illustrations import draw
 from home.models import GuideIndexPage, GuidePage, HomePage, InformationPage
 
+CONTENT = Path(__file__).resolve().parents[2] / "demo.json"
 PASSWORD_VARIABLE = "DEMO_ADMIN_PASSWORD"
+
 # What home/templates asks for: made here, so that no visitor waits for it and reading pages never writes.
-LEAD_RENDITIONS = ("fill-640x360", "fill-1280x600")
+GUIDE_RENDITIONS = ("fill-640x360", "fill-1280x600")
 HOME_RENDITION = "fill-960x720"
 FIGURE_RENDITION = "width-960"
 
@@ -36,17 +40,18 @@ class Command(BaseCommand):
         """Add ``--admin-username``."""
         parser.add_argument("--admin-username", default="admin", help="name of that administrator (default: admin)")
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *_args: Any, **options: Any) -> None:
         """Make what is missing, all or nothing.
 
         Raises:
             CommandError: there is no home page, which means that the migrations did not run.
         """
+        content = json.loads(CONTENT.read_text(encoding="utf-8"))
         with transaction.atomic():
             home = HomePage.objects.first()
             if home is None:
                 raise CommandError("there is no home page: run `django-admin migrate` first")
-            made = _fill(home)
+            made = _fill(home, content)
             self.stdout.write(f"{made} pages made, the others were there")
             self._make_administrator(options["admin_username"])
 
@@ -62,32 +67,29 @@ class Command(BaseCommand):
             self.stdout.write(f"user {name} made")
 
 
-def _fill(home: HomePage) -> int:
-    index = GuideIndexPage(
-        title="Guides", slug="guides", introduction=demo.INDEX_INTRODUCTION, show_in_menus=True
-    )
-    about = InformationPage(
-        title="About us", slug="about", introduction=demo.ABOUT_INTRODUCTION, show_in_menus=True,
-        body=_body(demo.ABOUT_BODY),
-    )
-    contact = InformationPage(
-        title="Contact", slug="contact", introduction=demo.CONTACT_INTRODUCTION, show_in_menus=True,
-        body=_body(demo.CONTACT_BODY),
-    )
-    made = sum(_add(home, page) for page in (index, about, contact))
-    parent = home.get_children().get(slug=index.slug)
-    made += sum(_add(parent, _guide(guide)) for guide in demo.GUIDES)
-    lead_image = _image("desk", HOME_RENDITION)
-    if not home.introduction:
-        home.headline = demo.HEADLINE
-        home.introduction = demo.INTRODUCTION
-        home.lead_image = lead_image
-        home.action_page = parent
-        home.action_label = "See all guides"
-        home.body = _body(demo.HOME_BODY)
-        home.save_revision().publish()
-        made += 1
-    return made
+def _fill(home: HomePage, content: Dict[str, Any]) -> int:
+    pages = [GuideIndexPage(**content["guide_index"], show_in_menus=True)]
+    pages += [
+        InformationPage(**dict(page, body=_body(page["body"])), show_in_menus=True) for page in content["information"]
+    ]
+    made = sum(_add(home, page) for page in pages)
+    index = home.get_children().get(slug=content["guide_index"]["slug"])
+    made += sum(_add(index, _guide(guide)) for guide in content["guides"])
+    return made + _fill_home(home, content["home"], index)
+
+
+def _fill_home(home: HomePage, content: Dict[str, Any], action_page: Page) -> bool:
+    lead_image = _image(content["scene"], HOME_RENDITION)
+    if home.introduction:
+        return False
+    home.headline = content["headline"]
+    home.introduction = content["introduction"]
+    home.lead_image = lead_image
+    home.action_page = action_page
+    home.action_label = content["action_label"]
+    home.body = _body(content["body"])
+    home.save_revision().publish()
+    return True
 
 
 def _add(parent: Page, page: Page) -> bool:
@@ -99,22 +101,25 @@ def _add(parent: Page, page: Page) -> bool:
     return True
 
 
-def _guide(guide: demo.Guide) -> GuidePage:
+def _guide(guide: Dict[str, Any]) -> GuidePage:
     return GuidePage(
-        title=guide.title,
-        slug=guide.slug,
-        summary=guide.summary,
-        reviewed_on=guide.reviewed_on,
-        lead_image=_image(guide.scene, *LEAD_RENDITIONS),
-        body=_body(guide.body),
+        title=guide["title"],
+        slug=guide["slug"],
+        summary=guide["summary"],
+        reviewed_on=datetime.date.fromisoformat(guide["reviewed_on"]),
+        lead_image=_image(guide["scene"], *GUIDE_RENDITIONS),
+        body=_body(guide["body"]),
     )
 
 
-def _body(body: demo.Body) -> List[Any]:
-    return [(kind, _figure(value) if kind == "figure" else value) for kind, value in body]
+def _body(blocks: List[Dict[str, Any]]) -> List[Tuple[str, Any]]:
+    return [
+        (block["type"], _figure(block["value"]) if block["type"] == "figure" else block["value"]) for block in blocks
+    ]
 
 
-def _figure(value: Any) -> Any:
+def _figure(value: Dict[str, str]) -> Dict[str, Any]:
+    """Put the image of the scene in the place of its name."""
     return {
         "image": _image(value["scene"], FIGURE_RENDITION),
         "alternative": value["alternative"],
