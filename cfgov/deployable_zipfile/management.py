@@ -175,7 +175,7 @@ class Commands:
         descriptor = os.open(str(self._log), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, _LOG_MODE)
         with os.fdopen(descriptor, "w", encoding="utf-8") as log:
             stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            shown = self._secrets.hidden(" ".join(shlex.quote(word) for word in words))
+            shown = self._secrets.hidden(" ".join("..." if "\n" in word else shlex.quote(word) for word in words))
             log.write(f"--- {stamp} {step}: {shown} -> {status} after {seconds:.1f} s\n{output}")
             if output and not output.endswith("\n"):
                 log.write("\n")

@@ -168,7 +168,7 @@ def listing(root: Root) -> List[Row]:
     if current is not None and current not in order and current not in unknown:
         unknown.append(current)
     rows = []
-    previous = known.previous(current)
+    previous = _existing(root, known.previous(current))
     for target in unknown + order:
         record = known.last.get(target)
         rows.append(
