@@ -1,0 +1,1 @@
+"""The build side: what makes an artifact. Nothing in this folder travels inside one."""

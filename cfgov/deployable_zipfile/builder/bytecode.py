@@ -1,0 +1,162 @@
+"""Compiles the files of wheels and project to ``.pyc`` files, in several processes of the interpreter that is to run them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+from ..archive import name_problem
+from ..errors import BuildInputError
+
+FORMAT = 1  # of the compiled files, for caches
+_WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bytecode_worker.py")
+_BATCH = 100  # files per job: keeps all processes busy to the end, whatever the wheels' sizes
+
+
+class Unit(NamedTuple):
+    """Files that are compiled into one archive: a wheel's, or the project's."""
+
+    key: str  # the caller's name for it
+    wheel: Optional[str]  # path of the wheel, None when the files lie on disk
+    files: Tuple[Tuple[str, str], ...]  # (member or path, name in site-packages or in the destination)
+
+
+class Compiled(NamedTuple):
+    """One ``.pyc`` file, lying in a file of the scratch folder."""
+
+    name: str  # x/__pycache__/y.cpython-311.pyc
+    path: str
+    offset: int
+    size: int  # bytes
+
+
+class Result(NamedTuple):
+    """What became of one unit."""
+
+    compiled: Tuple[Compiled, ...]  # sorted by name
+    skipped: Tuple[str, ...]  # files that are no Python of this version
+    digests: Dict[str, str]  # SHA-256 of every source, by its name
+
+
+def compile_units(
+    units: Sequence[Unit], interpreter: str, cache_tag: str, work: str, workers: int
+) -> Dict[str, Result]:
+    """Compile all *units* with *interpreter* and return what came out, by key.
+
+    Parameters:
+        cache_tag: of the interpreter (PEP 3147).
+        work: scratch folder for the compiled files.
+        workers: processes.
+
+    Raises:
+        BuildInputError: the interpreter failed.
+    """
+    jobs = [
+        (unit, unit.files[first : first + _BATCH])
+        for unit in sorted(units, key=lambda unit: -len(unit.files))
+        for first in range(0, len(unit.files), _BATCH)
+    ]
+    answers = _Team(jobs, interpreter, work).run(min(workers, len(jobs)) or 1)
+    results: Dict[str, Result] = {}
+    for unit in units:
+        own = [answer for (other, _), answer in zip(jobs, answers) if other is unit]
+        results[unit.key] = _result(own, cache_tag)
+    return results
+
+
+_Answer = Tuple[str, List[Tuple[str, int, str]]]  # output path; name, size (-1: skipped), source digest
+
+
+class _Team:
+    """Threads that each feed one process; they hold no lock while it works."""
+
+    def __init__(self, jobs: Sequence[Tuple[Unit, Sequence[Tuple[str, str]]]], interpreter: str, work: str) -> None:
+        self._jobs = jobs
+        self._interpreter = interpreter
+        self._work = work
+        self._numbers: Iterator[int] = iter(range(len(jobs)))
+        self._lock = threading.Lock()
+        self._answers: Dict[int, _Answer] = {}
+        self._errors: List[BaseException] = []
+
+    def run(self, workers: int) -> List[_Answer]:
+        processes = [self._started() for _ in range(workers)]
+        threads = [threading.Thread(target=self._serve, args=(process,)) for process in processes]
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            for process in processes:
+                process.kill()
+                process.communicate()
+        if self._errors:
+            raise self._errors[0]
+        return [self._answers[number] for number in range(len(self._jobs))]
+
+    def _started(self) -> "subprocess.Popen[bytes]":
+        # The seed fixes the order of sets; without -S and -I a site's own hooks would run in here.
+        return subprocess.Popen(
+            [self._interpreter, "-S", "-s", "-B", "-X", "utf8", _WORKER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={"PYTHONHASHSEED": "0", "PYTHONNOUSERSITE": "1", "LC_ALL": "C", "PATH": os.environ.get("PATH", "")},
+            start_new_session=True,
+        )
+
+    def _serve(self, process: "subprocess.Popen[bytes]") -> None:
+        try:
+            for number in self._claims():
+                self._answers[number] = self._ask(process, number)
+        except BaseException as error:  # handed to the thread that waits
+            self._errors.append(error)
+
+    def _claims(self) -> Iterator[int]:
+        while not self._errors:
+            with self._lock:
+                number = next(self._numbers, None)
+            if number is None:
+                return
+            yield number
+
+    def _ask(self, process: "subprocess.Popen[bytes]", number: int) -> _Answer:
+        unit, files = self._jobs[number]
+        output = os.path.join(self._work, f"bytecode-{number}")
+        job = {"output": output, "wheel": unit.wheel, "files": [list(pair) for pair in files]}
+        assert process.stdin and process.stdout and process.stderr
+        try:
+            process.stdin.write(json.dumps(job).encode("ascii") + b"\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+        except BrokenPipeError:
+            line = b""
+        if not line:
+            text = process.stderr.read().decode("utf-8", "replace").strip().splitlines() or ["it ended"]
+            raise BuildInputError(self._interpreter, f"cannot compile {unit.key} ({text[-1][:200]})", "Build again")
+        return output, [(name, size, digest) for name, size, digest in json.loads(line.decode("utf-8"))]
+
+
+def _result(answers: Sequence[_Answer], cache_tag: str) -> Result:
+    compiled, skipped, digests = [], [], {}
+    for path, files in answers:
+        offset = 0
+        for name, size, digest in files:
+            digests[name] = digest
+            target = _target_name(name, cache_tag)
+            if size < 0 or name_problem(target):
+                skipped.append(name)
+            else:
+                compiled.append(Compiled(target, path, offset, size))
+            offset += max(size, 0)
+    return Result(tuple(sorted(compiled)), tuple(sorted(skipped)), digests)
+
+
+def _target_name(name: str, cache_tag: str) -> str:
+    """Return where the bytecode of *name* belongs (PEP 3147)."""
+    folder, slash, last = name.rpartition("/")
+    return f"{folder}{slash}__pycache__/{last[: -len('.py')]}.{cache_tag}.pyc"

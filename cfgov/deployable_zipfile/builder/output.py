@@ -1,0 +1,134 @@
+"""The file that a build leaves behind: whole or not at all, with its checksum beside it."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import tempfile
+from types import TracebackType
+from typing import FrozenSet, NamedTuple, Optional, Type
+
+from ..errors import BuildInputError
+
+_MODE = 0o755
+_BLOCK = 1024 * 1024
+_PARTIAL = ".partial"
+
+
+class Written(NamedTuple):
+    """A finished artifact."""
+
+    path: str
+    size: int  # bytes
+    sha256: str
+
+
+class Output:
+    """A temporary file beside ``BASENAME.zip`` that takes its place in one step.
+
+    Parameters:
+        basename: path without ``.zip``, relative to the working directory.
+
+    Attributes:
+        path: absolute path of the artifact.
+        temporary: path to write to; removed unless :meth:`commit` is reached.
+
+    Raises:
+        BuildInputError: the folder is missing, cannot be written, or a folder stands in the artifact's place.
+    """
+
+    def __init__(self, basename: str) -> None:
+        self.path = os.path.abspath(basename + ".zip")
+        self._folder, name = os.path.split(self.path)
+        if os.path.isdir(self.path):
+            raise BuildInputError(self.path, "is a folder, the artifact would stand in its place", "Remove it")
+        if not os.path.isdir(self._folder):
+            raise BuildInputError(self._folder, "is no folder to write the artifact to", "Make it first")
+        self._prefix = f".{name}."
+        self._remove_leftovers()
+        try:
+            self._descriptor, self.temporary = tempfile.mkstemp(_PARTIAL, self._prefix, self._folder)
+        except OSError as error:
+            raise BuildInputError(self._folder, f"cannot be written ({error.strerror})", "Give another folder") from None
+        # Held as long as this build lives: the next one removes what nobody holds.
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def __enter__(self) -> "Output":
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        for path in (self.temporary, self.temporary + ".sha256"):
+            if os.path.lexists(path):
+                os.unlink(path)
+        os.close(self._descriptor)
+
+    @property
+    def names(self) -> FrozenSet[str]:
+        """Real paths that this build writes; they are no part of what is packed."""
+        path = os.path.join(os.path.realpath(self._folder), os.path.basename(self.path))
+        temporary = os.path.join(os.path.dirname(path), os.path.basename(self.temporary))
+        return frozenset([path, path + ".sha256", temporary])
+
+    def commit(self) -> Written:
+        """Flush the temporary file to the disk and put it, then its checksum, in place.
+
+        The checksum file has the form that ``sha256sum -c`` reads, with a relative name.
+
+        Raises:
+            BuildInputError: the disk is full or fails; what stood there before still does.
+        """
+        try:
+            size, digest = self._flushed()
+            checksum = self.temporary + ".sha256"
+            with open(checksum, "w", encoding="utf-8") as file:
+                file.write(f"{digest}  {os.path.basename(self.path)}\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(checksum, 0o644)
+            os.replace(self.temporary, self.path)
+            os.replace(checksum, self.path + ".sha256")
+            self._flush_folder()
+        except OSError as error:
+            raise BuildInputError(self.path, f"cannot be written ({error.strerror})", "Free space, or give another folder") from None
+        return Written(self.path, size, digest)
+
+    def _flushed(self) -> "tuple[int, str]":
+        digest = hashlib.sha256()
+        with open(self.temporary, "rb+", buffering=0) as file:
+            for block in iter(lambda: file.read(_BLOCK), b""):
+                digest.update(block)
+            os.fchmod(file.fileno(), _MODE)
+            os.fsync(file.fileno())
+            return os.fstat(file.fileno()).st_size, digest.hexdigest()
+
+    def _flush_folder(self) -> None:
+        descriptor = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _remove_leftovers(self) -> None:
+        for name in os.listdir(self._folder):
+            if not name.startswith(self._prefix) or _PARTIAL not in name:
+                continue
+            path = os.path.join(self._folder, name)
+            if _is_abandoned(path):
+                os.unlink(path)
+
+
+def _is_abandoned(path: str) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True

@@ -1,0 +1,301 @@
+"""Runs pip: fetches what a lock names, and builds sdists to wheels, in an environment that does not vary.
+
+pip resolves and downloads; nothing of it is imported. Which pip: the one pinned in ``bootstrap.txt``, which is fetched
+once, so that resolution and messages do not depend on the pip that an interpreter happens to have.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from ..errors import BuildInputError, Interrupted
+
+BOOTSTRAP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bootstrap.txt")
+SDISTS = (".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tgz")
+
+_EPOCH = "315532800"  # 1980-01-01: what is built from an sdist depends on the lock, not on the commit
+_SHOWN = 20  # lines of pip's output that a person gets to see
+# Settings of pip that would change what is fetched, or where it goes; index, proxy and certificate settings stay.
+_UNWANTED = (
+    "PIP_TARGET", "PIP_USER", "PIP_PREFIX", "PIP_ROOT", "PIP_PYTHON", "PIP_DRY_RUN", "PIP_REPORT", "PIP_NO_DEPS",
+    "PIP_REQUIRE_VIRTUALENV", "PIP_REQUIREMENT", "PIP_DEST", "PIP_PLATFORM", "PIP_PYTHON_VERSION", "PIP_ABI",
+    "PIP_IMPLEMENTATION", "PIP_WHEEL_DIR", "PIP_QUIET", "PIP_VERBOSE", "PIP_LOG", "PYTHONPATH", "PYTHONHOME",
+    "PYTHONSTARTUP", "PYTHONOPTIMIZE", "PYTHONDONTWRITEBYTECODE",
+)  # fmt: skip
+_INDEX = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_CONFIG_FILE", "PIP_CONSTRAINT")
+_NO_WHEEL = re.compile(r"ERROR: (?:No matching distribution found for|Could not find a version that satisfies the requirement) (.+?)(?: \(from |$)")
+_HASH_BLOCK = re.compile(r"^\s{4}(\S.*?) (?:from |\(from )", re.MULTILINE)
+_EXPECTED = re.compile(r"Expected (?:or )?(\w+) ([0-9a-f]{12})")
+_GOT = re.compile(r"Got\s+([0-9a-f]{12})")
+_CONFLICT = re.compile(r"The conflict is caused by:\n(.*?)\n\n", re.DOTALL)
+_BUILD = re.compile(r"(?:Failed to build|Failed building wheel for|Could not build wheels for|Failed to build installable wheels for)\s+(.+)")
+
+
+class Runner(NamedTuple):
+    """How pip is run for one interpreter.
+
+    Attributes:
+        command: interpreter and pip.
+        work: scratch folder, also pip's temporary folder.
+        cache: folder for pip's own cache, "" for none.
+        logs: folder for the output of runs that fail.
+        timeout: seconds after which a run is given up.
+        hide: replaces what must not be seen in output (tokens in URLs).
+    """
+
+    command: Tuple[str, ...]
+    work: str
+    cache: str
+    logs: str
+    timeout: float
+
+
+class Failure(NamedTuple):
+    """Why a run of pip failed, in one line."""
+
+    what: str
+    why: str
+    fix: str
+
+
+def starting_command(interpreters: Sequence[str], work: str) -> Tuple[str, ...]:
+    """Return a command that runs any pip at all, to fetch the pinned one.
+
+    Tried in this order: the interpreters' own pips, then a virtual environment with the pip that ``ensurepip`` brings.
+
+    Raises:
+        BuildInputError: no interpreter has a pip or can make one.
+    """
+    for interpreter in interpreters:
+        if _runs([interpreter, "-I", "-m", "pip", "--version"]):
+            return interpreter, "-I", "-m", "pip"
+    for number, interpreter in enumerate(interpreters):
+        folder = os.path.join(work, f"venv-{number}")
+        if _runs([interpreter, "-I", "-m", "venv", folder]):
+            return os.path.join(folder, "bin", "python"), "-I", "-m", "pip"
+    raise BuildInputError(
+        interpreters[0], "has neither pip nor ensurepip", "Install pip for the Python that builds (python3-pip)"
+    )
+
+
+def unpacked(wheel: str, interpreter: str, folder: str) -> Tuple[str, ...]:
+    """Unpack the pip in *wheel* into *folder* and return the command that runs it with *interpreter*."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return interpreter, "-I", os.path.join(folder, "pip")
+
+
+def download(
+    runner: Runner, arguments: Sequence[str], lines: str = "", requirements: str = "", constraints: Sequence[str] = ()
+) -> List[str]:
+    """Fetch what is asked for and return the paths of the files, wheels and sdists, sorted.
+
+    Parameters:
+        arguments: further arguments of ``pip download``.
+        lines: text of a requirements file; *requirements* is the path of one.
+
+    Raises:
+        BuildInputError: pip failed; the message names requirement and cause, the log has the rest.
+    """
+    folder = _fresh(runner, "download")
+    if lines:
+        requirements = os.path.join(folder + ".txt")
+        with open(requirements, "w", encoding="utf-8") as file:
+            file.write(lines)
+    os.mkdir(folder)
+    constrained = [f"--constraint={path}" for path in constraints]
+    run(runner, ["download", "--dest", folder, *arguments, *constrained, "--requirement", requirements])
+    return sorted(os.path.join(folder, name) for name in os.listdir(folder))
+
+
+def build(runner: Runner, sdist: str, arguments: Sequence[str]) -> str:
+    """Build the *sdist* with ``pip wheel`` and return the path of the wheel.
+
+    Raises:
+        BuildInputError: it cannot be built.
+    """
+    folder = _fresh(runner, "wheel")
+    os.mkdir(folder)
+    run(runner, ["wheel", "--no-deps", "--wheel-dir", folder, *arguments, sdist])
+    names = os.listdir(folder)
+    if len(names) != 1:
+        raise BuildInputError(os.path.basename(sdist), f"made {len(names)} wheels instead of one", "Report it")
+    return os.path.join(folder, names[0])
+
+
+def run(runner: Runner, arguments: Sequence[str]) -> None:
+    """Run pip with *arguments*.
+
+    Raises:
+        BuildInputError: it failed or took too long; its output stands in a log whose path is named.
+        Interrupted: it was ended by Ctrl-C.
+    """
+    command = [*runner.command, *arguments]
+    log = _fresh(runner, "log") + ".txt"
+    with open(log, "wb") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=_environment(runner),
+            start_new_session=True,
+            cwd=runner.work,
+        )
+        try:
+            code = process.wait(runner.timeout)
+        except subprocess.TimeoutExpired:
+            _end(process)
+            raise BuildInputError(
+                f"pip {arguments[0]}", f"took longer than {runner.timeout:.0f} seconds", "Look at the network, or give --timeout"
+            ) from None
+        except BaseException:
+            _end(process)
+            raise
+    if code:
+        with open(log, encoding="utf-8", errors="replace") as file:
+            text = without_secrets(file.read())
+        kept = _kept_log(runner, text)
+        if code < 0 and -code == signal.SIGINT:
+            raise Interrupted(f"pip {arguments[0]}", "was interrupted", "Build again")
+        failure = explained(text, arguments)
+        raise BuildInputError(failure.what, failure.why, f"{failure.fix}. The output is in {kept}")
+
+
+def explained(text: str, arguments: Sequence[str]) -> Failure:
+    """Return the reason of a failed run from pip's output *text*."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line[len("ERROR: ") :] for line in lines if line.startswith("ERROR: ")]
+    if "DO NOT MATCH THE HASHES" in text:
+        return _hash_failure(text)
+    conflict = _CONFLICT.search(text)
+    if conflict:
+        parents = "; ".join(line.strip() for line in conflict.group(1).splitlines())
+        return Failure("requirements", f"contradict each other: {parents}", "Change one of these versions")
+    built = _BUILD.search(text)
+    if built or "subprocess-exited-with-error" in text or "metadata-generation-failed" in text:
+        name = built.group(1).strip(" '") if built else _culprit(lines)
+        cause = _cause(lines)
+        return Failure(name, f"cannot be built from its sdist ({cause})", "Lock a version that has a wheel, or install what it needs")
+    for pattern in (_NO_WHEEL,):
+        match = pattern.search(text)
+        if match and any("Retrying" in line or "connection broken" in line for line in lines):
+            return Failure(match.group(1), "cannot be fetched: the package index does not answer", "Look at network, proxy and index settings")
+        if match:
+            return Failure(match.group(1), "no version of it fits this Python and platform on the package index", "Correct name or version")
+    last = errors[-1] if errors else (lines[-1] if lines else "no output")
+    return Failure(f"pip {arguments[0]}", last[:300], "See its output")
+
+
+def without_secrets(text: str) -> str:
+    """Return *text* with the user information of every URL replaced (RFC 3986, 3.2.1)."""
+    return re.sub(r"(\w+://)[^/\s@'\"]+@", r"\1****@", text)
+
+
+def index_settings() -> List[str]:
+    """Return the settings of the environment that decide where packages come from, for cache keys."""
+    return [f"{name}={os.environ[name]}" for name in _INDEX if name in os.environ]
+
+
+def last_lines(text: str) -> str:
+    """Return the end of *text* that is worth showing."""
+    return "\n".join(text.splitlines()[-_SHOWN:])
+
+
+def _hash_failure(text: str) -> Failure:
+    block = text.partition("DO NOT MATCH THE HASHES")[2]
+    name = _HASH_BLOCK.search(block)
+    expected, got = _EXPECTED.search(block), _GOT.search(block)
+    digests = f": expected {expected.group(2)}..., found {got.group(1)}..." if expected and got else ""
+    what = name.group(1).split(" from ")[0] if name else "a requirement"
+    return Failure(what, f"its file does not match the locked hash{digests}", "Lock again, and find out why it changed")
+
+
+def _culprit(lines: Sequence[str]) -> str:
+    for line in reversed(lines):
+        match = re.match(r"(?:Collecting|Processing|Building wheel for) (\S+)", line)
+        if match:
+            return match.group(1)
+    return "a requirement"
+
+
+def _cause(lines: Sequence[str]) -> str:
+    """Return the line of a build's output that most likely says why it failed."""
+    for line in reversed(lines):
+        if re.search(r"(?:^|\s|\b)(?:fatal )?error:", line, re.IGNORECASE) and "subprocess-exited" not in line:
+            if not line.startswith(("ERROR: Failed", "error: Failed", "ERROR: Could not build", "error: metadata")):
+                return line[-200:]
+    return next((line[-200:] for line in reversed(lines) if re.match(r"\w*(?:Error|Exception)\b", line)), "see the log")
+
+
+def _environment(runner: Runner) -> Dict[str, str]:
+    environment = {name: value for name, value in os.environ.items() if name not in _UNWANTED}
+    environment.update(
+        PIP_DISABLE_PIP_VERSION_CHECK="1",
+        PIP_NO_INPUT="1",
+        PIP_PROGRESS_BAR="off",
+        PIP_NO_COLOR="1",
+        PIP_NO_PYTHON_VERSION_WARNING="1",
+        PIP_ROOT_USER_ACTION="ignore",
+        PIP_RETRIES=os.environ.get("PIP_RETRIES", "3"),
+        SOURCE_DATE_EPOCH=_EPOCH,
+        PYTHONHASHSEED="0",
+        PYTHONUTF8="1",
+        TZ="UTC",
+        LC_ALL="C",
+        LANGUAGE="C",
+        TMPDIR=runner.work,
+        # Debug information names the temporary folder of the build.
+        CFLAGS=(os.environ.get("CFLAGS", "") + " -g0").strip(),
+        CXXFLAGS=(os.environ.get("CXXFLAGS", "") + " -g0").strip(),
+    )
+    environment.update({"PIP_CACHE_DIR": runner.cache} if runner.cache else {"PIP_NO_CACHE_DIR": "1"})
+    return environment
+
+
+def _fresh(runner: Runner, stem: str) -> str:
+    """Return a path in the scratch folder that nothing uses yet."""
+    number = 0
+    while any(os.path.lexists(os.path.join(runner.work, f"{stem}-{number}{end}")) for end in ("", ".txt")):
+        number += 1
+    return os.path.join(runner.work, f"{stem}-{number}")
+
+
+def _kept_log(runner: Runner, text: str) -> str:
+    os.makedirs(runner.logs, mode=0o700, exist_ok=True)
+    path = os.path.join(runner.logs, f"pip-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    return path
+
+
+def _runs(command: Sequence[str]) -> bool:
+    environment = {name: value for name, value in os.environ.items() if name not in _UNWANTED}
+    try:
+        done = subprocess.run(
+            list(command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, env=environment, check=False
+        )
+    except OSError:
+        return False
+    return done.returncode == 0
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End pip and every compiler that it started."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            break
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            continue
+    process.wait()

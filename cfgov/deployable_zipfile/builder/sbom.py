@@ -1,0 +1,78 @@
+"""The bill of materials: which distributions the artifact holds, for which targets (CycloneDX 1.6, JSON)."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import uuid
+from typing import Dict, Iterable, List, NamedTuple, Sequence, Tuple
+
+from cyclonedx.factory.license import LicenseFactory
+from cyclonedx.model import HashAlgorithm, HashType, Property
+from cyclonedx.model.bom import Bom
+from cyclonedx.model.component import Component, ComponentType
+from cyclonedx.output.json import JsonV1Dot6
+from packageurl import PackageURL
+
+FORMAT = 1  # for caches
+_NAMESPACE = uuid.UUID("0f6a4d0e-6d0b-5c0e-9d55-7c1f6c0f7b55")  # of serial numbers made from content
+
+
+class Part(NamedTuple):
+    """One wheel in the artifact."""
+
+    member: str  # its name in the artifact
+    name: str
+    version: str
+    sha256: str
+    licence: str  # SPDX expression or free text, "" when unknown
+    built_from: str  # the sdist it was built from here, "" when downloaded
+    targets: Tuple[str, ...]
+    needs: Tuple[str, ...]  # members that it requires
+
+
+def document(project: str, version: str, epoch: int, parts: Sequence[Part]) -> bytes:
+    """Return the bill of materials of *project* as JSON; the same parts give the same bytes.
+
+    Parameters:
+        version: of the project: its commit, "" when unknown.
+        epoch: seconds since 1970 UTC, written as the time of the document.
+    """
+    bom = Bom()
+    root = Component(name=project, version=version or None, type=ComponentType.APPLICATION, bom_ref=project)
+    bom.metadata.component = root
+    bom.metadata.timestamp = datetime.datetime.fromtimestamp(epoch, datetime.timezone.utc)
+    components = {part.member: _component(part) for part in parts}
+    for component in components.values():
+        bom.components.add(component)
+    for part in parts:
+        bom.register_dependency(components[part.member], _known(components, part.needs))
+    needed = {member for part in parts for member in part.needs}
+    bom.register_dependency(root, _known(components, sorted(set(components) - needed)))
+    content = [project, version, epoch, [list(part) for part in sorted(parts)]]
+    bom.serial_number = uuid.uuid5(_NAMESPACE, hashlib.sha256(json.dumps(content).encode("ascii")).hexdigest())
+    text = JsonV1Dot6(bom).output_as_string(indent=1)
+    return json.dumps(json.loads(text), indent=1, sort_keys=True, ensure_ascii=True).encode("ascii") + b"\n"
+
+
+def _component(part: Part) -> Component:
+    properties = [Property(name="deployable-zipfile:member", value=part.member)]
+    properties += [Property(name="deployable-zipfile:target", value=target) for target in part.targets]
+    if part.built_from:
+        properties.append(Property(name="deployable-zipfile:built-from", value=part.built_from))
+    licences = [LicenseFactory().make_from_string(part.licence)] if part.licence else []
+    return Component(
+        name=part.name,
+        version=part.version,
+        type=ComponentType.LIBRARY,
+        bom_ref=part.member,
+        purl=PackageURL("pypi", None, part.name, part.version),
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=part.sha256)],
+        licenses=licences,
+        properties=properties,
+    )
+
+
+def _known(components: Dict[str, Component], members: Iterable[str]) -> List[Component]:
+    return [components[member] for member in members if member in components]

@@ -1,0 +1,295 @@
+"""The kinds of Python and machine that an artifact is built for, and which wheels run on them.
+
+A target is either an interpreter of this machine, which is asked about itself, or a name such as
+``cp38-manylinux_2_17_x86_64``. Tags are those of PEP 425, 600 and 656; markers those of PEP 508.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from typing import Any, Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Set, Tuple
+
+from packaging import tags
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from ..errors import BuildInputError, UsageError
+
+OLDEST, NEWEST = (3, 8), (3, 14)  # minor releases that the target side runs on
+_NAMED = re.compile(r"cp3(?P<minor>[0-9]{1,2})-(?P<platform>manylinux(?:1|2010|2014|_2_[0-9]+)_(?P<machine>[a-z0-9_]+))\Z")
+_MANYLINUX = re.compile(r"manylinux(?:(?P<old>1|2010|2014)|_2_(?P<minor>[0-9]+))_")
+_OLD_NAMES = {"1": 5, "2010": 12, "2014": 17}  # PEP 600: manylinux1 is 2.5 and so on
+# A release of a named target's minor version that none of its bug-fix releases' Requires-Python excludes.
+_NAMED_PATCH = 99
+
+_PROBE = r"""
+import json, os, platform, struct, sys
+facts = {
+    "implementation": platform.python_implementation(),
+    "version": "%d.%d.%d" % sys.version_info[:3],
+    "release": list(sys.version_info[:2]),
+    "full": sys.version,
+    "machine": platform.machine(),
+    "bits": struct.calcsize("P") * 8,
+    "libc": list(platform.libc_ver()),
+    "system": platform.system(),
+}
+if sys.version_info >= (3, 8):
+    import importlib.util, sysconfig
+    facts["cache_tag"] = sys.implementation.cache_tag
+    facts["magic"] = importlib.util.MAGIC_NUMBER.hex()
+    facts["flags"] = getattr(sys, "abiflags", "")
+    facts["free_threaded"] = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+    facts["platform_release"] = platform.release()
+    facts["platform_version"] = platform.version()
+print(json.dumps(facts))
+"""
+
+
+class Target(NamedTuple):
+    """One kind of Python and machine to build for."""
+
+    label: str  # how messages name it: "cp311-manylinux_2_36_x86_64"
+    python: str  # "3.11"
+    version: str  # "3.11.7"
+    abi: str  # "cp311"
+    machine: str  # as platform.machine()
+    glibc: Tuple[int, int]  # of this machine, or the floor that the name gives
+    interpreter: str  # path of an interpreter of this very version, "" when there is none at hand
+    identity: str  # text that differs whenever what is built could differ
+    cross: bool  # given by name: takes binary wheels only
+    cache_tag: str  # of the interpreter, "" without one
+    magic: str  # 8 hexadecimal digits, "" without one
+
+    @property
+    def platforms(self) -> Tuple[str, ...]:
+        """Platform tags that run here, best first."""
+        manylinux = _manylinux(self.glibc, self.machine)
+        return manylinux if self.cross else (*manylinux, f"linux_{self.machine}")
+
+    @property
+    def tags(self) -> FrozenSet[str]:
+        """Every wheel tag that runs here."""
+        version = _release(self.version)
+        platforms = list(self.platforms)
+        supported = [
+            *tags.cpython_tags(version, abis=[self.abi], platforms=platforms),
+            *tags.compatible_tags(version, interpreter=self.abi, platforms=platforms),
+        ]
+        return frozenset(str(tag) for tag in supported)
+
+    @property
+    def markers(self) -> Dict[str, str]:
+        """The environment that PEP 508 markers are evaluated in."""
+        return {
+            "implementation_name": "cpython",
+            "implementation_version": self.version,
+            "os_name": "posix",
+            "platform_machine": self.machine,
+            "platform_python_implementation": "CPython",
+            "platform_release": "",
+            "platform_system": "Linux",
+            "platform_version": "",
+            "python_full_version": self.version,
+            "python_version": self.python,
+            "sys_platform": "linux",
+        }
+
+
+class Missing(NamedTuple):
+    """One requirement that no wheel fulfils."""
+
+    requirement: str
+    wanted_by: str
+    found: str  # version that is there instead, "" when none is
+
+
+class Wheel(NamedTuple):
+    """What of a wheel decides whether it fits."""
+
+    name: str  # normalised (PEP 503)
+    version: str
+    requires: Tuple[str, ...]  # Requires-Dist lines
+    file: str
+
+
+def of_interpreter(command: str) -> Target:
+    """Ask the interpreter *command* (a path, or a name on PATH) what it is.
+
+    Raises:
+        UsageError: it cannot be run.
+        BuildInputError: it is not a CPython 3.8 to 3.14 on Linux with glibc that artifacts can be built for.
+    """
+    path = shutil.which(command)
+    if path is None:
+        raise UsageError(command, "is no Python that can be run", "Correct --extra-python")
+    facts = _asked(path)
+    if facts is None:
+        raise UsageError(command, "does not answer as a Python does", "Correct --extra-python")
+    _check_interpreter(path, facts)
+    python = "{}.{}".format(*facts["release"])
+    abi = "cp{}{}".format(*facts["release"])
+    libc = facts["libc"][1]
+    glibc = (int(libc.split(".")[0]), int(libc.split(".")[1]))
+    identity = json.dumps([facts[key] for key in ("full", "machine", "libc")])
+    label = f"{abi}-manylinux_{glibc[0]}_{glibc[1]}_{facts['machine']}"
+    return Target(
+        label, python, facts["version"], abi, facts["machine"], glibc, path, identity, False,
+        facts["cache_tag"], facts["magic"],
+    )  # fmt: skip
+
+
+def of_name(name: str, at_hand: Sequence[str] = ()) -> Target:
+    """Read the target *name*, ``cp38-manylinux_2_17_x86_64``.
+
+    Parameters:
+        at_hand: interpreters of this machine; one of the same minor version compiles the bytecode.
+
+    Raises:
+        UsageError: it is not of this form, or of a Python that artifacts cannot be built for.
+    """
+    match = _NAMED.match(name)
+    if match is None or not OLDEST <= (3, int(match["minor"])) <= NEWEST:
+        raise UsageError(
+            f"--target {name}", "is no target for CPython 3.8 to 3.14", "Write it as cp38-manylinux_2_17_x86_64"
+        )
+    minor, machine = int(match["minor"]), match["machine"]
+    interpreter, facts = _at_hand(minor, at_hand)
+    return Target(
+        name, f"3.{minor}", f"3.{minor}.{_NAMED_PATCH}", f"cp3{minor}", machine, _glibc(match["platform"]),
+        interpreter, json.dumps([name, facts.get("full", "")]), True,
+        facts.get("cache_tag", ""), facts.get("magic", ""),
+    )  # fmt: skip
+
+
+def applies(requirement: Requirement, target: Target, extras: Sequence[str] = ()) -> bool:
+    """Say whether the marker of *requirement* holds on *target*, for one of *extras* or for none."""
+    if requirement.marker is None:
+        return True
+    return any(requirement.marker.evaluate(dict(target.markers, extra=extra)) for extra in (*extras, ""))
+
+
+def missing(roots: Sequence[Tuple[str, Requirement]], wheels: Sequence[Wheel], target: Target) -> List[Missing]:
+    """Walk the requirements of *roots* and return what *wheels* do not fulfil on *target*.
+
+    Parameters:
+        roots: (place, requirement) of every line of the requirements file.
+        wheels: one per project.
+    """
+    known = {wheel.name: wheel for wheel in wheels}
+    waiting = [(place, requirement) for place, requirement in roots if applies(requirement, target)]
+    seen: Dict[str, Set[str]] = {}
+    absent: Dict[str, Missing] = {}
+    while waiting:
+        wanted_by, requirement = waiting.pop()
+        name = _normalised(requirement.name)
+        wheel = known.get(name)
+        if wheel is None or not requirement.specifier.contains(wheel.version, prereleases=True):
+            absent.setdefault(name, Missing(str(requirement), wanted_by, wheel.version if wheel else ""))
+            continue
+        extras = {_normalised(extra) for extra in requirement.extras} | {""}
+        new = extras - seen.setdefault(name, set())
+        seen[name] |= new
+        if new:
+            by = f"{wheel.name} {wheel.version}"
+            waiting += [
+                (by, needed)
+                for needed in map(Requirement, wheel.requires)
+                if any(_holds(needed, target, extra) for extra in new)
+            ]
+    return sorted(absent.values())
+
+
+def required(requires: Sequence[str], target: Target) -> FrozenSet[str]:
+    """Return the normalised names that Requires-Dist lines ask for on *target*, without extras."""
+    found = map(Requirement, requires)
+    return frozenset(_normalised(one.name) for one in found if _holds(one, target, ""))
+
+
+def runs_on(requires_python: str, target: Target) -> bool:
+    """Say whether Requires-Python admits the Python of *target*."""
+    return SpecifierSet(requires_python).contains(target.version, prereleases=True)
+
+
+def below(version: Tuple[int, int], target: Target) -> bool:
+    """Say whether a file that needs glibc *version* loads on *target*."""
+    return version <= target.glibc
+
+
+def _holds(requirement: Requirement, target: Target, extra: str) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate(dict(target.markers, extra=extra))
+
+
+def _asked(path: str) -> Optional[Dict[str, Any]]:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    try:
+        done = subprocess.run(
+            [path, "-c", _PROBE],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            timeout=60,
+            check=False,
+        )
+        answer = json.loads(done.stdout.decode("utf-8"))
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
+    return answer if isinstance(answer, dict) and "release" in answer else None
+
+
+def _check_interpreter(path: str, facts: Dict[str, Any]) -> None:
+    found = f"{facts['implementation']} {facts['version']}"
+    release = tuple(facts["release"])
+    if facts["implementation"] != "CPython" or not OLDEST <= release <= NEWEST:
+        raise BuildInputError(path, f"is {found}; artifacts run on CPython 3.8 to 3.14", "Give another Python")
+    if facts["free_threaded"] or facts["flags"]:
+        raise BuildInputError(path, f"is a debug or free-threaded build of {found}", "Give an ordinary one")
+    if facts["system"] != "Linux" or facts["libc"][0] != "glibc":
+        raise BuildInputError(
+            path, f"runs on {facts['system']} without glibc", "Build for a server with --target, see docs/build.md"
+        )
+    if facts["bits"] != 64 and facts["machine"] in ("x86_64", "aarch64"):
+        raise BuildInputError(path, f"is a {facts['bits']}-bit Python on {facts['machine']}", "Give a 64-bit one")
+
+
+def _at_hand(minor: int, commands: Sequence[str]) -> Tuple[str, Dict[str, Any]]:
+    """Return an interpreter 3.*minor* and what it says of itself; nothing when there is none."""
+    for command in (*commands, f"python3.{minor}"):
+        path = shutil.which(command)
+        facts = _asked(path) if path else None
+        if facts and facts["release"] == [3, minor] and facts["implementation"] == "CPython" and not facts["flags"]:
+            return str(path), facts
+    return "", {}
+
+
+def _manylinux(glibc: Tuple[int, int], machine: str) -> Tuple[str, ...]:
+    """Return the manylinux tags that *glibc* satisfies, newest first (PEP 600, with the older names beside)."""
+    oldest = 5 if machine in ("x86_64", "i686") else 17
+    found: List[str] = []
+    old_names = {minor: old for old, minor in _OLD_NAMES.items()}
+    for minor in range(glibc[1], oldest - 1, -1):
+        found.append(f"manylinux_{glibc[0]}_{minor}_{machine}")
+        if minor in old_names:
+            found.append(f"manylinux{old_names[minor]}_{machine}")
+    return tuple(found)
+
+
+def _glibc(platform: str) -> Tuple[int, int]:
+    match = _MANYLINUX.match(platform)
+    if match is None:
+        raise UsageError(platform, "is no manylinux platform", "Write it as manylinux_2_17_x86_64")
+    return 2, _OLD_NAMES[match["old"]] if match["old"] else int(match["minor"])
+
+
+def _release(version: str) -> Tuple[int, int]:
+    major, minor = version.split(".")[:2]
+    return int(major), int(minor)
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,308 @@
+"""What a wheel is made of: its proof, its metadata, and what its compiled files need from the system.
+
+Also the one form in which locally built wheels are kept: members sorted and dated alike, so that two builds of one
+sdist give one file. ELF: System V ABI, "Dynamic Linking"; symbol versions: Linux Standard Base Core 5.0, 10.7.
+"""
+
+from __future__ import annotations
+
+import csv
+import email.parser
+import email.policy
+import io
+import os
+import re
+import stat
+import zipfile
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.dynamic import DynamicSection
+from elftools.elf.elffile import ELFFile
+from elftools.elf.gnuversions import GNUVerNeedSection
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import canonicalize_name
+
+from ..errors import WheelError
+from ..wheel import Wheel
+
+FORMAT = 1  # of Facts, for caches
+_ELF = b"\x7fELF"
+_MACHINES = {
+    "EM_X86_64": "x86_64",
+    "EM_AARCH64": "aarch64",
+    "EM_386": "i686",
+    "EM_PPC64": "ppc64le",
+    "EM_S390": "s390x",
+    "EM_ARM": "armv7l",
+    "EM_RISCV": "riscv64",
+}
+_GLIBC = re.compile(r"GLIBC_([0-9]+)\.([0-9]+)")
+_RELATIVE_RELOCATIONS = ("GLIBC_ABI_DT_RELR", (2, 36))  # the name under which glibc 2.36 announces them
+# Libraries that are glibc itself, on every architecture that manylinux knows.
+_LIBC_OWN = re.compile(r"(?:libc|libm|libpthread|libdl|librt|libutil|libresolv|libanl|ld-linux[a-z0-9_-]*|ld64)\.so\.[0-9]+\Z")
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+class Elf(NamedTuple):
+    """What the ELF files of one wheel for one architecture need and provide."""
+
+    machine: str  # as platform.machine()
+    glibc: Tuple[int, int]  # lowest version that loads them all, (0, 0) when they name none
+    glibc_file: str  # the file that sets it
+    needed: Tuple[str, ...]  # sonames
+    provided: Tuple[str, ...]  # sonames and file names
+
+
+class Facts(NamedTuple):
+    """What the build needs to know of one wheel."""
+
+    file: str  # file name
+    name: str  # normalised (PEP 503)
+    version: str
+    sha256: str
+    size: int  # bytes
+    crc: int
+    tags: Tuple[str, ...]
+    requires: Tuple[str, ...]  # Requires-Dist
+    requires_python: str
+    licence: str
+    startup: Tuple[str, ...]  # .pth and .start files, which run at every start of Python
+    elves: Tuple[Elf, ...]
+    python_files: Tuple[Tuple[str, str], ...]  # (member, name relative to site-packages)
+    built_from: str  # "NAME-VERSION.tar.gz sha256:..." when it was built here
+
+
+def prove(path: str, sha256: str, crc: int, built_from: str = "") -> Facts:
+    """Read the wheel at *path* completely, prove it, and return what it is.
+
+    Parameters:
+        sha256, crc: of the whole file, known from the cache.
+        built_from: the sdist it was built from here, "" when it was downloaded.
+
+    Raises:
+        WheelError: it is broken, its RECORD does not fit, or its metadata cannot be read.
+    """
+    with Wheel.open(path) as wheel:
+        wheel.label = wheel.filename
+        wheel.check_structure()
+        elves = _proven_elves(wheel)
+        metadata = _metadata(wheel)
+        return Facts(
+            file=wheel.filename,
+            name=wheel.name,
+            version=wheel.version,
+            sha256=sha256,
+            size=wheel.size,
+            crc=crc,
+            tags=wheel.tags,
+            requires=metadata.requires,
+            requires_python=metadata.requires_python,
+            licence=metadata.licence,
+            startup=tuple(sorted(name for name in wheel.files if _runs_at_start(name))),
+            elves=elves,
+            python_files=tuple(sorted(_python_files(wheel))),
+            built_from=built_from,
+        )
+
+
+def to_document(facts: Facts) -> Dict[str, Any]:
+    """Return *facts* as JSON objects."""
+    return dict(facts._asdict(), elves=[elf._asdict() for elf in facts.elves])
+
+
+def from_document(document: Dict[str, Any]) -> Facts:
+    """Read *facts* back from :func:`to_document`."""
+    elves = [
+        Elf(elf["machine"], (elf["glibc"][0], elf["glibc"][1]), elf["glibc_file"], *map(tuple, _sets(elf)))
+        for elf in document["elves"]
+    ]
+    pairs = tuple((member, name) for member, name in document["python_files"])
+    lists = {key: tuple(document[key]) for key in ("tags", "requires", "startup")}
+    return Facts(**dict(document, **lists, elves=tuple(elves), python_files=pairs))
+
+
+def check_fits(facts: Facts, label: str, tags: Iterable[str], machine: str, glibc: Tuple[int, int]) -> None:
+    """Refuse a wheel that cannot run on a target.
+
+    Parameters:
+        label: the target's name, for the message.
+        tags: every wheel tag that runs there (PEP 425).
+        machine, glibc: of the target.
+
+    Raises:
+        WheelError: naming wheel, target and reason.
+    """
+    if not set(facts.tags) & set(tags):
+        raise WheelError(facts.file, f"does not run on {label}", "Lock a version that has a wheel for it")
+    platforms = {tag.rpartition("-")[2] for tag in facts.tags}
+    compiled = [elf for elf in facts.elves if elf.machine == machine]
+    if facts.elves and not compiled and "any" not in platforms:
+        found = ", ".join(elf.machine for elf in facts.elves)
+        raise WheelError(facts.file, f"holds compiled files for {found}, {label} needs {machine}", "Report it to its makers")
+    for elf in compiled:
+        if elf.glibc > glibc:
+            raise WheelError(
+                facts.file,
+                f"needs glibc {_dotted(elf.glibc)} ({elf.glibc_file}), {label} has {_dotted(glibc)}",
+                "Build on an older system, or lock a version whose wheel needs less",
+            )
+
+
+def glibc_floor(wheels: Sequence[Facts], machine: str) -> str:
+    """Return the lowest glibc that loads every compiled file of *wheels*: "2.17", "" when nothing is compiled."""
+    versions = [elf.glibc for facts in wheels for elf in facts.elves if elf.machine == machine]
+    return _dotted(max(versions)) if versions else ""
+
+
+def system_libraries(wheels: Sequence[Facts], machine: str) -> Tuple[str, ...]:
+    """Return the sonames that *wheels* need and neither bring along nor find in glibc."""
+    elves = [elf for facts in wheels for elf in facts.elves if elf.machine == machine]
+    provided = {name for elf in elves for name in elf.provided}
+    needed = {name for elf in elves for name in elf.needed}
+    return tuple(sorted(name for name in needed - provided if not _LIBC_OWN.match(name)))
+
+
+def repack(path: str, output: str) -> None:
+    """Write the wheel *path* again as *output*: the same files, in one order, with one date and plain modes.
+
+    RECORD's lines are sorted too; what they say is unchanged.
+
+    Raises:
+        WheelError: it cannot be read as a zip.
+    """
+    try:
+        with zipfile.ZipFile(path) as source, zipfile.ZipFile(output, "w") as target:
+            members = [info for info in source.infolist() if not info.is_dir()]
+            for info in sorted(members, key=lambda info: (".dist-info/" in info.filename, info.filename)):
+                content = source.read(info)
+                if info.filename.endswith(".dist-info/RECORD"):
+                    content = _sorted_record(content)
+                fresh = zipfile.ZipInfo(info.filename, _EPOCH)
+                fresh.create_system = 3
+                executable = info.external_attr >> 16 & stat.S_IXUSR
+                fresh.external_attr = (stat.S_IFREG | (0o755 if executable else 0o644)) << 16
+                target.writestr(fresh, content, zipfile.ZIP_DEFLATED, 6)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise WheelError(os.path.basename(path), f"cannot be read ({error})", "Build it again") from None
+
+
+class _Metadata(NamedTuple):
+    requires: Tuple[str, ...]
+    requires_python: str
+    licence: str
+
+
+def _metadata(wheel: Wheel) -> _Metadata:
+    name = f"{wheel.dist_info}/METADATA"
+    message = email.parser.HeaderParser(policy=email.policy.compat32).parsestr(wheel.text(name))
+    requires = tuple(str(line).replace("\n", " ") for line in message.get_all("Requires-Dist") or ())
+    requires_python = str(message.get("Requires-Python") or "").strip()
+    try:
+        for line in requires:
+            Requirement(line)
+        SpecifierSet(requires_python)
+    except (InvalidRequirement, InvalidSpecifier) as error:
+        wheel.refuse(name, f"cannot be read ({str(error).splitlines()[0]})")
+    return _Metadata(requires, requires_python, _licence(message))
+
+
+def _licence(message: Any) -> str:
+    """Return the licence as the metadata name it, in the order of trust: PEP 639, classifiers, free text."""
+    expression = message.get("License-Expression")
+    if expression:
+        return str(expression).strip()
+    classifiers = [str(line) for line in message.get_all("Classifier") or ()]
+    names = [line.rpartition("::")[2].strip() for line in classifiers if line.startswith("License :: OSI Approved ::")]
+    text = str(message.get("License") or "").strip()
+    if text and text != "UNKNOWN" and "\n" not in text and len(text) <= 100:
+        return text
+    return " AND ".join(names)
+
+
+def _python_files(wheel: Wheel) -> List[Tuple[str, str]]:
+    """Return what goes to site-packages and ends in .py, with the name it has there."""
+    found = []
+    for member in wheel.files:
+        if not member.endswith(".py"):
+            continue
+        top, _, rest = member.partition("/")
+        if not top.endswith(".data"):
+            found.append((member, member))
+        elif rest.startswith(("purelib/", "platlib/")):
+            found.append((member, rest.partition("/")[2]))
+    return found
+
+
+def _runs_at_start(name: str) -> bool:
+    if not name.endswith((".pth", ".start")):
+        return False
+    top, _, rest = name.partition("/")
+    return not rest or (top.endswith(".data") and rest.count("/") == 1 and rest.startswith(("purelib/", "platlib/")))
+
+
+def _proven_elves(wheel: Wheel) -> Tuple[Elf, ...]:
+    """Read every file of *wheel*, compare it with RECORD, and look into those that are ELF files."""
+    found: Dict[str, Dict[str, Any]] = {}
+    for entry in wheel.files.values():
+        blocks = wheel.proven_blocks(entry)
+        first = next(blocks, b"")
+        if not first.startswith(_ELF):
+            for _ in blocks:
+                pass
+            continue
+        _look_into(wheel, entry.name, first + b"".join(blocks), found)
+    return tuple(
+        Elf(machine, facts["glibc"], facts["file"], tuple(sorted(facts["needed"])), tuple(sorted(facts["provided"])))
+        for machine, facts in sorted(found.items())
+    )
+
+
+def _look_into(wheel: Wheel, name: str, content: bytes, found: Dict[str, Dict[str, Any]]) -> None:
+    try:
+        elf = ELFFile(io.BytesIO(content))
+        code = str(elf["e_machine"])
+        machine = _MACHINES.get(code, code)
+        facts = found.setdefault(machine, {"glibc": (0, 0), "file": "", "needed": set(), "provided": set()})
+        facts["provided"].add(name.rpartition("/")[2])
+        for section in elf.iter_sections():
+            if isinstance(section, DynamicSection):
+                for tag in section.iter_tags():
+                    if tag.entry.d_tag == "DT_NEEDED":
+                        facts["needed"].add(tag.needed)
+                    elif tag.entry.d_tag == "DT_SONAME":
+                        facts["provided"].add(tag.soname)
+            elif isinstance(section, GNUVerNeedSection):
+                floor = _needed_glibc(section)
+                if floor > facts["glibc"]:
+                    facts["glibc"], facts["file"] = floor, name
+    except (ELFError, UnicodeDecodeError, KeyError, ValueError) as error:
+        wheel.refuse(name, f"is a broken ELF file ({error})")
+
+
+def _needed_glibc(section: GNUVerNeedSection) -> Tuple[int, int]:
+    floor = (0, 0)
+    for _, versions in section.iter_versions():
+        for version in versions:
+            match = _GLIBC.match(version.name)
+            if match:
+                floor = max(floor, (int(match.group(1)), int(match.group(2))))
+            elif version.name == _RELATIVE_RELOCATIONS[0]:
+                floor = max(floor, _RELATIVE_RELOCATIONS[1])
+    return floor
+
+
+def _sorted_record(content: bytes) -> bytes:
+    rows = sorted(row for row in csv.reader(io.StringIO(content.decode("utf-8"))) if row)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode("utf-8")
+
+
+def _sets(elf: Dict[str, Any]) -> Tuple[List[str], List[str]]:
+    return elf["needed"], elf["provided"]
+
+
+def _dotted(version: Tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"
