@@ -11,6 +11,7 @@ import errno
 import fcntl
 import json
 import os
+import select
 import socket
 import stat
 import sys
@@ -86,11 +87,10 @@ def install(
         place = Place(staging.tree, destination, target.python, artifact.manifest.project)
         console.step(f"Installing {artifact.manifest.project} for Python {target.python}")
         try:
-            count = _write_tree(artifact, target, sources, place, compiled, workers)
+            with _WriteBehind(staging.tree, sync):
+                count = _write_tree(artifact, target, sources, place, compiled, workers)
         except OSError as error:
             raise _disk_error(error, destination) from None
-        if sync:
-            os.sync()
         staging.commit()
     return Installed(destination, artifact.manifest.build_id, target.python, False, count, time.monotonic() - began)
 
@@ -277,6 +277,64 @@ class _Staging:
         os.unlink(self._lock_path)
         _try_rmdir(self._folder)
         os.close(self._lock)
+
+
+class _WriteBehind:
+    """Writes the tree to the disk while it still grows, so that little is left to wait for before the commit.
+
+    One process of its own asks the kernel again and again to write out the file system of the tree; at the end the
+    caller asks once more, and by then nearly all is done.
+    """
+
+    def __init__(self, tree: str, wanted: bool) -> None:
+        self._tree = tree
+        self._wanted = wanted
+        self._process = self._stop = -1
+
+    def __enter__(self) -> None:
+        if not self._wanted:
+            return
+        watched, self._stop = os.pipe()
+        self._process = os.fork()
+        if self._process:
+            os.close(watched)
+            return
+        try:
+            os.close(self._stop)
+            # Ends when the pipe does: at the end of the installation, or of the process that does it.
+            while not select.select([watched], [], [], 0.05)[0]:
+                sync_file_system(self._tree)
+        finally:
+            os._exit(0)
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if self._process < 0:
+            return
+        os.close(self._stop)
+        os.waitpid(self._process, 0)
+        if kind is None:
+            sync_file_system(self._tree)
+
+
+def sync_file_system(path: str) -> None:
+    """Wait until everything written so far to the file system of *path* is on its disk (syncfs(2)).
+
+    Where the C library cannot be called, all file systems are synchronised (sync(2)).
+    """
+    try:
+        import ctypes
+
+        syncfs = ctypes.CDLL(None, use_errno=True).syncfs
+    except (ImportError, OSError, AttributeError):
+        os.sync()
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if syncfs(descriptor):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), path)
+    finally:
+        os.close(descriptor)
 
 
 def _write_tree(
