@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 from deployable_zipfile import layout
-
 from tests.helpers import make_wheel
 
 PROJECT = "shop"

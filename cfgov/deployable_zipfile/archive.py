@@ -278,7 +278,8 @@ class Window:
 
     def _check_end(self, entry: Entry, size: int, crc: int) -> None:
         if size != entry.size:
-            self.refuse(entry.name, f"holds {'more than' if size > entry.size else size} of its {entry.size} bytes")
+            held = "more than" if size > entry.size else f"{size} of"
+            self.refuse(entry.name, f"holds {held} its {entry.size} bytes")
         if crc != entry.crc:
             self.refuse(entry.name, f"its CRC-32 is {crc:08x}, the directory says {entry.crc:08x}")
 
@@ -313,7 +314,11 @@ class Container(Window):
             self.entries[entry.name] = entry
             position += entry.room
         if position != directory_at:
-            self.refuse("", f"{directory_at - position} bytes before its directory belong to no member")
+            gap = directory_at - position
+            why = (
+                f"{gap} bytes before its directory belong to no member" if gap > 0 else "its members exceed their room"
+            )
+            self.refuse("", why)
         check_distinct(self.entries, self.refuse)
 
     def _prefix(self) -> bytes:
@@ -528,8 +533,10 @@ class Artifact:
         for name in manifest.directories:
             if name_problem(name) or not self._is_project_file(name):
                 self.container.refuse(name, "is no folder that an artifact may make")
-            if name in self.members:
-                self.container.refuse(name, "is a file and a folder")
+            parts = name.split("/")
+            for depth in range(1, len(parts) + 1):
+                if "/".join(parts[:depth]) in self.members:
+                    self.container.refuse("/".join(parts[:depth]), "is a file and a folder")
 
     def _is_allowed(self, name: str) -> bool:
         top, _, rest = name.partition("/")

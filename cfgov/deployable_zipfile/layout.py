@@ -145,7 +145,7 @@ class Manifest(NamedTuple):
                 or a build id that is not the hash of the rest.
         """
         document = _document_of(MANIFEST, text)
-        if document.get("schema") != SCHEMA_VERSION:
+        if type(document.get("schema")) is not int or document["schema"] != SCHEMA_VERSION:
             raise ArtifactError(
                 MANIFEST,
                 f"has schema {document.get('schema')!r}, this extractor reads schema {SCHEMA_VERSION}",
