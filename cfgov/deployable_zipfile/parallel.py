@@ -7,12 +7,12 @@ Measured on two cores: 1.5 to 1.8 times faster than one process for a site of 15
 
 from __future__ import annotations
 
+import contextlib
 import marshal
 import os
 import select
 import signal
 import struct
-import sys
 import traceback
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
@@ -20,8 +20,10 @@ from . import errors
 from .errors import DeployableZipfileError, TargetError
 
 MAX_WORKERS = 8  # file creation in one folder tree gains nothing beyond
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _NUMBER = struct.Struct("<L")
 _PIPE_ROOM = 4096  # bytes that every pipe takes without a reader (POSIX PIPE_BUF)
+_ORPHAN_CHECK = 0.25  # seconds between two looks whether the parent still lives
 
 
 def cores() -> int:
@@ -49,43 +51,71 @@ def run(work: Callable[[int], Any], count: int, workers: int = 0) -> Iterator[An
         for number in range(count):
             yield work(number)
         return
-    team = _Team(work, count, workers)
+    team = _Team(count)
     try:
+        team.start(work, workers)
         yield from team.results()
     finally:
         team.stop()
 
 
+@contextlib.contextmanager
+def unbroken() -> Iterator[None]:
+    """Hold back the signals that ask a process to end: for steps that must not be left half done."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Team:
     """Processes that take numbers from one pipe until it is empty, each with a pipe of its own for the answers."""
 
-    def __init__(self, work: Callable[[int], Any], count: int, workers: int) -> None:
+    def __init__(self, count: int) -> None:
         self._next = 0
         self._count = count
         self._numbers, self._feed = os.pipe()
-        os.set_blocking(self._feed, False)
         self._answers: Dict[int, Tuple[int, bytearray]] = {}  # read end -> pid, bytes not yet understood
-        sys.stdout.flush()
-        sys.stderr.flush()
+
+    def start(self, work: Callable[[int], Any], workers: int) -> None:
+        """Start up to *workers* processes; fewer where the system gives no more, at least one."""
+        os.set_blocking(self._feed, False)
         for _ in range(workers):
-            self._start(work)
+            try:
+                self._start(work)
+            except OSError:
+                # Out of descriptors or processes: those that run already take all of the work.
+                if not self._answers:
+                    raise
+                break
         os.close(self._numbers)
+        self._numbers = -1
         self._hand_out()
 
     def _start(self, work: Callable[[int], Any]) -> None:
         reading, writing = os.pipe()
         parent = os.getpid()
-        pid = os.fork()
-        if pid:
-            os.close(writing)
-            self._answers[reading] = (pid, bytearray())
-            return
+        with unbroken():
+            try:
+                pid = os.fork()
+            except OSError:
+                os.close(reading)
+                os.close(writing)
+                raise
+            if pid:
+                os.close(writing)
+                self._answers[reading] = (pid, bytearray())
+                return
+            try:
+                os.close(self._feed)
+                for other in [reading, *self._answers]:
+                    os.close(other)
+                _end_with_parent(parent)
+            except BaseException:
+                os._exit(1)
         try:
-            os.close(self._feed)
-            os.close(reading)
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, signal.SIG_DFL)
-            _serve(work, self._numbers, writing, parent)
+            _serve(work, self._numbers, writing)
         finally:
             os._exit(1)  # only reached when the answer could not be sent: the parent is gone or reports it
 
@@ -122,9 +152,10 @@ class _Team:
             del pending[: _NUMBER.size + length]
             yield _unwrapped(answer)
         if not data:
-            del self._answers[descriptor]
-            os.close(descriptor)
-            _, status = os.waitpid(pid, 0)
+            with unbroken():
+                del self._answers[descriptor]
+                os.close(descriptor)
+                _, status = os.waitpid(pid, 0)
             if status or pending:
                 raise TargetError(
                     f"worker process {pid}",
@@ -134,17 +165,38 @@ class _Team:
 
     def stop(self) -> None:
         """Leave no process and no descriptor behind, however the work ended."""
-        if self._feed >= 0:
-            os.close(self._feed)
-        for descriptor, (pid, _) in self._answers.items():
-            os.close(descriptor)
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-        self._answers.clear()
+        with unbroken():
+            for descriptor in (self._numbers, self._feed):
+                if descriptor >= 0:
+                    os.close(descriptor)
+            self._numbers = self._feed = -1
+            for descriptor, (pid, _) in self._answers.items():
+                os.close(descriptor)
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+            self._answers.clear()
 
 
-def _serve(work: Callable[[int], Any], numbers: int, answers: int, parent: int) -> None:
-    while os.getppid() == parent:
+def _end_with_parent(parent: int) -> None:
+    """Let this process end by signals, unless they are ignored (nohup), and soon after its parent is gone.
+
+    A killed parent can tell its workers nothing; one that went on would hold the lock of the installation.
+    """
+
+    def look(*_: object) -> None:
+        if os.getppid() != parent:
+            os._exit(1)
+
+    for number in ENDING_SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGALRM, look)
+    signal.siginterrupt(signal.SIGALRM, False)  # network file systems let calls fail that were interrupted
+    signal.setitimer(signal.ITIMER_REAL, _ORPHAN_CHECK, _ORPHAN_CHECK)
+
+
+def _serve(work: Callable[[int], Any], numbers: int, answers: int) -> None:
+    while True:
         raw = os.read(numbers, _NUMBER.size)
         if not raw:
             os._exit(0)
@@ -154,7 +206,10 @@ def _serve(work: Callable[[int], Any], numbers: int, answers: int, parent: int) 
         except DeployableZipfileError as error:
             answer = ("error", (type(error).__name__, error.what, error.why, error.fix))
         except OSError as error:
-            answer = ("os", (error.errno, error.strerror, os.fsdecode(error.filename or "")))
+            filename = error.filename if isinstance(error.filename, (str, bytes)) else ""
+            answer = ("os", (error.errno, error.strerror, os.fsdecode(filename)))
+        except MemoryError:
+            answer = ("memory", None)
         except Exception:
             answer = ("defect", traceback.format_exc())
         data = marshal.dumps(answer)
@@ -175,6 +230,8 @@ def _unwrapped(answer: Tuple[str, Any]) -> Any:
     if kind == "os":
         number, text, filename = value
         raise OSError(number, text, filename)
+    if kind == "memory":
+        raise MemoryError
     if kind == "defect":
         raise RuntimeError(value)
     return value
