@@ -1,4 +1,4 @@
-"""Small sites for tests of deployment: no Django, but a ``manage.py`` that obeys its commands and fails when told to."""
+"""Small sites for tests of deployment: no Django, but a ``manage.py`` that obeys commands and fails when told to."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+from deployable_zipfile import extract
 from tests.artifacts import make_artifact
 
 PROJECT = "site_one"
@@ -42,13 +43,12 @@ BROKEN_WSGI = "raise RuntimeError('this release cannot be imported')\n"
 def make_site(path: Path, version: str = "one", **files: str) -> Path:
     """Write the artifact of one version of the site; *files* replace ``manage``, ``wsgi`` and the like."""
     project = {
-        "__init__.py": "",
+        f"{PROJECT}/__init__.py": "",
         "manage.py": files.get("manage", MANAGE),
-        "wsgi.py": files.get("wsgi", WSGI),
+        f"{PROJECT}/wsgi.py": files.get("wsgi", WSGI),
         "version.txt": version,
         "apache/httpd.conf": files.get("httpd", "Listen 80\n"),
     }
-    # An unusual setting must not leak into the files: the bytes of one version are the same in every test.
     return make_artifact(path, dict(project), name=PROJECT)
 
 
@@ -65,6 +65,14 @@ def build_id(folder: Path) -> Optional[str]:
         return str(json.loads((folder / ".deploy" / "installed.json").read_text())["build_id"])
     except FileNotFoundError:
         return None
+
+
+def make_sites(folder: Path) -> Dict[str, Path]:
+    """Write the artifacts of three good versions, one that cannot be imported, and one with another httpd.conf."""
+    made = {name: make_site(folder / f"{name}.zip", name) for name in ("one", "two", "three")}
+    made["broken"] = make_site(folder / "broken.zip", "broken", wsgi=BROKEN_WSGI)
+    made["httpd"] = make_site(folder / "httpd.zip", "httpd", httpd="Listen 81\n")
+    return made
 
 
 class Server:
@@ -121,3 +129,43 @@ def serving_current(root: Path, bad: Tuple[str, ...] = ()) -> Server:
         return 200, {"X-Build-Id": found}, b"good"
 
     return Server(decide)
+
+
+class Host:
+    """One host: runs verbs of the artifacts as their command line would."""
+
+    def __init__(self, root: Path, artifacts: Dict[str, Path], url: str, capsys: Any) -> None:
+        self.root = root
+        self.artifacts = artifacts
+        self.environment = write_environment(root.parent / "environment.json")
+        self.health = ["--health-url", url, "--health-timeout", "5", "--health-count", "2"]
+        self._capsys = capsys
+        self.out = self.err = ""
+
+    def verb(self, archive: str, verb: str, *words: str) -> int:
+        code = extract.main([verb, "--root", str(self.root), *words], str(self.artifacts[archive]))
+        self.out, self.err = self._capsys.readouterr()
+        assert "canary" not in self.out + self.err
+        return code
+
+    def deploy(self, archive: str, *words: str) -> int:
+        return self.verb(archive, "deploy", "--env-file", str(self.environment), *self.health, *words)
+
+    def live(self, archive: str, *words: str) -> str:
+        """Deploy, which must succeed; return the build id."""
+        assert self.deploy(archive, *words) == 0, self.err
+        found = self.current()
+        assert found is not None
+        return found
+
+    def current(self) -> Any:
+        return build_id(self.root / "current")
+
+    def states(self) -> Dict[str, str]:
+        assert self.verb("one", "releases", "--json") == 0
+        return {row["release"]: row["state"] for row in json.loads(self.out)["releases"]}
+
+    def error(self) -> str:
+        lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1, self.err
+        return lines[0]

@@ -110,13 +110,13 @@ class Commands:
         return self.python(step, start + list(words))
 
     def python(self, step: str, arguments: Sequence[str]) -> str:
-        """Run the release's Python, isolated (``-I``: no PYTHON variables, no user site, no current folder).
+        """Run the release's Python: isolated (``-I``), and unbuffered, so that the last line is the last.
 
         Raises:
             DeploymentError: as for :meth:`manage`.
         """
         interpreter = self._release / layout.VENV / "bin" / "python"
-        return self.command(step, [str(interpreter), "-I", *arguments], {})
+        return self.command(step, [str(interpreter), "-I", "-u", *arguments], {})
 
     def command(self, step: str, words: Sequence[str], variables: Mapping[str, str]) -> str:
         """Run any command with *variables* added to the clean environment.

@@ -7,10 +7,10 @@ import threading
 from typing import Dict, Iterator, List, Optional, Tuple
 
 import pytest
+
 from deployable_zipfile import health
 from deployable_zipfile.errors import DeploymentError, UsageError
 from deployable_zipfile.health import Check, prove
-
 from tests.sites import Server
 
 NEW, OLD = "a" * 32, "b" * 32
@@ -41,9 +41,9 @@ def test_old_processes_between_new_ones_start_the_count_again() -> None:
 
 
 def test_half_of_the_workers_old_is_no_proof() -> None:
-    with Server(lambda number: answer(OLD if number % 2 else NEW)) as server:
-        with pytest.raises(DeploymentError, match=f"release {OLD} answers instead of {NEW}"):
-            prove(check(server.url, timeout=0.3), NEW)
+    why = f"release {OLD} answers instead of {NEW}"
+    with Server(lambda number: answer(OLD if number % 2 else NEW)) as server, pytest.raises(DeploymentError, match=why):
+        prove(check(server.url, timeout=0.3), NEW)
 
 
 def test_a_server_that_needs_time_is_asked_again() -> None:
@@ -64,9 +64,8 @@ def test_a_server_that_needs_time_is_asked_again() -> None:
     ],
 )
 def test_a_wrong_answer_is_told(said: Tuple[int, Dict[str, str], bytes], why: str) -> None:
-    with Server(lambda _: said) as server:
-        with pytest.raises(DeploymentError, match=why):
-            prove(check(server.url, timeout=0.2), NEW)
+    with Server(lambda _: said) as server, pytest.raises(DeploymentError, match=why):
+        prove(check(server.url, timeout=0.2), NEW)
 
 
 def test_a_site_without_the_header_proves_itself_in_the_body() -> None:
@@ -128,7 +127,9 @@ def test_nobody_on_the_port_ends_at_the_deadline() -> None:
         prove(check(f"http://127.0.0.1:{port}/", timeout=0.2), NEW)
 
 
-@pytest.mark.parametrize("url", ["ftp://host/", "http:///health", "/health", "http://user:secret@host/", "http://h:99999/"])
+@pytest.mark.parametrize(
+    "url", ["ftp://host/", "http:///health", "/health", "http://user:secret@host/", "http://h:99999/"]
+)
 def test_a_url_that_cannot_be_asked_or_shown_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(UsageError) as caught:
         health.parse_url(url)

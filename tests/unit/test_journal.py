@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from deployable_zipfile import journal
 from deployable_zipfile.errors import DeploymentError
 from deployable_zipfile.journal import Journal, history

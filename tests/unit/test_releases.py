@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import List
 
 import pytest
+
 from deployable_zipfile import journal, releases
 from deployable_zipfile.errors import DeploymentError, DestinationError
 from deployable_zipfile.releases import Root, release_target
@@ -261,9 +262,10 @@ class TestLock:
 
     def test_the_second_is_told_who_holds_it(self, root: Root) -> None:
         holder = self.hold(root)
-        with pytest.raises(DeploymentError, match=rf"held by deploy of .*process {holder.pid}, for \d+ s"):
-            with releases.locked(root, "rollback", 0):
-                pass
+        with pytest.raises(
+            DeploymentError, match=rf"held by deploy of .*process {holder.pid}, for \d+ s"
+        ), releases.locked(root, "rollback", 0):
+            pass
         self.end(holder)
 
     def test_a_killed_holder_holds_nothing(self, root: Root) -> None:
@@ -283,9 +285,10 @@ class TestLock:
         with releases.locked(root, "deploy", 0) as descriptor:
             child = subprocess.Popen(["sleep", "60"], pass_fds=[descriptor])
         root.lock.write_text(json.dumps({"by": "a@b", "pid": 2**22 + 1, "verb": "deploy", "since": 0}))
-        with pytest.raises(DeploymentError, match="a command that it started still runs"):
-            with releases.locked(root, "deploy", 0):
-                pass
+        with pytest.raises(DeploymentError, match="a command that it started still runs"), releases.locked(
+            root, "deploy", 0
+        ):
+            pass
         child.kill()
         child.wait()
         with releases.locked(root, "deploy", 0):

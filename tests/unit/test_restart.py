@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Callable, Iterator, List
 
 import pytest
+
 from deployable_zipfile import restart
 from deployable_zipfile.errors import DeploymentError, UsageError
 from deployable_zipfile.restart import Release
