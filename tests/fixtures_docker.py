@@ -14,7 +14,7 @@ from typing import Any, Dict, Iterator
 
 import pytest
 
-from tests import containers
+from tests import containers, lookalike_image
 from tools import images as image_tool
 from tools import platforms
 
@@ -62,6 +62,21 @@ def images(engine: containers.Engine, platform: platforms.Platform) -> Dict[str,
     if code:
         pytest.fail(f"the images of {platform.name} could not be built, see above", pytrace=False)
     return {"builder": containers.BUILDER, "tester": containers.TESTER}
+
+
+@pytest.fixture(scope="session")
+def lookalike(engine: containers.Engine, tmp_path_factory: pytest.TempPathFactory) -> Dict[str, str]:
+    """Build the images on the look-alike of CentOS 7 and return their names by target.
+
+    Skipped with the reason where no Python 3.8 can be had; REQUIRE_LOOKALIKE=1 makes that a failure.
+    """
+    try:
+        built = lookalike_image.build(tmp_path_factory.mktemp("lookalike"), os.environ)
+    except lookalike_image.Missing as missing:
+        if os.environ.get("REQUIRE_LOOKALIKE") == "1":
+            pytest.fail(str(missing), pytrace=False)
+        pytest.skip(str(missing))
+    return {"builder": built.builder, "tester": built.tester}
 
 
 def clone(destination: Path) -> Path:

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # CentOS 7 has left the mirrors: points its package repositories at the vault. A second run changes nothing.
 #
-#   fix_centos_repos.sh [DIRECTORY]     default: /etc/yum.repos.d
+#   fix_centos_repos.sh [DIRECTORY]     default: YUM_REPOS_DIR, else /etc/yum.repos.d
 set -eo pipefail
 
-directory=${1:-/etc/yum.repos.d}
+directory=${1:-${YUM_REPOS_DIR:-/etc/yum.repos.d}}
 shopt -s nullglob
 files=("$directory"/CentOS-*.repo)
 if ((${#files[@]} == 0)); then

@@ -6,9 +6,9 @@ from typing import Any, Generator
 
 import pytest
 
-from tests.fixtures_docker import engine, evidence, images, platform, remember_outcome
+from tests.fixtures_docker import engine, evidence, images, lookalike, platform, remember_outcome
 
-__all__ = ["engine", "evidence", "images", "platform"]
+__all__ = ["engine", "evidence", "images", "lookalike", "platform"]
 
 
 @pytest.hookimpl(wrapper=True)
