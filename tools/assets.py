@@ -92,7 +92,7 @@ def notes(changelog: str, version: str) -> str:
     Raises:
         ReleaseError: there is none, or it is empty.
     """
-    section = re.search(rf"^## {re.escape(version)}(?:[ (].*)?\n(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL)
+    section = re.search(rf"^## {re.escape(version)}(?: [^\n]*)?\n(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL)
     text = section.group(1).strip() if section else ""
     if not text:
         raise ReleaseError(f"CHANGELOG.md: has nothing under `## {version}`. Say what changes for users")

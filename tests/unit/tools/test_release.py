@@ -1,0 +1,323 @@
+"""The folder of a release: its exact files, its checks, and its way to GitHub."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Dict, Iterator
+
+import pytest
+
+from tests.unit.tools.github_server import REPOSITORY, TOKEN, Fault, Server
+from tools import assets, release, release_check
+from tools.assets import ReleaseError
+from tools.github import sha256
+
+VERSION = "1.2.3"
+CHANGELOG = "# Changelog\n\n## 1.2.3 (2026-01-02)\n\n- A thing.\n\n### Fixed\n\n- Another.\n\n## 1.2.2\n\n- Old.\n"
+
+
+def make_folder(folder: Path) -> Path:
+    """Make a complete release folder; the contents stand for the real ones."""
+    folder.mkdir(parents=True)
+    for name in assets.required(VERSION):
+        (folder / name).write_bytes(f"content of {name}\n".encode())
+    digest = sha256(folder / assets.ARTIFACT)
+    (folder / assets.CHECKSUM).write_bytes(f"{digest}  {assets.ARTIFACT}\n".encode())
+    assets.write_sums(folder)
+    return folder
+
+
+def make_checkout(root: Path) -> Path:
+    """Make a git checkout that can be released."""
+    package = root / "cfgov/deployable_zipfile"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(f'"""Package."""\n\n__version__ = "{VERSION}"\n', encoding="utf-8")
+    (root / "CHANGELOG.md").write_text(CHANGELOG, encoding="utf-8")
+    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "First"]):
+        subprocess.run(["git", *command], cwd=str(root), check=True, env=git_environment())
+    return root
+
+
+def git_environment() -> Dict[str, str]:
+    person = {f"GIT_{role}_{key}": "a@b.c" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
+    return {**os.environ, **person, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+
+
+def test_a_complete_folder_has_no_problems(tmp_path: Path) -> None:
+    assert assets.problems(make_folder(tmp_path / "release"), VERSION) == []
+
+
+def test_the_optional_files_may_be_there(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "release")
+    (folder / assets.SIGNATURE).write_bytes(b"signature")
+    (folder / assets.ATTESTATION).write_bytes(b"{}")
+
+    assert assets.problems(folder, VERSION) == []
+
+
+@pytest.mark.parametrize("name", [*assets.required(VERSION), assets.SUMS])
+def test_a_missing_file_is_named(name: str, tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "release")
+    (folder / name).unlink()
+
+    assert f"{name}: is missing" in assets.problems(folder, VERSION)
+
+
+def test_an_extra_file_is_named(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "release")
+    (folder / "notes.bak").write_bytes(b"")
+
+    assert assets.problems(folder, VERSION) == ["notes.bak: does not belong to the release"]
+
+
+@pytest.mark.parametrize("name", assets.required(VERSION))
+def test_one_changed_byte_is_named(name: str, tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "release")
+    (folder / name).write_bytes((folder / name).read_bytes()[:-1] + b"!")
+
+    assert f"{name}: is not what SHA256SUMS says" in assets.problems(folder, VERSION)
+
+
+def test_the_files_of_another_version_are_refused(tmp_path: Path) -> None:
+    found = assets.problems(make_folder(tmp_path / "release"), "1.2.4")
+
+    assert "deployable_zipfile-1.2.4.tar.gz: is missing" in found
+    assert "deployable_zipfile-1.2.3.tar.gz: does not belong to the release" in found
+
+
+def test_a_checksum_of_another_artifact_is_refused(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "release")
+    (folder / assets.CHECKSUM).write_bytes(b"0" * 64 + f"  {assets.ARTIFACT}\n".encode())
+    assets.write_sums(folder)
+
+    assert assets.problems(folder, VERSION) == [f"{assets.CHECKSUM}: is not the checksum of {assets.ARTIFACT}"]
+
+
+def test_a_line_that_is_no_checksum_is_refused(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "release")
+    with open(str(folder / assets.SUMS), "a", encoding="utf-8") as file:
+        file.write("0" * 64 + "  ../../etc/passwd\n")
+
+    with pytest.raises(ReleaseError, match="is no checksum"):
+        assets.problems(folder, VERSION)
+
+
+def test_sha256sum_reads_the_sums(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "release")
+
+    subprocess.run(["sha256sum", "--check", "--strict", "--quiet", assets.SUMS], cwd=str(folder), check=True)
+    (folder / assets.NOTES).write_bytes(b"forged")
+    assert (
+        subprocess.run(["sha256sum", "--check", "--status", assets.SUMS], cwd=str(folder), check=False).returncode == 1
+    )
+
+
+def test_openssl_verifies_the_signature_and_refuses_a_forged_list(tmp_path: Path) -> None:
+    folder, key, public = make_folder(tmp_path / "release"), tmp_path / "key.pem", tmp_path / "public.pem"
+    subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        ["openssl", "rsa", "-in", str(key), "-pubout", "-out", str(public)], check=True, stderr=subprocess.DEVNULL
+    )
+    verify = ["openssl", "dgst", "-sha256", "-verify", str(public), "-signature", assets.SIGNATURE, assets.SUMS]
+
+    assets.sign(folder, key)
+    first = (folder / assets.SIGNATURE).read_bytes()
+    assets.sign(folder, key)
+
+    assert (folder / assets.SIGNATURE).read_bytes() == first, "the same key gives the same signature"
+    assert subprocess.run(verify, cwd=str(folder), check=False, stdout=subprocess.PIPE).stdout == b"Verified OK\n"
+    (folder / assets.SUMS).write_bytes(b"forged")
+    assert subprocess.run(verify, cwd=str(folder), check=False, stdout=subprocess.DEVNULL).returncode == 1
+
+
+def test_a_key_that_is_none_is_refused_without_showing_it(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "release")
+    (tmp_path / "key.pem").write_text("s3cret", encoding="utf-8")
+
+    with pytest.raises(ReleaseError, match=r"\Asigning key: openssl does not accept it") as caught:
+        assets.sign(folder, tmp_path / "key.pem")
+    assert "s3cret" not in str(caught.value)
+
+
+def test_the_notes_are_the_section_of_the_version() -> None:
+    assert assets.notes(CHANGELOG, "1.2.3") == "- A thing.\n\n### Fixed\n\n- Another.\n"
+    assert assets.notes(CHANGELOG, "1.2.2") == "- Old.\n"
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.2.30", "2.0.0", "1x2.3"])
+def test_a_version_without_a_section_is_refused(version: str) -> None:
+    with pytest.raises(ReleaseError, match="has nothing under"):
+        assets.notes(CHANGELOG, version)
+
+
+def test_a_clean_checkout_with_the_right_tag_can_be_released(tmp_path: Path) -> None:
+    assert assets.commit_problems(make_checkout(tmp_path), "v1.2.3") == []
+
+
+def test_a_wrong_tag_is_refused(tmp_path: Path) -> None:
+    (found,) = assets.commit_problems(make_checkout(tmp_path), "v1.2.4")
+
+    assert found == "tag v1.2.4: the package's version is 1.2.3. Tag v1.2.3, or change __version__"
+
+
+@pytest.mark.parametrize("name", ["CHANGELOG.md", "new file.txt"])
+def test_a_changed_or_new_file_is_refused(name: str, tmp_path: Path) -> None:
+    root = make_checkout(tmp_path)
+    with open(str(root / name), "a", encoding="utf-8") as file:
+        file.write("\n")
+
+    (found,) = assets.commit_problems(root, None)
+
+    assert found.startswith("working tree: ")
+    assert name in found
+
+
+def test_a_version_that_the_changelog_does_not_know_is_refused(tmp_path: Path) -> None:
+    root = make_checkout(tmp_path)
+    path = root / "cfgov/deployable_zipfile/__init__.py"
+    path.write_text(path.read_text(encoding="utf-8").replace(VERSION, "1.3.0"), encoding="utf-8")
+    subprocess.run(
+        ["git", "commit", "--quiet", "--all", "-m", "Next"], cwd=str(root), check=True, env=git_environment()
+    )
+
+    assert assets.commit_problems(root, None) == [
+        "CHANGELOG.md: has nothing under `## 1.3.0`. Say what changes for users"
+    ]
+
+
+def test_a_clone_holds_the_commit_and_nothing_else(tmp_path: Path) -> None:
+    root = make_checkout(tmp_path / "root")
+    (root / "stray.txt").write_text("stray", encoding="utf-8")
+    (root / "CHANGELOG.md").write_text("changed", encoding="utf-8")
+
+    clone = release.clean_clone(root, tmp_path / "clone")
+
+    assert (clone / "CHANGELOG.md").read_text(encoding="utf-8") == CHANGELOG
+    assert not (clone / "stray.txt").exists()
+
+
+def test_a_folder_check_names_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    (found,) = release_check.folder_problems(tmp_path / "release")
+
+    assert "is no folder" in found
+
+
+class Publishing:
+    """A release folder and a server to publish it to."""
+
+    def __init__(self, folder: Path, server: Server) -> None:
+        self.folder, self.server = folder, server
+        self.environ = {"GITHUB_TOKEN": TOKEN, "GITHUB_REPOSITORY": REPOSITORY, "GITHUB_API_URL": server.api}
+
+    def run(self, *options: str) -> int:
+        return release.main(["publish", "--tag", f"v{VERSION}", "--output", str(self.folder), *options], self.environ)
+
+    def expected(self) -> Dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in self.folder.iterdir()}
+
+
+@pytest.fixture(name="publishing")
+def _publishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Publishing]:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    with Server() as server:
+        yield Publishing(make_folder(tmp_path / "release"), server)
+
+
+def test_publishing_uploads_every_file_and_then_shows_the_release(publishing: Publishing) -> None:
+    assert publishing.run() == 0
+
+    (published,) = publishing.server.state.releases
+    assert published["draft"] is False
+    assert publishing.server.state.names() == publishing.expected()
+
+
+def test_publishing_twice_changes_nothing(publishing: Publishing) -> None:
+    publishing.run()
+    first = list(publishing.server.state.releases)
+    publishing.server.state.requests.clear()
+
+    assert publishing.run() == 0
+
+    assert publishing.server.state.releases == first
+    assert {request.split()[0] for request in publishing.server.state.requests} == {"GET"}
+
+
+def test_publishing_goes_on_where_it_broke_off(publishing: Publishing, capsys: pytest.CaptureFixture[str]) -> None:
+    publishing.server.state.faults = [Fault("POST", "/uploads/", "forbidden")]
+    assert publishing.run() == 1
+    assert publishing.server.state.releases[0]["draft"] is True
+    assert capsys.readouterr().err.startswith("error: POST ")
+
+    assert publishing.run() == 0
+
+    assert publishing.server.state.names() == publishing.expected()
+    assert len(publishing.server.state.releases) == 1
+
+
+def test_a_stray_file_in_the_draft_is_taken_away(publishing: Publishing) -> None:
+    publishing.run()
+    state = publishing.server.state
+    state.releases[0]["draft"] = True
+    state.releases[0]["assets"].append({**state.releases[0]["assets"][0], "id": 7, "name": "stray.txt"})
+    state.files[7] = b""
+
+    assert publishing.run() == 0
+    assert state.names() == publishing.expected()
+
+
+def test_a_published_release_that_differs_is_refused_and_left_as_it_is(
+    publishing: Publishing, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publishing.run()
+    before = publishing.server.state.names()
+    (publishing.folder / assets.NOTES).write_bytes(b"Other notes\n")
+    assets.write_sums(publishing.folder)
+
+    assert publishing.run() == 1
+
+    assert "RELEASE_NOTES.md: differs from the file in the release" in capsys.readouterr().err
+    assert publishing.server.state.names() == before
+
+
+@pytest.mark.parametrize("damage", ["missing", "extra", "changed"])
+def test_an_incomplete_folder_is_not_published(damage: str, publishing: Publishing) -> None:
+    if damage == "missing":
+        (publishing.folder / assets.SBOM).unlink()
+    elif damage == "extra":
+        (publishing.folder / "extra.txt").write_bytes(b"")
+    else:
+        (publishing.folder / assets.ARTIFACT).write_bytes(b"changed")
+
+    assert publishing.run() == 1
+    assert publishing.server.state.requests == []
+
+
+def test_the_attestation_is_put_beside_the_files_and_published(publishing: Publishing, tmp_path: Path) -> None:
+    (tmp_path / "bundle.json").write_text('{"mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json"}')
+
+    command = ["attestation", "--bundle", str(tmp_path / "bundle.json"), "--output", str(publishing.folder)]
+    assert release.main(command, {}) == 0
+    assert publishing.run() == 0
+
+    assert assets.ATTESTATION in publishing.server.state.names()
+
+
+def test_a_folder_that_cannot_be_completed_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "broken.zip").write_bytes(b"#!/usr/bin/env python\n" + b"PK\x05\x06" + bytes(18))
+
+    command = ["artifact", "--artifact", str(tmp_path / "broken.zip"), "--output", str(tmp_path / "release")]
+
+    assert release.main(command, {}) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.zip"]
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_folder_that_exists_is_never_overwritten(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "release")
+    shutil.copyfile(str(folder / assets.ARTIFACT), str(tmp_path / "site.zip"))
+
+    assert release.main(["artifact", "--artifact", str(tmp_path / "site.zip"), "--output", str(folder)], {}) == 1
+    assert assets.problems(folder, VERSION) == []
