@@ -72,6 +72,7 @@ class Server:
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # one packet for headers and body: the client would wait for the second one
     state: State
 
     def do_GET(self) -> None:

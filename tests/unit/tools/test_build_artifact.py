@@ -53,7 +53,9 @@ def test_without_the_image_it_says_how_to_make_it(engine: Engine) -> None:
 
     reason = build_artifact.choose(False, None, []).reason
 
-    assert reason.startswith("on this machine, because the engine has no image ghcr.io/cfpb/cfgov-artifact-builder:latest")
+    assert reason.startswith(
+        "on this machine, because the engine has no image ghcr.io/cfpb/cfgov-artifact-builder:latest"
+    )
     assert "tools/nox -s images" in reason
 
 
