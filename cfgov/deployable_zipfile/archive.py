@@ -118,12 +118,15 @@ class Window:
         """
         if offset < 0 or offset + size > self.size:
             self.refuse("", f"is cut: {size} bytes at offset {offset} are outside its {self.size} bytes")
-        data = os.pread(self.descriptor, size, self.start + offset)
-        while len(data) < size:
-            more = os.pread(self.descriptor, size - len(data), self.start + offset + len(data))
-            if not more:
-                self.refuse("", f"became shorter while it was read (at offset {offset + len(data)})")
-            data += more
+        try:
+            data = os.pread(self.descriptor, size, self.start + offset)
+            while len(data) < size:
+                more = os.pread(self.descriptor, size - len(data), self.start + offset + len(data))
+                if not more:
+                    self.refuse("", f"became shorter while it was read (at offset {offset + len(data)})")
+                data += more
+        except OSError as error:
+            self.refuse("", f"cannot be read at offset {offset} ({error.strerror})")
         return data
 
     def headers(self, maximum: int) -> Tuple[int, List[Header]]:
@@ -209,11 +212,11 @@ class Window:
             inflater = zlib.decompressobj(-zlib.MAX_WBITS)
             try:
                 data = inflater.decompress(data, entry.size + 1)
+                if len(data) == entry.size and not inflater.eof:
+                    # The stream may still owe its end mark: it has to come, and nothing with it.
+                    data += inflater.decompress(inflater.unconsumed_tail, 1)
             except zlib.error as error:
                 self.refuse(entry.name, f"cannot be inflated ({error})")
-            if len(data) == entry.size and not inflater.eof:
-                # The stream may still owe its end mark: it has to come, and nothing with it.
-                data += inflater.decompress(inflater.unconsumed_tail, 1)
             if not inflater.eof or inflater.unused_data or inflater.unconsumed_tail:
                 self.refuse(entry.name, "its compressed stream does not end where its data end")
         self._check_end(entry, len(data), zlib.crc32(data))
@@ -417,8 +420,8 @@ class Artifact:
         Raises:
             ArtifactError: it cannot be read, is no regular file, or breaks a rule of the container.
         """
-        path = os.path.abspath(path)
         try:
+            path = os.path.abspath(path)
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise ArtifactError(path, f"cannot be read ({error.strerror})", "Give the path of an artifact") from None

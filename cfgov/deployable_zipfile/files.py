@@ -11,6 +11,8 @@ import hashlib
 import importlib.util
 import marshal
 import os
+import sys
+import warnings
 from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from .archive import Entry, Window
@@ -141,24 +143,31 @@ def _proven(job: Job) -> Iterable[bytes]:
 
 
 def _compiled(tree: str, job: Job, source: bytes) -> List[str]:
-    """Compile one source file as ``compileall`` would; what does not compile is left as it is, as pip does.
-
-    The bytecode is of PEP 552's unchecked kind: a release is never edited in place, and no start has to stat sources.
-    """
-    try:
-        code = compile(source, job.compile_as, "exec", dont_inherit=True, optimize=0)
-    except (SyntaxError, ValueError, RecursionError, OverflowError):
+    """Compile one source file as ``compileall`` would; what does not compile is left as it is, as pip does."""
+    data = bytecode(source, job.compile_as)
+    if data is None:
         return []
-    path = bytecode_path(job.path, _cache_tag())
-    data = importlib.util.MAGIC_NUMBER + b"\x01\0\0\0" + importlib.util.source_hash(source) + marshal.dumps(code)
+    path = bytecode_path(job.path, sys.implementation.cache_tag or "")
     write_bytes(f"{tree}/{path}", data)
     return [path]
 
 
-def _cache_tag() -> str:
-    import sys
+def bytecode(source: bytes, path: str) -> Optional[bytes]:
+    """Return the bytecode file of *source*, None when it does not compile.
 
-    return sys.implementation.cache_tag or ""
+    It is of PEP 552's unchecked kind: a release is never edited in place, and no start has to stat sources.
+
+    Parameters:
+        source: text of a module.
+        path: final absolute path of the module: what tracebacks will show.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of other people's code, of no use to whoever installs it
+        try:
+            code = compile(source, path, "exec", dont_inherit=True, optimize=0)
+        except (SyntaxError, ValueError, RecursionError, OverflowError, MemoryError):
+            return None  # the parser of Python 3.8 gives up on deep nesting with a MemoryError
+    return importlib.util.MAGIC_NUMBER + b"\x01\0\0\0" + importlib.util.source_hash(source) + marshal.dumps(code)
 
 
 def _chunks(jobs: List[Job]) -> Iterable[Tuple[int, int]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import platform
 import stat
 import sys
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from . import layout
 from .errors import DeployableZipfileError, DestinationError, TargetError
@@ -29,9 +30,12 @@ def select_target(manifest: layout.Manifest) -> layout.Target:
     offered = [target.python for target in manifest.targets]
     implementation = sys.implementation.name
     if implementation == "cpython" and not _abi_flags():
-        for target in manifest.targets:
-            if target.python == found:
+        fitting = [target for target in manifest.targets if target.python == found]
+        for target in fitting:
+            if target.machine == platform.machine():
                 return target
+        if fitting:
+            return fitting[0]
     needed = " or ".join(f"CPython {python}" for python in offered) or "an interpreter"
     kind = "CPython" if implementation == "cpython" else platform.python_implementation()
     flags = f" built with ABI flags {_abi_flags()}" if _abi_flags() else ""
@@ -176,6 +180,12 @@ def _configured(path: str, depth: int) -> Iterator[str]:
 
 
 def _python_problems() -> Iterator[TargetError]:
+    if sys.getfilesystemencoding().lower().replace("-", "") != "utf8":
+        yield TargetError(
+            "this Python",
+            f"takes file names for {sys.getfilesystemencoding()}, the artifact's are UTF-8",
+            "Set PYTHONUTF8=1, or run it with -X utf8",
+        )
     for module, package in (("zlib", "zlib"), ("venv", "venv")):
         if importlib.util.find_spec(module) is None:
             yield TargetError(
@@ -205,15 +215,42 @@ def _destination_problems(manifest: layout.Manifest, destination: str) -> Iterat
             f"{parent} can be written by others, who could redirect what root writes",
             f"Run: chmod go-w {parent}",
         )
-    try:
-        content: Optional[List[str]] = os.listdir(destination)
-    except OSError:
-        content = None  # absent, or unreadable: the latter is said when it is opened for the installation
-    if content:
-        yield DestinationError(
-            destination, f"is not empty (it holds {sorted(content)[0]})", "Install into a new folder"
-        )
+    filled = filled_problem(destination)
+    if filled:
+        yield filled
     yield from _space_problems(manifest, destination, parent)
+
+
+def filled_problem(destination: str) -> Optional[DestinationError]:
+    """Return what is wrong with *destination* when it holds anything, None when it is absent or empty."""
+    try:
+        content = sorted(os.listdir(destination))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return DestinationError(destination, f"cannot be read ({error.strerror})", "Check its rights")
+    if not content:
+        return None
+    found = installed(destination)
+    what = f"is not empty (it holds {content[0]})"
+    if found:
+        what = f"already holds build {found.get('build_id')} for Python {found.get('python')}"
+        if found.get("destination") != destination:
+            what += f", installed as {found.get('destination')}"
+    return DestinationError(destination, what, "Install into a new folder")
+
+
+def installed(destination: str) -> Dict[str, Any]:
+    """Return the record of the installation that *destination* holds, {} when it holds none."""
+    try:
+        path = os.path.join(destination, layout.INSTALLED)
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return {}
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) and isinstance(found.get("build_id"), str) else {}
 
 
 def _space_problems(manifest: layout.Manifest, destination: str, parent: str) -> Iterator[DestinationError]:

@@ -7,6 +7,7 @@ below ``.NAME.partial/`` survives: it holds the lock, and the tree until it is r
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -17,15 +18,18 @@ import stat
 import sys
 import time
 from types import SimpleNamespace
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, NoReturn, Optional, Tuple
 
 from . import layout, preflight
 from .archive import Artifact
 from .console import Console
-from .errors import ArtifactError, DestinationError, TargetError
-from .files import Job, bytecode_path, write_bytes, write_files
+from .errors import ArtifactError, DeployableZipfileError, DestinationError, TargetError
+from .files import Job, bytecode, bytecode_path, write_bytes, write_files
 from .install_wheels import Place, Source, open_wheels
 from .install_wheels import install as install_wheels
+from .parallel import unbroken
+
+_DYING = 10.0  # seconds that workers of a killed installation may take to end
 
 
 class Installed(NamedTuple):
@@ -67,9 +71,9 @@ def install(
     began = time.monotonic()
     destination = normal_destination(destination)
     target = preflight.select_target(artifact.manifest)
-    found = installed_build(destination)
-    if found == artifact.manifest.build_id:
-        return Installed(destination, found, target.python, True, 0, time.monotonic() - began)
+    build = artifact.manifest.build_id
+    if is_complete(destination, build, target.python):
+        return Installed(destination, build, target.python, True, 0, time.monotonic() - began)
     problems = preflight.problems(artifact.manifest, destination)
     for problem in problems[1:]:
         console.warn(str(problem))
@@ -79,20 +83,21 @@ def install(
     artifact.verify(workers)
     compiled = preflight.bytecode_fits(target)
     sources = open_wheels(artifact, target, compiled)
-    with _Staging(destination, wait) as staging:
-        found = installed_build(destination)
-        if found == artifact.manifest.build_id:
-            return Installed(destination, found, target.python, True, 0, time.monotonic() - began)
-        refuse_filled(destination)
+    with _Staging(destination, wait, console) as staging:
+        if is_complete(destination, build, target.python):
+            return Installed(destination, build, target.python, True, 0, time.monotonic() - began)
+        filled = preflight.filled_problem(destination)
+        if filled:
+            raise filled
         place = Place(staging.tree, destination, target.python, artifact.manifest.project)
         console.step(f"Installing {artifact.manifest.project} for Python {target.python}")
         try:
             with _WriteBehind(staging.tree, sync):
                 count = _write_tree(artifact, target, sources, place, compiled, workers)
         except OSError as error:
-            raise _disk_error(error, destination) from None
+            raise _tree_error(error, place) from None
         staging.commit()
-    return Installed(destination, artifact.manifest.build_id, target.python, False, count, time.monotonic() - began)
+    return Installed(destination, build, target.python, False, count, time.monotonic() - began)
 
 
 def normal_destination(destination: str) -> str:
@@ -101,22 +106,14 @@ def normal_destination(destination: str) -> str:
     Raises:
         DestinationError: a path that scripts and ``.pth`` files cannot carry, or that is no folder.
     """
-    try:
-        destination.encode("utf-8")
-    except UnicodeEncodeError:
-        raise DestinationError(destination, "is not UTF-8", "Choose another folder") from None
-    if not destination or "\\" in destination or not destination.isprintable():
-        raise DestinationError(
-            destination or "the destination", "is empty or holds a backslash or control characters", "Choose another"
-        )
-    path = os.path.abspath(destination)
+    path = _absolute(destination)
     if os.path.islink(path):
         resolved = os.path.realpath(path)
         if not os.path.isdir(resolved):
             raise DestinationError(
                 path, "is a link that leads to no folder", "Remove the link or choose another folder"
             )
-        path = resolved
+        path = _absolute(resolved)
     if os.path.lexists(path) and not os.path.isdir(path):
         raise DestinationError(path, "is not a folder", "Remove it or choose another folder")
     if path == "/":
@@ -126,28 +123,41 @@ def normal_destination(destination: str) -> str:
     return path
 
 
-def installed_build(destination: str) -> str:
-    """Return the build id of the complete installation in *destination*, "" when there is none."""
+def _absolute(path: str) -> str:
+    """Return *path* absolute, after proving that it can stand in scripts, ``.pth`` files and messages."""
+    if not path:
+        raise DestinationError("the destination", "is empty", "Name a folder")
     try:
-        with open(os.path.join(destination, layout.INSTALLED), encoding="utf-8") as file:
-            found = json.load(file)["build_id"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
-    return found if isinstance(found, str) else ""
-
-
-def refuse_filled(destination: str) -> None:
-    """Raise DestinationError when *destination* holds anything."""
-    try:
-        content = sorted(os.listdir(destination))
-    except FileNotFoundError:
-        return
+        # A leading "//" is kept by abspath (POSIX lets it mean something else); on Linux it is the root.
+        path = "/" + os.path.abspath(path).lstrip("/")
     except OSError as error:
-        raise DestinationError(destination, f"cannot be read ({error.strerror})", "Check its rights") from None
-    if content:
-        build = installed_build(destination)
-        what = f"already holds build {build}" if build else f"is not empty (it holds {content[0]})"
-        raise DestinationError(destination, what, "Install into a new folder")
+        raise DestinationError(
+            path, f"is relative to a current folder that cannot be read ({error.strerror})", "Give an absolute path"
+        ) from None
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        advice = "Choose another folder"
+        if sys.getfilesystemencoding().lower() != "utf-8":
+            advice = "Set PYTHONUTF8=1 if the name is UTF-8"
+        raise DestinationError(path, "is not UTF-8", advice) from None
+    if "\\" in path or not path.isprintable():
+        raise DestinationError(path, "holds a backslash or characters that cannot be printed", "Choose another folder")
+    return path
+
+
+def is_complete(destination: str, build_id: str, python: str) -> bool:
+    """Return whether *destination* holds build *build_id* for *python* ("3.11"), complete and where it was installed.
+
+    A tree that was copied or moved is not complete: its scripts name the place it comes from.
+    """
+    found = preflight.installed(destination)
+    if (found.get("build_id"), found.get("python")) != (build_id, python):
+        return False
+    try:
+        return os.path.samefile(str(found.get("destination")), destination)
+    except OSError:
+        return False
 
 
 class _Staging:
@@ -157,33 +167,33 @@ class _Staging:
     comes next finds the lock free, and removes what was left.
     """
 
-    def __init__(self, destination: str, wait: float) -> None:
+    def __init__(self, destination: str, wait: float, console: Console) -> None:
         self._destination = destination
+        self._wait = wait
+        self._console = console
         parent, name = os.path.split(destination)
         self._folder = os.path.join(parent, f".{name}.partial")
         self._lock_path = os.path.join(self._folder, "lock")
         self.tree = os.path.join(self._folder, "tree")
-        self._made = self._make_parents(parent)
+        self._made: List[str] = []  # folders above the destination, the innermost first
         self._lock = -1
-        self._acquire(time.monotonic() + wait)
+
+    def __enter__(self) -> "_Staging":
         try:
+            self._acquire(time.monotonic() + self._wait)
             if os.path.lexists(self.tree):
                 _remove(self.tree)
             os.mkdir(self.tree, 0o755)
         except OSError as error:
-            self._release()
-            raise _disk_error(error, destination) from None
-
-    def __enter__(self) -> "_Staging":
+            self._clean_up()
+            raise _disk_error(error, self._destination) from None
+        except BaseException:
+            self._clean_up()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        if os.path.lexists(self.tree):
-            _remove(self.tree)
-        self._release()
-        if not os.path.isdir(self._destination):
-            for folder in self._made:
-                _try_rmdir(folder)
+        self._clean_up()
 
     def commit(self) -> None:
         """Make the tree the destination, in one step."""
@@ -197,53 +207,81 @@ class _Staging:
                     self._destination, "is a mount point and cannot be replaced", "Install into a folder inside it"
                 ) from None
             raise _disk_error(error, self._destination) from None
-        folder = os.open(os.path.dirname(self._destination), os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.fsync(folder)
+            _sync_folder(os.path.dirname(self._destination))
         except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems without fsync of folders
-                raise
-        finally:
-            os.close(folder)
+            self._console.warn(f"{self._destination} is complete, but could be lost with the power ({error.strerror})")
 
-    def _make_parents(self, parent: str) -> List[str]:
-        """Make missing folders above the destination; return those made, the innermost first."""
-        made: List[str] = []
+    def _clean_up(self) -> None:
+        """Remove everything beside the destination, the lock last; whoever waits for it will look for a new one."""
+        with unbroken():
+            try:
+                if self._lock >= 0:
+                    if os.path.lexists(self.tree):
+                        _remove(self.tree)
+                    os.unlink(self._lock_path)
+                _try_rmdir(self._folder)
+                if not os.path.isdir(self._destination):
+                    for folder in self._made:
+                        _try_rmdir(folder)
+            except OSError as error:
+                self._console.warn(
+                    f"{self._folder} could not be removed ({error.strerror}); the next installation there tries again"
+                )
+            finally:
+                if self._lock >= 0:
+                    os.close(self._lock)
+                self._lock = -1
+
+    def _make_parents(self) -> None:
+        """Make missing folders above the destination; several installations may do so at once."""
+        parent = os.path.dirname(self._destination)
         missing = []
         while not os.path.isdir(parent):
             missing.append(parent)
             parent = os.path.dirname(parent)
-        try:
-            for folder in reversed(missing):
+        for folder in reversed(missing):
+            try:
                 os.mkdir(folder, 0o755)
-                made.insert(0, folder)
-        except OSError as error:
-            for folder in made:
-                _try_rmdir(folder)
-            raise _disk_error(error, self._destination) from None
-        return made
+            except FileExistsError:
+                if not os.path.isdir(folder):
+                    raise
+            else:
+                self._made.insert(0, folder)
 
     def _acquire(self, deadline: float) -> None:
         while True:
+            self._make_parents()
             descriptor = self._open_lock()
             if descriptor >= 0:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
-                    if time.monotonic() >= deadline:
-                        holder = os.pread(descriptor, 400, 0).decode("utf-8", "replace").strip() or "another process"
-                        os.close(descriptor)
-                        raise DestinationError(
-                            self._destination, f"is being installed by {holder}", "Wait for it, or use --wait SECONDS"
-                        ) from None
-                else:
-                    if self._is_current(descriptor):
-                        os.ftruncate(descriptor, 0)
-                        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-                        self._lock = descriptor
-                        return
+                holder = self._try_lock(descriptor)
+                if self._lock >= 0:
+                    return
                 os.close(descriptor)
+                if holder and time.monotonic() >= deadline + (_DYING if _is_gone(holder) else 0):
+                    raise DestinationError(
+                        self._destination, f"is being installed by {holder}", "Wait for it, or use --wait SECONDS"
+                    )
             time.sleep(0.02)
+
+    def _try_lock(self, descriptor: int) -> str:
+        """Take the lock if it is free and still the one in the folder; else return who holds it, "" for nobody."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return os.pread(descriptor, 400, 0).decode("utf-8", "replace").strip() or "another process"
+        except OSError as error:
+            os.close(descriptor)
+            raise DestinationError(
+                self._destination,
+                f"lies on a file system that cannot lock files ({error.strerror})",
+                "Choose another destination",
+            ) from None
+        if self._is_current(descriptor):
+            self._lock = descriptor
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        return ""
 
     def _open_lock(self) -> int:
         """Return the open lock file, -1 when its folder vanished in between."""
@@ -258,13 +296,7 @@ class _Staging:
                     ) from None
             return os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except FileNotFoundError:
-            if not os.path.isdir(os.path.dirname(self._folder)):
-                raise DestinationError(
-                    os.path.dirname(self._folder), "vanished", "Make the folder above the destination"
-                ) from None
-            return -1
-        except OSError as error:
-            raise _disk_error(error, self._destination) from None
+            return -1  # whoever held the lock is just removing the folder
 
     def _is_current(self, descriptor: int) -> bool:
         try:
@@ -272,11 +304,22 @@ class _Staging:
         except FileNotFoundError:
             return False
 
-    def _release(self) -> None:
-        """Remove lock and folder while the lock is still held; whoever waits will look for a new one."""
-        os.unlink(self._lock_path)
-        _try_rmdir(self._folder)
-        os.close(self._lock)
+
+def _is_gone(holder: str) -> bool:
+    """Return whether *holder*, the text of a lock file, names a process of this host that has ended.
+
+    Only its workers can hold the lock then, and they are about to end too.
+    """
+    words = holder.split()
+    if len(words) != 4 or not words[1].isdigit() or words[3] != socket.gethostname():
+        return False
+    try:
+        os.kill(int(words[1]), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
 
 
 class _WriteBehind:
@@ -295,25 +338,37 @@ class _WriteBehind:
         if not self._wanted:
             return
         watched, self._stop = os.pipe()
-        self._process = os.fork()
-        if self._process:
-            os.close(watched)
-            return
+        with unbroken():
+            with contextlib.suppress(OSError):  # no process to spare: all is left to the end
+                self._process = os.fork()
+            if self._process == 0:
+                self._write_out(watched)
+        os.close(watched)
+
+    def _write_out(self, watched: int) -> NoReturn:
+        """Work until the pipe ends: with the installation, or with the process that does it."""
+        status = 1
         try:
             os.close(self._stop)
-            # Ends when the pipe does: at the end of the installation, or of the process that does it.
             while not select.select([watched], [], [], 0.05)[0]:
                 sync_file_system(self._tree)
+            status = 0
+        except OSError as error:
+            status = min(error.errno or errno.EIO, 255)
         finally:
-            os._exit(0)
+            os._exit(status)
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if self._process < 0:
+        if not self._wanted:
             return
         os.close(self._stop)
-        os.waitpid(self._process, 0)
-        if kind is None:
-            sync_file_system(self._tree)
+        status = os.waitpid(self._process, 0)[1] if self._process > 0 else 0
+        if kind is not None:
+            return
+        # The kernel tells of each failed write once: to whichever process asked first.
+        if os.WIFEXITED(status) and os.WEXITSTATUS(status):
+            raise OSError(os.WEXITSTATUS(status), os.strerror(os.WEXITSTATUS(status)), self._tree)
+        sync_file_system(self._tree)
 
 
 def sync_file_system(path: str) -> None:
@@ -458,7 +513,7 @@ def _write_own_files(artifact: Artifact, target: layout.Target, place: Place) ->
     pth = layout.project_pth_name(project)
     for member in (layout.LOADENV, layout.LOADENV_PTH, layout.LOADENV_START, pth):
         write_bytes(f"{site}/{os.path.basename(member)}", artifact.read(member))
-    _compile_loadenv(site, place)
+    _compile_loadenv(artifact.read(layout.LOADENV), place)
     os.mkdir(f"{place.tree}/{layout.DEPLOY}", 0o755)
     for member in (layout.MANIFEST, layout.SBOM):
         if member in artifact.members:
@@ -480,16 +535,15 @@ def runtime_members(artifact: Artifact) -> List[str]:
     return [*own, layout.INSTALL_WHEELS, layout.LOADENV]
 
 
-def _compile_loadenv(site: str, place: Place) -> None:
+def _compile_loadenv(source: bytes, place: Place) -> None:
     """Compile the module that every start of Python imports, which may run as a user who cannot write here."""
-    import py_compile
-
-    py_compile.compile(
-        f"{site}/{layout.LOADENV}",
-        dfile=f"{place.destination}/{place.site}/{layout.LOADENV}",
-        doraise=True,
-        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
-    )
+    path = f"{place.site}/{layout.LOADENV}"
+    compiled = bytecode(source, f"{place.destination}/{path}")
+    if compiled is None:
+        raise ArtifactError(layout.LOADENV, "is no Python that this interpreter compiles", "Build the artifact again")
+    target = f"{place.tree}/{bytecode_path(path, sys.implementation.cache_tag or '')}"
+    os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
+    write_bytes(target, compiled)
 
 
 def _installed_document(artifact: Artifact, target: layout.Target, place: Place) -> bytes:
@@ -507,6 +561,19 @@ def _installed_document(artifact: Artifact, target: layout.Target, place: Place)
     return json.dumps(document, indent=1, sort_keys=True).encode("ascii") + b"\n"
 
 
+def _tree_error(error: OSError, place: Place) -> DeployableZipfileError:
+    """Say what kept a file of the tree from being written. The tree was new: what stands in a way came with it."""
+    path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
+    inner = path[len(place.tree) + 1 :] if path.startswith(place.tree + "/") else ""
+    if inner and error.errno in (errno.EEXIST, errno.EISDIR, errno.ENOTDIR):
+        return ArtifactError(inner, "comes twice, or as a file and as a folder", "Build the artifact again")
+    if inner and error.errno == errno.ENAMETOOLONG:
+        return DestinationError(
+            place.destination, f"is too long a path to hold {inner}", "Choose a folder with a shorter path"
+        )
+    return _disk_error(error, place.destination)
+
+
 def _disk_error(error: OSError, destination: str) -> DestinationError:
     """Say what the file system refused; the staging path would mean nothing to the reader."""
     advice = {
@@ -516,12 +583,26 @@ def _disk_error(error: OSError, destination: str) -> DestinationError:
         errno.EACCES: "Run it as a user who may write to the folder above it",
         errno.EPERM: "Run it as a user who may write to the folder above it",
         errno.EMFILE: "Raise the limit of open files (ulimit -n)",
+        errno.ENAMETOOLONG: "Choose a folder with a shorter path",
+        errno.EAGAIN: "Raise the limit of processes (ulimit -u)",
+        errno.ENOMEM: "Free memory, or use --workers 1",
     }
     return DestinationError(
         destination,
         f"cannot be written ({error.strerror or error})",
         advice.get(error.errno or 0, "Check the file system"),
     )
+
+
+def _sync_folder(path: str) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems without fsync of folders
+            raise
+    finally:
+        os.close(folder)
 
 
 def _remove(tree: str) -> None:
