@@ -5,6 +5,7 @@ Only ``extract.py`` and ``create.py`` make a :class:`Console`; library code is h
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from typing import Any, Dict, Optional, TextIO
@@ -19,6 +20,9 @@ class Console:
         quiet: say nothing but warnings, errors and the result.
         as_json: print the result as one JSON object instead of text.
         out, err: streams; the process's own when left out.
+
+    A message that stderr does not take is dropped: nobody is left to be told. A result that stdout does not take is
+    an error, for whoever asked believes to have it.
     """
 
     def __init__(
@@ -26,33 +30,60 @@ class Console:
     ) -> None:
         self.quiet = quiet
         self.as_json = as_json
-        self._out = out or sys.stdout
-        self._err = err or sys.stderr
+        self._out: Optional[TextIO] = out or sys.stdout  # None when the process was started without
+        self._err: Optional[TextIO] = err or sys.stderr
 
     def step(self, text: str) -> None:
         """Say what is being done now."""
         if not self.quiet:
-            print(printable(text), file=self._err, flush=True)
+            self._say(printable(text))
 
     def warn(self, text: str) -> None:
         """Say what should be looked at, also when quiet."""
-        print(f"warning: {printable(text)}", file=self._err, flush=True)
+        self._say(f"warning: {printable(text)}")
 
     def error(self, error: DeployableZipfileError) -> None:
         """Print the one line of *error*; as JSON on stdout too, when JSON was asked for."""
         if self.as_json:
-            self._print(json.dumps({"ok": False, "exit_code": error.exit_code, "error": error_document(error)}))
-        print(f"error: {error}", file=self._err, flush=True)
+            document = {"ok": False, "exit_code": error.exit_code, "error": error_document(error)}
+            with contextlib.suppress(OSError, DeployableZipfileError):  # the line on stderr follows in any case
+                self._print(json.dumps(document))
+        self._say(f"error: {error}")
 
     def result(self, document: Dict[str, Any], text: str) -> None:
-        """Print the outcome: *document* (with ``"ok": true`` unless it says otherwise) or *text*."""
+        """Print the outcome: *document* (with ``"ok": true`` unless it says otherwise) or *text*.
+
+        Raises:
+            BrokenPipeError: the reader is gone.
+            DeployableZipfileError: stdout is closed or does not take it.
+        """
         if self.as_json:
             self._print(json.dumps(dict({"ok": True}, **document), sort_keys=True))
         elif text:
             self._print(text)
 
+    def _say(self, text: str) -> None:
+        if self._err is not None:
+            with contextlib.suppress(OSError):
+                print(_encodable(text, self._err), file=self._err, flush=True)
+
     def _print(self, text: str) -> None:
-        print(text, file=self._out, flush=True)
+        reason = "it is closed"
+        try:
+            if self._out is not None:
+                print(_encodable(text, self._out), file=self._out, flush=True)
+                return
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            reason = error.strerror or str(error)
+        raise DeployableZipfileError("the result", f"cannot be written to stdout ({reason})", "Give it another place")
+
+
+def _encodable(text: str, stream: TextIO) -> str:
+    """Return *text* with escapes for what the encoding of *stream* lacks."""
+    encoding = stream.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def error_document(error: DeployableZipfileError) -> Dict[str, str]:

@@ -32,8 +32,10 @@ from typing import Any, Dict, List, NoReturn, Optional, Sequence, Tuple
 from . import layout
 from .archive import Artifact
 from .console import Console, error_document
-from .errors import ArtifactError, DeployableZipfileError, Interrupted, UsageError
+from .errors import ArtifactError, DeployableZipfileError, DestinationError, Interrupted, UsageError
+from .parallel import ENDING_SIGNALS
 
+_WITH_VALUE = ("-d", "--destination", "--wait", "--workers")  # options that the next argument belongs to
 _VERBS = ("check", "verify", "info", "list", "selftest", "deploy", "releases", "rollback", "prune")
 
 
@@ -44,6 +46,7 @@ def main(argv: Sequence[str], archive: Optional[str] = None) -> int:
         argv: arguments without the program's name.
         archive: path of the artifact that runs this; without one the first argument that is no option names it.
     """
+    _open_standard_streams()
     arguments: Optional[argparse.Namespace] = None
     console = Console(as_json="--json" in argv)
     debug = "--debug" in argv
@@ -52,15 +55,13 @@ def main(argv: Sequence[str], archive: Optional[str] = None) -> int:
         os.umask(0o022)  # modes in the destination are the same for every umask of the caller
         arguments, archive = _parsed(list(argv), archive)
         console = Console(arguments.quiet, arguments.json)
-        code = int(arguments.run(arguments, archive, console))
-        _flush()
-        return code
+        return int(arguments.run(arguments, archive, console))
     except DeployableZipfileError as error:
         failure = error
     except KeyboardInterrupt:
         failure = Interrupted("this run", "was interrupted", "Run it again")
     except BrokenPipeError:
-        _silence_stdout()
+        _drop_output()
         return 1
     except OSError as error:
         failure = _unforeseen(error)
@@ -77,6 +78,7 @@ def main(argv: Sequence[str], archive: Optional[str] = None) -> int:
 
         traceback.print_exc()
     console.error(failure)
+    _drop_output()
     return failure.exit_code
 
 
@@ -96,7 +98,7 @@ def _archive_argument(argv: List[str]) -> Tuple[str, List[str]]:
     for number, argument in enumerate(argv):
         if skip:
             skip = False
-        elif argument in ("-d", "--destination"):
+        elif argument in _WITH_VALUE:
             skip = True
         elif not argument.startswith("-"):
             return argument, argv[:number] + argv[number + 1 :]
@@ -107,6 +109,9 @@ def _archive_argument(argv: List[str]) -> Tuple[str, List[str]]:
 
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in the one line that every error has."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
         raise UsageError("the command line", message, f"Run: {self.prog} --help")
@@ -181,10 +186,11 @@ def _check(arguments: argparse.Namespace, archive: str, console: Console) -> int
     from . import preflight, unpack
 
     with Artifact.open(archive) as artifact:
-        destination = unpack.normal_destination(arguments.destination or os.path.join(os.getcwd(), "release"))
+        # Without a destination only the host is looked at; any path does then.
+        destination = unpack.normal_destination(arguments.destination or "/release")
         found = preflight.problems(artifact.manifest, destination)
     if not arguments.destination:
-        found = [problem for problem in found if problem.exit_code != 5]
+        found = [problem for problem in found if not isinstance(problem, DestinationError)]
     document: Dict[str, Any] = {
         "ok": not found,
         "exit_code": found[0].exit_code if found else 0,
@@ -225,10 +231,10 @@ def _verify(arguments: argparse.Namespace, archive: str, console: Console) -> in
 
 
 def _verify_tree(tree: str, console: Console) -> int:
-    from . import drift
-    from .errors import DestinationError, printable
+    from . import drift, unpack
+    from .errors import printable
 
-    found = drift.compare(os.path.abspath(tree))
+    found = drift.compare(unpack.normal_destination(tree))
     lines = [f"{kind}: {path}" for kind in ("changed", "missing", "added") for path in getattr(found, kind)]
     text = "\n".join(printable(line) for line in lines) or f"{tree}: as installed ({found.checked} files)"
     console.result(dict(found._asdict(), ok=found.clean), text)
@@ -330,9 +336,11 @@ def _catch_signals() -> None:
     """Turn the signals that ask a process to end into an exception, so that nothing is left behind."""
 
     def stop(number: int, _: Optional[FrameType]) -> None:
+        for other in ENDING_SIGNALS:
+            signal.signal(other, signal.SIG_IGN)  # one is enough: what follows is the tidying up
         raise Interrupted("this run", f"was stopped by {signal.Signals(number).name}", "Run it again")
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in ENDING_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, stop)
 
@@ -346,15 +354,24 @@ def _unforeseen(error: OSError) -> DeployableZipfileError:
     return DeployableZipfileError(what, f"{error.strerror or error}", "Check the system's limits and rights")
 
 
-def _flush() -> None:
-    """Notice here, not after the exit code is decided, that the output could not be written."""
-    if sys.stdout is not None:
-        sys.stdout.flush()
+def _open_standard_streams() -> None:
+    """Fill the places 0 to 2 when the caller left them closed: the next file to be opened would get one of them."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
 
 
-def _silence_stdout() -> None:
-    """Keep the interpreter from complaining once more about the closed pipe at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+def _drop_output() -> None:
+    """Throw away what stdout did not take: the interpreter would complain of it once more at its end."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 if __name__ == "__main__":
