@@ -88,7 +88,9 @@ CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",
         "LOCATION": "cfgov_cache",
-    }
+    },
+    # Renditions come with their image in one query; a copy in the cache table would be a write for each page view.
+    "renditions": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
 }
 
 STATIC_URL = "/static/"

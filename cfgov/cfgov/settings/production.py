@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from cfgov.settings import environment
 from cfgov.settings.base import *  # noqa: F403  (a settings module is the sum of its parts)
-from cfgov.settings.base import FOLDER, WAGTAIL_SITE_NAME
+from cfgov.settings.base import FOLDER, INSTALLED_APPS, WAGTAIL_SITE_NAME
 
 DEBUG = False
 SECRET_KEY = environment.required("SECRET_KEY")
@@ -15,6 +15,9 @@ CSRF_TRUSTED_ORIGINS = environment.json_list("CSRF_TRUSTED_ORIGINS", [])
 WAGTAILADMIN_BASE_URL = environment.text("WAGTAILADMIN_BASE_URL", "http://localhost")
 
 DATABASES = {"default": environment.database("DATABASE_URL", "sqlite:///" + quote(f"{FOLDER}/cfgov.sqlite3"))}
+if DATABASES["default"]["ENGINE"] == environment.POSTGRESQL:
+    # Wagtail's search index has fields of this kind then; it imports psycopg2, which SQLite does not need.
+    INSTALLED_APPS = [*INSTALLED_APPS, "django.contrib.postgres"]
 
 STATIC_ROOT = environment.text("STATIC_ROOT", environment.text("STATIC_PATH", str(FOLDER / "static")))
 MEDIA_ROOT = environment.text("MEDIA_ROOT", str(FOLDER / "media"))
@@ -32,6 +35,7 @@ CSRF_COOKIE_SECURE = BEHIND_HTTPS
 SILENCED_SYSTEM_CHECKS = [
     "security.W005",  # HSTS for subdomains: they belong to others, who decide about them
     "security.W008",  # redirect to https: the proxy that ends TLS does it, and health checks come without TLS
+    "security.W019",  # X-Frame-Options DENY: the editor shows previews in a frame of the same origin
     "security.W021",  # HSTS preload: binds the whole domain, see W005
 ]
 

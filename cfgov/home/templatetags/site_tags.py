@@ -9,7 +9,7 @@ from django import template
 from django.contrib.staticfiles.storage import staticfiles_storage
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from wagtail.models import Page, Site
+from wagtail.models import Site
 
 register = template.Library()
 
@@ -20,9 +20,10 @@ SPRITE = "cfgov-fonts/icons.svg"
 def main_menu(context: Dict[str, Any]) -> Dict[str, Any]:
     """Show the home page's children that an editor marked "show in menus"."""
     request = context["request"]
-    site = Site.find_for_request(request)
-    entries = site.root_page.get_children().live().public().in_menu() if site else Page.objects.none()
-    return {"request": request, "entries": entries, "page": context.get("page")}
+    if not hasattr(request, "main_menu"):  # a page shows it twice
+        site = Site.find_for_request(request)
+        request.main_menu = list(site.root_page.get_children().live().public().in_menu()) if site else []
+    return {"request": request, "entries": request.main_menu, "page": context.get("page")}
 
 
 @register.inclusion_tag("home/breadcrumbs.html", takes_context=True)
