@@ -29,7 +29,13 @@ def main():
         return refused("needs Python's zlib module, which %s does not have" % where)
     if not _ARCHIVE:
         return refused("is not run as a zip")
-    package = load_package(_ARCHIVE)
+    try:
+        package = load_package(_ARCHIVE)
+    except Exception as error:  # zipimport compares no checksum: a damaged module can fail in any way
+        if "--debug" in sys.argv:
+            raise
+        sys.stderr.write("error: this artifact: is damaged (%s). Copy it again.\n" % type(error).__name__)
+        return 3
     return int(package.main(sys.argv[1:], _ARCHIVE))
 
 
