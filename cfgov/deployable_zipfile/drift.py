@@ -54,19 +54,27 @@ def compare(destination: str) -> Drift:
         reason = error.strerror if isinstance(error, OSError) else error
         raise DestinationError(destination, f"holds no complete installation ({reason})", "Install into it") from None
     site = f"{layout.VENV}/lib/python{installed['python']}/site-packages"
-    expected = dict(_project_files(destination, manifest))
-    expected.update(_wheel_files(destination, site))
-    expected.update(_runtime_files(manifest, site))
+    # Two wheels may hold one path with two contents, of which one was written: either digest is as installed.
+    expected: Dict[str, Set[str]] = {}
+    for path, digest in _all_files(destination, manifest, str(installed["python"]), site):
+        expected.setdefault(path, set()).add(digest)
     changed: List[str] = []
     missing: List[str] = []
-    for path, digest in expected.items():
-        state = _state(os.path.join(destination, path), digest)
+    for path, digests in expected.items():
+        state = _state(os.path.join(destination, path), digests)
         if state:
             (missing if state == "missing" else changed).append(path)
     if _interpreter_moved(destination, installed):
         changed.append(f"{layout.VENV}/bin/python")
     added = sorted(set(_present(destination, manifest.project, site)) - set(expected) - _unrecorded(manifest))
     return Drift(manifest.build_id, sorted(changed), sorted(missing), added, len(expected))
+
+
+def _all_files(destination: str, manifest: layout.Manifest, python: str, site: str) -> Iterator[Tuple[str, str]]:
+    """Yield path and digest of everything that an installation writes; "" for a file that may hold anything."""
+    yield from _project_files(destination, manifest)
+    yield from _wheel_files(destination, manifest, python, site)
+    yield from _runtime_files(manifest, site)
 
 
 def _project_files(destination: str, manifest: layout.Manifest) -> Iterator[Tuple[str, str]]:
@@ -99,10 +107,19 @@ def _runtime_files(manifest: layout.Manifest, site: str) -> Iterator[Tuple[str, 
             yield name, member.sha256
 
 
-def _wheel_files(destination: str, site: str) -> Iterator[Tuple[str, str]]:
-    """Yield path and digest of every file that a RECORD lists; "" where RECORD gives none."""
+def _wheel_files(destination: str, manifest: layout.Manifest, python: str, site: str) -> Iterator[Tuple[str, str]]:
+    """Yield path and digest of every file that a RECORD lists, and the RECORD of every wheel that was planned."""
+    for target in manifest.targets:
+        if target.python == python:
+            for wheel in target.wheels + target.bootstrap:
+                distribution, version = os.path.basename(wheel.file).split("-")[:2]
+                yield f"{site}/{distribution}-{version}.dist-info/INSTALLER", ""
     folder = os.path.join(destination, site)
-    for name in sorted(os.listdir(folder)):
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return  # what was planned is missing then
+    for name in names:
         if not name.endswith(".dist-info"):
             continue
         record = f"{site}/{name}/RECORD"
@@ -121,27 +138,28 @@ def _hexadecimal(row: RecordRow) -> str:
     return row.sha256 if row.algorithm in ("", "sha256") else f"{row.algorithm}:{row.digest}"
 
 
-def _state(path: str, digest: str) -> str:
+def _state(path: str, digests: Set[str]) -> str:
     """Return "missing", "changed", or "" when the file is as it was."""
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
             return "changed"
-        if not digest:
-            return ""
-        algorithm, colon, _ = digest.partition(":")
-        found = hashlib.new(algorithm) if colon else hashlib.sha256()
-        with open(path, "rb") as file:
-            for block in iter(lambda: file.read(_BLOCK), b""):
-                found.update(block)
-    except FileNotFoundError:
+        if all(_digest(path, digest) != digest for digest in digests if digest):
+            return "changed" if any(digests) else ""
+    except (FileNotFoundError, NotADirectoryError):
         return "missing"
     except OSError:
         return "changed"  # unreadable now, readable when it was installed
-    return (
-        ""
-        if RecordRow.encoded(found.digest()) == digest.partition(":")[2] or found.hexdigest() == digest
-        else "changed"
-    )
+    return ""
+
+
+def _digest(path: str, like: str) -> str:
+    """Return the digest of a file in the form of *like*: SHA-256 in hexadecimal, or "ALGORITHM:" and RECORD's form."""
+    algorithm, colon, _ = like.partition(":")
+    found = hashlib.new(algorithm if colon else "sha256")
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(_BLOCK), b""):
+            found.update(block)
+    return f"{algorithm}:{RecordRow.encoded(found.digest())}" if colon else found.hexdigest()
 
 
 def _interpreter_moved(destination: str, installed: Dict[str, str]) -> bool:

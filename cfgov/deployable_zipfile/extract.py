@@ -237,17 +237,16 @@ def _verify_tree(tree: str, console: Console) -> int:
     found = drift.compare(unpack.normal_destination(tree))
     lines = [f"{kind}: {path}" for kind in ("changed", "missing", "added") for path in getattr(found, kind)]
     text = "\n".join(printable(line) for line in lines) or f"{tree}: as installed ({found.checked} files)"
-    console.result(dict(found._asdict(), ok=found.clean), text)
-    if not found.clean:
-        error = DestinationError(
-            tree,
-            f"{len(found.changed)} files changed, {len(found.missing)} missing, {len(found.added)} added",
-            "Install the artifact into a new folder",
-        )
-        if not console.as_json:
-            console.error(error)
-        return error.exit_code
-    return 0
+    error = DestinationError(
+        tree,
+        f"{len(found.changed)} files changed, {len(found.missing)} missing, {len(found.added)} added",
+        "Install the artifact into a new folder",
+    )
+    code = 0 if found.clean else error.exit_code
+    console.result(dict(found._asdict(), ok=found.clean, exit_code=code), text)
+    if code and not console.as_json:
+        console.error(error)
+    return code
 
 
 def _info(_: argparse.Namespace, archive: str, console: Console) -> int:

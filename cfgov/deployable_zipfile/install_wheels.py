@@ -14,7 +14,7 @@ import sys
 from typing import Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from . import layout
-from .archive import Artifact, Container, Entry
+from .archive import Artifact, Container, Entry, folders_of
 from .errors import ArtifactError, WheelError
 from .files import Job, bytecode_path, make_folders, write_bytes, write_files
 from .parallel import run
@@ -24,6 +24,7 @@ INSTALLER = b"deployable-zipfile\n"  # PEP 376: the tool that installed
 MAX_SHEBANG = 127  # bytes: what kernels before 5.1 read, newline not counted
 
 # No wheel may replace what makes the virtualenv one.
+_VIRTUALENV = ("pyvenv.cfg", "bin", "include", "lib", "lib64")
 _PROTECTED_SCRIPT = re.compile(r"(python[0-9.]*|activate(\..*)?)\Z", re.IGNORECASE)
 # Written here, whatever a wheel brings of that name.
 _OWN = ("RECORD", "INSTALLER", "REQUESTED")
@@ -62,10 +63,14 @@ class Source(NamedTuple):
 
 
 class _Layout(NamedTuple):
-    """Where the files of all wheels go."""
+    """Where the files of all wheels go, by destination path. Of two wheels with one path, the later in the plan wins,
 
-    jobs: Dict[str, Job]  # by destination path: of two wheels with one path, the later in the plan wins
-    scripts: Dict[str, Tuple[int, Entry]]  # .data scripts by destination path: source number, entry
+    of a wheel's own scripts the entry point, as with pip.
+    """
+
+    jobs: Dict[str, Job]
+    scripts: Dict[str, Tuple[int, Entry]]  # .data scripts: source number, entry
+    points: Dict[str, Tuple[int, EntryPoint]]  # scripts to be made: source number, entry point
 
 
 def open_wheels(artifact: Artifact, target: layout.Target, bytecode: bool) -> List[Source]:
@@ -155,30 +160,57 @@ def script_text(interpreter: str, point: EntryPoint) -> bytes:
 
 
 def _planned(sources: List[Source], place: Place) -> _Layout:
-    planned = _Layout({}, {})
-    tag = sys.implementation.cache_tag or ""
+    planned = _Layout({}, {}, {})
     for number, source in enumerate(sources):
         compiled = _bytecode_jobs(source, place)
         for entry in source.wheel.files.values():
-            path = _destination(source.wheel, entry.name, place)
-            if _is_script(entry.name):
-                _refuse_protected(source.wheel, entry.name, path)
-                planned.scripts[path] = (number, entry)
-                continue
-            if _is_own(source.wheel, entry.name):
-                continue
-            _refuse_outside(source.wheel, entry.name, path, place)
-            if path in planned.jobs and path.endswith(".py"):
-                planned.jobs.pop(bytecode_path(path, tag), None)
-            wants = source.bytecode is None and path.endswith(".py") and path.startswith(place.site)
-            planned.jobs[path] = Job(
-                path, source.wheel, entry, entry.mode, "", f"{place.destination}/{path}" if wants else ""
-            )
+            if not _is_own(source.wheel, entry.name):
+                _plan_file(planned, source, number, entry, place)
         planned.jobs.update(compiled)
-    folders = {path.rpartition("/")[0] for path in planned.jobs}
-    for path in folders.intersection(planned.jobs):
-        planned.jobs[path].window.refuse(planned.jobs[path].entry.name, "is a folder in another wheel")
+        for point in _points(source.wheel, place.python):
+            path = f"{place.scripts}/{point.name}"
+            _refuse_protected(source.wheel, f"{source.wheel.dist_info}/entry_points.txt", path)
+            _forget(planned, path)
+            planned.points[path] = (number, point)
+    tag = sys.implementation.cache_tag or ""
+    for path in [path for path, job in planned.jobs.items() if job.compile_as]:
+        planned.jobs.pop(bytecode_path(path, tag), None)  # a wheel's own bytecode gives way to what is compiled here
+    _refuse_folders(planned, sources)
     return planned
+
+
+def _plan_file(planned: _Layout, source: Source, number: int, entry: Entry, place: Place) -> None:
+    path = _destination(source.wheel, entry.name, place)
+    _forget(planned, path)
+    if _is_script(entry.name):
+        _refuse_protected(source.wheel, entry.name, path)
+        planned.scripts[path] = (number, entry)
+        return
+    _refuse_outside(source.wheel, entry.name, path, place)
+    wants = source.bytecode is None and _is_module(path, place)
+    planned.jobs[path] = Job(path, source.wheel, entry, entry.mode, "", f"{place.destination}/{path}" if wants else "")
+
+
+def _forget(planned: _Layout, path: str) -> None:
+    """Drop what an earlier wheel would have written to *path*, its bytecode too."""
+    if planned.jobs.pop(path, None) and path.endswith(".py"):
+        planned.jobs.pop(bytecode_path(path, sys.implementation.cache_tag or ""), None)
+    planned.scripts.pop(path, None)
+    planned.points.pop(path, None)
+
+
+def _refuse_folders(planned: _Layout, sources: List[Source]) -> None:
+    """Refuse a file that would stand where other files need a folder."""
+    paths = [*planned.jobs, *planned.scripts, *planned.points]
+    for path in folders_of(paths).intersection(paths):
+        if path in planned.jobs:
+            planned.jobs[path].window.refuse(planned.jobs[path].entry.name, "is a folder in another wheel")
+        number = (planned.scripts.get(path) or planned.points[path])[0]
+        sources[number].wheel.refuse(path.rpartition("/")[2], "is a script here and a folder in another wheel")
+
+
+def _is_module(path: str, place: Place) -> bool:
+    return path.endswith(".py") and path.startswith(place.site + "/")
 
 
 def _bytecode_jobs(source: Source, place: Place) -> Dict[str, Job]:
@@ -189,7 +221,7 @@ def _bytecode_jobs(source: Source, place: Place) -> Dict[str, Job]:
     allowed = {
         bytecode_path(path, tag)
         for path in (_destination(source.wheel, name, place) for name in source.wheel.files if name.endswith(".py"))
-        if path.startswith(place.site)
+        if _is_module(path, place)
     }
     jobs = {}
     for entry in source.bytecode.entries.values():
@@ -230,8 +262,11 @@ def _refuse_outside(wheel: Wheel, name: str, path: str, place: Place) -> None:
     """Refuse what would change the virtualenv itself or what the artifact puts into site-packages."""
     inner = path[len(place.site) + 1 :] if path.startswith(place.site + "/") else ""
     pth = layout.project_pth_name(place.project)
-    own = (layout.LOADENV, layout.LOADENV_PTH, os.path.basename(layout.LOADENV_START), pth)
-    if path == f"{layout.VENV}/pyvenv.cfg" or inner in own or path.startswith(f"{layout.VENV}/lib64/"):
+    own = (layout.LOADENV_PTH, os.path.basename(layout.LOADENV_START), pth)
+    # A package, an extension or bytecode of that name would be found before loadenv.py.
+    loader = re.split("[/.]", inner, maxsplit=1)[0] == layout.LOADENV[:-3]
+    venv = path.partition("/")[2]
+    if inner in own or loader or venv in _VIRTUALENV or venv.startswith("lib64/"):
         wheel.refuse(name, "would replace a part of the virtualenv")
     if path.startswith(f"{place.scripts}/"):
         _refuse_protected(wheel, name, path)
@@ -245,32 +280,40 @@ def _refuse_protected(wheel: Wheel, name: str, path: str) -> None:
 def _finish(source: Source, number: int, planned: _Layout, compiled: Set[str], place: Place) -> int:
     """Write scripts, INSTALLER, REQUESTED and at last RECORD of one wheel; return how many files that were."""
     wheel = source.wheel
-    rows: List[str] = []
-    own: List[str] = []
+    rows = _file_rows(wheel, planned, compiled, place)
+    own: Dict[str, str] = {}
+    for path, (owner, entry) in planned.scripts.items():
+        if owner == number:
+            own[path] = _write_script(wheel, entry, path, place)
+    for path, (owner, point) in planned.points.items():
+        if owner == number:
+            own[path] = _write_own(path, script_text(place.interpreter, point), 0o755, place)
+    folder = f"{place.site}/{wheel.dist_info}"
+    own["INSTALLER"] = _write_own(f"{folder}/INSTALLER", INSTALLER, 0o644, place)
+    if source.plan.requested:
+        own["REQUESTED"] = _write_own(f"{folder}/REQUESTED", b"", 0o644, place)
+    record = f"{wheel.dist_info}/RECORD"
+    own["RECORD"] = _row(record, "", "")
+    text = "".join([*rows.values(), *own.values()])
+    write_bytes(f"{place.tree}/{place.site}/{record}", text.encode("utf-8"))
+    return len(own)
+
+
+def _file_rows(wheel: Wheel, planned: _Layout, compiled: Set[str], place: Place) -> Dict[str, str]:
+    """Return RECORD's rows of the files that were written for *wheel* and of their bytecode, by destination path."""
+    rows: Dict[str, str] = {}
+    tag = sys.implementation.cache_tag or ""
     for name, row in wheel.record.items():
         path = _destination(wheel, name, place)
-        if _is_script(name):
-            if planned.scripts.get(path) == (number, wheel.files[name]):
-                own.append(_write_script(wheel, wheel.files[name], path, place))
-        elif not _is_own(wheel, name):
-            size = wheel.files[name].size
-            digest = f"{row.algorithm}={row.digest}" if row.algorithm else ""
-            rows.append(_row(_relative(path, place), digest, str(size)))
-            pyc = bytecode_path(path, sys.implementation.cache_tag or "") if path.endswith(".py") else ""
-            if pyc in compiled or pyc in planned.jobs:
-                rows.append(_row(_relative(pyc, place), "", ""))
-    for point in _points(wheel, place.python):
-        path = f"{place.scripts}/{point.name}"
-        _refuse_protected(wheel, f"{wheel.dist_info}/entry_points.txt", path)
-        own.append(_write_own(path, script_text(place.interpreter, point), 0o755, place))
-    folder = f"{place.site}/{wheel.dist_info}"
-    own.append(_write_own(f"{folder}/INSTALLER", INSTALLER, 0o644, place))
-    if source.plan.requested:
-        own.append(_write_own(f"{folder}/REQUESTED", b"", 0o644, place))
-    record = f"{wheel.dist_info}/RECORD"
-    own.append(_row(record, "", ""))
-    write_bytes(f"{place.tree}/{place.site}/{record}", "".join(rows + own).encode("utf-8"))
-    return len(own)
+        job = planned.jobs.get(path)
+        if job is None or _is_script(name) or _is_own(wheel, name) or isinstance(job.window, Container):
+            continue  # not written, written below, or replaced by bytecode
+        digest = f"{row.algorithm}={row.digest}" if row.algorithm else ""
+        rows[path] = _row(_relative(path, place), digest, str(wheel.files[name].size))
+        pyc = bytecode_path(path, tag) if _is_module(path, place) else ""
+        if pyc and (pyc in compiled or pyc in planned.jobs):
+            rows.setdefault(pyc, _row(_relative(pyc, place), "", ""))
+    return rows
 
 
 def _points(wheel: Wheel, python: str) -> List[EntryPoint]:
@@ -299,10 +342,7 @@ def _write_script(wheel: Wheel, entry: Entry, path: str, place: Place) -> str:
 
 
 def _write_own(path: str, data: bytes, mode: int, place: Place) -> str:
-    target = f"{place.tree}/{path}"
-    if os.path.lexists(target):
-        os.unlink(target)  # two wheels, one script: the later in the plan wins, as with every other file
-    write_bytes(target, data, mode)
+    write_bytes(f"{place.tree}/{path}", data, mode)
     return _row(_relative(path, place), _record_digest(hashlib.sha256(data).digest()), str(len(data)))
 
 

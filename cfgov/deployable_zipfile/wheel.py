@@ -21,6 +21,7 @@ from .archive import DEFLATED, DESCRIPTOR, ENCRYPTED, STORED, UNIX, UTF8_NAME, E
 from .errors import WheelError
 
 MAX_FILES = 65_535
+MAX_TEXT = 16 * 1024 * 1024  # bytes of a text that is read whole: twice what RECORD of 65 535 files needs
 SCHEMES = ("purelib", "platlib", "headers", "scripts", "data")  # PEP 427, "The .data directory"
 
 _ZIP64_EXTRA = 0x0001  # APPNOTE 4.5.3
@@ -133,6 +134,8 @@ class Wheel(Window):
         """
         if name not in self.files:
             self.refuse(name, "is missing")
+        if self.files[name].size > MAX_TEXT:
+            self.refuse(name, f"has {self.files[name].size} bytes, more than {MAX_TEXT}")
         try:
             return self.read(self.files[name]).decode("utf-8")
         except UnicodeDecodeError:
@@ -393,7 +396,7 @@ def _wheel_name_problem(name: str) -> str:
         return "its name holds control characters"
     if bare.isascii() and not bare.isprintable():
         return "its name holds control characters"
-    if len(os.fsencode(bare)) > 1024 or max(len(os.fsencode(part)) for part in bare.split("/")) > 255:
+    if len(bare.encode("utf-8")) > 1024 or max(len(part.encode("utf-8")) for part in bare.split("/")) > 255:
         return "its name is too long"
     return ""
 
