@@ -2,8 +2,8 @@
 
     python -m tools.serve [--artifact FILE] [--port N] [--check]
 
-The folder is ``.serve/``: ``site/`` is the destination, the database and the uploads survive beside it until the next
-artifact. It takes the first Python on PATH that the artifact accepts.
+The folder is ``.serve/``: ``site/`` is the destination, made anew each time; database and uploads stay beside it. It takes
+the first Python on PATH that the artifact accepts. DEMO_ADMIN_PASSWORD in the environment makes a user ``admin``.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from typing import Dict, List, Optional, Sequence
 ROOT = Path(__file__).resolve().parent.parent
 SCRATCH = ROOT / ".serve"
 SETTINGS = "cfgov.settings.production"
-PREPARE = (["migrate", "--noinput"], ["createcachetable"], ["collectstatic", "--noinput"], ["demo"])
+PREPARE = ("migrate --noinput", "createcachetable", "collectstatic --noinput", "demo_content")
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    """Serve until Ctrl-C, or until the first answer with ``--check``; return 0, or 1 when no Python fits."""
+    """Serve until Ctrl-C, or until the first answer with ``--check``; return 0, or 1 when a step fails."""
     parser = argparse.ArgumentParser(prog="serve", description=__doc__.split("\n")[0])
     parser.add_argument("--artifact", type=Path, default=ROOT / "cfgov_current_build.zip", metavar="FILE")
     parser.add_argument("--port", type=int, default=8000, metavar="N", help="on 127.0.0.1 (default: 8000)")
@@ -42,8 +42,11 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return 1
     write_environment(site)
     for command in PREPARE:
-        print(f"+ django-admin {' '.join(command)}", flush=True)
-        subprocess.run([str(site / "venv/bin/django-admin"), *command], env=environment(), check=True)
+        print(f"+ django-admin {command}", flush=True)
+        words = [str(site / "venv/bin/django-admin"), *command.split(), "--verbosity", "0"]
+        if subprocess.run(words, env=environment(), check=False).returncode:
+            print(f"error: django-admin {command}: failed. Look at the lines above", file=sys.stderr)
+            return 1
     return serve(site, arguments.port, arguments.check)
 
 
@@ -72,8 +75,9 @@ def pythons() -> List[str]:
 
 
 def environment() -> Dict[str, str]:
-    """Return the environment of the site's commands: nothing of this process but PATH and HOME."""
-    return {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    """Return the environment of the site's commands: of this process only where programs are, and a demo password."""
+    passed = {name: os.environ[name] for name in ("PATH", "DEMO_ADMIN_PASSWORD") if name in os.environ}
+    return {**passed, "HOME": str(SCRATCH)}
 
 
 def write_environment(site: Path) -> None:
@@ -82,6 +86,7 @@ def write_environment(site: Path) -> None:
         {
             "ALLOWED_HOSTS": json.dumps(["127.0.0.1", "localhost"]),
             "DATABASE_URL": f"sqlite:///{SCRATCH / 'site.sqlite3'}",
+            "MEDIA_ROOT": str(SCRATCH / "media"),
             "DJANGO_SETTINGS_MODULE": SETTINGS,
             "SECRET_KEY": secrets.token_urlsafe(50),
         },
