@@ -47,11 +47,19 @@ def main(argv: Sequence[str], archive: Optional[str] = None) -> int:
         archive: path of the artifact that runs this; without one the first argument that is no option names it.
     """
     _open_standard_streams()
+    before = _catch_signals()
+    try:
+        return _run(argv, archive)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _run(argv: Sequence[str], archive: Optional[str]) -> int:
     arguments: Optional[argparse.Namespace] = None
     console = Console(as_json="--json" in argv)
     debug = "--debug" in argv
     try:
-        _catch_signals()
         os.umask(0o022)  # modes in the destination are the same for every umask of the caller
         arguments, archive = _parsed(list(argv), archive)
         console = Console(arguments.quiet, arguments.json)
@@ -331,17 +339,22 @@ def _seconds(text: str) -> float:
     return value
 
 
-def _catch_signals() -> None:
-    """Turn the signals that ask a process to end into an exception, so that nothing is left behind."""
+def _catch_signals() -> Dict[int, Any]:
+    """Turn the signals that ask a process to end into an exception, so that nothing is left behind.
+
+    Returns the handlers that were replaced.
+    """
 
     def stop(number: int, _: Optional[FrameType]) -> None:
         for other in ENDING_SIGNALS:
             signal.signal(other, signal.SIG_IGN)  # one is enough: what follows is the tidying up
         raise Interrupted("this run", f"was stopped by {signal.Signals(number).name}", "Run it again")
 
-    for number in ENDING_SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, stop)
+    before = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
+    caught: Dict[int, Any] = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
+    for number in caught:
+        signal.signal(number, stop)
+    return caught
 
 
 def _unforeseen(error: OSError) -> DeployableZipfileError:
