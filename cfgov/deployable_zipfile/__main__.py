@@ -33,7 +33,9 @@ def main(arguments: Optional[List[str]] = None) -> int:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("verb", metavar="VERB", help="create, or a verb of the artifact: check, verify, info, list, ...")
+    parser.add_argument(
+        "verb", metavar="VERB", help="create, or a verb of the artifact: check, verify, info, list, ..."
+    )
     parser.add_argument("--version", action="version", version=f"deployable-zipfile {__version__}")
     parser.parse_args(arguments)
     return 2

@@ -1,4 +1,4 @@
-"""Compiles the files of wheels and project to ``.pyc`` files, in several processes of the interpreter that is to run them."""
+"""Compiles wheels and project to ``.pyc`` files, in several processes of the interpreter that is to run them."""
 
 from __future__ import annotations
 
@@ -128,7 +128,9 @@ class _Team:
         unit, files = self._jobs[number]
         output = os.path.join(self._work, f"bytecode-{number}")
         job = {"output": output, "wheel": unit.wheel, "files": [list(pair) for pair in files]}
-        assert process.stdin and process.stdout and process.stderr
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
         try:
             process.stdin.write(json.dumps(job).encode("ascii") + b"\n")
             process.stdin.flush()

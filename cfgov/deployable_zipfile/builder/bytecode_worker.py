@@ -14,24 +14,28 @@ bytes depend on source, name and interpreter alone:
   of None or Ellipsis is its address (before 3.12), their members are put into the order of their bytes.
 """
 
+from __future__ import annotations
+
 import hashlib
 import importlib.util
 import json
 import marshal
 import struct
 import sys
+import types
 import warnings
 import zipfile
+from typing import Any, Dict, FrozenSet, Iterator, List, Optional
 
 _FORMAT = 2
 _UNCHECKED = 1  # PEP 552: hash-based, not checked
 
 
-def main():
+def main() -> None:
     """Serve jobs until standard input ends."""
     warnings.simplefilter("ignore")
     sys.setrecursionlimit(10000)
-    archives = {}
+    archives: Dict[str, zipfile.ZipFile] = {}
     for line in sys.stdin:
         job = json.loads(line)
         answer = []
@@ -46,7 +50,7 @@ def main():
         sys.stdout.flush()
 
 
-def compiled(source, name):
+def compiled(source: bytes, name: str) -> Optional[bytes]:
     """Return the ``.pyc`` of *source* (bytes), named *name*; None when it is no Python of this version."""
     try:
         code = compile(source, name, "exec", dont_inherit=True)
@@ -56,7 +60,7 @@ def compiled(source, name):
     return header + _dumped(code)
 
 
-def _dumped(code):
+def _dumped(code: types.CodeType) -> bytes:
     try:
         data = marshal.dumps(code, _FORMAT)
     except ValueError:
@@ -67,7 +71,7 @@ def _dumped(code):
     return data
 
 
-def _address_ordered(code):
+def _address_ordered(code: types.CodeType) -> Iterator[FrozenSet[Any]]:
     """Yield the sets among the constants of *code* whose order depends on addresses."""
     for constant in code.co_consts:
         if isinstance(constant, frozenset):
@@ -77,15 +81,15 @@ def _address_ordered(code):
             yield from _address_ordered(constant)
 
 
-def _set_bytes(members):
+def _set_bytes(members: List[Any]) -> bytes:
     return b">" + struct.pack("<l", len(members)) + b"".join(_member_bytes(member) for member in members)
 
 
-def _member_bytes(member):
+def _member_bytes(member: Any) -> bytes:
     return marshal.dumps(member, _FORMAT)
 
 
-def _source(archives, wheel, place):
+def _source(archives: Dict[str, zipfile.ZipFile], wheel: Optional[str], place: str) -> bytes:
     if wheel is None:
         with open(place, "rb") as file:
             return file.read()

@@ -6,6 +6,7 @@ its digest is removed and made again, so a damaged cache costs time and nothing 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -117,7 +118,11 @@ class Cache:
         return kept._replace(path=target)
 
     def _path(self, kind: str, key: str, name: str = "") -> str:
-        return os.path.join(self.folder, kind, key[:2], key, name) if name else os.path.join(self.folder, kind, key[:2], key)
+        return (
+            os.path.join(self.folder, kind, key[:2], key, name)
+            if name
+            else os.path.join(self.folder, kind, key[:2], key)
+        )
 
     def _move(self, source: str, target: str) -> None:
         os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
@@ -130,10 +135,8 @@ class Cache:
             os.replace(target + ".partial", target)
 
     def _remove(self, path: str) -> None:
-        try:
+        with contextlib.suppress(FileNotFoundError):  # another build removed it first
             os.unlink(path)
-        except FileNotFoundError:
-            pass  # another build removed it first
 
     def _remove_leftovers(self) -> None:
         """Remove scratch folders whose build is gone: nobody holds their lock."""

@@ -7,7 +7,7 @@ import hashlib
 import os
 import tempfile
 from types import TracebackType
-from typing import FrozenSet, NamedTuple, Optional, Type
+from typing import FrozenSet, NamedTuple, Optional, Tuple, Type
 
 from ..errors import BuildInputError
 
@@ -48,9 +48,11 @@ class Output:
         self._prefix = f".{name}."
         self._remove_leftovers()
         try:
-            self._descriptor, self.temporary = tempfile.mkstemp(_PARTIAL, self._prefix, self._folder)
+            self._descriptor, self.temporary = tempfile.mkstemp(_PARTIAL, f"{self._prefix}{os.getpid()}.", self._folder)
         except OSError as error:
-            raise BuildInputError(self._folder, f"cannot be written ({error.strerror})", "Give another folder") from None
+            raise BuildInputError(
+                self._folder, f"cannot be written ({error.strerror})", "Give another folder"
+            ) from None
         # Held as long as this build lives: the next one removes what nobody holds.
         fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -92,10 +94,12 @@ class Output:
             os.replace(checksum, self.path + ".sha256")
             self._flush_folder()
         except OSError as error:
-            raise BuildInputError(self.path, f"cannot be written ({error.strerror})", "Free space, or give another folder") from None
+            raise BuildInputError(
+                self.path, f"cannot be written ({error.strerror})", "Free space, or give another folder"
+            ) from None
         return Written(self.path, size, digest)
 
-    def _flushed(self) -> "tuple[int, str]":
+    def _flushed(self) -> Tuple[int, str]:
         digest = hashlib.sha256()
         with open(self.temporary, "rb+", buffering=0) as file:
             for block in iter(lambda: file.read(_BLOCK), b""):
@@ -113,14 +117,20 @@ class Output:
 
     def _remove_leftovers(self) -> None:
         for name in os.listdir(self._folder):
-            if not name.startswith(self._prefix) or _PARTIAL not in name:
-                continue
             path = os.path.join(self._folder, name)
-            if _is_abandoned(path):
+            if name.startswith(self._prefix) and _PARTIAL in name and _is_abandoned(path):
                 os.unlink(path)
 
 
 def _is_abandoned(path: str) -> bool:
+    """Say whether the build that made *path* is gone: its process is, and nobody holds the lock.
+
+    The process alone is not enough (containers count their own), nor the lock (it is taken just after the file is
+    made).
+    """
+    number = os.path.basename(path).split(".zip.")[-1].partition(".")[0]
+    if number.isdigit() and int(number) != os.getpid() and os.path.exists(f"/proc/{number}"):
+        return False
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:

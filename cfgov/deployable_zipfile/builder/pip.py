@@ -10,10 +10,9 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 import zipfile
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 from ..errors import BuildInputError, Interrupted
 
@@ -21,7 +20,6 @@ BOOTSTRAP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bootstrap.
 SDISTS = (".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tgz")
 
 _EPOCH = "315532800"  # 1980-01-01: what is built from an sdist depends on the lock, not on the commit
-_SHOWN = 20  # lines of pip's output that a person gets to see
 # Settings of pip that would change what is fetched, or where it goes; index, proxy and certificate settings stay.
 _UNWANTED = (
     "PIP_TARGET", "PIP_USER", "PIP_PREFIX", "PIP_ROOT", "PIP_PYTHON", "PIP_DRY_RUN", "PIP_REPORT", "PIP_NO_DEPS",
@@ -30,12 +28,21 @@ _UNWANTED = (
     "PYTHONSTARTUP", "PYTHONOPTIMIZE", "PYTHONDONTWRITEBYTECODE",
 )  # fmt: skip
 _INDEX = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_CONFIG_FILE", "PIP_CONSTRAINT")
-_NO_WHEEL = re.compile(r"ERROR: (?:No matching distribution found for|Could not find a version that satisfies the requirement) (.+?)(?: \(from |$)")
+_NO_WHEEL = re.compile(
+    r"ERROR: (?:No matching distribution found for|Could not find a version that satisfies the requirement) "
+    r"(.+?)(?: \(from |$)",
+    re.MULTILINE,
+)
 _HASH_BLOCK = re.compile(r"^\s{4}(\S.*?) (?:from |\(from )", re.MULTILINE)
 _EXPECTED = re.compile(r"Expected (?:or )?(\w+) ([0-9a-f]{12})")
 _GOT = re.compile(r"Got\s+([0-9a-f]{12})")
 _CONFLICT = re.compile(r"The conflict is caused by:\n(.*?)\n\n", re.DOTALL)
-_BUILD = re.compile(r"(?:Failed to build|Failed building wheel for|Could not build wheels for|Failed to build installable wheels for)\s+(.+)")
+_BUILD = re.compile(
+    r"(?:Failed to build installable wheels for|Failed to build|Failed building wheel for|Could not build wheels for)"
+    r"\s+(.+)"
+)
+# What pip says of every failed build.
+_NO_CAUSE = ("error: failed", "error: could not build", "error: metadata-", "error: subprocess-exited")
 
 
 class Runner(NamedTuple):
@@ -47,7 +54,6 @@ class Runner(NamedTuple):
         cache: folder for pip's own cache, "" for none.
         logs: folder for the output of runs that fail.
         timeout: seconds after which a run is given up.
-        hide: replaces what must not be seen in output (tokens in URLs).
     """
 
     command: Tuple[str, ...]
@@ -147,14 +153,15 @@ def run(runner: Runner, arguments: Sequence[str]) -> None:
             stderr=subprocess.STDOUT,
             env=_environment(runner),
             start_new_session=True,
-            cwd=runner.work,
         )
         try:
             code = process.wait(runner.timeout)
         except subprocess.TimeoutExpired:
             _end(process)
             raise BuildInputError(
-                f"pip {arguments[0]}", f"took longer than {runner.timeout:.0f} seconds", "Look at the network, or give --timeout"
+                f"pip {arguments[0]}",
+                f"took longer than {runner.timeout:.0f} seconds",
+                "Look at the network, or give --timeout",
             ) from None
         except BaseException:
             _end(process)
@@ -183,13 +190,24 @@ def explained(text: str, arguments: Sequence[str]) -> Failure:
     if built or "subprocess-exited-with-error" in text or "metadata-generation-failed" in text:
         name = built.group(1).strip(" '") if built else _culprit(lines)
         cause = _cause(lines)
-        return Failure(name, f"cannot be built from its sdist ({cause})", "Lock a version that has a wheel, or install what it needs")
-    for pattern in (_NO_WHEEL,):
-        match = pattern.search(text)
-        if match and any("Retrying" in line or "connection broken" in line for line in lines):
-            return Failure(match.group(1), "cannot be fetched: the package index does not answer", "Look at network, proxy and index settings")
-        if match:
-            return Failure(match.group(1), "no version of it fits this Python and platform on the package index", "Correct name or version")
+        return Failure(
+            name,
+            f"cannot be built from its sdist ({cause})",
+            "Lock a version that has a wheel, or install what it needs",
+        )
+    match = _NO_WHEEL.search(text)
+    if match and any("Retrying" in line or "connection broken" in line for line in lines):
+        return Failure(
+            match.group(1),
+            "cannot be fetched: the package index does not answer",
+            "Look at network, proxy and index settings",
+        )
+    if match:
+        return Failure(
+            match.group(1),
+            "no version of it fits this Python and platform on the package index",
+            "Correct name or version",
+        )
     last = errors[-1] if errors else (lines[-1] if lines else "no output")
     return Failure(f"pip {arguments[0]}", last[:300], "See its output")
 
@@ -202,11 +220,6 @@ def without_secrets(text: str) -> str:
 def index_settings() -> List[str]:
     """Return the settings of the environment that decide where packages come from, for cache keys."""
     return [f"{name}={os.environ[name]}" for name in _INDEX if name in os.environ]
-
-
-def last_lines(text: str) -> str:
-    """Return the end of *text* that is worth showing."""
-    return "\n".join(text.splitlines()[-_SHOWN:])
 
 
 def _hash_failure(text: str) -> Failure:
@@ -229,9 +242,8 @@ def _culprit(lines: Sequence[str]) -> str:
 def _cause(lines: Sequence[str]) -> str:
     """Return the line of a build's output that most likely says why it failed."""
     for line in reversed(lines):
-        if re.search(r"(?:^|\s|\b)(?:fatal )?error:", line, re.IGNORECASE) and "subprocess-exited" not in line:
-            if not line.startswith(("ERROR: Failed", "error: Failed", "ERROR: Could not build", "error: metadata")):
-                return line[-200:]
+        if re.search(r"\b(?:fatal )?error:", line, re.IGNORECASE) and not line.lower().startswith(_NO_CAUSE):
+            return line[-200:]
     return next((line[-200:] for line in reversed(lines) if re.match(r"\w*(?:Error|Exception)\b", line)), "see the log")
 
 
@@ -280,7 +292,12 @@ def _runs(command: Sequence[str]) -> bool:
     environment = {name: value for name, value in os.environ.items() if name not in _UNWANTED}
     try:
         done = subprocess.run(
-            list(command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, env=environment, check=False
+            list(command),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            check=False,
         )
     except OSError:
         return False

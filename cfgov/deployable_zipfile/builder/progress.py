@@ -22,7 +22,7 @@ def phase(console: Console, text: str, total: int = 0) -> Iterator[Callable[[int
     """
     if not total or console.quiet or console.as_json or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         console.step(text)
-        yield lambda done: None
+        yield _ignore
         return
     from rich.console import Console as Terminal
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -41,3 +41,7 @@ def phase(console: Console, text: str, total: int = 0) -> Iterator[Callable[[int
 
         yield advance
     console.step(text)
+
+
+def _ignore(done: int) -> None:
+    del done

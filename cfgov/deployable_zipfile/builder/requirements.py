@@ -77,7 +77,7 @@ def read(path: str) -> Requirements:
         return _read_pylock(path)
     reader = _Reader()
     reader.read(path)
-    _check_hashes(path, reader.lines, "--require-hashes" in reader.options)
+    _check_hashes(reader.lines, "--require-hashes" in reader.options)
     return Requirements(
         path, tuple(reader.lines), tuple(reader.options), tuple(reader.constraints), reader.digest.hexdigest(), False
     )
@@ -99,13 +99,12 @@ def names(lines: Iterable[Line]) -> FrozenSet[str]:
     return frozenset(canonicalize_name(line.requirement.name) for line in lines)
 
 
-def as_pip_lines(lines: Sequence[Line], with_markers: bool = True) -> str:
-    """Return *lines* as the text of a requirements file."""
+def as_pip_lines(lines: Sequence[Line]) -> str:
+    """Return *lines*, chosen already, without their markers as the text of a requirements file."""
     text = []
     for line in lines:
         requirement = Requirement(str(line.requirement))
-        if not with_markers:
-            requirement.marker = None
+        requirement.marker = None
         hashes = [f"--hash={digest}" for digest in line.hashes]
         text.append(" ".join([str(requirement), *line.options, *hashes]))
     return "\n".join(text) + "\n"
@@ -142,9 +141,9 @@ class _Reader:
             if text.startswith("-"):
                 self._option(path, place, text, constraint)
             elif constraint:
-                _requirement(place, text, path)
+                _requirement(place, text)
             else:
-                line = _requirement(place, text, path)
+                line = _requirement(place, text)
                 self.lines.append(line)
                 self._add_local_file(place, line.requirement.url or "")
         self._open.pop()
@@ -159,12 +158,12 @@ class _Reader:
             line = content[: error.start].count(b"\n") + 1
             _refuse(f"{path}:{line}", "is not UTF-8", "Save the file as UTF-8")
         pending, first = "", 0
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, part in enumerate(text.splitlines(), 1):
             first = first if pending else number
-            if line.endswith("\\") and not _COMMENT.match(line):
-                pending += line[:-1].strip() + " "
+            if part.endswith("\\") and not _COMMENT.match(part):
+                pending += part[:-1].strip() + " "
                 continue
-            joined = _expanded(_COMMENT.sub("", pending + line).strip())
+            joined = _expanded(_COMMENT.sub("", pending + part).strip())
             pending = ""
             if joined:
                 yield first, joined
@@ -223,7 +222,7 @@ def _content(path: str, at: str) -> bytes:
         _refuse(where, f"{what}cannot be read ({error.strerror})", "Give a requirements file")
 
 
-def _requirement(place: str, text: str, path: str) -> Line:
+def _requirement(place: str, text: str) -> Line:
     text, *options = re.split(r"\s+(?=(?:--|-C)[a-zA-Z]?)", text)
     hashes, further = [], []
     words = [word for option in options for word in shlex.split(option)]
@@ -242,29 +241,32 @@ def _requirement(place: str, text: str, path: str) -> Line:
             hashes.append(value)
         else:
             _refuse(place, f"{value[:80]!r} is no sha256, sha384 or sha512 digest", "Lock the requirements again")
-    return Line(place, _parsed(place, text.strip(), path), tuple(hashes), tuple(further))
+    return Line(place, _parsed(place, text.strip()), tuple(hashes), tuple(further))
 
 
-def _parsed(place: str, text: str, path: str) -> Requirement:
+def _parsed(place: str, text: str) -> Requirement:
     shown = without_credentials(text)[:120]
     location = text.partition(" @ ")[2] if " @ " in text else text
     if location.startswith(_VCS):
         if not location.startswith("git+") or not _COMMIT.search(location) or " @ " not in text:
             _refuse(place, f"takes {shown} from version control", "Write NAME @ git+URL@COMMIT with a 40-digit commit")
     elif " @ " not in text and (re.match(r"\w+://|file:|\.{0,2}/", text) or text.endswith((".whl", ".tar.gz", ".zip"))):
-        return _of_location(place, text, path)
+        return _of_location(place, text)
     try:
         return Requirement(text)
     except InvalidRequirement as error:
         _refuse(place, f"{shown!r} is no requirement ({str(error).splitlines()[0]})", "Correct the line")
 
 
-def _of_location(place: str, text: str, path: str) -> Requirement:
-    """Return the requirement for a bare URL or path of a wheel or sdist, named by its file name."""
+def _of_location(place: str, text: str) -> Requirement:
+    """Return the requirement for a bare URL or path of a wheel or sdist, named by its file name.
+
+    pip takes a path as relative to the working directory, not to the file that names it.
+    """
     location, _, marker = text.partition(" ;") if " ;" in text else (text, "", "")
     url = location.strip()
     if not re.match(r"\w+:", url):
-        url = "file://" + os.path.abspath(os.path.join(os.path.dirname(path), url))
+        url = "file://" + os.path.abspath(url)
     filename = unquote(os.path.basename(urlsplit(url).path))
     name = filename.split("-")[0] if filename.endswith(".whl") else re.sub(r"-[0-9][^-]*$", "", filename)
     if not filename.endswith((".whl", ".tar.gz", ".zip")):
@@ -286,7 +288,7 @@ def _expanded(text: str) -> str:
     return _REFERENCE.sub(lambda match: os.environ.get(match.group(1), match.group(0)), text)
 
 
-def _check_hashes(path: str, lines: Sequence[Line], demanded: bool) -> None:
+def _check_hashes(lines: Sequence[Line], demanded: bool) -> None:
     """Refuse a file that gives hashes for some requirements alone: the others could be anything."""
     bare = [line for line in lines if not line.hashes]
     if bare and (demanded or len(bare) < len(lines)):

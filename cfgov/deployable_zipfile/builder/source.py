@@ -262,11 +262,11 @@ def _selected(root: str, prefix: str, rules: "_Rules", tracked: Optional[Dict[st
         target = os.path.realpath(os.path.join(root, name))
         if target not in packed:
             _refuse_link(root, name, f"leads to {os.path.relpath(target, root)}, which is not packed")
-    for file in files:
-        _check_name(file)
+    for packed_file in files:
+        _check_name(packed_file.name)
     empty = [] if tracked is not None else [f"{prefix}/{name}" for name in walk.empty if not rules.excludes(name)]
-    for name in empty:
-        _check_name(File(name, os.path.join(root, name), 0, 0, 0))
+    for folder in empty:
+        _check_name(folder)
     return Selection(tuple(sorted(files)), tuple(sorted(empty)), tuple(sorted(walk.left_out)), tuple(links))
 
 
@@ -298,7 +298,9 @@ class _Rules:
         """Refuse a pattern of ``include`` that names nothing: what it should bring was not built."""
         for pattern, _ in self.include:
             if pattern not in self._used:
-                raise BuildInputError(f"include {pattern!r}", "matches no file", "Build these files first, or correct it")
+                raise BuildInputError(
+                    f"include {pattern!r}", "matches no file", "Build these files first, or correct it"
+                )
 
     def _based(self, name: str) -> str:
         return os.path.normpath(os.path.join(self._offset, name))
@@ -433,17 +435,17 @@ def _kind(mode: int) -> str:
     return next((text for test, text in kinds if test(mode)), "no regular file")
 
 
-def _check_name(file: File) -> None:
-    problem = name_problem(file.name)
-    if not problem and any(part != part.rstrip(" ") for part in file.name.split("/")):
+def _check_name(name: str) -> None:
+    problem = name_problem(name)
+    if not problem and any(part.endswith(" ") for part in name.split("/")):
         problem = "its name ends with a blank"
     if problem:
-        raise BuildInputError(file.name, problem, "Rename it, or exclude it: see docs/build.md")
+        raise BuildInputError(name, problem, "Rename it, or exclude it: see docs/build.md")
 
 
 def _is_never_packed(name: str) -> bool:
     *folders, last = name.split("/")
-    if any(part in _CACHES or part in _VERSION_CONTROL for part in folders + [last]):
+    if any(part in _CACHES or part in _VERSION_CONTROL for part in [*folders, last]):
         return True
     if _matches(last, _COMPILED):
         return True
@@ -530,7 +532,7 @@ def _git(folder: str, *arguments: str, allow_failure: bool = False) -> str:
     environment.update(LC_ALL="C", GIT_OPTIONAL_LOCKS="0")
     command = ["git", "-C", folder, *arguments]
     try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, check=False)
+        done = subprocess.run(command, capture_output=True, env=environment, check=False)
     except OSError as error:
         raise BuildInputError(
             folder, f"is a git checkout, and git cannot be run ({error.strerror})", "Install git, or use --all-files"
@@ -547,4 +549,3 @@ def _git(folder: str, *arguments: str, allow_failure: bool = False) -> str:
             folder, f"git {arguments[0]} failed ({(text.splitlines() or ['?'])[-1]})", "Repair the checkout"
         )
     return os.fsdecode(done.stdout)
-

@@ -20,7 +20,9 @@ from packaging.specifiers import SpecifierSet
 from ..errors import BuildInputError, UsageError
 
 OLDEST, NEWEST = (3, 8), (3, 14)  # minor releases that the target side runs on
-_NAMED = re.compile(r"cp3(?P<minor>[0-9]{1,2})-(?P<platform>manylinux(?:1|2010|2014|_2_[0-9]+)_(?P<machine>[a-z0-9_]+))\Z")
+_NAMED = re.compile(
+    r"cp3(?P<minor>[0-9]{1,2})-(?P<platform>manylinux(?:1|2010|2014|_2_[0-9]+)_(?P<machine>[a-z0-9_]+))\Z"
+)
 _MANYLINUX = re.compile(r"manylinux(?:(?P<old>1|2010|2014)|_2_(?P<minor>[0-9]+))_")
 _OLD_NAMES = {"1": 5, "2010": 12, "2014": 17}  # PEP 600: manylinux1 is 2.5 and so on
 # A release of a named target's minor version that none of its bug-fix releases' Requires-Python excludes.
@@ -114,7 +116,6 @@ class Wheel(NamedTuple):
     name: str  # normalised (PEP 503)
     version: str
     requires: Tuple[str, ...]  # Requires-Dist lines
-    file: str
 
 
 def of_interpreter(command: str) -> Target:

@@ -14,7 +14,7 @@ import os
 import re
 import stat
 import zipfile
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, NamedTuple, Sequence, Tuple
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.dynamic import DynamicSection
@@ -22,7 +22,6 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerNeedSection
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import canonicalize_name
 
 from ..errors import WheelError
 from ..wheel import Wheel
@@ -41,7 +40,9 @@ _MACHINES = {
 _GLIBC = re.compile(r"GLIBC_([0-9]+)\.([0-9]+)")
 _RELATIVE_RELOCATIONS = ("GLIBC_ABI_DT_RELR", (2, 36))  # the name under which glibc 2.36 announces them
 # Libraries that are glibc itself, on every architecture that manylinux knows.
-_LIBC_OWN = re.compile(r"(?:libc|libm|libpthread|libdl|librt|libutil|libresolv|libanl|ld-linux[a-z0-9_-]*|ld64)\.so\.[0-9]+\Z")
+_LIBC_OWN = re.compile(
+    r"(?:libc|libm|libmvec|libpthread|libdl|librt|libutil|libresolv|libanl|ld-linux[a-z0-9_-]*|ld64)\.so\.[0-9]+\Z"
+)
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -140,7 +141,9 @@ def check_fits(facts: Facts, label: str, tags: Iterable[str], machine: str, glib
     compiled = [elf for elf in facts.elves if elf.machine == machine]
     if facts.elves and not compiled and "any" not in platforms:
         found = ", ".join(elf.machine for elf in facts.elves)
-        raise WheelError(facts.file, f"holds compiled files for {found}, {label} needs {machine}", "Report it to its makers")
+        raise WheelError(
+            facts.file, f"holds compiled files for {found}, {label} needs {machine}", "Report it to its makers"
+        )
     for elf in compiled:
         if elf.glibc > glibc:
             raise WheelError(
@@ -270,9 +273,9 @@ def _look_into(wheel: Wheel, name: str, content: bytes, found: Dict[str, Dict[st
             if isinstance(section, DynamicSection):
                 for tag in section.iter_tags():
                     if tag.entry.d_tag == "DT_NEEDED":
-                        facts["needed"].add(tag.needed)
+                        facts["needed"].add(str(getattr(tag, "needed")))  # noqa: B009 - set at run time
                     elif tag.entry.d_tag == "DT_SONAME":
-                        facts["provided"].add(tag.soname)
+                        facts["provided"].add(str(getattr(tag, "soname")))  # noqa: B009 - set at run time
             elif isinstance(section, GNUVerNeedSection):
                 floor = _needed_glibc(section)
                 if floor > facts["glibc"]:

@@ -76,11 +76,11 @@ class Archive:
     ) -> None:
         self.members: Dict[str, layout.Member] = {}
         self._workers = workers
-        self._progress = progress or (lambda size: None)
+        self._progress = progress or _ignore
         self._path = path
         self._directory: List[bytes] = []
         self._position = 0
-        self._file = open(path, "wb")
+        self._file = open(path, "wb")  # noqa: SIM115 - closed by __exit__
         self._write(first_line.encode("ascii") + b"\n" if first_line else b"")
 
     def __enter__(self) -> "Archive":
@@ -272,6 +272,10 @@ def _blocks(content: FileContent) -> Iterator[bytes]:
             yield block
         if whole and os.fstat(descriptor).st_size != content.size:
             raise _changed(content.path)
+
+
+def _ignore(size: int) -> None:
+    del size
 
 
 def _changed(path: str) -> BuildInputError:

@@ -1,0 +1,126 @@
+"""Bytecode archives: one nested zip of ``.pyc`` files per wheel and interpreter, and one for the project; cached.
+
+With ``collect.py`` and ``pack.py`` one of the modules that tell how the steps in this folder follow each other.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from .. import __version__, layout
+from ..console import Console
+from ..errors import BuildInputError
+from ..parallel import cores
+from . import bytecode, cache, targets, wheels, zipwriter
+
+_PROJECT = "project"
+
+
+class Overlay(NamedTuple):
+    """One bytecode archive in the cache."""
+
+    member: str  # its name in the artifact
+    kept: cache.Kept
+    skipped: int  # files that are no Python of this version
+
+
+class Overlays:
+    """Makes bytecode archives, or finds those that an earlier build made of the same content.
+
+    Parameters:
+        kept: the cache.
+        workers: processes; 0: one per core.
+    """
+
+    def __init__(self, kept: cache.Cache, console: Console, workers: int) -> None:
+        self._cache = kept
+        self._console = console
+        self._workers = workers
+
+    def of_wheels(
+        self, goal: targets.Target, chosen: Sequence[wheels.Facts], paths: Mapping[str, str]
+    ) -> Dict[str, Overlay]:
+        """Return the archives of *chosen*, by wheel file name; a wheel without Python files has none.
+
+        Parameters:
+            goal: its interpreter compiles.
+            paths: of the wheels, by SHA-256.
+
+        Raises:
+            BuildInputError: the interpreter failed.
+        """
+        keys = {facts.file: self._key(goal, facts.sha256) for facts in chosen}
+        missing = [facts for facts in chosen if self._found(keys[facts.file]) is None]
+        if missing:
+            self._console.step(f"Compiling {len(missing)} wheels for Python {goal.python}")
+            units = [bytecode.Unit(facts.file, paths[facts.sha256], facts.python_files) for facts in missing]
+            results = self._compiled(units, goal)
+            for facts in missing:
+                self._keep(keys[facts.file], facts.file[: -len(".whl")], results[facts.file])
+        stems = {file: file[: -len(".whl")] for file in keys}
+        return {file: one for file, key in keys.items() for one in self._overlay(goal, key, stems[file])}
+
+    def of_project(
+        self, goal: targets.Target, files: Mapping[str, str], members: Mapping[str, layout.Member]
+    ) -> Optional[Overlay]:
+        """Return the archive of the project's own files; None when none of them is Python of this version.
+
+        Parameters:
+            files: path of each file, by its name in the destination.
+            members: what was packed of them; another content now is an error.
+
+        Raises:
+            BuildInputError: a file changed since it was packed, or the interpreter failed.
+        """
+        key = self._key(goal, cache.key([[name, members[name].sha256] for name in sorted(files)]))
+        if self._found(key) is None:
+            self._console.step(f"Compiling {len(files)} files of the project for Python {goal.python}")
+            unit = bytecode.Unit(_PROJECT, None, tuple((files[name], name) for name in sorted(files)))
+            result = self._compiled([unit], goal)[_PROJECT]
+            for name, digest in result.digests.items():
+                if digest != members[name].sha256:
+                    raise BuildInputError(files[name], "changed while it was being packed", "Build again")
+            self._keep(key, _PROJECT, result)
+        return next(iter(self._overlay(goal, key, _PROJECT)), None)
+
+    def _compiled(self, units: Sequence[bytecode.Unit], goal: targets.Target) -> Dict[str, bytecode.Result]:
+        workers = self._workers or cores()
+        return bytecode.compile_units(units, goal.interpreter, goal.cache_tag, self._cache.work, workers)
+
+    def _key(self, goal: targets.Target, content: str) -> str:
+        return cache.key(__version__, bytecode.FORMAT, zipwriter.LEVEL, goal.identity, goal.magic, content)
+
+    def _keep(self, key: str, stem: str, result: bytecode.Result) -> None:
+        file: List[str] = []
+        if result.compiled:
+            path = os.path.join(self._cache.work, f"{stem}.zip")
+            with zipwriter.Archive(path, workers=self._workers) as archive:
+                archive.add([_item(one) for one in result.compiled])
+            kept = self._cache.keep_file(path)
+            file = [kept.sha256, os.path.basename(path)]
+        self._cache.keep_document("bytecode", key, {"file": file, "skipped": len(result.skipped)})
+
+    def _found(self, key: str) -> Optional[Tuple[Optional[cache.Kept], int]]:
+        """Return what the cache has under *key* and how many files were skipped; None when it has to be made."""
+        document = self._cache.document("bytecode", key)
+        if document is None:
+            return None
+        if not document["file"]:
+            return None, document["skipped"]
+        kept = self._cache.file(*document["file"])
+        return (kept, document["skipped"]) if kept else None
+
+    def _overlay(self, goal: targets.Target, key: str, stem: str) -> List[Overlay]:
+        """Return the archive under *key*: one or none."""
+        found = self._found(key)
+        if found is None:
+            raise BuildInputError("cache", "lost a file that was just written", "Build again")
+        kept, skipped = found
+        if kept is None:
+            return []
+        return [Overlay(f"{layout.BYTECODE}/{goal.cache_tag}/{stem}.zip", kept, skipped)]
+
+
+def _item(one: bytecode.Compiled) -> zipwriter.Item:
+    return zipwriter.Item(one.name, zipwriter.FileContent(one.path, one.size, one.offset))

@@ -1,0 +1,257 @@
+"""From files, wheels and plans to the artifact: every member in its place, the bill of materials, the manifest.
+
+With ``collect.py`` and ``overlays.py`` one of the modules that tell how the steps in this folder follow each other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
+
+from .. import __version__, layout
+from ..console import Console
+from . import cache, collect, overlays, progress, sbom, source, targets, wheels, zipwriter
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_NOT_SHIPPED = ("create.py", "__main__.py")
+_AT_ROOT = {"bootstrap.py": layout.MAIN, "install_wheels.py": layout.INSTALL_WHEELS, "loadenv.py": layout.LOADENV}
+_MANIFEST_ENTRY = 130  # bytes of one member in the manifest beside its name
+
+
+class Settings(NamedTuple):
+    """How the artifact is packed."""
+
+    project: str  # its name
+    shebang: str
+    bytecode: bool = True
+    workers: int = 0  # processes, 0: one per core
+
+
+class Packer:
+    """Writes the members of the artifact, in the order in which they are read.
+
+    Parameters:
+        house: where the wheels lie.
+        plans: which of them each target installs.
+        chosen: files of the project, then of the static folders.
+        state: where the project came from.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        house: collect.Wheelhouse,
+        plans: Sequence[collect.Plan],
+        chosen: Sequence[source.Selection],
+        state: layout.Source,
+        console: Console,
+    ) -> None:
+        self._settings = settings
+        self._house = house
+        self._plans = plans
+        self._chosen = chosen
+        self._state = state
+        self._console = console
+        self._overlays = overlays.Overlays(house.kept, console, settings.workers)
+        self._bytecode: Dict[Tuple[str, str], str] = {}  # (wheel file, or "" for the project; cache tag) -> member
+        self._packed: Dict[str, layout.Member] = {}  # the project's files, in the artifact or in its payloads
+
+    def pack(self, path: str) -> layout.Manifest:
+        """Write the artifact to *path* and return its manifest.
+
+        Raises:
+            BuildInputError: a file changed meanwhile, or there is more than a zip can hold.
+        """
+        files = [_of_file(file) for selection in self._chosen for file in selection.files]
+        stored = self._wheels() + self._wheel_bytecode()
+        runtime = _runtime(self._settings.project)
+        nested = self._is_too_much(runtime, stored, files)
+        text = f"Packing {len(files)} files and {len(collect.every_wheel(self._plans))} wheels"
+        total = sum(_size(item) for item in [*runtime, *stored, *files])
+        line, workers = self._settings.shebang, self._settings.workers
+        phase = progress.phase(self._console, text, total)
+        with phase as advance, zipwriter.Archive(path, line, workers, advance) as target:
+            target.add(runtime)
+            payloads = self._add_payloads(target, files, advance) if nested else self._add_files(target, files)
+            target.add(stored + self._project_bytecode())
+            target.add([zipwriter.Item(layout.SBOM, self._bill())])
+            manifest = self._manifest(target.members, payloads)
+            target.add([zipwriter.Item(layout.MANIFEST, manifest.to_json())])
+        return manifest
+
+    def _wheels(self) -> List[zipwriter.Item]:
+        items = {}
+        for plan in self._plans:
+            for folder, group in _folders(plan):
+                for facts in group:
+                    kept = cache.Kept(self._house.paths[facts.sha256], facts.sha256, facts.size, facts.crc)
+                    items[f"{folder}/{facts.file}"] = _of_kept(f"{folder}/{facts.file}", kept)
+        return [items[name] for name in sorted(items)]
+
+    def _wheel_bytecode(self) -> List[zipwriter.Item]:
+        items = {}
+        for goal in self._compiling():
+            chosen = {
+                facts.file: facts
+                for plan in self._plans
+                if plan.target.cache_tag == goal.cache_tag
+                for facts in plan.wheels + plan.bootstrap
+            }
+            made = self._overlays.of_wheels(goal, [chosen[name] for name in sorted(chosen)], self._house.paths)
+            for file, overlay in made.items():
+                self._bytecode[file, goal.cache_tag] = overlay.member
+                items[overlay.member] = _of_kept(overlay.member, overlay.kept)
+        return [items[name] for name in sorted(items)]
+
+    def _project_bytecode(self) -> List[zipwriter.Item]:
+        files = {file.name: file.path for file in self._chosen[0].files if file.name.endswith(".py")}
+        items = []
+        for goal in self._compiling():
+            overlay = self._overlays.of_project(goal, files, self._packed)
+            if overlay is not None:
+                self._bytecode["", goal.cache_tag] = overlay.member
+                items.append(_of_kept(overlay.member, overlay.kept))
+        return items
+
+    def _compiling(self) -> List[targets.Target]:
+        """Return one target per kind of bytecode: the first whose interpreter is at hand."""
+        found: Dict[str, targets.Target] = {}
+        for plan in self._plans:
+            if plan.target.interpreter and self._settings.bytecode:
+                found.setdefault(plan.target.cache_tag, plan.target)
+        return list(found.values())
+
+    def _is_too_much(self, *groups: Sequence[zipwriter.Item]) -> bool:
+        """Say whether the project's files must be nested: the manifest lists them all."""
+        items = [item for group in groups for item in group]
+        further = 2 + len(self._plans)  # bill of materials, manifest, the project's bytecode
+        listed = sum(len(json.dumps(item.name)) + _MANIFEST_ENTRY for item in items)
+        return len(items) + further > layout.MAX_MEMBERS or listed > layout.MAX_MANIFEST // 2
+
+    def _add_files(self, target: zipwriter.Archive, files: Sequence[zipwriter.Item]) -> Tuple[layout.Payload, ...]:
+        target.add(files)
+        self._packed = target.members
+        return ()
+
+    def _add_payloads(
+        self, target: zipwriter.Archive, files: Sequence[zipwriter.Item], advance: Callable[[int], None]
+    ) -> Tuple[layout.Payload, ...]:
+        """Pack the project's files as nested archives, each with its listing."""
+        payloads = []
+        step = layout.MAX_PAYLOAD_MEMBERS
+        for number, first in enumerate(range(0, len(files), step)):
+            payload = layout.Payload(f"{layout.PAYLOAD}/{number:03}.zip", f"{layout.PAYLOAD}/{number:03}.json")
+            path = os.path.join(self._house.kept.work, f"payload-{number:03}")
+            with zipwriter.Archive(path, workers=self._settings.workers, progress=advance) as nested:
+                nested.add(files[first : first + step])
+            self._packed.update(nested.members)
+            listing = zipwriter.Item(payload.listing, layout.listing_to_json(nested.members))
+            target.add([_of_kept(payload.file, cache.measured(path)), listing])
+            os.unlink(path)
+            payloads.append(payload)
+        return tuple(payloads)
+
+    def _manifest(self, members: Dict[str, layout.Member], payloads: Tuple[layout.Payload, ...]) -> layout.Manifest:
+        return layout.Manifest(
+            tool_version=__version__,
+            project=self._settings.project,
+            shebang=self._settings.shebang,
+            source=self._state,
+            targets=tuple(self._target(plan) for plan in self._plans),
+            members=dict(members),
+            directories=tuple(sorted(name for selection in self._chosen for name in selection.directories)),
+            payloads=payloads,
+        )
+
+    def _target(self, plan: collect.Plan) -> layout.Target:
+        target, everything = plan.target, plan.wheels + plan.bootstrap
+        shipped = any(tag == target.cache_tag for _, tag in self._bytecode)
+        return layout.Target(
+            python=target.python,
+            abi=target.abi,
+            machine=target.machine,
+            libc="glibc",
+            libc_floor=wheels.glibc_floor(everything, target.machine),
+            libraries=wheels.system_libraries(everything, target.machine),
+            cache_tag=target.cache_tag if shipped else "",
+            magic=target.magic if shipped else "",
+            wheels=tuple(self._planned(layout.WHEELS, facts, target) for facts in plan.wheels),
+            bootstrap=tuple(self._planned(layout.BOOTSTRAP_WHEELS, facts, target) for facts in plan.bootstrap),
+            project_bytecode=self._bytecode.get(("", target.cache_tag)),
+        )
+
+    def _planned(self, folder: str, facts: wheels.Facts, target: targets.Target) -> layout.PlannedWheel:
+        return layout.PlannedWheel(
+            file=f"{folder}/{facts.file}",
+            name=facts.name,
+            version=facts.version,
+            requested=folder == layout.WHEELS and facts.name in self._house.requested(target),
+            bytecode=self._bytecode.get((facts.file, target.cache_tag)),
+        )
+
+    def _bill(self) -> bytes:
+        """Return the bill of materials; making one takes longer than packing, so it is cached."""
+        parts = list(_parts(self._plans))
+        known = (self._settings.project, self._state.commit, self._state.epoch, parts)
+        key = cache.key(__version__, sbom.FORMAT, *known)
+        text = self._house.kept.document("sbom", key)
+        if text is None:
+            text = sbom.document(*known).decode("ascii")
+            self._house.kept.keep_document("sbom", key, text)
+        return str(text).encode("ascii")
+
+
+def _folders(plan: collect.Plan) -> Tuple[Tuple[str, Tuple[wheels.Facts, ...]], ...]:
+    return (layout.WHEELS, plan.wheels), (layout.BOOTSTRAP_WHEELS, plan.bootstrap)
+
+
+def _parts(plans: Sequence[collect.Plan]) -> Iterator[sbom.Part]:
+    """Yield every wheel with the targets that install it and the wheels that it requires there."""
+    found: Dict[str, sbom.Part] = {}
+    for plan in plans:
+        members = {facts.name: f"{folder}/{facts.file}" for folder, group in _folders(plan) for facts in group}
+        for facts in plan.wheels + plan.bootstrap:
+            member = members[facts.name]
+            needs = {members[name] for name in targets.required(facts.requires, plan.target) if name in members}
+            part = sbom.Part(
+                member, facts.name, facts.version, facts.sha256, facts.licence, facts.built_from, (), ()
+            )  # fmt: skip
+            before = found.get(member, part)
+            found[member] = before._replace(
+                targets=(*before.targets, plan.target.label), needs=tuple(sorted(needs | set(before.needs)))
+            )
+    for member in sorted(found):
+        yield found[member]
+
+
+def _runtime(project: str) -> List[zipwriter.Item]:
+    """Return the members that run on the target, the entry point first."""
+    items = {}
+    for name in sorted(os.listdir(_PACKAGE)):
+        if name.endswith(".py") and name not in _NOT_SHIPPED:
+            items[_AT_ROOT.get(name, f"{layout.RUNTIME}/{name}")] = _own(name)
+    items[layout.LOADENV_PTH] = _own(layout.LOADENV_PTH)
+    items[layout.LOADENV_START] = _own(os.path.basename(layout.LOADENV_START))
+    items[layout.project_pth_name(project)] = layout.project_pth_text(project).encode("ascii")
+    first = [layout.MAIN, layout.INSTALL_WHEELS, layout.LOADENV]
+    return [zipwriter.Item(name, items[name]) for name in [*first, *sorted(set(items) - set(first))]]
+
+
+def _own(name: str) -> bytes:
+    with open(os.path.join(_PACKAGE, name), "rb") as file:
+        return file.read()
+
+
+def _of_file(file: source.File) -> zipwriter.Item:
+    return zipwriter.Item(file.name, zipwriter.FileContent(file.path, file.size, inode=file.inode), file.mode)
+
+
+def _of_kept(name: str, kept: cache.Kept) -> zipwriter.Item:
+    return zipwriter.Item(
+        name, zipwriter.FileContent(kept.path, kept.size), stored=True, sha256=kept.sha256, crc=kept.crc
+    )
+
+
+def _size(item: zipwriter.Item) -> int:
+    return len(item.content) if isinstance(item.content, bytes) else item.content.size
