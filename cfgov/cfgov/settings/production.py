@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+import django
+
 from cfgov.settings import environment
 from cfgov.settings.base import *  # noqa: F403  (a settings module is the sum of its parts)
 from cfgov.settings.base import FOLDER, INSTALLED_APPS, WAGTAIL_SITE_NAME
@@ -39,8 +41,14 @@ SILENCED_SYSTEM_CHECKS = [
     "security.W021",  # HSTS preload: binds the whole domain, see W005
 ]
 
-EMAIL_HOST = environment.text("EMAIL_HOST", "")
-EMAIL_BACKEND = "django.core.mail.backends." + ("smtp" if EMAIL_HOST else "dummy") + ".EmailBackend"
+# Without a mail server nothing is sent, and nobody waits for one that does not answer.
+_mail_server = environment.text("EMAIL_HOST", "")
+_mail_backend = "django.core.mail.backends." + ("smtp" if _mail_server else "dummy") + ".EmailBackend"
+if django.VERSION < (6, 1):
+    EMAIL_HOST = _mail_server
+    EMAIL_BACKEND = _mail_backend
+else:
+    MAILERS = {"default": {"BACKEND": _mail_backend, "OPTIONS": {"host": _mail_server} if _mail_server else {}}}
 DEFAULT_FROM_EMAIL = environment.text("DEFAULT_FROM_EMAIL", f"{WAGTAIL_SITE_NAME} <webmaster@localhost>")
 
 # Views that fail or wait on purpose, for the end-to-end tests.

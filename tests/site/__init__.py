@@ -1,0 +1,1 @@
+"""Tests of the payload: they need requirements/deployment.txt installed beside pytest."""
