@@ -1,0 +1,100 @@
+"""What the documentation names exists, and its commands can be typed as they stand."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import Iterator, List, Tuple
+
+import pytest
+
+from deployable_zipfile import extract
+from tests.documentation import NEEDS, ROOT, Block, blocks, documents
+from tools import workflows
+
+DOCUMENTED = [
+    "docker build docker/centos7 --target=cfgov-artifact-builder -t ghcr.io/cfpb/cfgov-artifact-builder:latest",
+    "docker build docker/centos7 --target=cfgov-artifact-tester -t ghcr.io/cfpb/cfgov-artifact-tester:latest",
+    "docker run -v $(pwd):/cfgov ghcr.io/cfpb/cfgov-artifact-builder:latest",
+    "docker run -it -v $(pwd):/cfgov:ro -p 8000:80 --env-file docker/centos7/test.env cfgov-artifact-tester:latest",
+]
+
+
+def command_blocks() -> List[Block]:
+    return [block for document in documents() for block in blocks(document) if block.language == "console"]
+
+
+def calls(program: str) -> Iterator[Tuple[str, List[str]]]:
+    """Yield place and words of each documented call of *program*, without what a shell would add."""
+    for block in command_blocks():
+        for command in block.commands:
+            for part in re.split(r"&&|\|\||;|\|", command):
+                words = shlex.split(part, comments=True)
+                if words and words[0] == program:
+                    yield block.place, words[1:]
+
+
+@pytest.mark.parametrize("document", documents())
+def test_every_link_to_a_file_leads_somewhere(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+
+    for target in re.findall(r"\]\(([^)#\s]+)", text):
+        if "://" not in target:
+            assert ((ROOT / document).parent / target).exists(), f"{document} links to {target}"
+
+
+@pytest.mark.parametrize("document", documents())
+def test_every_block_has_a_language_and_known_needs(document: str) -> None:
+    for block in blocks(document):
+        assert block.language, f"{block.place}: a block without a language"
+        if block.language == "console":
+            assert block.needs <= NEEDS, f"{block.place}: {sorted(block.needs - NEEDS)}"
+
+
+@pytest.mark.parametrize("language", ["sh", "bash", "shell"])
+def test_commands_have_one_language(language: str) -> None:
+    assert [b.place for name in documents() for b in blocks(name) if b.language == language] == []
+
+
+def test_every_session_that_a_command_names_exists() -> None:
+    sessions = workflows.sessions_of((ROOT / "noxfile.py").read_text(encoding="utf-8"))
+    named = [(place, words[words.index("-s") + 1]) for place, words in calls("tools/nox") if "-s" in words]
+
+    assert len(named) > 5
+    assert [(place, session) for place, session in named if session not in sessions] == []
+
+
+@pytest.mark.parametrize("command", DOCUMENTED)
+def test_the_documented_docker_commands_stand_word_for_word(command: str) -> None:
+    written = {command for block in blocks("docs/release.md") for command in block.commands}
+
+    assert command in written
+
+
+def test_commands_that_need_an_engine_or_the_network_say_so() -> None:
+    for block in command_blocks():
+        for command in block.commands:
+            if command.startswith("docker "):
+                assert block.needs & {"engine", "network"}, f"{block.place}: {command}"
+            if re.match(r"(gh|git push|docker (pull|login)) ", command):
+                assert "network" in block.needs, f"{block.place}: {command}"
+
+
+def test_every_verb_of_an_artifact_that_a_command_names_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    named = [*calls("./cfgov_current_build.zip"), *calls("./artifact.zip")]
+    named += [(place, words[1:]) for place, words in calls("python3") if words and words[0].endswith(".zip")]
+
+    assert named
+    for place, words in named:
+        if words and not words[0].startswith("-"):
+            with pytest.raises(SystemExit) as stopped:
+                extract.main([words[0], "--help"])
+            assert stopped.value.code == 0, place
+            assert f" {words[0]} " in capsys.readouterr().out.splitlines()[0], place
+
+
+def test_the_readme_names_one_command_to_build_and_one_to_test() -> None:
+    first = next(block for block in blocks("README.md") if any("nox" in command for command in block.commands))
+
+    assert first.commands == ("tools/nox -s build", "tools/nox -s test")
+    assert not first.needs
