@@ -191,6 +191,7 @@ def clean_environment(environment: Mapping[str, str]) -> Dict[str, str]:
 def excerpt(output: str) -> str:
     """Return the last line of *output* that says something, shortened."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith("Type 'manage.py help")] or lines
     return lines[-1][:_EXCERPT] if lines else "no output"
 
 

@@ -19,9 +19,10 @@ import shlex
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
-from typing import List, NamedTuple, NoReturn, Optional, Sequence, Set, Tuple
+from typing import Callable, List, NamedTuple, NoReturn, Optional, Sequence, Set, Tuple
 
 from .errors import DeploymentError, UsageError
 
@@ -35,6 +36,7 @@ PID_FILES = (
 DEFAULT_GROUP = "django"
 
 _POLL = 0.05  # seconds between two looks at the processes
+_LAST_WORDS = 0.5  # seconds for the rest of a command's output after its end
 _OUTPUT_TAIL = 200  # characters of a failing command's last line
 
 
@@ -284,23 +286,46 @@ class Nothing(Strategy):
 
 def _run(words: Sequence[str], timeout: float) -> str:
     try:
-        done = subprocess.run(
-            list(words),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=timeout,
-            check=False,
+        process = subprocess.Popen(
+            list(words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
-    except subprocess.TimeoutExpired:
-        raise DeploymentError(words[0], f"did not end within {timeout:.0f} s", "Raise --restart-timeout") from None
     except OSError as error:
         raise DeploymentError(words[0], f"cannot be run ({error.strerror})", "Give its absolute path") from error
-    output = done.stdout.decode("utf-8", "replace")
-    if done.returncode:
+    parts = _drained(process)
+    try:
+        process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise DeploymentError(words[0], f"did not end within {timeout:.0f} s", "Raise --restart-timeout") from None
+    output = parts()
+    if process.returncode:
         lines = [line for line in output.splitlines() if line.strip()] or ["no output"]
-        raise DeploymentError(words[0], f"exit status {done.returncode}: {lines[-1][:_OUTPUT_TAIL]}", "Run it by hand")
+        raise DeploymentError(
+            words[0], f"exit status {process.returncode}: {lines[-1][:_OUTPUT_TAIL]}", "Run it by hand"
+        )
     return output
+
+
+def _drained(process: "subprocess.Popen[bytes]") -> Callable[[], str]:
+    """Read what *process* says until it ends, no longer: a server that it starts may keep the pipe open."""
+    said = bytearray()
+    pipe = process.stdout
+    assert pipe is not None
+
+    def read() -> None:
+        with pipe:
+            for part in iter(lambda: os.read(pipe.fileno(), 65_536), b""):
+                said.extend(part)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+
+    def collected() -> str:
+        reader.join(_LAST_WORDS)
+        return bytes(said).decode("utf-8", "replace")
+
+    return collected
 
 
 def _processes(proc: Path) -> List[Tuple[Process, str]]:

@@ -513,7 +513,7 @@ class _Rollout:
             self._step("back: health", lambda: self._prove(str(self.fallback)))
         except (DeployableZipfileError, OSError) as error:
             now = self.root.target()
-            return f"going back failed too, `current` points to {now}: {error}"
+            return f"going back failed too, `current` points to {now}: {_reason(error)}"
         return f"{name} is live again"
 
     def _fallback(self) -> Optional[str]:

@@ -222,6 +222,11 @@ class TestCommand:
         with pytest.raises(DeploymentError, match=why):
             restart.Command(command).restart(RELEASE, 0.2)
 
+    def test_a_command_that_leaves_a_server_behind_with_its_output_open_is_not_waited_for(self) -> None:
+        before = time.monotonic()
+        restart.Command("sh -c 'sleep 5 & echo started'").restart(RELEASE, 60)
+        assert time.monotonic() - before < 5
+
     def test_a_missing_command_is_found_out_before_anything_is_changed(self) -> None:
         with pytest.raises(DeploymentError, match="is no command"):
             restart.Command("/nonexistent/reload --now").prepare()
