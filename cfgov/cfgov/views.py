@@ -42,7 +42,8 @@ def media(request: HttpRequest, path: str) -> HttpResponse:
 
     A front server may take ``/media/`` over for speed; the site does not depend on it.
     """
-    if path.split("/", 1)[0] not in PUBLIC_MEDIA:
+    parts = path.split("/")
+    if parts[0] not in PUBLIC_MEDIA or {"", ".", ".."} & set(parts):
         raise Http404("not a public file")
     response: HttpResponse = serve(request, path, document_root=settings.MEDIA_ROOT)
     response["Cache-Control"] = "public, max-age=86400"

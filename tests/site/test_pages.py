@@ -97,7 +97,7 @@ def test_a_long_list_of_guides_is_cut_into_pages(client: Client) -> None:
     assert "Page 1 of 2" in text_of(client.get("/guides/?page=zero"))
 
 
-@pytest.mark.parametrize("address", ["/nope/", "/guides/nope/", "/media/none.png", "/__test__/none"])
+@pytest.mark.parametrize("address", ["/nope/", "/guides/nope/", "/media/none.png", "/__test__/none/"])
 def test_an_address_that_does_not_exist_shows_the_page_of_the_site_for_404(client: Client, address: str) -> None:
     answer = client.get(address)
     assert answer.status_code == 404

@@ -46,14 +46,14 @@ def test_without_a_query_there_is_a_form_and_no_result(client: Client) -> None:
     "query",
     [
         '"', "'", '"open', "it's", "(", ")", "NEAR(", "a AND", "NOT", "*", "par*", "-", "+", ":", "title:x", "^", "\\",
-        "%", "_", ";", "!!", "&", "|", "<->", "\U0001f600", "ä", "{title}", "\u2028", "'; DROP TABLE x; --", "x" * 200,
+        "%", "_", ";", "!!", "&", "|", "<->", "\U0001f600", "ä", "{title}", "'; DROP TABLE x; --", "x" * 200,
     ],
 )  # fmt: skip
 def test_nothing_that_people_type_ends_in_an_error(client: Client, query: str) -> None:
     assert "found for" in search(client, query)
 
 
-@pytest.mark.parametrize("query", ["", "   ", "\x00", "x\x00y", "x" * 201])
+@pytest.mark.parametrize("query", ["", "   ", "\u2028", "\x00", "x\x00y", "x" * 201])
 def test_empty_overlong_and_binary_queries_are_refused_in_words(client: Client, query: str) -> None:
     assert "Please type between 1 and 200 characters." in search(client, query)
 

@@ -11,6 +11,7 @@ import django
 from django.core.exceptions import ImproperlyConfigured
 
 SQLITE = "django.db.backends.sqlite3"
+MEMORY = ":memory:"  # also what dj_database_url makes of a URL without a path
 POSTGRESQL = "django.db.backends.postgresql"
 BUSY_SECONDS = 30
 CONNECT_SECONDS = 5
@@ -71,13 +72,13 @@ def database(name: str, default: str) -> Dict[str, Any]:
     Raises:
         ImproperlyConfigured: the URL cannot be read, or names another kind of database.
     """
+    url = text(name, default)
     try:
-        settings: Dict[str, Any] = dict(
-            dj_database_url.parse(text(name, default), conn_max_age=KEEP_SECONDS, conn_health_checks=True)
-        )
+        settings: Dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=KEEP_SECONDS, conn_health_checks=True))
     except ValueError:
         settings = {}
-    if not settings.get("NAME") or settings.get("ENGINE") not in (SQLITE, POSTGRESQL):
+    named = bool(settings.get("NAME")) and (settings["NAME"] != MEMORY or url.endswith(MEMORY))
+    if not named or settings["ENGINE"] not in (SQLITE, POSTGRESQL):
         raise ImproperlyConfigured(
             f"{name} must be a URL such as sqlite:////srv/site.sqlite3 or postgres://user:password@host/database."
         )
