@@ -15,6 +15,7 @@ from typing import Any, Dict, Iterator
 import pytest
 
 from tests import containers, lookalike_image
+from tools import containers as host
 from tools import images as image_tool
 from tools import platforms
 
@@ -36,10 +37,9 @@ def platform(request: pytest.FixtureRequest) -> platforms.Platform:
 @pytest.fixture(scope="session")
 def engine() -> Iterator[containers.Engine]:
     """Connect to the engine; at the end everything that this run started is removed, also after Ctrl-C."""
-    try:
-        engine = containers.Engine()
-    except Exception as error:
-        without_engine(str(error))
+    if not image_tool.engine_answers():
+        without_engine()
+    engine = containers.Engine()
     engine.sweep()
     try:
         yield engine
@@ -47,9 +47,9 @@ def engine() -> Iterator[containers.Engine]:
         engine.close()
 
 
-def without_engine(why: str) -> None:
+def without_engine() -> None:
     """Skip, or fail where an engine is required."""
-    text = f"no Docker engine answers ({why.splitlines()[0]}). Start one, on Debian with .ci/engine"
+    text = "no Docker engine answers. Start one, on Debian with .ci/engine"
     if os.environ.get("REQUIRE_DOCKER") == "1":
         pytest.fail(text, pytrace=False)
     pytest.skip(text)
@@ -97,6 +97,20 @@ def clone(destination: Path) -> Path:
     for command in (["init", "--quiet"], ["add", "--all"], [*identity, "commit", "--quiet", "--message", "Snapshot"]):
         subprocess.run(["git", *command], cwd=destination, check=True, env=times)
     return destination
+
+
+def build_artifact(image: str, checkout: Path, *options: str, volume: str = "") -> Path:
+    """Build the artifact of *checkout* as the documentation says, with this machine's network settings.
+
+    *volume* names a volume for what is downloaded; without it every build begins with nothing.
+    """
+    settings = host.host_settings(os.environ)
+    command = ["run", "--rm", "--label", containers.LABEL, *settings.arguments(), "-v", f"{checkout}:/cfgov"]
+    command += ["-v", f"{volume}:{host.CACHE_INSIDE}"] if volume else []
+    done = containers.docker_command([*command, image, *options], environ=settings.environment)
+    if done.code:
+        raise containers.ContainerFailed(f"the builder ended with code {done.code}:\n{done.output}")
+    return checkout / ARTIFACT
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser.add_argument("--target", choices=TARGETS, help="build this image alone")
     parser.add_argument("--base-image", metavar="IMAGE", help="build on this image, whatever the platform's own is")
     arguments = parser.parse_args(argv)
+    if not engine_answers():
+        print("error: docker: no Docker engine answers. Start one, on Debian with .ci/engine", file=sys.stderr)
+        return 1
     base = arguments.base_image or known[arguments.platform].base_image
     for target in [arguments.target] if arguments.target else TARGETS:
         print(f"images: {names(target)[-1]} on {base}", flush=True)
@@ -39,6 +43,14 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
             print(f"error: {names(target)[-1]}: docker build ended with code {code}. Look above", file=sys.stderr)
             return code
     return 0
+
+
+def engine_answers() -> bool:
+    """Tell whether there is a docker command and an engine behind it."""
+    if not shutil.which("docker"):
+        return False
+    quiet = subprocess.DEVNULL
+    return not subprocess.run(["docker", "version"], stdout=quiet, stderr=quiet, check=False).returncode
 
 
 def names(target: str) -> List[str]:

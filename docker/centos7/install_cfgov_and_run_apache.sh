@@ -53,14 +53,30 @@ check_artifact() {
     [[ -f $artifact ]] || stop 3 "$artifact: is no file. Remove it and build the artifact (nox -s build)"
 }
 
+# Python takes a file that has lost its end for a script, or for the last wheel that is whole in it.
+check_zip() {
+    "$python" -c 'import sys, zipfile; zipfile.ZipFile(sys.argv[1]).getinfo("__main__.py")' "$artifact" 2>/dev/null ||
+        stop 3 "$artifact: is no complete artifact. Build it again (nox -s build)"
+}
+
+# Found out here, not after minutes of work: only a container that shares its network with others can have this.
+check_port() {
+    "$python" -c 'import socket, sys; socket.create_server(("", int(sys.argv[1])), reuse_port=False)' "$APACHE_PORT" \
+        2>/dev/null || stop 1 "APACHE_PORT: port $APACHE_PORT cannot be listened on. Is another server there? Name a free one"
+}
+
 # The code stays root's; the site's user may write into the release's folder (its database, its uploads) alone.
 install_release() {
     mkdir -p "$CFGOV_PATH" "$STATIC_PATH"
-    step "$python" "$artifact" -d "$CFGOV_CURRENT" || exit
+    # The container goes when it stops, so nothing waits for the disk.
+    step "$python" "$artifact" -d "$CFGOV_CURRENT" --no-sync || exit
     "$python" "$here/write_environment.py" "$CFGOV_CURRENT/environment.json" <&8
     exec 8<&-
     chown "$APACHE_USER:$APACHE_GROUP" "$CFGOV_CURRENT" "$STATIC_PATH"
     chown "root:$APACHE_GROUP" "$CFGOV_CURRENT/environment.json"
+}
+
+prepare_site() {
     cd "$CFGOV_CURRENT"
     step "$python" "$here/run_as.py" "$APACHE_USER" "$CFGOV_CURRENT/venv/bin/python" "$here/prepare_site.py" || exit
 }
@@ -121,6 +137,9 @@ platform_enable $(platform_get enable_scripts)
 python=$(platform_get python)
 httpd=$(platform_get httpd)
 configuration=$APACHE_SERVER_ROOT/conf/httpd.conf
+check_zip
+check_port
 install_release
 configure_httpd
+prepare_site
 serve

@@ -8,7 +8,6 @@ environment.json, as they do for the web server.
 """
 
 import importlib
-import os
 import sys
 import time
 
@@ -49,17 +48,13 @@ def stop(what, error):
 
 
 def main():
-    """Run every step, then load the application as the web server will."""
-    what = os.environ.get("DJANGO_SETTINGS_MODULE", "settings")
+    """Load the application as the web server will, then run every step."""
+    what = "cfgov.wsgi"
     try:
-        import django
-
-        django.setup()
+        importlib.import_module(what)
         for step in commands():
             what = step[0]
             run(step)
-        what = "cfgov.wsgi"
-        importlib.import_module(what)
     except Exception as error:
         stop(what, error)
 

@@ -1,19 +1,107 @@
-"""What the integration tests share."""
+"""What the end-to-end tests share: the artifact, the booted site, a browser."""
 
 from __future__ import annotations
 
-from typing import Any, Generator
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Dict, Generator, Iterator
 
 import pytest
 
-from tests.fixtures_docker import engine, evidence, images, lookalike, platform, remember_outcome
+from tests import containers
+from tests.fixtures_docker import (
+    ARTIFACT,
+    RESULTS,
+    build_artifact,
+    clone,
+    engine,
+    evidence,
+    images,
+    lookalike,
+    platform,
+    remember_outcome,
+)
 
 __all__ = ["engine", "evidence", "images", "lookalike", "platform"]
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+# Beside test.env: what the tests provoke, and values that are easily broken on their way into the site.
+AWKWARD = {
+    "CFGOV_TEST_VIEWS": "1",
+    "AWKWARD_EQUALS": "postgres://user@host/db?sslmode=require&a=b",
+    "AWKWARD_QUOTES": 'it\'s "quoted" and \\escaped\\',
+    "AWKWARD_LINES": "first\nsecond\n",
+    "AWKWARD_UNICODE": "Größe 大きさ €",
+}
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Let fixtures know how the test went."""
+    """Let fixtures know how the test went, and keep the traces of the site when it went wrong."""
     report = yield
     remember_outcome(item, report)
     return report
+
+
+@pytest.fixture(scope="session")
+def artifact(engine: containers.Engine, images: Dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the artifact in the root of the checkout, so that the very bytes that are shipped are tested.
+
+    Without one it is built in the builder image, from the files as they are now.
+    """
+    shipped = containers.ROOT / ARTIFACT
+    if shipped.exists():
+        print(f"e2e: tests {shipped}, which is there")
+        return shipped
+    print("e2e: builds the artifact, for there is none")
+    checkout = clone(tmp_path_factory.mktemp("checkout"))
+    return build_artifact(images["builder"], checkout)
+
+
+@pytest.fixture(scope="session")
+def checkout(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder to mount at /cfgov: the artifact alone."""
+    folder = tmp_path_factory.mktemp("mounted")
+    folder.chmod(0o755)
+    shutil.copy2(artifact, folder / ARTIFACT)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def site(
+    engine: containers.Engine, images: Dict[str, str], checkout: Path, request: pytest.FixtureRequest
+) -> Iterator[containers.Tester]:
+    """Boot the tester once, with test.env and what the tests provoke; its traces are kept when any test failed."""
+    tester = containers.start_tester(
+        engine, checkout, image=images["tester"], env=containers.test_environment(**AWKWARD)
+    )
+    try:
+        seconds = containers.wait_healthy(tester.container)
+        print(f"e2e: healthy after {seconds:.1f} s")
+        yield tester
+    finally:
+        if request.session.testsfailed:
+            containers.keep_evidence(tester.container, RESULTS / "site")
+        tester.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Start a Chromium of this machine. Without one, skip; REQUIRE_BROWSER=1 makes that a failure."""
+    path = next((found for found in map(shutil.which, BROWSERS) if found), None)
+    if path is None:
+        text = "no Chromium was found. Install one, on Debian with .ci/browser"
+        if os.environ.get("REQUIRE_BROWSER") == "1":
+            pytest.fail(text, pytrace=False)
+        pytest.skip(text)
+    from playwright.sync_api import sync_playwright
+
+    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
+    root = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium refuses its sandbox to root
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path, args=[*quiet, *root, "--no-first-run", "--disable-dev-shm-usage", "--disable-gpu"]
+        )
+        yield browser
+        browser.close()
