@@ -292,12 +292,13 @@ def _source(
     """Choose the files of project and static folders, and say what was left out."""
     source.check_project(os.path.realpath(options.project))
     found = settings.read(options.project)
-    state = source.checkout(options.project, [locked.path, found.path] if found.path else [locked.path])
+    base = os.path.dirname(found.path) if found.path else ""
+    watched = [path for path in (locked.path, found.path) if path]
+    state = source.checkout(options.project, watched, options.exclude, base)
     if options.require_clean:
         source.require_clean(state)
     epoch = source.source_epoch(os.environ.get("SOURCE_DATE_EPOCH"), state.epoch)
     console.step(f"Choosing the files of {options.project}")
-    base = os.path.dirname(found.path) if found.path else ""
     chosen = [source.project_files(options.project, options.include, options.exclude, base, options.all_files, outputs)]
     chosen += [source.static_files(folder, number, outputs) for number, folder in enumerate(options.extra_static)]
     source.check_together(file for selection in chosen for file in selection.files)

@@ -65,12 +65,15 @@ class Checkout(NamedTuple):
     untracked: Tuple[str, ...]  # paths that git neither tracks nor ignores
 
 
-def checkout(project: str, watched: Sequence[str] = ()) -> Checkout:
+def checkout(
+    project: str, watched: Sequence[str] = (), exclude: Sequence[str] = (), base: str = ""
+) -> Checkout:
     """Return the state of the git checkout that holds *project*.
 
     Parameters:
         project: path of the project's folder.
         watched: further files whose changes count (requirements, configuration).
+        exclude, base: as for :func:`project_files`; untracked files that are excluded are not mentioned.
 
     Raises:
         BuildInputError: git refuses to read the checkout, or there is one but no git.
@@ -79,12 +82,15 @@ def checkout(project: str, watched: Sequence[str] = ()) -> Checkout:
     if not root:
         return Checkout("", "", EARLIEST, (), ())
     paths = [project] + [path for path in watched if os.path.realpath(path).startswith(root + os.sep)]
+    rules = _Rules(root, base or os.path.dirname(os.path.realpath(project)), (), exclude, frozenset())
     changed, untracked = [], []
     fields = iter(_git(root, "status", "--porcelain", "-z", "--untracked-files=normal", "--", *paths).split("\0"))
     for field in fields:
         state, path = field[:2], field[3:]
         if state == "??":
-            if not _is_never_packed(path.rstrip("/")):
+            # Of a folder that it does not track git names the folder alone.
+            inside = f"{path}*" if path.endswith("/") else path
+            if not _is_never_packed(path.rstrip("/")) and not rules.excludes(inside):
                 untracked.append(path)
         elif state:
             changed.append(path)
@@ -150,7 +156,7 @@ def project_files(
     """
     root = os.path.realpath(project)
     check_project(root)
-    rules = _Rules(root, os.path.realpath(base or os.path.dirname(root)), include, exclude, outputs)
+    rules = _Rules(root, base or os.path.dirname(root), include, exclude, outputs)
     in_git = not all_files and _git_root(root)
     names = _tracked(root) if in_git else None
     selection = _selected(root, os.path.basename(root), rules, names)
@@ -277,7 +283,7 @@ class _Rules:
         self, root: str, base: str, include: Sequence[str], exclude: Sequence[str], outputs: FrozenSet[str]
     ) -> None:
         self._root = root
-        self._offset = os.path.relpath(root, base)
+        self._offset = os.path.relpath(root, os.path.realpath(base))
         self.include = [(pattern, _compiled(pattern)) for pattern in include]
         self._exclude = [_compiled(pattern) for pattern in exclude]
         self._outputs = outputs

@@ -1,0 +1,156 @@
+"""What the tests of the build side share: projects, checkouts, and a package index without a network."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Dict, List, Mapping, Optional, Sequence
+
+import pytest
+from deployable_zipfile.builder import pip, requirements
+from packaging import tags
+from packaging.utils import canonicalize_name, parse_wheel_filename
+from tests.helpers import File, make_wheel, write_tree
+
+SITE: Dict[str, File] = {
+    "manage.py": ("#!/usr/bin/env python\nprint('manage')\n", 0o755),
+    "site_one/__init__.py": "",
+    "site_one/wsgi.py": "application = None\n",
+}
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git in *folder* as a fixed author at a fixed time, whatever the machine's settings say."""
+    environment = dict(
+        {name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
+        GIT_CONFIG_GLOBAL=os.devnull,
+        GIT_CONFIG_SYSTEM=os.devnull,
+        GIT_AUTHOR_DATE="2024-05-06T07:08:09Z",
+        GIT_COMMITTER_DATE="2024-05-06T07:08:09Z",
+    )
+    who = ["-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "protocol.file.allow=always"]
+    done = subprocess.run(
+        ["git", "-C", str(folder), *who, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout.strip()
+
+
+def commit_all(folder: Path) -> str:
+    """Make *folder* a checkout with everything in one commit, and return the commit."""
+    if not (folder / ".git").exists():
+        git(folder, "init", "--quiet", "--initial-branch=main")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message=All of it")
+    return git(folder, "rev-parse", "HEAD")
+
+
+class Index:
+    """A package index in a folder, and how often it was asked.
+
+    Attributes:
+        folder: put wheels and sdists here.
+        asked: texts of the requirements that were downloaded, one per run of pip.
+        sdists: wheel to hand out for each sdist, by its file name.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.asked: List[str] = []
+        self.sdists: Dict[str, Path] = {}
+        self.versions: Dict[str, Sequence[str]] = {}
+
+    def add(self, name: str, version: str = "1.0", files: Optional[Mapping[str, File]] = None, **options: object) -> Path:
+        """Add a wheel."""
+        content = {f"{name.replace('-', '_')}/__init__.py": f"version = {version!r}\n"} if files is None else files
+        return make_wheel(self.folder, name, version, content, **options)  # type: ignore[arg-type]
+
+    def download(
+        self,
+        runner: pip.Runner,
+        arguments: Sequence[str],
+        lines: str = "",
+        requirements: str = "",
+        constraints: Sequence[str] = (),
+    ) -> List[str]:
+        """Stand in for ``pip download``: the file's own pins, and no more, as a complete lock gives them."""
+        text = lines or Path(requirements).read_text(encoding="utf-8")
+        self.asked.append(text)
+        target = Path(runner.work) / f"index-{len(self.asked)}"
+        target.mkdir()
+        python = next((word.split("=")[1] for word in arguments if word.startswith("--python-version=")), "")
+        found = []
+        for name, version in _pins(text, Path(runner.work), python or _python_of(runner)):
+            found.append(str(shutil.copy(self._file(name, version, python or _python_of(runner)), target)))
+        return sorted(found)
+
+    def build(self, runner: pip.Runner, sdist: str, arguments: Sequence[str]) -> str:
+        """Stand in for ``pip wheel``."""
+        folder = Path(runner.work) / f"built-{len(os.listdir(runner.work))}"
+        folder.mkdir()
+        return str(shutil.copy(self.sdists[os.path.basename(sdist)], folder))
+
+    def _file(self, name: str, version: str, python: str) -> Path:
+        fitting = []
+        for path in sorted(self.folder.iterdir()):
+            if path.name in self.sdists and path.name.startswith(f"{name}-{version}"):
+                return path
+            if path.suffix == ".whl" and path.name not in {sdist.name for sdist in self.sdists.values()}:
+                found, number, _, own = parse_wheel_filename(path.name)
+                if found == canonicalize_name(name) and str(number) == version:
+                    fitting.append(path)
+        assert fitting, f"the test's index has no {name} {version}"
+        return next((path for path in fitting if f"cp{python.replace('.', '')}" in path.name), fitting[0])
+
+
+def _pins(text: str, work: Path, python: str) -> List[Sequence[str]]:
+    path = work / "pins.txt"
+    path.write_text(text, encoding="utf-8")
+    environment = {"python_version": python, "python_full_version": f"{python}.0"}
+    return [
+        (line.requirement.name, next(iter(line.requirement.specifier)).version)
+        for line in requirements.read(str(path)).lines
+        if line.requirement.marker is None or line.requirement.marker.evaluate(environment)
+    ]
+
+
+def _python_of(runner: pip.Runner) -> str:
+    match = re.search(r"python(3\.[0-9]+)", runner.command[0])
+    return match.group(1) if match else "{}.{}".format(*sys.version_info[:2])
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Index:
+    """Return an index with the pip and setuptools that artifacts start with, and put it in pip's place."""
+    made = Index(tmp_path / "index")
+    for line in requirements.read(pip.BOOTSTRAP).lines:
+        made.add(line.requirement.name, next(iter(line.requirement.specifier)).version)
+    monkeypatch.setattr(pip, "download", made.download)
+    monkeypatch.setattr(pip, "build", made.build)
+    monkeypatch.setattr(pip, "starting_command", lambda interpreters, work: (interpreters[0],))
+    monkeypatch.setattr(pip, "unpacked", lambda wheel, interpreter, folder: (interpreter,))
+    return made
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """Return a project in a clean git checkout: tmp_path/repo/site_one."""
+    write_tree(tmp_path / "repo" / "site_one", SITE)
+    (tmp_path / "repo" / "requirements.txt").write_text("")
+    commit_all(tmp_path / "repo")
+    return tmp_path / "repo" / "site_one"
+
+
+@pytest.fixture
+def platform_tag() -> str:
+    """Return a wheel tag of compiled files that fits the running Python."""
+    return str(next(tag for tag in tags.sys_tags() if tag.platform.startswith("manylinux_2_17_")))

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deployable_zipfile.builder.output import Output
+from deployable_zipfile.errors import BuildInputError
+
+
+def names(folder: Path) -> "list[str]":
+    return sorted(path.name for path in folder.iterdir())
+
+
+def fill(output: Output, content: bytes) -> None:
+    with open(output.temporary, "wb") as file:
+        file.write(content)
+
+
+def test_artifact_and_checksum_appear_together_and_fit(tmp_path: Path) -> None:
+    with Output(str(tmp_path / "site")) as output:
+        fill(output, b"artifact")
+        assert names(tmp_path) == [os.path.basename(output.temporary)]
+        made = output.commit()
+    assert names(tmp_path) == ["site.zip", "site.zip.sha256"]
+    assert (made.path, made.size) == (str(tmp_path / "site.zip"), 8)
+    assert (tmp_path / "site.zip").stat().st_mode & 0o777 == 0o755
+    done = subprocess.run(["sha256sum", "-c", "site.zip.sha256"], cwd=str(tmp_path), stdout=subprocess.PIPE, check=True)
+    assert done.stdout == b"site.zip: OK\n"
+
+
+def test_a_build_that_fails_leaves_the_old_artifact_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "site.zip").write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt), Output(str(tmp_path / "site")) as output:
+        fill(output, b"half")
+        raise KeyboardInterrupt
+    assert names(tmp_path) == ["site.zip"]
+    assert (tmp_path / "site.zip").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace", "chmod", "fchmod"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
+def test_a_disk_that_fails_while_committing_leaves_the_old_artifact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    (tmp_path / "site.zip").write_bytes(b"old")
+
+    def fail(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with Output(str(tmp_path / "site")) as output:
+        fill(output, b"new")
+        monkeypatch.setattr(os, call, fail)
+        with pytest.raises(BuildInputError) as caught:
+            output.commit()
+    assert str(caught.value).startswith(f"{tmp_path}/site.zip: cannot be written ({os.strerror(number)}). Free space")
+    assert names(tmp_path) == ["site.zip"]
+    assert (tmp_path / "site.zip").read_bytes() == b"old"
+
+
+def test_leftovers_of_killed_builds_are_removed_and_running_builds_are_left_alone(tmp_path: Path) -> None:
+    killed = tmp_path / ".site.zip.4194304.abc.partial"
+    killed.write_bytes(b"half")
+    (tmp_path / ".site.zip.4194304.abc.partial.sha256").write_bytes(b"half")
+    locked = tmp_path / ".site.zip.4194303.abc.partial"
+    locked.write_bytes(b"half")
+    alive = tmp_path / ".site.zip.1.abc.partial"
+    alive.write_bytes(b"half")
+    other = tmp_path / ".other.zip.4194304.abc.partial"
+    other.write_bytes(b"half")
+    with open(str(locked), "rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with Output(str(tmp_path / "site")):
+            pass
+    assert names(tmp_path) == sorted([locked.name, alive.name, other.name])
+
+
+def test_of_two_builds_to_one_path_the_last_one_wins_whole(tmp_path: Path) -> None:
+    with Output(str(tmp_path / "site")) as first, Output(str(tmp_path / "site")) as second:
+        fill(first, b"first")
+        fill(second, b"second")
+        second.commit()
+        first.commit()
+    assert (tmp_path / "site.zip").read_bytes() == b"first"
+    assert names(tmp_path) == ["site.zip", "site.zip.sha256"]
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BuildInputError, match="nowhere: is no folder to write the artifact to. Make it first"):
+        Output(str(tmp_path / "nowhere" / "site"))
+    (tmp_path / "site.zip").mkdir()
+    with pytest.raises(BuildInputError, match=r"site.zip: is a folder, the artifact would stand in its place"):
+        Output(str(tmp_path / "site"))
+    with pytest.raises(BuildInputError, match=r"cannot be written"):
+        Output("/proc/site")
+
+
+def test_it_names_the_paths_that_must_not_be_packed(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    with Output(str(tmp_path / "link" / "site")) as output:
+        assert {f"{tmp_path}/site.zip", f"{tmp_path}/site.zip.sha256"} < set(output.names)
+        assert os.path.realpath(output.temporary) in output.names
