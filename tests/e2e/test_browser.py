@@ -1,0 +1,102 @@
+"""The site in a real browser: styled, without an error in its console, with an editor that works."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Iterator, List, NamedTuple
+
+import pytest
+
+from tests import containers
+from tests.fixtures_docker import RESULTS
+
+WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
+SHOTS = RESULTS / "screenshots"
+
+
+class Visit(NamedTuple):
+    """A browser window and everything that went wrong in it."""
+
+    page: Any
+    faults: List[str]
+    root: str
+
+    def go(self, path: str, status: int = 200) -> None:
+        """Open *path* and wait until the network is idle."""
+        answer = self.page.goto(self.root + path, wait_until="networkidle")
+        assert answer.status == status
+
+    def shot(self, name: str) -> None:
+        """Keep what is seen."""
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=str(SHOTS / f"{name}.png"), full_page=True)
+
+
+@pytest.fixture(params=list(WIDTHS))
+def visit(site: containers.Tester, browser: Any, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    width, height = WIDTHS[request.param]
+    context = browser.new_context(viewport={"width": width, "height": height}, locale="en-US")
+    context.set_default_timeout(60_000)  # milliseconds
+    page = context.new_page()
+    faults: List[str] = []
+    page.on("console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("requestfailed", lambda request: faults.append(f"{request.url}: {request.failure}"))
+    page.on(
+        "response", lambda answer: faults.append(f"{answer.url}: {answer.status}") if answer.status >= 400 else None
+    )
+    yield Visit(page, faults, f"http://{site.address}")
+    if getattr(request.node, "failed", False):
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=str(SHOTS / f"failed-{request.node.name}.png"))
+    context.close()
+
+
+def test_the_home_page_is_styled_and_fits_the_window(visit: Visit, request: pytest.FixtureRequest) -> None:
+    visit.go("/")
+    assert visit.page.title()
+    sheets = visit.page.evaluate("[...document.styleSheets].filter(s => s.href && s.cssRules.length > 20).length")
+    assert sheets >= 1
+    assert visit.page.evaluate("getComputedStyle(document.querySelector('.skip')).position") == "absolute"
+    assert visit.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    # Pictures below the window load when they are scrolled to; decode() fails for one that cannot be shown.
+    visit.page.evaluate("Promise.all([...document.images].map(i => { i.loading = 'eager'; return i.decode() }))")
+    visit.shot(f"home-{request.node.callspec.id}")
+    assert visit.faults == []
+
+
+def test_a_visitor_searches_and_opens_a_guide(visit: Visit, request: pytest.FixtureRequest) -> None:
+    visit.go("/guides/")
+    title = visit.page.locator("main a[href^='/guides/']").first.inner_text().strip()
+    visit.go("/search/")
+    visit.page.locator("input[name=query]").last.fill(max(title.split(), key=len))
+    visit.page.locator("button[type=submit]").last.click()
+    visit.page.wait_for_load_state("networkidle")
+    visit.shot(f"search-{request.node.callspec.id}")
+    visit.page.locator(".results a").first.click()
+    visit.page.wait_for_load_state("networkidle")
+    assert visit.page.locator("h1").inner_text()
+    visit.shot(f"guide-{request.node.callspec.id}")
+    assert visit.faults == []
+
+
+def test_an_editor_signs_in_and_opens_a_page_in_the_editor(visit: Visit, request: pytest.FixtureRequest) -> None:
+    password: Dict[str, str] = containers.variables_of(containers.test_environment())
+    visit.go("/admin/login/")
+    visit.page.fill("input[name=username]", "admin")
+    visit.page.fill("input[name=password]", password["DEMO_ADMIN_PASSWORD"])
+    visit.page.click("button[type=submit]")
+    visit.page.wait_for_url("**/admin/")
+    visit.page.wait_for_load_state("networkidle")
+    visit.shot(f"admin-{request.node.callspec.id}")
+    visit.go("/admin/pages/3/edit/")
+    assert visit.page.locator("[data-contentpath], .w-panel, form#page-edit-form").count() > 0
+    visit.shot(f"editor-{request.node.callspec.id}")
+    assert visit.faults == []
+
+
+def test_an_unknown_address_shows_the_sites_own_page(visit: Visit, request: pytest.FixtureRequest) -> None:
+    visit.go("/no/such/page/", status=404)
+    assert "not on file" in visit.page.inner_text("h1")
+    visit.shot(f"404-{request.node.callspec.id}")
+    # The page itself is the one answer that is no success, and Chromium notes it in the console.
+    assert [fault for fault in visit.faults if "404" not in fault] == []

@@ -1,0 +1,99 @@
+"""How the tester container behaves as a container: alone, offline, stopped, on the look-alike of CentOS 7."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, List
+
+import pytest
+import requests
+
+from tests import containers
+from tests.fixtures_docker import ARTIFACT, build_artifact, clone, evidence
+
+__all__ = ["evidence"]
+
+Evidence = Callable[[Any], None]
+
+
+def test_it_becomes_healthy_without_any_network(
+    engine: containers.Engine, images: Dict[str, str], checkout: Path, evidence: Evidence
+) -> None:
+    tester = containers.start_tester(engine, checkout, image=images["tester"], network_mode="none")
+    evidence(tester.container)
+    containers.wait_healthy(tester.container)
+    assert '"database": "ok"' in tester.run("curl", "-fs", "http://localhost/health/").output
+    assert tester.run("touch", "/cfgov/x", check=False).code != 0
+
+
+def test_a_stop_waits_for_the_request_under_way_and_ends_in_time(
+    engine: containers.Engine, images: Dict[str, str], checkout: Path, evidence: Evidence
+) -> None:
+    env = containers.test_environment(CFGOV_TEST_VIEWS="1")
+    tester = containers.start_tester(engine, checkout, image=images["tester"], env=env)
+    evidence(tester.container)
+    containers.wait_healthy(tester.container)
+    outcome: List[int] = []
+    url = f"http://{tester.address}/__test__/slow?seconds=3"
+    slow = threading.Thread(target=lambda: outcome.append(requests.get(url, timeout=30).status_code))
+    slow.start()
+    time.sleep(1)
+    ended = tester.stop()
+    slow.join(30)
+    assert outcome == [200]
+    assert ended.code == 0
+    assert ended.seconds < 10
+
+
+def test_a_stop_while_it_still_installs_ends_in_time(
+    engine: containers.Engine, images: Dict[str, str], checkout: Path, evidence: Evidence
+) -> None:
+    tester = containers.start_tester(engine, checkout, image=images["tester"])
+    evidence(tester.container)
+    deadline = time.monotonic() + 30
+    while "Installing" not in tester.logs():
+        assert time.monotonic() < deadline, tester.logs()
+        time.sleep(0.05)
+    ended = tester.stop()
+    assert ended.code == 143
+    assert ended.seconds < 10
+
+
+@pytest.fixture(scope="module")
+def centos7_checkout(lookalike: Dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a checkout with the artifact that the unchanged CentOS builder makes of it, for Python 3.8."""
+    checkout = clone(tmp_path_factory.mktemp("centos7"))
+    build_artifact(lookalike["builder"], checkout)
+    return checkout
+
+
+def test_the_unchanged_centos_scripts_build_and_serve_the_site(
+    engine: containers.Engine, lookalike: Dict[str, str], centos7_checkout: Path, evidence: Evidence
+) -> None:
+    tester = containers.start_tester(engine, centos7_checkout, image=lookalike["tester"])
+    evidence(tester.container)
+    containers.wait_healthy(tester.container)
+    assert "Python/3.8" in tester.logs()
+    assert "mod_wsgi/4.6.8" in tester.logs()
+    for path in ("/", "/guides/", "/search/?query=lease", "/health/", "/admin/login/"):
+        assert tester.get(path).status_code == 200, path
+    assert tester.get("/health/").json()["database"] == "ok"
+    driver = "from django.db import connection; connection.ensure_connection(); print(connection.Database.__name__)"
+    python = ["/opt/rh/rh-python38/root/usr/bin/python3.8", "--version"]
+    assert "3.8" in tester.run("env", "LD_LIBRARY_PATH=/opt/rh/rh-python38/root/usr/lib64", *python).output
+    code = f"import django; django.setup(); {driver}"
+    script = f". /opt/rh/rh-python38/enable; /srv/cfgov/current/venv/bin/python -c '{code}'"
+    assert "pysqlite3" in tester.run("bash", "-c", script).output
+
+
+def test_the_artifact_of_centos_is_refused_by_another_platform(
+    engine: containers.Engine, images: Dict[str, str], centos7_checkout: Path, evidence: Evidence
+) -> None:
+    tester = containers.start_tester(engine, centos7_checkout, image=images["tester"])
+    evidence(tester.container)
+    ended = containers.wait_exit(tester.container, 15)
+    assert ended.code == 4
+    assert ended.output.strip().splitlines()[-1].startswith("error: ")
+    assert (centos7_checkout / ARTIFACT).exists()
