@@ -484,8 +484,8 @@ def _standard_modules() -> Set[str]:
     listed = getattr(sys, "stdlib_module_names", None)
     if listed is not None:
         return set(listed)
-    folder = sysconfig.get_path("stdlib")
-    found = {entry.partition(".")[0] for entry in os.listdir(folder) + os.listdir(os.path.join(folder, "lib-dynload"))}
+    folders = [sysconfig.get_path("stdlib"), sysconfig.get_config_var("DESTSHARED")]
+    found = {entry.partition(".")[0] for folder in folders if os.path.isdir(folder) for entry in os.listdir(folder)}
     return (found | set(sys.builtin_module_names)) - {"site-packages", "lib-dynload"}
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence
 
 import pytest
-from deployable_zipfile.builder import pip, requirements
-from packaging import tags
 from packaging.utils import canonicalize_name, parse_wheel_filename
+
+from deployable_zipfile.builder import pip, requirements
 from tests.helpers import File, make_wheel, write_tree
 
 SITE: Dict[str, File] = {
@@ -69,7 +69,9 @@ class Index:
         self.sdists: Dict[str, Path] = {}
         self.versions: Dict[str, Sequence[str]] = {}
 
-    def add(self, name: str, version: str = "1.0", files: Optional[Mapping[str, File]] = None, **options: object) -> Path:
+    def add(
+        self, name: str, version: str = "1.0", files: Optional[Mapping[str, File]] = None, **options: object
+    ) -> Path:
         """Add a wheel."""
         content = {f"{name.replace('-', '_')}/__init__.py": f"version = {version!r}\n"} if files is None else files
         return make_wheel(self.folder, name, version, content, **options)  # type: ignore[arg-type]
@@ -105,7 +107,7 @@ class Index:
             if path.name in self.sdists and path.name.startswith(f"{name}-{version}"):
                 return path
             if path.suffix == ".whl" and path.name not in {sdist.name for sdist in self.sdists.values()}:
-                found, number, _, own = parse_wheel_filename(path.name)
+                found, number, _, _ = parse_wheel_filename(path.name)
                 if found == canonicalize_name(name) and str(number) == version:
                     fitting.append(path)
         assert fitting, f"the test's index has no {name} {version}"
@@ -148,9 +150,3 @@ def site(tmp_path: Path) -> Path:
     (tmp_path / "repo" / "requirements.txt").write_text("")
     commit_all(tmp_path / "repo")
     return tmp_path / "repo" / "site_one"
-
-
-@pytest.fixture
-def platform_tag() -> str:
-    """Return a wheel tag of compiled files that fits the running Python."""
-    return str(next(tag for tag in tags.sys_tags() if tag.platform.startswith("manylinux_2_17_")))

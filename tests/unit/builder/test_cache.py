@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import List
 
 import pytest
+
 from deployable_zipfile.builder import cache
 from deployable_zipfile.errors import BuildInputError
 
@@ -73,7 +74,9 @@ def test_entries_that_nobody_used_for_two_months_are_removed(tmp_path: Path) -> 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(BuildInputError, match=r"file/cache: cannot hold the cache \(Not a directory\). Give --cache-dir"):
+    with pytest.raises(
+        BuildInputError, match=r"file/cache: cannot hold the cache \(Not a directory\). Give --cache-dir"
+    ):
         cache.Cache(str(tmp_path / "file" / "cache"))
 
 

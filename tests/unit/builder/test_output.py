@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from deployable_zipfile.builder.output import Output
 from deployable_zipfile.errors import BuildInputError
 
@@ -35,11 +36,16 @@ def test_artifact_and_checksum_appear_together_and_fit(tmp_path: Path) -> None:
 
 def test_a_build_that_fails_leaves_the_old_artifact_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "site.zip").write_bytes(b"old")
-    with pytest.raises(KeyboardInterrupt), Output(str(tmp_path / "site")) as output:
-        fill(output, b"half")
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        _interrupted(tmp_path)
     assert names(tmp_path) == ["site.zip"]
     assert (tmp_path / "site.zip").read_bytes() == b"old"
+
+
+def _interrupted(folder: Path) -> None:
+    with Output(str(folder / "site")) as output:
+        fill(output, b"half")
+        raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace", "chmod", "fchmod"])
@@ -90,7 +96,7 @@ def test_of_two_builds_to_one_path_the_last_one_wins_whole(tmp_path: Path) -> No
 
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BuildInputError, match="nowhere: is no folder to write the artifact to. Make it first"):
+    with pytest.raises(BuildInputError, match=r"nowhere: is no folder to write the artifact to. Make it first"):
         Output(str(tmp_path / "nowhere" / "site"))
     (tmp_path / "site.zip").mkdir()
     with pytest.raises(BuildInputError, match=r"site.zip: is a folder, the artifact would stand in its place"):

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Union
 
 import pytest
+
 from deployable_zipfile.builder import requirements
 from deployable_zipfile.errors import BuildInputError
 from tests.helpers import SECRET
@@ -30,7 +31,7 @@ def test_requirements_are_read_as_pip_reads_them(tmp_path: Path) -> None:
 --pre
 Django[argon2]==4.2.1 ; python_version >= "3.8" \\
     --hash={HASH} \\
-    --hash=sha256:{'b' * 64}
+    --hash=sha256:{"b" * 64}
     # via site
 foo>=1,<2 --hash {HASH}  # another comment
 """
@@ -42,8 +43,10 @@ foo>=1,<2 --hash {HASH}  # another comment
     assert read.lines[0].place == f"{tmp_path}/req.txt:5"
     assert read.lines[0].hashes == (HASH, "sha256:" + "b" * 64)
     assert read.options == (
-        "--index-url", "https://index.example.org/simple", "--extra-index-url", "https://more.example.org/simple", "--pre",
-    )  # fmt: skip
+        *("--index-url", "https://index.example.org/simple"),
+        *("--extra-index-url", "https://more.example.org/simple"),
+        "--pre",
+    )
     assert (read.hashed, requirements.pinned(read)) == (True, frozenset(["django"]))
 
 
@@ -155,15 +158,15 @@ marker = "python_version >= '3.8'"
 [[packages.wheels]]
 name = "foo-1.2-py3-none-any.whl"
 url = "https://example.org/foo-1.2-py3-none-any.whl"
-hashes = {{sha256 = "{'a' * 64}"}}
+hashes = {{sha256 = "{"a" * 64}"}}
 [packages.sdist]
 name = "foo-1.2.tar.gz"
-hashes = {{sha256 = "{'b' * 64}"}}
+hashes = {{sha256 = "{"b" * 64}"}}
 [[packages]]
 name = "bar"
 [packages.archive]
 url = "https://example.org/bar-2.tar.gz"
-hashes = {{sha256 = "{'c' * 64}"}}
+hashes = {{sha256 = "{"c" * 64}"}}
 """
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from deployable_zipfile.builder import settings
 from deployable_zipfile.errors import BuildInputError
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import List
 
 import pytest
+
 from deployable_zipfile.builder import source
 from deployable_zipfile.errors import BuildInputError
 from tests.helpers import write_tree
@@ -38,7 +39,9 @@ def test_outside_git_and_with_all_files_everything_is_packed(site: Path, tmp_pat
 
 def test_untracked_files_are_packed_when_include_names_them(site: Path) -> None:
     write_tree(site, {"static/js/app.js": "1", "static/js/app.js.map": "2", "static/readme": "3"})
-    assert names(source.project_files(str(site), include=["site_one/static/**/*.js"]))[-1] == "site_one/static/js/app.js"
+    assert (
+        names(source.project_files(str(site), include=["site_one/static/**/*.js"]))[-1] == "site_one/static/js/app.js"
+    )
     assert "site_one/static/readme" in names(source.project_files(str(site), include=["site_one/static"]))
 
 
@@ -274,7 +277,9 @@ def test_a_clean_tree_can_be_demanded(site: Path, tmp_path: Path) -> None:
     write_tree(site, {f"new{number:02}.txt": "x" for number in range(12)})
     message = refused("require_clean", source.checkout(str(site)))
     assert "is not clean: site_one/new00.txt, site_one/new01.txt" in message
-    assert message.endswith("site_one/new09.txt and 2 more. Commit, ignore or remove them, or leave out --require-clean.")
+    assert message.endswith(
+        "site_one/new09.txt and 2 more. Commit, ignore or remove them, or leave out --require-clean."
+    )
     plain = write_tree(tmp_path / "plain" / "site_two", SITE)
     assert "is in no git checkout" in refused("require_clean", source.checkout(str(plain)))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import List, Sequence
 
 import pytest
+
 from deployable_zipfile import archive, layout
 from deployable_zipfile.builder import zipwriter
 from deployable_zipfile.builder.zipwriter import Archive, FileContent, Item
@@ -65,7 +66,13 @@ def test_large_files_are_deflated_in_blocks_and_wheels_copied(tmp_path: Path, mo
         Item("small", b"after the copies"),
     ]
     read = written(tmp_path / "a.zip", items)
-    assert [read.read(entry) for entry in read.entries.values()] == [text, noise, noise, text[13:39], b"after the copies"]
+    assert [read.read(entry) for entry in read.entries.values()] == [
+        text,
+        noise,
+        noise,
+        text[13:39],
+        b"after the copies",
+    ]
     assert [entry.method for entry in read.entries.values()][:3] == [8, 0, 0]
 
 
@@ -154,7 +161,7 @@ def test_a_new_date_alone_is_no_change(tmp_path: Path) -> None:
 
 def test_more_members_than_a_zip_can_start_with_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "MAX_MEMBERS", 2)
-    with pytest.raises(BuildInputError, match="would hold more than 2 files. Pack fewer files"):
+    with pytest.raises(BuildInputError, match=r"would hold more than 2 files. Pack fewer files"):
         written(tmp_path / "a.zip", [Item(name, b"") for name in "abc"])
 
 

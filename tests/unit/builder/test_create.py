@@ -1,0 +1,618 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+import pytest
+
+from deployable_zipfile import archive, create, layout, wheel
+from deployable_zipfile.builder import pip, targets
+from tests.helpers import SECRET, make_wheel, write_tree
+from tests.unit.builder.conftest import Index, commit_all, git
+
+HERE = "cp{}{}".format(*sys.version_info[:2])
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+
+
+def lock(site: Path, *lines: str) -> str:
+    path = site.parent / "requirements.txt"
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    commit = git(site.parent, "status", "--porcelain", "requirements.txt")
+    if commit:
+        commit_all(site.parent)
+    return str(path)
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object, code: int = 0) -> Tuple[Dict[str, Any], str]:
+    """Run the command line with --json and return its result and what it wrote to stderr."""
+    found = create.main([*map(str, arguments), "--json"])
+    captured = capsys.readouterr()
+    assert found == code, captured.err
+    return json.loads(captured.out), captured.err
+
+
+def failed(capsys: pytest.CaptureFixture[str], code: int, *arguments: object) -> str:
+    """Run the command line, which must fail with *code*, and return its error line."""
+    document, text = run(capsys, *arguments, code=code)
+    assert document["ok"] is False
+    lines = [line for line in text.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert text.splitlines()[-1] == lines[0]
+    assert len(lines[0]) <= 507
+    assert SECRET not in text
+    return lines[0]
+
+
+def manifest(path: str) -> layout.Manifest:
+    with archive.Artifact.open(path) as artifact:
+        artifact.verify(workers=1)
+        return artifact.manifest
+
+
+def test_a_project_becomes_an_artifact_with_all_its_parts(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index.add("asgiref", "3.8")
+    index.add("Django", "4.2", requires=["asgiref>=3"])
+    static = write_tree(tmp_path / "built", {"css/site.css": "body {}"})
+    requirements = lock(site, "Django==4.2", "asgiref==3.8")
+    done, _ = run(capsys, site, requirements, tmp_path / "out", "--extra-static", static)
+    assert done["path"] == str(tmp_path / "out.zip")
+    content = (tmp_path / "out.zip").read_bytes()
+    assert (done["size"], done["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
+    assert (tmp_path / "out.zip.sha256").read_text() == f"{done['sha256']}  out.zip\n"
+    assert content.startswith(b"#!/usr/bin/env python\nPK\x03\x04")
+    assert os.access(str(tmp_path / "out.zip"), os.X_OK)
+    made = manifest(done["path"])
+    assert done["build_id"] == made.build_id
+    with zipfile.ZipFile(done["path"]) as artifact:
+        names = artifact.namelist()
+    assert names[:3] == ["__main__.py", "install_wheels.py", "loadenv.py"]
+    for name in (
+        "loadenv-init.pth",
+        "site_one.pth",
+        ".deploy/loadenv-init.start",
+        ".deploy/runtime/extract.py",
+        ".deploy/sbom.cdx.json",
+        "site_one/manage.py",
+        "site_one/site_one/wsgi.py",
+        "static.in/0/css/site.css",
+        "wheels/Django-4.2-py3-none-any.whl",
+        f".deploy/bytecode/{sys.implementation.cache_tag}/Django-4.2-py3-none-any.zip",
+        f".deploy/bytecode/{sys.implementation.cache_tag}/project.zip",
+    ):
+        assert name in names
+    assert not [name for name in names if "create.py" in name or "builder" in name]
+    assert made.members["site_one/manage.py"].mode == 0o755
+    assert made.source == layout.Source(git(site, "rev-parse", "HEAD"), False, 1714979289)
+    (target,) = made.targets
+    assert [(one.name, one.version, one.requested) for one in target.wheels] == [
+        ("asgiref", "3.8", True),
+        ("django", "4.2", True),
+    ]
+    assert [one.name for one in target.bootstrap] == (["pip", "setuptools"] if sys.version_info < (3, 12) else ["pip"])
+    assert target.magic
+    assert target.project_bytecode
+
+
+def test_wheels_are_stored_and_can_be_read_in_place(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = index.add("foo", "1.0")
+    run(capsys, site, lock(site, "foo==1.0"), tmp_path / "out")
+    with archive.Artifact.open(str(tmp_path / "out.zip")) as artifact:
+        entry = artifact.members[f"wheels/{path.name}"]
+        assert entry.method == archive.STORED
+        start = artifact.container.data_start(entry)
+        inner = wheel.Wheel(artifact.descriptor, start, entry.size, entry.name)
+        inner.check_structure()
+        inner.check_contents()
+        assert artifact.read(entry.name) == path.read_bytes()
+
+
+def test_the_same_commit_gives_the_same_bytes_anywhere(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.add("foo", "1.0", {"foo/__init__.py": "NAMES = {'a', None}\n", "foo/broken.py": "{{ x }} = 1\n"})
+    lock(site, "foo==1.0")
+    git(tmp_path, "clone", "--quiet", str(site.parent), str(tmp_path / "a b ü"))
+    made = set()
+    for number, (repository, umask, zone, locale) in enumerate(
+        [
+            (site.parent, 0o022, "UTC", "C"),
+            (tmp_path / "a b ü", 0o077, "Asia/Tokyo", "C.UTF-8"),
+            (site.parent, 0, "America/Lima", "POSIX"),
+        ]
+    ):
+        monkeypatch.setenv("TZ", zone)
+        monkeypatch.setenv("LC_ALL", locale)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / f"cache-{number}"))
+        monkeypatch.chdir(tmp_path)
+        before = os.umask(umask)
+        try:
+            out = tmp_path / f"out-{number}"
+            done, _ = run(capsys, repository / "site_one", repository / "requirements.txt", out)
+        finally:
+            os.umask(before)
+        made.add(done["sha256"])
+        assert os.stat(done["path"]).st_mode & 0o777 == 0o755
+    assert len(made) == 1
+
+
+def test_an_unchanged_lock_starts_no_pip_and_no_compiler(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.add("foo", "1.0")
+    arguments = (site, lock(site, "foo==1.0"), tmp_path / "out")
+    first, _ = run(capsys, *arguments)
+    asked = len(index.asked)
+    started: List[Any] = []
+    popen = subprocess.Popen
+
+    def counted(command: Any, *rest: Any, **options: Any) -> Any:
+        started.append(command)
+        return popen(command, *rest, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", counted)
+    second, _ = run(capsys, *arguments)
+    assert second["sha256"] == first["sha256"]
+    assert len(index.asked) == asked
+    assert (bool(first["from_cache"]), bool(second["from_cache"])) == (False, True)
+    assert [command for command in started if command[0] != "git" and "-c" not in command] == []
+
+
+def test_a_changed_lock_asks_again(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index.add("foo", "1.0")
+    index.add("foo", "2.0")
+    run(capsys, site, lock(site, "foo==1.0"), tmp_path / "out")
+    done, _ = run(capsys, site, lock(site, "foo==2.0"), tmp_path / "out")
+    assert not done["from_cache"]
+    assert [one.version for one in manifest(done["path"]).targets[0].wheels] == ["2.0"]
+
+
+def test_a_lock_that_leaves_versions_open_is_resolved_every_time(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index.add("foo", "1.0")
+    arguments = (site, lock(site, "foo>=1.0"), tmp_path / "out")
+    run(capsys, *arguments)
+    done, _ = run(capsys, *arguments)
+    assert done["from_cache"] == []
+
+
+def test_a_damaged_cache_costs_time_and_nothing_else(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index.add("foo", "1.0")
+    arguments = (site, lock(site, "foo==1.0"), tmp_path / "out")
+    first, _ = run(capsys, *arguments)
+    kept = [
+        path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.suffix in (".json", ".whl", ".zip")
+    ]
+    assert len(kept) > 5
+    for path in kept:
+        path.write_bytes(path.read_bytes()[:-2])
+    second, _ = run(capsys, *arguments)
+    assert (second["sha256"], second["from_cache"]) == (first["sha256"], [])
+
+
+def test_without_the_cache_nothing_is_kept(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index.add("foo", "1.0")
+    run(capsys, site, lock(site, "foo==1.0"), tmp_path / "out", "--no-cache")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_an_empty_requirements_file_is_allowed_with_a_note(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done, text = run(capsys, site, lock(site), tmp_path / "out")
+    assert "requirements.txt: holds no requirement; the artifact will carry pip alone" in text
+    assert manifest(done["path"]).targets[0].wheels == ()
+
+
+def test_requirements_without_hashes_are_warned_about_or_refused(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = index.add("foo", "1.0")
+    _, text = run(capsys, site, lock(site, "foo==1.0"), tmp_path / "out")
+    assert "requirements.txt: gives no hashes, so other files may be fetched" in text
+    (tmp_path / "out.zip").unlink()
+    line = failed(capsys, 7, site, lock(site, "foo==1.0"), tmp_path / "out", "--require-hashes")
+    assert line.endswith(
+        "requirements.txt: gives no hashes. Lock it with uv pip compile --generate-hashes, or pip-compile."
+    )
+    assert not (tmp_path / "out.zip").exists()
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    hashed = lock(site, f"foo==1.0 --hash=sha256:{digest}")
+    _, text = run(capsys, site, hashed, tmp_path / "out", "--require-hashes")
+    assert "hashes" not in text
+
+
+def test_two_pythons_get_the_wheels_that_each_resolves(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.add("foo", "1.0")
+    index.add("foo", "2.0")
+    asked = targets.of_interpreter
+    here = asked(sys.executable)
+    other = here._replace(
+        python="3.99", version="3.99.1", abi="cp399", label="cp399-x", identity="x", cache_tag="cpython-399"
+    )
+    monkeypatch.setattr(targets, "of_interpreter", lambda command: other if command == "python3.99" else asked(command))
+    python = "{}.{}".format(*sys.version_info[:2])
+    text = [f"foo==1.0; python_version == '{python}'", "foo==2.0; python_version == '3.99'"]
+    monkeypatch.setattr(
+        index, "_file", lambda name, version, python: next(index.folder.glob(f"{name}-{version}-*.whl"))
+    )
+    from tests.unit.builder import conftest
+
+    monkeypatch.setattr(conftest, "_python_of", lambda runner: "3.99" if runner.command[0] == "python3.99" else python)
+    monkeypatch.setattr(
+        targets,
+        "of_interpreter",
+        lambda command: other._replace(interpreter="python3.99") if command == "python3.99" else asked(command),
+    )
+    requirements = lock(site, *text)
+    done, _ = run(capsys, site, requirements, tmp_path / "out", "--extra-python", "python3.99", "--no-bytecode")
+    made = manifest(done["path"])
+    assert [[(one.name, one.version) for one in target.wheels] for target in made.targets] == [
+        [("foo", "1.0")],
+        [("foo", "2.0")],
+    ]
+    assert {name for name in made.members if name.startswith("wheels/")} == {
+        "wheels/foo-1.0-py3-none-any.whl",
+        "wheels/foo-2.0-py3-none-any.whl",
+    }
+
+
+def test_a_named_target_takes_its_own_wheels(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index.add("foo", "1.0", tag="cp38-cp38-manylinux_2_17_x86_64", purelib=False)
+    index.add("bar", "1.0")
+    requirements = lock(site, "foo==1.0; python_version < '3.9'", "bar==1.0; python_version >= '3.9'")
+    done, _ = run(capsys, site, requirements, tmp_path / "out", "--target", "cp38-manylinux_2_17_x86_64")
+    (target,) = manifest(done["path"]).targets
+    assert (target.python, target.abi, target.machine) == ("3.8", "cp38", "x86_64")
+    assert [one.name for one in target.wheels] == ["foo"]
+    assert (target.magic == "") == (
+        sys.version_info[:2] != (3, 8) and not targets.of_name("cp38-manylinux1_x86_64").magic
+    )
+
+
+def test_a_wheel_for_another_python_fails_the_build_by_name(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index.add("foo", "1.0", tag="cp27-cp27mu-linux_x86_64")
+    line = failed(capsys, 6, site, lock(site, "foo==1.0"), tmp_path / "out")
+    assert line.startswith(f"error: foo-1.0-cp27-cp27mu-linux_x86_64.whl: does not run on {HERE}-manylinux_2_")
+
+
+def test_a_wheel_that_requires_another_python_fails_the_build_by_name(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "Metadata-Version: 2.1\nName: foo\nVersion: 1.0\nRequires-Python: >=3.99\n"
+    index.add("foo", "1.0", metadata=text)
+    line = failed(capsys, 6, site, lock(site, "foo==1.0"), tmp_path / "out")
+    assert "foo-1.0-py3-none-any.whl: needs Python >=3.99, cp3" in line
+    assert line.endswith("Lock another version.")
+
+
+def test_an_incomplete_lock_fails_the_build_naming_what_is_missing_and_for_whom(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index.add("foo", "1.0", requires=["bar>=2", "baz"])
+    line = failed(capsys, 6, site, lock(site, "foo==1.0"), tmp_path / "out")
+    assert line.startswith(f"error: bar>=2: is required by foo 1.0 on {HERE}-")
+    assert line.endswith("and it is not there (and 1 more). Lock it as well.")
+
+
+def test_two_versions_of_one_project_fail_the_build_naming_both(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index.add("foo", "1.0")
+    index.add("foo", "2.0")
+    line = failed(capsys, 6, site, lock(site, "foo==1.0", "foo==2.0"), tmp_path / "out")
+    assert "foo: is there twice for" in line
+    assert "foo-1.0-py3-none-any.whl and foo-2.0-py3-none-any.whl. Lock one version." in line
+
+
+def test_a_broken_wheel_fails_the_build_by_name(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index.add("foo", "1.0", unrecorded={"evil.py": "x"})
+    line = failed(capsys, 6, site, lock(site, "foo==1.0"), tmp_path / "out")
+    assert line == "error: foo-1.0-py3-none-any.whl/evil.py: is not listed in RECORD. Copy the artifact again."
+
+
+def test_a_wheel_that_runs_code_at_every_start_is_warned_about_or_refused(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index.add("foo", "1.0", {"foo.py": "", "foo.pth": "import foo\n"})
+    requirements = lock(site, "foo==1.0")
+    done, text = run(capsys, site, requirements, tmp_path / "out")
+    assert "warning: foo-1.0-py3-none-any.whl: runs code at every start of Python (foo.pth)\n" in text
+    assert done["warnings"][-1].startswith("foo-1.0")
+    line = failed(capsys, 6, site, requirements, tmp_path / "out", "--strict")
+    assert line.endswith("runs code at every start of Python (foo.pth). Leave out --strict if that is wanted.")
+
+
+def test_a_pip_with_known_holes_is_warned_about(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index.add("pip", "20.0")
+    done, text = run(capsys, site, lock(site, "pip==20.0"), tmp_path / "out")
+    (target,) = manifest(done["path"]).targets
+    assert [one.version for one in target.wheels] == ["20.0"]
+    assert "pip" not in [one.name for one in target.bootstrap]
+    assert ("pip-20.0-py3-none-any.whl: is older than pip 26.1.2" in text) == (sys.version_info >= (3, 10))
+
+
+def test_an_sdist_becomes_a_wheel_that_is_noted_and_built_once(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (index.folder / "foo-1.0.tar.gz").write_bytes(b"an sdist")
+    built = make_wheel(tmp_path / "made", "foo", "1.0", {"foo.py": "x = 1\n"}, tag=f"{HERE}-{HERE}-linux_x86_64")
+    index.sdists["foo-1.0.tar.gz"] = built
+    done, text = run(capsys, site, lock(site, "foo==1.0"), tmp_path / "out")
+    assert done["from_sdists"] == [built.name]
+    assert f"warning: {built.name}: was compiled here" in text
+    index.sdists["foo-1.0.tar.gz"] = Path("/nowhere")
+    index.add("bar", "1.0")
+    again, _ = run(capsys, site, lock(site, "foo==1.0", "bar==1.0"), tmp_path / "out")
+    assert again["from_sdists"] == [built.name]
+    with zipfile.ZipFile(again["path"]) as artifact:
+        bill = json.loads(artifact.read(".deploy/sbom.cdx.json"))
+    foo = next(part for part in bill["components"] if part["name"] == "foo")
+    digest = hashlib.sha256(b"an sdist").hexdigest()
+    assert {"name": "deployable-zipfile:built-from", "value": f"foo-1.0.tar.gz sha256:{digest}"} in foo["properties"]
+
+
+def test_the_bill_of_materials_names_every_wheel_by_purl_and_digest(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = index.add("foo", "1.0", requires=["bar"])
+    index.add("bar", "2.0")
+    done, _ = run(capsys, site, lock(site, "foo==1.0", "bar==2.0"), tmp_path / "out")
+    with zipfile.ZipFile(done["path"]) as artifact:
+        bill = json.loads(artifact.read(".deploy/sbom.cdx.json"))
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
+    assert bill["metadata"]["timestamp"].startswith("2024-05-06T07:08:09")
+    foo = next(part for part in bill["components"] if part["name"] == "foo")
+    assert foo["purl"] == "pkg:pypi/foo@1.0"
+    assert foo["hashes"] == [{"alg": "SHA-256", "content": hashlib.sha256(path.read_bytes()).hexdigest()}]
+    edges = {edge["ref"]: edge.get("dependsOn", []) for edge in bill["dependencies"]}
+    assert edges["wheels/foo-1.0-py3-none-any.whl"] == ["wheels/bar-2.0-py3-none-any.whl"]
+
+
+def test_a_dirty_tree_is_recorded_and_warned_about_or_refused(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    requirements = lock(site)
+    (site / "manage.py").write_text("changed = True\n")
+    write_tree(site, {"new.py": "x = 1\n"})
+    done, text = run(capsys, site, requirements, tmp_path / "out")
+    assert "warning: the checkout differs from its commit: site_one/manage.py\n" in text
+    assert "warning: git does not track, so not packed: site_one/new.py\n" in text
+    assert manifest(done["path"]).source.dirty is True
+    line = failed(capsys, 7, site, requirements, tmp_path / "out", "--require-clean")
+    assert "is not clean: site_one/manage.py, site_one/new.py. Commit" in line
+
+
+def test_secrets_are_left_out_and_listed(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_tree(site, {"environment.json": json.dumps({"SECRET_KEY": SECRET}), ".env": f"A={SECRET}", "tls.pem": SECRET})
+    commit_all(site.parent)
+    done, text = run(capsys, site, lock(site), tmp_path / "out")
+    assert "never packed: .env, environment.json, tls.pem" in text
+    assert SECRET not in text
+    assert SECRET.encode() not in Path(done["path"]).read_bytes()
+
+
+def test_settings_of_the_repository_hold(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["include = ['site_one/dist/*.js']", "exclude = ['**/wsgi.py']", "shebang = '/usr/bin/python3'"]
+    text = "\n".join(["[tool.deployable-zipfile]", *lines, ""])
+    (site.parent / "pyproject.toml").write_text(text)
+    (site.parent / ".gitignore").write_text("dist/\n")
+    commit_all(site.parent)
+    write_tree(site, {"dist/app.js": "1"})
+    done, _ = run(capsys, site, lock(site), tmp_path / "out")
+    made = manifest(done["path"])
+    assert "site_one/dist/app.js" in made.members
+    assert "site_one/site_one/wsgi.py" not in made.members
+    assert (made.shebang, made.source.dirty) == ("#!/usr/bin/python3", False)
+
+
+@pytest.mark.parametrize("line", ["#!/bin/sh", "#!" + "/python" * 20, "#!/usr/bin/pythön", "#!python\nx"])
+def test_a_first_line_that_starts_no_python_is_refused(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str
+) -> None:
+    assert failed(capsys, 2, site, lock(site), tmp_path / "out", "--shebang", line).startswith(
+        "error: --shebang: is no line"
+    )
+
+
+def test_an_artifact_inside_the_project_never_packs_itself(
+    site: Path, index: Index, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = set()
+    requirements = lock(site)
+    for _ in range(3):
+        done, _ = run(capsys, site, requirements, site / "out", "--all-files")
+        sizes.add(done["sha256"])
+    assert len(sizes) == 1
+    assert "site_one/out.zip" not in manifest(done["path"]).members
+
+
+def test_more_files_than_a_zip_can_start_with_are_packed_nested(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tree(site, {f"data/{number:03}.txt": f"{number}" for number in range(200)})
+    commit_all(site.parent)
+    monkeypatch.setattr(layout, "MAX_MEMBERS", 120)
+    monkeypatch.setattr(layout, "MAX_PAYLOAD_MEMBERS", 90)
+    done, _ = run(capsys, site, lock(site), tmp_path / "out")
+    made = manifest(done["path"])
+    assert len(made.payloads) == 3
+    assert not [name for name in made.members if name.startswith("site_one/")]
+    with archive.Artifact.open(done["path"]) as artifact:
+        found = {name for payload in made.payloads for name in artifact.payload_members(payload)[1]}
+    assert len(found) == 203
+    assert made.targets[0].project_bytecode is not None
+
+
+@pytest.mark.parametrize("failing", ["copy", "fsync"])
+def test_a_full_disk_is_one_line_and_the_old_artifact_stays(
+    site: Path,
+    index: Index,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    failing: str,
+) -> None:
+    index.add("foo", "1.0")
+    requirements = lock(site, "foo==1.0")
+    run(capsys, site, requirements, tmp_path / "out")
+    before = (tmp_path / "out.zip").read_bytes()
+
+    def full(*_: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    if failing == "copy":
+        monkeypatch.setattr("deployable_zipfile.builder.zipwriter._kernel_copy", full)
+    else:
+        monkeypatch.setattr(os, "fsync", full)
+    line = failed(capsys, 7, site, requirements, tmp_path / "out")
+    assert "No space left on device" in line
+    assert (tmp_path / "out.zip").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.glob("*out*")) == ["out.zip", "out.zip.sha256"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_build_with_one_line_and_nothing_left(
+    site: Path,
+    index: Index,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(pip, "download", interrupted)
+    line = failed(capsys, 130, site, lock(site, "foo==1.0"), tmp_path / "out")
+    assert line == "error: build: was interrupted, nothing was written. Build again."
+    assert not list(tmp_path.glob("*out*"))
+    assert not list((tmp_path / "cache").rglob("work-*"))
+
+
+@pytest.mark.parametrize("value", ["soon", "-1", "1"])
+def test_a_bad_source_date_epoch_is_refused(
+    site: Path,
+    index: Index,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    value: str,
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", value)
+    assert "error: SOURCE_DATE_EPOCH: is " in failed(capsys, 7, site, lock(site), tmp_path / "out")
+
+
+def test_quiet_prints_the_result_alone_and_plain_output_names_each_step(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = index.add("foo", "1.0")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    arguments = [str(site), lock(site, f"foo==1.0 --hash=sha256:{digest}"), str(tmp_path / "out")]
+    assert create.main(arguments) == 0
+    loud = capsys.readouterr()
+    assert [line.split(" ")[0] for line in loud.err.splitlines()] == [
+        "Choosing",
+        "Fetching",
+        "Compiling",
+        "Packing",
+        "Compiling",
+    ]
+    assert create.main([*arguments, "--quiet"]) == 0
+    silent = capsys.readouterr()
+    assert silent.err == ""
+    assert silent.out == loud.out
+    assert silent.out.splitlines()[0] == str(tmp_path / "out.zip")
+
+
+def test_the_function_of_upstream_returns_the_path(site: Path, index: Index, tmp_path: Path) -> None:
+    static = str(write_tree(tmp_path / "s", {"a.css": "x"}))
+    path = create.create_zipfile(str(site), lock(site), str(tmp_path / "out"), [static], [])
+    assert path == str(tmp_path / "out.zip")
+    assert "static.in/0/a.css" in manifest(path).members
+
+
+def test_a_cache_that_was_made_for_another_python_is_not_used(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.add("foo", "1.0")
+    arguments = (site, lock(site, "foo==1.0"), tmp_path / "out")
+    run(capsys, *arguments)
+    asked = targets.of_interpreter
+    monkeypatch.setattr(targets, "of_interpreter", lambda command: asked(command)._replace(identity="another build"))
+    done, _ = run(capsys, *arguments)
+    assert done["from_cache"] == []
+
+
+def test_as_a_script_it_says_what_is_missing_to_build(tmp_path: Path) -> None:
+    script = create.__file__
+    done = subprocess.run([sys.executable, "-I", "-S", script, "--help"], capture_output=True, check=False)
+    assert done.returncode == 7
+    assert done.stderr.decode().startswith("error: ")
+    assert done.stderr.decode().endswith(
+        "is needed to build and is not installed. Run pip install -r requirements/build.txt.\n"
+    )
+
+
+def test_as_a_script_from_another_folder_it_knows_its_own_package(tmp_path: Path) -> None:
+    for command in ([create.__file__], ["-m", "deployable_zipfile", "create"]):
+        done = subprocess.run(
+            [sys.executable, *command, "--help"],
+            cwd=str(tmp_path),
+            stdout=subprocess.PIPE,
+            env=dict(os.environ, PYTHONPATH=str(Path(create.__file__).parent.parent)),
+            check=False,
+        )
+        assert done.returncode == 0
+        for word in (b"PROJECT_PATH", b"REQUIREMENTS_FILE", b"ZIPFILE_BASENAME", b"--extra-static", b"--extra-python"):
+            assert word in done.stdout
+
+
+def test_usage_errors_exit_with_two(
+    capsys: pytest.CaptureFixture[str], site: Path, index: Index, tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        create.main(["only-one"])
+    assert caught.value.code == 2
+    assert failed(capsys, 2, site, lock(site), tmp_path / "out", "--target", "windows").startswith(
+        "error: --target windows"
+    )
+    assert failed(capsys, 2, site, lock(site), tmp_path / "out", "--extra-python", "python9").startswith(
+        "error: python9"
+    )
