@@ -84,26 +84,27 @@ class Traffic:
             except (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError, ValueError) as error:
                 status, build, late, open_still = 0, "", "", False
                 fault = f"{type(error).__name__}: {error}"
-                if reused and isinstance(error, (asyncio.IncompleteReadError, ConnectionError)):
-                    # A server may close a connection that is kept open between two requests (RFC 9112, 9.3.1): every
-                    # client asks again on a new one, and so does this one. Anything else is a failure.
-                    if not getattr(error, "partial", b""):
-                        connection = _closed(connection)
-                        continue
+                # A server may close a connection that is kept open between two requests (RFC 9112, 9.3.1): every client
+                # asks again on a new one, and so does this one. Anything else is a failure.
+                cut = isinstance(error, (asyncio.IncompleteReadError, ConnectionError))
+                if reused and cut and not getattr(error, "partial", b""):
+                    _close(connection)
+                    connection = None
+                    continue
             if not open_still:
-                connection = _closed(connection)
+                _close(connection)
+                connection = None
             self.answers.append(Answer(began, time.monotonic(), slow, status, build, late, fault))
             await asyncio.sleep(self._pause)
-        _closed(connection)
+        _close(connection)
 
     async def _ask(
         self, connection: Tuple[asyncio.StreamReader, asyncio.StreamWriter], slow: bool, keep: bool
     ) -> Tuple[int, str, str, bool]:
         reader, writer = connection
         path = f"/__test__/slow?seconds={self._slow_seconds if slow else 0}"
-        writer.write(
-            f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: {'keep-alive' if keep else 'close'}\r\n\r\n".encode()
-        )
+        kind = "keep-alive" if keep else "close"
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: {kind}\r\n\r\n".encode())
         await writer.drain()
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         lines = head.split("\r\n")
@@ -128,7 +129,7 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
             return body
 
 
-def _closed(connection: Optional[Tuple[asyncio.StreamReader, asyncio.StreamWriter]]) -> None:
+def _close(connection: Optional[Tuple[asyncio.StreamReader, asyncio.StreamWriter]]) -> None:
     if connection is not None:
         connection[1].close()
 

@@ -548,6 +548,8 @@ class _Rollout:
 
         try:
             self._step("prune", remove)
+        except Interrupted:
+            raise
         except (DeployableZipfileError, OSError) as error:  # the new release is live: that is what was asked for
             self.console.warn(f"prune: {error}")
         return tuple(pruned)
