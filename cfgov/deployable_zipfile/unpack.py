@@ -73,6 +73,7 @@ def install(
     target = preflight.select_target(artifact.manifest)
     build = artifact.manifest.build_id
     if is_complete(destination, build, target.python):
+        _remove_leftovers(destination, console)
         return Installed(destination, build, target.python, True, 0, time.monotonic() - began)
     problems = preflight.problems(artifact.manifest, destination)
     for problem in problems[1:]:
@@ -118,7 +119,8 @@ def normal_destination(destination: str) -> str:
         raise DestinationError(path, "is not a folder", "Remove it or choose another folder")
     if path == "/":
         raise DestinationError(path, "is the root of the file system", "Choose another folder")
-    if len(os.fsencode(os.path.basename(path))) > 240 or len(os.fsencode(path)) > 3800:
+    longest = max(len(os.fsencode(part)) for part in path.split("/"))
+    if longest > 255 or len(os.fsencode(os.path.basename(path))) > 240 or len(os.fsencode(path)) > 3800:
         raise DestinationError(path, "is too long for a path", "Choose a shorter one")
     return path
 
@@ -172,9 +174,9 @@ class _Staging:
         self._wait = wait
         self._console = console
         parent, name = os.path.split(destination)
-        self._folder = os.path.join(parent, f".{name}.partial")
-        self._lock_path = os.path.join(self._folder, "lock")
-        self.tree = os.path.join(self._folder, "tree")
+        self.folder = os.path.join(parent, f".{name}.partial")
+        self._lock_path = os.path.join(self.folder, "lock")
+        self.tree = os.path.join(self.folder, "tree")
         self._made: List[str] = []  # folders above the destination, the innermost first
         self._lock = -1
 
@@ -220,13 +222,13 @@ class _Staging:
                     if os.path.lexists(self.tree):
                         _remove(self.tree)
                     os.unlink(self._lock_path)
-                _try_rmdir(self._folder)
+                _try_rmdir(self.folder)
                 if not os.path.isdir(self._destination):
                     for folder in self._made:
                         _try_rmdir(folder)
             except OSError as error:
                 self._console.warn(
-                    f"{self._folder} could not be removed ({error.strerror}); the next installation there tries again"
+                    f"{self.folder} could not be removed ({error.strerror}); the next installation there tries again"
                 )
             finally:
                 if self._lock >= 0:
@@ -287,12 +289,12 @@ class _Staging:
         """Return the open lock file, -1 when its folder vanished in between."""
         try:
             try:
-                os.mkdir(self._folder, 0o700)
+                os.mkdir(self.folder, 0o700)
             except FileExistsError:
-                status = os.lstat(self._folder)
+                status = os.lstat(self.folder)
                 if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
                     raise DestinationError(
-                        self._folder, "is not a folder of this user", "Remove it, or choose another destination"
+                        self.folder, "is not a folder of this user", "Remove it, or choose another destination"
                     ) from None
             return os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except FileNotFoundError:
@@ -320,6 +322,15 @@ def _is_gone(holder: str) -> bool:
     except (OSError, OverflowError):
         return False
     return False
+
+
+def _remove_leftovers(destination: str, console: Console) -> None:
+    """Remove what an installation that was killed after its commit left beside *destination*."""
+    staging = _Staging(destination, 0.0, console)
+    if os.path.lexists(staging.folder):
+        # Held by somebody, or not ours: then it is no leftover, and the destination is complete in any case.
+        with contextlib.suppress(DestinationError), staging:
+            pass
 
 
 class _WriteBehind:
