@@ -28,6 +28,12 @@ def install(session: nox.Session, *locks: str) -> None:
     session.install("--require-hashes", *[part for lock in locks for part in ("-r", f"requirements/{lock}.txt")])
 
 
+def pytest(session: nox.Session, folder: str) -> None:
+    """Run the tests of *folder*, or those that the caller names."""
+    named = any(pathlib.Path(part.split("::")[0]).exists() for part in session.posargs)
+    session.run("python", "-m", "pytest", *([] if named else [folder]), *session.posargs)
+
+
 def tool(session: nox.Session, name: str, *arguments: str) -> None:
     """Run ``tools/NAME.py``, which may import the package."""
     session.run("python", "-m", f"tools.{name}", *arguments, *session.posargs, env={"PYTHONPATH": "cfgov"})
@@ -44,14 +50,14 @@ def lint(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """Unit tests: no network, no engine, seconds."""
     install(session, "test")
-    session.run("python", "-m", "pytest", *session.posargs)
+    pytest(session, "tests/unit")
 
 
 @nox.session
 def site(session: nox.Session) -> None:
     """Tests of the site in this repository."""
     install(session, "deployment", "site")
-    session.run("python", "-m", "pytest", "tests/site", *session.posargs)
+    pytest(session, "tests/site")
 
 
 @nox.session
@@ -78,14 +84,14 @@ def images(session: nox.Session) -> None:
 def integration(session: nox.Session) -> None:
     """Real pip, real Pythons, real images; -- --platform NAME (default: centos7)."""
     install(session, "e2e")
-    session.run("python", "-m", "pytest", "tests/integration", *session.posargs)
+    pytest(session, "tests/integration")
 
 
 @nox.session
 def e2e(session: nox.Session) -> None:
     """Boot the artifact in the tester image and browse it; -- --platform NAME (default: centos7)."""
     install(session, "e2e")
-    session.run("python", "-m", "pytest", "tests/e2e", *session.posargs)
+    pytest(session, "tests/e2e")
 
 
 @nox.session

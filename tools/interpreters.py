@@ -7,8 +7,9 @@ behind the shims, appended to PATH, make every installed version reachable and h
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
-from typing import List, Mapping, Tuple
+from typing import List, Mapping, Optional, Tuple
 
 
 def search_path(environ: Mapping[str, str]) -> str:
@@ -32,3 +33,20 @@ def release(name: str) -> Tuple[int, ...]:
     """Return the numbers of a final release such as ``3.8.18``, or nothing for any other name."""
     parts = name.split(".")
     return tuple(int(part) for part in parts) if len(parts) == 3 and all(part.isdigit() for part in parts) else ()
+
+
+def find(version: str, environ: Mapping[str, str]) -> Optional[str]:
+    """Return the path of the first CPython *version* (``3.8``) on the search path that really runs, or None.
+
+    A shim of pyenv is there for every version, and starts one or fails: what it starts says where it is.
+    """
+    program = "import sys; print('%d.%d' % sys.version_info[:2], sys.executable)"
+    for folder in search_path(environ).split(os.pathsep):
+        path = os.path.join(folder, f"python{version}")
+        if os.access(path, os.X_OK):
+            command = [path, "-I", "-c", program]
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+            found, _, executable = done.stdout.decode("utf-8", "surrogateescape").rstrip("\n").partition(" ")
+            if done.returncode == 0 and found == version:
+                return executable
+    return None

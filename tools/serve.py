@@ -2,8 +2,8 @@
 
     python -m tools.serve [--artifact FILE] [--port N] [--check]
 
-The folder is ``.serve/``: ``site/`` is the destination, made anew each time; database and uploads stay beside it. It takes
-the first Python on PATH that the artifact accepts. DEMO_ADMIN_PASSWORD in the environment makes a user ``admin``.
+The folder is ``.serve/``: ``site/`` is the destination, made anew each time; database and uploads stay beside it. It
+takes the first Python on PATH that the artifact accepts. DEMO_ADMIN_PASSWORD in the environment makes a user ``admin``.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from tools import interpreters
@@ -45,3 +46,29 @@ def test_pyenv_is_looked_for_in_the_home_folder(tmp_path: Path) -> None:
 def test_no_pyenv_is_no_problem(tmp_path: Path) -> None:
     assert interpreters.search_path({"PATH": "/usr/bin", "HOME": str(tmp_path)}) == "/usr/bin"
     assert interpreters.search_path({"HOME": str(tmp_path)})
+
+
+def make_program(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_shim_that_does_not_run_is_passed_over(tmp_path: Path) -> None:
+    make_program(tmp_path / "shims/python3.8", "echo 'command not found' >&2; exit 127")
+    real = make_program(tmp_path / "root/versions/3.8.18/bin/python3.8", 'echo "3.8 $0"')
+    environ = {"PATH": str(tmp_path / "shims"), "PYENV_ROOT": str(tmp_path / "root")}
+
+    assert interpreters.find("3.8", environ) == str(real)
+    assert interpreters.find("3.9", environ) is None
+
+
+def test_a_python_that_is_another_version_than_its_name_says_is_passed_over(tmp_path: Path) -> None:
+    version = "{}.{}".format(*sys.version_info[:2])
+    for name in ("3.99", version):
+        make_program(tmp_path / f"python{name}", f'exec "{sys.executable}" "$@"')
+    environ = {"PATH": str(tmp_path), "HOME": str(tmp_path)}
+
+    assert interpreters.find("3.99", environ) is None
+    assert interpreters.find(version, environ) == sys.executable
