@@ -13,7 +13,7 @@ import stat
 from typing import Dict, Iterator, List, NamedTuple, Set, Tuple
 
 from . import layout
-from .errors import DestinationError
+from .errors import ArtifactError, DestinationError
 from .wheel import RecordRow, parse_record
 
 _IGNORED_FOLDERS = ("__pycache__",)
@@ -50,8 +50,10 @@ def compare(destination: str) -> Drift:
             manifest = layout.Manifest.from_json(manifest_file.read())
         if not isinstance(installed.get("python"), str):
             raise ValueError("its record names no Python")
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError, ArtifactError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
+        if isinstance(error, ArtifactError):
+            reason = f"{error.what} {error.why}"
         raise DestinationError(destination, f"holds no complete installation ({reason})", "Install into it") from None
     site = f"{layout.VENV}/lib/python{installed['python']}/site-packages"
     # Two wheels may hold one path with two contents, of which one was written: either digest is as installed.
