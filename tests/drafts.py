@@ -13,7 +13,7 @@ import sys
 import tempfile
 import zlib
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from deployable_zipfile import layout
 from tests.helpers import make_wheel
@@ -241,12 +241,16 @@ class WheelFile(NamedTuple):
     requested: bool = True
 
 
-def this_target(wheels: Iterable[WheelFile] = (), bootstrap: Iterable[WheelFile] = ()) -> layout.Target:
-    """Return a target that the running interpreter is, without bytecode."""
-    python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+THIS_PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+def target(
+    wheels: Iterable[WheelFile] = (), bootstrap: Iterable[WheelFile] = (), python: str = THIS_PYTHON
+) -> layout.Target:
+    """Return a target on this machine, without bytecode."""
     return layout.Target(
         python=python,
-        abi="cp" + python.replace(".", "") + sys.abiflags,
+        abi="cp" + python.replace(".", ""),
         machine=platform.machine(),
         libc="glibc",
         libc_floor="",
@@ -289,24 +293,28 @@ def draft(
     *,
     runtime: Optional[Mapping[str, bytes]] = None,
     wheels: Optional[List[WheelFile]] = None,
+    bootstrap: Optional[List[WheelFile]] = None,
     project: Mapping[str, Tuple[bytes, int]] = PROJECT_FILES,
+    pythons: Sequence[str] = (THIS_PYTHON,),
 ) -> Draft:
     """Return a good artifact.
 
     Parameters:
         runtime: members that make it executable (``artifacts.runtime()``); default: stand-ins that keep it small.
-        wheels: of its only target, which is the running interpreter; default :func:`demo_wheel`.
+        wheels: of each target; default :func:`demo_wheel`.
+        bootstrap: likewise; default a stand-in for pip.
         project: files by member name, content and mode.
+        pythons: versions of the targets, default the running one.
     """
     wheels = [demo_wheel()] if wheels is None else wheels
-    bootstrap = [pip_wheel()]
+    bootstrap = [pip_wheel()] if bootstrap is None else bootstrap
     members = [Raw(name, content) for name, content in (runtime or _STAND_INS).items()]
     members += [Raw(layout.project_pth_name(PROJECT), layout.project_pth_text(PROJECT).encode())]
     members += [Raw(name, content, mode) for name, (content, mode) in project.items()]
     members += [Raw(f"{layout.WHEELS}/{wheel.file}", wheel.content, 0o644, STORED) for wheel in wheels]
     members += [Raw(f"{layout.BOOTSTRAP_WHEELS}/{wheel.file}", wheel.content, 0o644, STORED) for wheel in bootstrap]
     members += [Raw(layout.SBOM, b'{"bomFormat": "CycloneDX"}\n')]
-    return Draft(members, (this_target(wheels, bootstrap),))
+    return Draft(members, tuple(target(wheels, bootstrap, python) for python in pythons))
 
 
 _STAND_INS = {
