@@ -76,16 +76,35 @@ def editor(client: Client, monkeypatch: pytest.MonkeyPatch) -> Client:
 @pytest.fixture
 def environment(tmp_path: Path) -> Dict[str, str]:
     """What environment.json would hold on a server, all of it below the test's own folder."""
+    return production_environment(tmp_path)
+
+
+def production_environment(folder: Path) -> Dict[str, str]:
+    """Return the variables of a server whose files all lie in *folder*."""
     return {
         "PATH": os.environ["PATH"],
         "PYTHONDONTWRITEBYTECODE": "1",
         "DJANGO_SETTINGS_MODULE": "cfgov.settings.production",
         "SECRET_KEY": "k3y-of-the-tests-" + "0123456789abcdefghijklmnopqrstuvwxyz" * 2,
         "ALLOWED_HOSTS": '["*"]',
-        "DATABASE_URL": f"sqlite:///{tmp_path}/site.sqlite3",
-        "STATIC_ROOT": str(tmp_path / "static"),
-        "MEDIA_ROOT": str(tmp_path / "media"),
+        "DATABASE_URL": f"sqlite:///{folder}/site.sqlite3",
+        "STATIC_ROOT": str(folder / "static"),
+        "MEDIA_ROOT": str(folder / "media"),
     }
+
+
+@pytest.fixture(scope="session")
+def _migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("migrated")
+    ran = python([str(PROJECT / "manage.py"), "migrate", "-v0"], production_environment(folder))
+    assert ran.returncode == 0, ran.stderr
+    return folder / "site.sqlite3"
+
+
+@pytest.fixture
+def migrated(_migrated: Path, tmp_path: Path) -> None:
+    """Give the environment a database that was migrated from nothing by its own process."""
+    shutil.copyfile(_migrated, tmp_path / "site.sqlite3")
 
 
 @pytest.fixture
