@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from typing import Any, Callable, Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Tuple
 
 from packaging.version import Version
@@ -176,7 +177,7 @@ class Wheelhouse:
 
     def _run_by(self, command: Tuple[str, ...]) -> pip.Runner:
         cached = os.path.join(self.kept.folder, "pip") if self._settings.use_cache else ""
-        logs = os.path.join(cache.default_folder() or self.kept.folder, "logs")
+        logs = os.path.join(self.kept.folder if cached else cache.default_folder() or tempfile.gettempdir(), "logs")
         return pip.Runner(command, self.kept.work, cached, logs, self._settings.timeout)
 
     def _bootstrap_of(self, target: targets.Target) -> Tuple[wheels.Facts, ...]:

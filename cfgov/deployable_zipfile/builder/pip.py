@@ -42,7 +42,8 @@ _BUILD = re.compile(
     r"\s+(.+)"
 )
 # What pip says of every failed build.
-_NO_CAUSE = ("error: failed", "error: could not build", "error: metadata-", "error: subprocess-exited")
+_ERROR = re.compile(r"\berror: ", re.IGNORECASE)
+_NO_CAUSE = tuple(f"error: {text}" for text in ("command", "failed", "could not build", "metadata-", "subprocess-"))
 
 
 class Runner(NamedTuple):
@@ -188,7 +189,7 @@ def explained(text: str, arguments: Sequence[str]) -> Failure:
         return Failure("requirements", f"contradict each other: {parents}", "Change one of these versions")
     built = _BUILD.search(text)
     if built or "subprocess-exited-with-error" in text or "metadata-generation-failed" in text:
-        name = built.group(1).strip(" '") if built else _culprit(lines)
+        name = os.path.basename(built.group(1).split()[0].strip("'")) if built else _culprit(lines)
         cause = _cause(lines)
         return Failure(
             name,
@@ -240,11 +241,11 @@ def _culprit(lines: Sequence[str]) -> str:
 
 
 def _cause(lines: Sequence[str]) -> str:
-    """Return the line of a build's output that most likely says why it failed."""
-    for line in reversed(lines):
-        if re.search(r"\b(?:fatal )?error:", line, re.IGNORECASE) and not line.lower().startswith(_NO_CAUSE):
-            return line[-200:]
-    return next((line[-200:] for line in reversed(lines) if re.match(r"\w*(?:Error|Exception)\b", line)), "see the log")
+    """Return the line of a build's output that most likely says why it failed: a compiler's first, else the last."""
+    compiler = [line for line in lines if re.search(r":\d+: (?:fatal )?error: ", line)]
+    failed = [line for line in lines if _ERROR.search(line) and not line.lower().startswith(_NO_CAUSE)]
+    raised = [line for line in lines if re.match(r"[\w.]*(?:Error|Exception)\b", line)]
+    return [*compiler[:1], *failed[-1:], *raised[-1:], "see the log"][0][:200]
 
 
 def _environment(runner: Runner) -> Dict[str, str]:

@@ -6,13 +6,14 @@ import datetime
 import hashlib
 import json
 import uuid
-from typing import Dict, Iterable, List, NamedTuple, Sequence, Tuple
+from typing import Dict, Iterable, List, NamedTuple, Sequence, Tuple, Union
 
-from cyclonedx.factory.license import LicenseFactory
 from cyclonedx.model import HashAlgorithm, HashType, Property
 from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import Component, ComponentType
+from cyclonedx.model.license import DisjunctiveLicense, LicenseExpression
 from cyclonedx.output.json import JsonV1Dot6
+from cyclonedx.spdx import fixup_id, is_expression
 from packageurl import PackageURL
 
 FORMAT = 1  # for caches
@@ -61,7 +62,7 @@ def _component(part: Part) -> Component:
     properties += [Property(name="deployable-zipfile:target", value=target) for target in part.targets]
     if part.built_from:
         properties.append(Property(name="deployable-zipfile:built-from", value=part.built_from))
-    licences = [LicenseFactory().make_from_string(part.licence)] if part.licence else []
+    licences = [_licence(part.licence)] if part.licence else []
     return Component(
         name=part.name,
         version=part.version,
@@ -72,6 +73,14 @@ def _component(part: Part) -> Component:
         licenses=licences,
         properties=properties,
     )
+
+
+def _licence(text: str) -> Union[DisjunctiveLicense, LicenseExpression]:
+    """Return *text* as an SPDX identifier or expression if it is one, else as a name."""
+    identifier = fixup_id(text)
+    if identifier:
+        return DisjunctiveLicense(id=identifier)
+    return LicenseExpression(text) if is_expression(text) else DisjunctiveLicense(name=text)
 
 
 def _known(components: Dict[str, Component], members: Iterable[str]) -> List[Component]:

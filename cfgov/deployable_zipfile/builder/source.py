@@ -65,9 +65,7 @@ class Checkout(NamedTuple):
     untracked: Tuple[str, ...]  # paths that git neither tracks nor ignores
 
 
-def checkout(
-    project: str, watched: Sequence[str] = (), exclude: Sequence[str] = (), base: str = ""
-) -> Checkout:
+def checkout(project: str, watched: Sequence[str] = (), exclude: Sequence[str] = (), base: str = "") -> Checkout:
     """Return the state of the git checkout that holds *project*.
 
     Parameters:

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from deployable_zipfile.builder import pip
+from deployable_zipfile.errors import BuildInputError
+from tests.helpers import SECRET, make_wheel, write_tree
+
+HASHES = """Collecting asgiref==3.8.1 (from -r 1.txt (line 1))
+ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. If you have updated the versions, ...
+    asgiref==3.8.1 from https://index.example.org/asgiref-3.8.1-py3-none-any.whl (from -r 1.txt (line 1)):
+        Expected sha256 2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881
+             Got        3e1e3ecc849832fe52ccf2cb6686b7a55f82bb1d6aee72a58826471390335e47
+"""
+CONFLICT = """ERROR: Cannot install asgiref==3.0 and django==4.2 because these versions have conflicting dependencies.
+
+The conflict is caused by:
+    The user requested asgiref==3.0
+    django 4.2 depends on asgiref<4 and >=3.6.0
+
+To fix this you could try to:
+ERROR: ResolutionImpossible: for help visit https://pip.pypa.io
+"""
+ABSENT = """ERROR: Could not find a version that satisfies the requirement asgiref==999 (from versions: 3.7, 3.8)
+ERROR: No matching distribution found for asgiref==999
+"""
+SILENT = "WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError'\n" + ABSENT
+COMPILER = """Building wheels for collected packages: badc
+  badc.c:1:10: fatal error: nothere.h: No such file or directory
+  error: command '/usr/bin/gcc' failed with exit code 1
+  ERROR: Failed building wheel for badc
+Failed to build badc
+error: failed-wheel-build-for-install
+"""
+SETUP = """  error: subprocess-exited-with-error
+      RuntimeError: no way
+ERROR: Failed to build 'file:///tmp/sd/bad-1.0.tar.gz' when getting requirements to build wheel
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "why"),
+    [
+        (HASHES, "asgiref==3.8.1", "does not match the locked hash: expected 2d711642b726..., found 3e1e3ecc8498..."),
+        (
+            CONFLICT,
+            "requirements",
+            "contradict each other: The user requested asgiref==3.0; django 4.2 depends on asgiref<4 and >=3.6.0",
+        ),
+        (ABSENT, "asgiref==999", "no version of it fits this Python and platform on the package index"),
+        (SILENT, "asgiref==999", "cannot be fetched: the package index does not answer"),
+        (COMPILER, "badc", "cannot be built from its sdist (badc.c:1:10: fatal error: nothere.h: No such file"),
+        (SETUP, "bad-1.0.tar.gz", "cannot be built from its sdist (RuntimeError: no way)"),
+        ("ERROR: Something new\n", "pip download", "Something new"),
+        ("", "pip download", "no output"),
+    ],
+)
+def test_what_pip_says_becomes_one_line_with_the_cause(text: str, what: str, why: str) -> None:
+    failure = pip.explained(text, ["download"])
+    assert failure.what == what
+    assert why in failure.why
+
+
+def runner(folder: Path, script: str, timeout: float = 30) -> pip.Runner:
+    """Return a runner whose pip is a script."""
+    path = write_tree(folder, {"pip.py": script}) / "pip.py"
+    (folder / "work").mkdir()
+    return pip.Runner((sys.executable, str(path)), str(folder / "work"), "", str(folder / "logs"), timeout)
+
+
+def test_a_failed_runs_output_is_kept_without_tokens(tmp_path: Path) -> None:
+    script = f"print('Looking in https://u:{SECRET}@index.example.org/simple'); raise SystemExit(1)"
+    with pytest.raises(BuildInputError) as caught:
+        pip.run(runner(tmp_path, script), ["download"])
+    (log,) = (tmp_path / "logs").iterdir()
+    assert str(caught.value).endswith(f"The output is in {log}.")
+    assert log.read_text() == "Looking in https://****@index.example.org/simple\n"
+    assert SECRET not in str(caught.value)
+
+
+def test_a_run_that_takes_too_long_is_given_up_with_all_it_started(tmp_path: Path) -> None:
+    script = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        f"open({str(tmp_path / 'child')!r}, 'w').write(str(child.pid))\n"
+        "time.sleep(60)\n"
+    )
+    with pytest.raises(BuildInputError, match=r"pip download: took longer than 2 seconds. Look at the network"):
+        pip.run(runner(tmp_path, script, timeout=2), ["download"])
+    child = Path("/proc") / (tmp_path / "child").read_text() / "stat"
+    for _ in range(100):
+        if not child.exists() or child.read_text().split()[2] in "ZX":
+            return
+        time.sleep(0.05)
+    pytest.fail("the process that pip started is still running")
+
+
+def test_pip_runs_in_an_environment_that_does_not_vary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PIP_TARGET", "PIP_REQUIRE_VIRTUALENV", "PIP_NO_DEPS", "PYTHONPATH"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("PIP_INDEX_URL", "https://index.example.org/simple")
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    monkeypatch.setenv("CFLAGS", "-O2")
+    script = f"import json, os; json.dump(dict(os.environ), open({str(tmp_path / 'seen')!r}, 'w'))"
+    pip.run(runner(tmp_path, script), ["download"])
+    seen = json.loads((tmp_path / "seen").read_text())
+    assert not {"PIP_TARGET", "PIP_REQUIRE_VIRTUALENV", "PIP_NO_DEPS", "PYTHONPATH"} & set(seen)
+    assert seen["PIP_INDEX_URL"] == "https://index.example.org/simple"
+    assert (seen["SOURCE_DATE_EPOCH"], seen["PYTHONHASHSEED"], seen["TZ"]) == ("315532800", "0", "UTC")
+    assert (seen["CFLAGS"], seen["PIP_NO_CACHE_DIR"]) == ("-O2 -g0", "1")
+
+
+def test_files_come_back_sorted_and_lines_are_given_as_a_file(tmp_path: Path) -> None:
+    script = (
+        "import os, sys\n"
+        "folder = sys.argv[sys.argv.index('--dest') + 1]\n"
+        "open(os.path.join(folder, 'b.whl'), 'w').write(open(sys.argv[-1]).read())\n"
+        "open(os.path.join(folder, 'a.whl'), 'w').write(' '.join(sys.argv))\n"
+    )
+    made = runner(tmp_path, script)
+    files = pip.download(made, ["--no-deps"], "foo==1\n", constraints=["c.txt"])
+    assert [os.path.basename(path) for path in files] == ["a.whl", "b.whl"]
+    assert Path(files[1]).read_text() == "foo==1\n"
+    assert " --no-deps --constraint=c.txt --requirement " in Path(files[0]).read_text()
+    assert files != pip.download(made, [], "bar==1\n")
+
+
+def test_an_sdist_that_makes_no_wheel_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BuildInputError, match=r"x-1.tar.gz: made 0 wheels instead of one"):
+        pip.build(runner(tmp_path, ""), "/somewhere/x-1.tar.gz", [])
+
+
+def test_a_python_without_pip_gets_one_from_ensurepip_or_is_refused(tmp_path: Path) -> None:
+    fakes = write_tree(
+        tmp_path,
+        {
+            "with": ("#!/bin/sh\nexit 0\n", 0o755),
+            "without": ('#!/bin/sh\ncase "$3" in venv) exit 0;; esac\nexit 1\n', 0o755),
+            "bare": ("#!/bin/sh\nexit 1\n", 0o755),
+        },
+    )
+    names = {name: str(fakes / name) for name in ("with", "without", "bare")}
+    assert pip.starting_command([names["bare"], names["with"]], "w") == (names["with"], "-I", "-m", "pip")
+    assert pip.starting_command([names["without"]], "w") == ("w/venv-0/bin/python", "-I", "-m", "pip")
+    with pytest.raises(BuildInputError, match=r"bare: has neither pip nor ensurepip\. Install pip for the Python"):
+        pip.starting_command([names["bare"]], "w")
+
+
+def test_the_pinned_pip_is_unpacked_and_run_from_its_folder(tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, "pip", "1.0", {"pip/__main__.py": "print('pip itself')\n"})
+    command = pip.unpacked(str(wheel), "/usr/bin/python3", str(tmp_path / "pip-1.0"))
+    assert command == ("/usr/bin/python3", "-I", f"{tmp_path}/pip-1.0/pip")
+    assert (tmp_path / "pip-1.0" / "pip" / "__main__.py").exists()
+
+
+def test_settings_that_decide_where_packages_come_from_are_part_of_cache_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("PIP_"):
+            monkeypatch.delenv(name)
+    assert pip.index_settings() == []
+    monkeypatch.setenv("PIP_INDEX_URL", "https://index.example.org")
+    monkeypatch.setenv("PIP_TIMEOUT", "3")
+    assert pip.index_settings() == ["PIP_INDEX_URL=https://index.example.org"]
