@@ -34,16 +34,17 @@ def main():
     except Exception as error:  # zipimport compares no checksum: a damaged module can fail in any way
         if "--debug" in sys.argv:
             raise
-        sys.stderr.write("error: this artifact: is damaged (%s). Copy it again.\n" % type(error).__name__)
-        return 3
+        return refused("cannot load its own code (%s: %s)" % (type(error).__name__, error), "Copy it again", 3)
     return int(package.main(sys.argv[1:], _ARCHIVE))
 
 
-def refused(why):
-    # type: (str) -> int
-    """Print the one line and return the exit code of its kind: 4, the target."""
-    sys.stderr.write("error: this artifact: %s. Run it with the Python that will run the site.\n" % why)
-    return 4
+def refused(why, fix="Run it with the Python that will run the site", code=4):
+    # type: (str, str, int) -> int
+    """Print the one line and return the exit code of its kind: 4 for the target, 3 for the artifact."""
+    if sys.stderr is not None:
+        line = " ".join(("error: this artifact: %s. %s." % (why, fix)).split())
+        sys.stderr.write(line.encode("ascii", "replace").decode("ascii")[:500] + "\n")
+    return code
 
 
 def load_package(archive):

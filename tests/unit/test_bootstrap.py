@@ -1,0 +1,130 @@
+"""The artifact's first lines: they run on any Python, shadow nothing, and say what is wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+import pytest
+
+from deployable_zipfile import bootstrap
+from tests.artifacts import PACKAGE, PYTHON, container, make_artifact, runtime
+from tests.helpers import error_line, run_cli, run_python
+from tools import interpreters
+
+
+def older(version: str) -> str:
+    """Return a Python that is too old to run artifacts; the test is skipped where there is none."""
+    found: Optional[str] = interpreters.find(version, os.environ)
+    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    for path in sorted(root.glob(f"versions/{version}.*/bin/python")):
+        found = found or str(path)
+    if not found:
+        pytest.skip(f"no Python {version} on this machine")
+    return found
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.6", "3.7"])
+def test_an_old_python_is_told_what_is_needed(version: str, tmp_path: Path) -> None:
+    python = older(version)
+    site = make_artifact(tmp_path / "site.zip")
+    done = run_cli([python, site, "-d", tmp_path / "dest"], code=4)
+    assert error_line(done).startswith(f"error: this artifact: needs Python 3.8 or newer, found {version}.")
+    assert error_line(done).endswith(". Run it with the Python that will run the site.")
+    assert not (tmp_path / "dest").exists()
+
+
+@pytest.mark.parametrize("flags", [[], ["-I"], ["-I", "-S"], ["-E", "-s", "-B"]])
+def test_it_runs_with_any_flags(flags: List[str], tmp_path: Path) -> None:
+    site = make_artifact(tmp_path / "site.zip")
+    run_python(*flags, site, "-q", "-d", tmp_path / "dest", env={})
+    assert (tmp_path / "dest/venv/bin/python").exists()
+
+
+@pytest.mark.parametrize("name", ["json", "email", "calendar", "platform", "argparse", "zlib", "errors", "extract"])
+def test_a_project_named_like_a_module_shadows_nothing(name: str, tmp_path: Path) -> None:
+    site = make_artifact(tmp_path / "site.zip", {"__init__.py": "raise SystemExit('shadowed')\n"}, name=name)
+    run_python("-I", site, "-q", "-d", tmp_path / "dest")
+    assert (tmp_path / "dest" / name / "__init__.py").exists()
+
+
+def test_it_runs_by_itself_through_a_link_and_from_another_folder(tmp_path: Path) -> None:
+    site = make_artifact(tmp_path / "site.zip")
+    (tmp_path / "folder with blank").mkdir()
+    (tmp_path / "folder with blank" / "lïnk").symlink_to(site)
+    path = f"{os.path.dirname(sys.executable)}:/usr/bin:/bin"
+    for number, command in enumerate([["./site.zip"], ["folder with blank/lïnk"], [sys.executable, "site.zip"]]):
+        run_cli([*command, "-q", "-d", f"dest {number}"], cwd=tmp_path, env={"PATH": path})
+        assert (tmp_path / f"dest {number}" / "venv/bin/python").exists()
+
+
+def rewritten(tmp_path: Path, change: Dict[str, bytes]) -> Path:
+    members = {name: change.get(name, data) for name, data in runtime().items()}
+    path = tmp_path / "site.zip"
+    path.write_bytes(container({name: data for name, data in members.items() if data}, first_line="#!python\n"))
+    return path
+
+
+@pytest.mark.parametrize("content", [b"", b"(", b"\0", b"1 / 0", b"import nothing_of_that_name", b"\xff\xfe"])
+@pytest.mark.parametrize("name", ["extract.py", "errors.py", "archive.py"])
+def test_damaged_code_of_its_own_is_one_line(name: str, content: bytes, tmp_path: Path) -> None:
+    done = run_python(rewritten(tmp_path, {f".deploy/runtime/{name}": content}), "-d", "x", code=3)
+    assert error_line(done).startswith("error: this artifact: cannot load its own code (")
+    assert error_line(done).endswith("). Copy it again.")
+    done = run_python(tmp_path / "site.zip", "-d", "x", "--debug", code=1)
+    assert "Traceback" in done.stderr
+
+
+def test_a_damaged_deflate_stream_is_one_line(tmp_path: Path) -> None:
+    path = rewritten(tmp_path, {})
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo(".deploy/runtime/layout.py")
+    data = bytearray(path.read_bytes())
+    at = info.header_offset + 30 + len(info.filename) + 50
+    data[at : at + 200] = bytes(200)
+    path.write_bytes(data)
+    assert "cannot load its own code" in error_line(run_python(path, "-d", "x", code=3))
+
+
+def test_the_line_is_one_line_of_ascii(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bootstrap.refused("a\nb é " + "x" * 900, "Copy\nit", 3) == 3
+    line = capsys.readouterr().err
+    assert line.startswith("error: this artifact: a b ? x")
+    assert len(line) == 501
+    assert line.count("\n") == 1
+
+
+def test_a_closed_stderr_is_no_second_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    assert bootstrap.refused("is not run as a zip") == 4
+
+
+def test_outside_an_artifact_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bootstrap.main() == 4
+    assert "error: this artifact: is not run as a zip." in capsys.readouterr().err
+
+
+def test_a_python_without_zlib_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "zlib", None)  # type: ignore[arg-type]
+    assert bootstrap.main() == 4
+    line = capsys.readouterr().err
+    assert f"needs Python's zlib module, which {PYTHON}." in line
+    assert sys.executable in line
+
+
+def test_an_old_version_is_refused_in_process_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    version: Any = (3, 7, 9, "final", 0)
+    monkeypatch.setattr(sys, "version_info", version)
+    assert bootstrap.main() == 4
+    assert "needs Python 3.8 or newer, found 3.7.9 at" in capsys.readouterr().err
+
+
+def test_it_imports_nothing_but_sys_before_the_archive_is_off_the_path() -> None:
+    lines = (PACKAGE / "bootstrap.py").read_text(encoding="ascii").splitlines()
+    before = lines[: next(number for number, line in enumerate(lines) if line.startswith("sys.path[:] ="))]
+    assert [line for line in before if line.startswith(("import ", "from "))] == ["import sys"]
