@@ -27,6 +27,7 @@ OLDEST: Dict[str, str] = {
     "lock": "3.10",
     "nox": "3.10",
     "release": "3.10",
+    "ansible": "3.11",
 }
 # A lock that is installed beside another takes the other's versions.
 FOLLOWS: Dict[str, List[str]] = {
@@ -34,6 +35,7 @@ FOLLOWS: Dict[str, List[str]] = {
     "site": ["deployment", "test"],
     "lint": ["build"],
     "release": ["build"],
+    "ansible": ["e2e"],
 }
 
 
