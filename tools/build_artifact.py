@@ -10,14 +10,18 @@ It says which way it takes and why. What it does not know itself goes to ``creat
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import List, NamedTuple, Optional, Sequence
+from typing import List, Mapping, NamedTuple, Optional, Sequence
+
+from tools import containers
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGE = "ghcr.io/cfpb/cfgov-artifact-builder:latest"
+CACHE_VOLUME = "cfgov-artifact-cache"
 PROJECT, REQUIREMENTS, BASENAME = "cfgov", "requirements/deployment.txt", "cfgov_current_build"
 
 
@@ -26,6 +30,7 @@ class Way(NamedTuple):
 
     reason: str
     command: List[str]
+    environment: Mapping[str, str] = {}  # variables of that command beside the caller's
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -39,7 +44,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     arguments, options = parser.parse_known_args(argv)
     way = choose(arguments.native, arguments.image, options)
     print(f"build: {way.reason}", flush=True)
-    return subprocess.run(way.command, cwd=str(ROOT), check=False).returncode
+    environ = dict(os.environ, **way.environment)
+    return subprocess.run(way.command, cwd=str(ROOT), env=environ, check=False).returncode
 
 
 def choose(native: bool, image: Optional[str], options: Sequence[str]) -> Way:
@@ -50,7 +56,8 @@ def choose(native: bool, image: Optional[str], options: Sequence[str]) -> Way:
     problem = missing(wanted)
     if problem and not image:
         return Way(f"on this machine, because {problem}", native_command(options))
-    return Way(f"in the image {wanted}", image_command(wanted, options))
+    settings = containers.host_settings(os.environ)
+    return Way(f"in the image {wanted}", image_command(wanted, options, settings), settings.environment)
 
 
 def missing(image: str) -> str:
@@ -70,9 +77,10 @@ def native_command(options: Sequence[str]) -> List[str]:
     return [sys.executable, create, PROJECT, REQUIREMENTS, BASENAME, *options]
 
 
-def image_command(image: str, options: Sequence[str]) -> List[str]:
-    """Return the documented command that builds in *image*."""
-    return ["docker", "run", "--rm", "-v", f"{ROOT}:/cfgov", image, *options]
+def image_command(image: str, options: Sequence[str], settings: containers.Settings) -> List[str]:
+    """Return the documented command that builds in *image*, with this machine's network and a cache of its own."""
+    kept = ["-v", f"{CACHE_VOLUME}:{containers.CACHE_INSIDE}"]
+    return ["docker", "run", "--rm", *settings.arguments(), *kept, "-v", f"{ROOT}:/cfgov", image, *options]
 
 
 def _answers(command: Sequence[str]) -> bool:

@@ -29,7 +29,6 @@ BUILD_BUILDER = (
     "docker build docker/centos7 --target=cfgov-artifact-builder -t ghcr.io/cfpb/cfgov-artifact-builder:latest"
 )
 BUILD_TESTER = "docker build docker/centos7 --target=cfgov-artifact-tester -t ghcr.io/cfpb/cfgov-artifact-tester:latest"
-RUN_BUILDER = "docker run -v $(pwd):/cfgov ghcr.io/cfpb/cfgov-artifact-builder:latest"
 RUN_TESTER = (
     "docker run -it -v $(pwd):/cfgov:ro -p 8000:80 --env-file docker/centos7/test.env cfgov-artifact-tester:latest"
 )
@@ -174,11 +173,3 @@ def _running_containers() -> set:
     command = ["docker", "ps", "--all", "--quiet", "--filter", f"ancestor={containers.TESTER}"]
     listed = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     return set(listed.stdout.decode("ascii").split())
-
-
-def test_the_documented_commands_are_in_the_documentation() -> None:
-    pages = [containers.ROOT / "README.md", *sorted((containers.ROOT / "docs").glob("*.md"))]
-    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
-    flat = re.sub(r"\s*\\\n\s*", " ", text)
-    for command in (BUILD_BUILDER, BUILD_TESTER, RUN_BUILDER, RUN_TESTER):
-        assert command in flat, command
