@@ -15,7 +15,6 @@ from typing import Dict, List, Optional, Sequence, Union
 
 from deployable_zipfile import layout
 from deployable_zipfile.wheel import Wheel
-
 from tests.helpers import make_wheel
 
 PACKAGE = Path(layout.__file__).parent
@@ -120,8 +119,9 @@ def container(files: Dict[str, bytes], modes: Optional[Dict[str, int]] = None, f
             info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
             info.create_system = 3
             info.external_attr = (0o100000 | (modes or {}).get(name, 0o644)) << 16
-            nested = name.endswith((".whl", ".zip"))
-            info.compress_type = zipfile.ZIP_STORED if nested else zipfile.ZIP_DEFLATED
+            # A Python without zlib must be able to read the member that tells it so.
+            stored = name.endswith((".whl", ".zip")) or name == layout.MAIN
+            info.compress_type = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
             archive.writestr(info, data)
     return buffer.getvalue()
 

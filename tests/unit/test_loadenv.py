@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
 
 import pytest
+
 from deployable_zipfile import loadenv
 from deployable_zipfile.loadenv import EnvironmentFileError, read_environment
-
 from tests.helpers import SECRET, run_cli
 
 PACKAGE = Path(loadenv.__file__).parent
