@@ -19,9 +19,12 @@ import docker
 
 ROOT = Path(__file__).resolve().parent.parent
 LABEL = "cfgov-artifact-test"
+RUN = uuid.uuid4().hex[:12]  # of this process: the label's value on everything that it starts
 LEFTOVER_AGE = 24 * 3600  # seconds: younger containers may belong to a test run that goes on beside this one
 SECOND = 10**9  # the engine counts in nanoseconds
 BOOT_SECONDS = 300.0  # seconds; usual are 15, on a busy machine several times that
+# Words of a `docker run` in a test, whose container must go like every other.
+RUN_WORDS = ("run", "--rm", "--label", f"{LABEL}={RUN}")
 TESTER, BUILDER = "cfgov-artifact-tester:latest", "cfgov-artifact-builder:latest"
 SECRET_NAMES = re.compile(r"SECRET|PASSWORD|TOKEN|DATABASE_URL", re.IGNORECASE)
 
@@ -39,7 +42,6 @@ class Engine:
 
     def __init__(self) -> None:
         self.client = docker.from_env(timeout=120)
-        self.run = uuid.uuid4().hex[:12]
 
     def start(self, image: str, **options: Any) -> Container:
         """Create and start a container. *options* are the SDK's; label and name are added.
@@ -47,7 +49,7 @@ class Engine:
         A container that cannot start is removed before its error goes on.
         """
         options.setdefault("name", f"{LABEL}-{uuid.uuid4().hex[:12]}")
-        container = self.client.containers.create(image, labels={LABEL: self.run}, **options)
+        container = self.client.containers.create(image, labels={LABEL: RUN}, **options)
         try:
             container.start()
         except BaseException:
@@ -57,7 +59,7 @@ class Engine:
 
     def volume(self) -> str:
         """Make an empty named volume and return its name."""
-        return str(self.client.volumes.create(f"{LABEL}-{uuid.uuid4().hex[:12]}", labels={LABEL: self.run}).name)
+        return str(self.client.volumes.create(f"{LABEL}-{uuid.uuid4().hex[:12]}", labels={LABEL: RUN}).name)
 
     def sweep(self) -> None:
         """Remove what a test run left behind that was killed before it could, more than a day ago."""
@@ -68,7 +70,7 @@ class Engine:
 
     def close(self) -> None:
         """Remove everything that carries this run's label, then close the connection."""
-        mine = {"label": f"{LABEL}={self.run}"}
+        mine = {"label": f"{LABEL}={RUN}"}
         try:
             for container in self.client.containers.list(all=True, filters=mine):
                 container.remove(force=True, v=True)

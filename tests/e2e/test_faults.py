@@ -173,7 +173,16 @@ def taken_port() -> Iterator[int]:
 
 def test_a_port_that_is_taken_on_this_machine(images: Dict[str, str], checkout: Path, taken_port: int) -> None:
     name = f"{containers.LABEL}-port-{os.getpid()}"
-    command = ["run", "--rm", "--name", name, "--label", containers.LABEL, "-v", f"{checkout}:/cfgov:ro"]
+    command = [
+        "run",
+        "--rm",
+        "--name",
+        name,
+        "--label",
+        f"{containers.LABEL}={containers.RUN}",
+        "-v",
+        f"{checkout}:/cfgov:ro",
+    ]
     command += ["-p", f"127.0.0.1:{taken_port}:80", "--env-file", "docker/centos7/test.env", images["tester"]]
     try:
         ended = containers.docker_command(command)
