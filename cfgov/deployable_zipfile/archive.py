@@ -45,6 +45,11 @@ _AGAIN = "Copy the artifact again"
 _MAX_NAME, _MAX_PART, _MAX_DEPTH = 1024, 255, 64
 # One to 64 parts of printable ASCII, none of them "." or "..", none with a backslash or a colon.
 _PLAIN_NAME = re.compile(r"(?:(?!\.{1,2}(?:/|\Z))[ -.0-9;-\[\]-~]+(?:/(?!\Z)|\Z)){1,64}\Z")
+# Looked for in the artifact first when Python 3.8 to 3.13 starts it, by runpy and zipimport (measured, with -I -S).
+_IMPORTED_BEFORE = re.compile(
+    r"(abc|codecs|collections|contextlib|copyreg|encodings|enum|functools|genericpath|heapq|importlib|io|keyword"
+    r"|operator|os|pkgutil|posixpath|re|reprlib|runpy|site|stat|sys|types|typing|warnings|weakref|zipimport|zlib)\Z"
+)
 _SHEBANG = re.compile(rb"#![\x20-\x7e]{1,125}\n")
 
 
@@ -633,6 +638,8 @@ def project_name_problem(project: str) -> str:
         return f"{project!r} is no ASCII identifier"
     if project in layout.RESERVED_PROJECT_NAMES:
         return f"{project!r} is a name that the artifact uses itself"
+    if _IMPORTED_BEFORE.match(project):
+        return f"{project!r} is a module that Python itself imports before the artifact can run"
     return ""
 
 

@@ -44,7 +44,7 @@ def test_it_runs_with_any_flags(flags: List[str], tmp_path: Path) -> None:
     assert (tmp_path / "dest/venv/bin/python").exists()
 
 
-@pytest.mark.parametrize("name", ["json", "email", "calendar", "platform", "argparse", "zlib", "errors", "extract"])
+@pytest.mark.parametrize("name", ["json", "email", "calendar", "platform", "argparse", "struct", "errors", "extract"])
 def test_a_project_named_like_a_module_shadows_nothing(name: str, tmp_path: Path) -> None:
     site = make_artifact(tmp_path / "site.zip", {"__init__.py": "raise SystemExit('shadowed')\n"}, name=name)
     run_python("-I", site, "-q", "-d", tmp_path / "dest")
@@ -113,6 +113,16 @@ def test_a_python_without_zlib_is_named(monkeypatch: pytest.MonkeyPatch, capsys:
     line = capsys.readouterr().err
     assert f"needs Python's zlib module, which {PYTHON}." in line
     assert sys.executable in line
+
+
+def test_a_python_without_zlib_can_read_the_line_that_tells_it_so(tmp_path: Path) -> None:
+    site = make_artifact(tmp_path / "site.zip")
+    program = (
+        "import sys, runpy; sys.modules['zlib'] = None; sys.argv = sys.argv[1:];"
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    done = run_python("-I", "-c", program, site, "-d", tmp_path / "dest", code=4)
+    assert "needs Python's zlib module, which " in error_line(done)
 
 
 def test_an_old_version_is_refused_in_process_too(

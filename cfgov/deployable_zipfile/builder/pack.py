@@ -235,7 +235,11 @@ def _runtime(project: str) -> List[zipwriter.Item]:
     items[layout.LOADENV_START] = _own(os.path.basename(layout.LOADENV_START))
     items[layout.project_pth_name(project)] = layout.project_pth_text(project).encode("ascii")
     first = [layout.MAIN, layout.INSTALL_WHEELS, layout.LOADENV]
-    return [zipwriter.Item(name, items[name]) for name in [*first, *sorted(set(items) - set(first))]]
+    # A Python without zlib can read the entry point, which tells it so, only if that is stored.
+    return [
+        zipwriter.Item(name, items[name], stored=name == layout.MAIN)
+        for name in [*first, *sorted(set(items) - set(first))]
+    ]
 
 
 def _own(name: str) -> bytes:
