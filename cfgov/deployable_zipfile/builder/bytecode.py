@@ -99,13 +99,15 @@ class _Team:
         return [self._answers[number] for number in range(len(self._jobs))]
 
     def _started(self) -> "subprocess.Popen[bytes]":
-        # The seed fixes the order of sets; without -S and -I a site's own hooks would run in here.
+        # The seed fixes the order of sets; without -S and -I a site's own hooks would run in here. A Python of a
+        # software collection finds its own library by LD_LIBRARY_PATH alone.
+        kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
         return subprocess.Popen(
             [self._interpreter, "-S", "-s", "-B", "-X", "utf8", _WORKER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={"PYTHONHASHSEED": "0", "PYTHONNOUSERSITE": "1", "LC_ALL": "C", "PATH": os.environ.get("PATH", "")},
+            env=dict(kept, PYTHONHASHSEED="0", PYTHONNOUSERSITE="1", LC_ALL="C"),
             start_new_session=True,
         )
 
