@@ -97,20 +97,19 @@ def write_environment(site: Path) -> None:
 
 
 def serve(site: Path, port: int, check: bool) -> int:
-    """Run gunicorn on 127.0.0.1:*port* until it ends; with *check* only until the home page has answered."""
+    """Become gunicorn on 127.0.0.1:*port*; with *check* run it only until the home page has answered."""
     command = [str(site / "venv/bin/gunicorn"), "--bind", f"127.0.0.1:{port}", "--workers", "2", "cfgov.wsgi"]
-    server = subprocess.Popen(command, cwd=str(site), env=environment())
+    os.chdir(str(site))
+    if not check:
+        print(f"serve: http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
+        os.execve(command[0], command, environment())
+    server = subprocess.Popen(command, env=environment())
     try:
-        if not check:
-            print(f"serve: http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
-            return server.wait()
         print(f"serve: the home page answered with {first_answer(server, port)}", flush=True)
-        return 0
-    except KeyboardInterrupt:
-        return 0
     finally:
         server.terminate()
         server.wait()
+    return 0
 
 
 def first_answer(server: "subprocess.Popen[bytes]", port: int, patience: float = 30.0) -> int:

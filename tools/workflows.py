@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import configparser
 import re
 import shlex
 import subprocess
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import Any, Callable, Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import yaml
+
+from tools import platforms
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ".github/workflows"
@@ -140,10 +141,8 @@ def findings(repository: Repository) -> List[Finding]:
 def read_repository(root: Path, texts: Dict[str, str]) -> Repository:
     """Parse the workflows *texts* (file name to text), the noxfile and the table of platforms below *root*."""
     workflows = {name: parse(name, text) for name, text in texts.items()}
-    table = configparser.ConfigParser(interpolation=None)
-    with open(str(root / "docker/centos7/platforms.ini"), encoding="utf-8") as file:
-        table.read_file(file)
-    bases = {name: table[name]["base_image"] for name in table.sections()}
+    table = platforms.read(root / "docker/centos7/platforms.ini")
+    bases = {name: platform.base_image for name, platform in table.items()}
     return Repository(workflows, sessions_of((root / "noxfile.py").read_text(encoding="utf-8")), bases)
 
 
