@@ -41,6 +41,9 @@ _BUILD = re.compile(
     r"(?:Failed to build installable wheels for|Failed to build|Failed building wheel for|Could not build wheels for)"
     r"\s+(.+)"
 )
+# pip's form for errors that it explains.
+_DIAGNOSIS = re.compile("^\\s*\u00d7 (.+)$", re.MULTILINE)
+_URL = re.compile(r"URL: (\S+)")
 # What pip says of every failed build.
 _ERROR = re.compile(r"\berror: ", re.IGNORECASE)
 _NO_CAUSE = tuple(f"error: {text}" for text in ("command", "failed", "could not build", "metadata-", "subprocess-"))
@@ -209,6 +212,11 @@ def explained(text: str, arguments: Sequence[str]) -> Failure:
             "no version of it fits this Python and platform on the package index",
             "Correct name or version",
         )
+    diagnosed = _DIAGNOSIS.search(text)
+    if diagnosed:
+        url = _URL.search(text)
+        what = os.path.basename(url.group(1)) if url else _culprit(lines)
+        return Failure(what, diagnosed.group(1).strip(), "Try again, and look at the network")
     last = errors[-1] if errors else (lines[-1] if lines else "no output")
     return Failure(f"pip {arguments[0]}", last[:300], "See its output")
 
