@@ -63,7 +63,15 @@ def build(site: Path, lock: str, shared: Path, *options: str, code: int = 0, **e
     """Run ``create.py`` as a user does and return the finished process; the lock's text becomes a file."""
     path = site.parent / "requirements.txt"
     path.write_text(lock, encoding="utf-8")
-    command = [sys.executable, CREATE, site, path, site.parent / "out", *_cache(shared), *options]
+    command: List[Union[str, Path]] = [
+        sys.executable,
+        CREATE,
+        site,
+        path,
+        site.parent / "out",
+        *_cache(shared),
+        *options,
+    ]
     return run_cli(command, code=code, extra_env=environment, timeout=600)
 
 
