@@ -1,11 +1,11 @@
-"""Which build this is, read once from the files that the installer of the artifact leaves beside the project."""
+"""Which build this is, read once from the file that the installer of the artifact leaves beside the project."""
 
 from __future__ import annotations
 
 import json
 import logging
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 DEVELOPMENT = "development"
 UNREADABLE = "unreadable"
@@ -21,23 +21,18 @@ class Release(NamedTuple):
 def read_release(folder: Path) -> Release:
     """Read the identity of the release installed in *folder* (``DEST`` of ``artifact.zip -d DEST``).
 
-    Files that are there but cannot be read give "unreadable" and a log entry: a health check that waits for a
+    A file that is there but cannot be read gives "unreadable" and a log entry: a health check that waits for a
     build then fails, while the site itself goes on.
     """
     installed = folder / ".deploy" / "installed.json"
     if not installed.is_file():
         return Release(DEVELOPMENT, "")
     try:
-        build_id = _load(installed)["build_id"]
-        commit = _load(folder / ".deploy" / "manifest.json")["source"]["commit"]
+        document = json.loads(installed.read_text(encoding="utf-8"))
+        return Release(str(document["build_id"]), str(document["commit"]))
     except (OSError, ValueError, KeyError, TypeError):
         logging.getLogger(__name__).exception("The release in %s does not say what it is", folder)
         return Release(UNREADABLE, "")
-    return Release(str(build_id), str(commit))
-
-
-def _load(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 # From the place of this file and not from sys.prefix: a process whose virtualenv was reached through the symlink of

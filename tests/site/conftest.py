@@ -135,10 +135,10 @@ def copy_release(folder: Path, build_id: str = "") -> Path:
 
 
 def write_identity(folder: Path, build_id: str, commit: str = "c0ffee" * 6 + "abcd") -> None:
-    """Write the two files from which a release knows what it is."""
+    """Write the file from which a release knows what it is."""
     (folder / ".deploy").mkdir(parents=True, exist_ok=True)
-    (folder / ".deploy" / "installed.json").write_text(json.dumps({"build_id": build_id}), encoding="utf-8")
-    (folder / ".deploy" / "manifest.json").write_text(json.dumps({"source": {"commit": commit}}), encoding="utf-8")
+    document = {"build_id": build_id, "commit": commit, "project": "cfgov"}
+    (folder / ".deploy" / "installed.json").write_text(json.dumps(document), encoding="utf-8")
 
 
 def text_of(answer: Any) -> str:
