@@ -64,30 +64,32 @@ def _run(argv: Sequence[str], archive: Optional[str]) -> int:
         arguments, archive = _parsed(list(argv), archive)
         console = Console(arguments.quiet, arguments.json)
         return int(arguments.run(arguments, archive, console))
-    except DeployableZipfileError as error:
-        failure = error
-    except KeyboardInterrupt:
-        failure = Interrupted("this run", "was interrupted", "Run it again")
     except BrokenPipeError:
-        _drop_output()
-        return 1
-    except OSError as error:
-        failure = _unforeseen(error)
-    except MemoryError:
-        failure = DeployableZipfileError("this run", "there is not enough memory", "Use --workers 1")
-    except Exception as error:
-        failure = DeployableZipfileError(
-            "this run", f"met a defect ({type(error).__name__}: {error})", "Run it with --debug and report it"
-        )
+        return 1  # whoever read the result has seen enough
+    except (Exception, KeyboardInterrupt) as error:
         if debug:
-            raise
-    if debug:
-        import traceback
+            import traceback
 
-        traceback.print_exc()
-    console.error(failure)
-    _drop_output()
-    return failure.exit_code
+            traceback.print_exc()
+        failure = _failure(error)
+        console.error(failure)
+        return failure.exit_code
+    finally:
+        _drop_output()
+
+
+def _failure(error: BaseException) -> DeployableZipfileError:
+    """Return what to tell of *error*, whatever it is."""
+    if isinstance(error, DeployableZipfileError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return Interrupted("this run", "was interrupted", "Run it again")
+    if isinstance(error, OSError):
+        return _unforeseen(error)
+    if isinstance(error, MemoryError):
+        return DeployableZipfileError("this run", "there is not enough memory", "Use --workers 1")
+    what = f"met a defect ({type(error).__name__}: {error})"
+    return DeployableZipfileError("this run", what, "Run it with --debug and report it")
 
 
 def _parsed(argv: List[str], archive: Optional[str]) -> Tuple[argparse.Namespace, str]:
@@ -324,7 +326,7 @@ def _list(_: argparse.Namespace, archive: str, console: Console) -> int:
 
 
 def _count(text: str) -> int:
-    if not text.isdigit() or int(text) > 64:
+    if not (text.isascii() and text.isdigit()) or int(text) > 64:
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 64")
     return int(text)
 
@@ -376,14 +378,15 @@ def _open_standard_streams() -> None:
 
 
 def _drop_output() -> None:
-    """Throw away what stdout did not take: the interpreter would complain of it once more at its end."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
+    """Throw away what a stream did not take: the interpreter would complain of it once more, and exit with 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,425 @@
+"""The artifact's command line: every verb, as text and as JSON, with its exit code, in any surroundings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict, Iterator, List
+
+import pytest
+
+from deployable_zipfile import extract, unpack
+from deployable_zipfile.archive import Artifact
+from deployable_zipfile.errors import DeploymentError, Interrupted
+from tests import faults
+from tests.artifacts import PACKAGE, PYTHON, make_artifact, make_target, simple_wheel
+from tests.helpers import error_line, make_wheel, read_tree, run_cli, run_python
+
+
+@pytest.fixture(autouse=True)
+def surroundings() -> Iterator[None]:
+    """Put back what a command line changes in its process."""
+    umask = os.umask(0o022)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = [signal.getsignal(number) for number in numbers]
+    yield
+    os.umask(umask)
+    for number, handler in zip(numbers, handlers):
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    made = tmp_path / "made"
+    return make_artifact(made_folder(made) / "site.zip", {"a é.py": "x = 1\n"}, [simple_wheel(made)])
+
+
+def made_folder(path: Path) -> Path:
+    path.mkdir(exist_ok=True)
+    return path
+
+
+class Said:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def document(self) -> Dict[str, Any]:
+        found: Dict[str, Any] = json.loads(self.out)
+        return found
+
+
+@pytest.fixture
+def run(site: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    def call(*arguments: object, archive: Path = site) -> Said:
+        capsys.readouterr()
+        code = extract.main([str(argument) for argument in arguments], str(archive))
+        captured = capsys.readouterr()
+        return Said(code, captured.out, captured.err)
+
+    return call
+
+
+def test_an_installation_says_each_step_and_its_result(run: Any, site: Path, tmp_path: Path) -> None:
+    said = run("-d", tmp_path / "dest")
+    assert said.code == 0
+    assert said.err.splitlines() == [f"Verifying {site}", f"Installing site_one for Python {PYTHON}"]
+    assert said.out.startswith("Installed build ")
+    assert f" into {tmp_path}/dest: " in said.out
+    said = run("-d", tmp_path / "dest")
+    assert (said.code, said.err) == (0, "")
+    assert said.out.startswith(f"{tmp_path}/dest already holds build ")
+
+
+def test_quiet_says_the_result_alone(run: Any, tmp_path: Path) -> None:
+    said = run("--quiet", "--no-sync", "--workers", "2", "-d", tmp_path / "dest")
+    assert (said.code, said.err, len(said.out.splitlines())) == (0, "", 1)
+
+
+def test_json_is_one_object(run: Any, tmp_path: Path) -> None:
+    for already in (False, True):
+        said = run("--json", "-d", tmp_path / "dest")
+        assert said.code == 0
+        assert (said.document["ok"], said.document["already"]) == (True, already)
+        assert said.document["destination"] == str(tmp_path / "dest")
+        assert set(said.document) == {"ok", "destination", "build_id", "python", "already", "files", "seconds"}
+
+
+def test_an_error_in_json_is_an_object_too(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said = run("--json", "-d", tmp_path / "file")
+    assert (said.code, said.document["ok"], said.document["exit_code"]) == (5, False, 5)
+    assert said.document["error"]["kind"] == "DestinationError"
+    assert said.err == f"error: {tmp_path}/file: is not a folder. Remove it or choose another folder.\n"
+
+
+def test_check_names_every_problem(run: Any, tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    said = run("check", "-d", tmp_path / "dest")
+    assert said.code == 0
+    assert said.out.endswith("This artifact can be installed here\n")
+    assert f"needs: CPython {PYTHON}" in said.out
+    (tmp_path / "dest").mkdir()
+    (tmp_path / "dest/mine").touch()
+    bad = make_artifact(made / "bad.zip", targets=[make_target(libc_floor="99.0", libraries=("libnothing.so.1",))])
+    said = run("check", "-d", tmp_path / "dest", archive=bad)
+    assert said.code == 4
+    assert [line.split(": ")[1] for line in said.err.splitlines()] == [
+        "the C library",
+        "libnothing.so.1",
+        f"{tmp_path}/dest",
+    ]
+    said = run("check", "--json", "-d", tmp_path / "dest", archive=bad)
+    assert (said.code, said.document["ok"], said.document["exit_code"], said.err) == (4, False, 4, "")
+    assert [problem["kind"] for problem in said.document["problems"]] == [
+        "TargetError",
+        "TargetError",
+        "DestinationError",
+    ]
+
+
+def test_check_without_a_destination_looks_at_the_host_alone(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_folder(tmp_path / "gone")
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert run("check").code == 0
+    other = make_artifact(tmp_path / "made" / "other.zip", targets=[make_target(python="3.7")])
+    said = run("check", archive=other)
+    assert said.code == 4
+    assert "the artifact needs CPython 3.7, found CPython" in said.err
+
+
+def test_verify_proves_the_file(run: Any, site: Path, tmp_path: Path) -> None:
+    digest = hashlib.sha256(site.read_bytes()).hexdigest()
+    said = run("verify")
+    assert said.code == 0
+    assert said.out.endswith(f"SHA-256 {digest}\n")
+    said = run("verify", "--json")
+    assert (said.document["sha256"], said.document["wheels"]) == (digest, 1)
+    lie = make_wheel(
+        tmp_path / "made",
+        "lie",
+        "1",
+        {"a.py": "x"},
+        record=lambda rows: [(name, "sha256=" + "A" * 43 if name == "a.py" else one, size) for name, one, size in rows],
+    )
+    said = run("verify", archive=make_artifact(tmp_path / "made" / "lie.zip", wheels=[lie]))
+    assert said.code == 6
+    assert "wheels/lie-1-py3-none-any.whl/a.py: its sha256 is not the one in RECORD" in said.err
+
+
+def test_verify_of_a_tree_names_what_drifted(run: Any, tmp_path: Path) -> None:
+    run("-d", tmp_path / "dest")
+    said = run("verify", tmp_path / "dest")
+    assert said.code == 0
+    assert "as installed" in said.out
+    (tmp_path / "dest/site_one/a é.py").write_text("x = 2\n")
+    (tmp_path / "dest/site_one/new\nfile").touch()
+    said = run("verify", tmp_path / "dest")
+    assert said.code == 5
+    assert said.out == "changed: site_one/a é.py\nadded: site_one/new\\nfile\n"
+    assert said.err == (
+        f"error: {tmp_path}/dest: 1 files changed, 0 missing, 1 added. Install the artifact into a new folder.\n"
+    )
+    said = run("verify", "--json", tmp_path / "dest")
+    assert (said.code, said.document["ok"], said.document["exit_code"]) == (5, False, 5)
+    assert said.document["changed"] == ["site_one/a é.py"]
+    said = run("verify", tmp_path / "made")
+    assert said.code == 5
+    assert "holds no complete installation" in said.err
+
+
+def test_info_says_what_the_artifact_is(run: Any, site: Path) -> None:
+    said = run("info")
+    assert said.code == 0
+    for part in (str(site), f"{site.stat().st_size} bytes", "site_one", "not in git", "alpha 1.0", f"CPython {PYTHON}"):
+        assert part in said.out
+    document = run("info", "--json").document
+    assert document["sha256"] == hashlib.sha256(site.read_bytes()).hexdigest()
+    assert document["targets"][0]["packages"] == {"alpha": "1.0"}
+    assert document["build_id"] in said.out
+
+
+def test_list_names_every_member_and_those_of_payloads(run: Any, site: Path, tmp_path: Path) -> None:
+    said = run("list")
+    assert said.code == 0
+    with Artifact.open(str(site)) as artifact:
+        assert [line.split(None, 2)[2] for line in said.out.splitlines()] == list(artifact.members)
+    assert "644           6 site_one/a é.py" in said.out
+    nested = make_artifact(tmp_path / "made" / "nested.zip", {"deep.py": "x"}, payload=True)
+    names = [row["name"] for row in run("list", "--json", archive=nested).document["members"]]
+    assert {".deploy/payload/000.zip", "site_one/deep.py"} < set(names)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ([], "names nothing to do"),
+        (["--json"], "-d"),
+        (["-d"], "expected one argument"),
+        (["-d", "x", "more"], "unrecognized arguments: more"),
+        (["-d", "x", "--workers", "65"], "'65' is no number from 0 to 64"),
+        (["-d", "x", "--workers", "-1"], "--workers"),
+        (["-d", "x", "--workers", "²"], "'²' is no number from 0 to 64"),
+        (["-d", "x", "--wait", "nan"], "'nan' is no number of seconds"),
+        (["-d", "x", "--wait", "-1"], "--wait"),
+        (["-d", "x", "--wa", "1"], "unrecognized arguments"),
+        (["verify", "a", "b"], "unrecognized arguments: b"),
+        (["nonsense"], "-d"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_one_line(arguments: List[str], why: str, run: Any, tmp_path: Path) -> None:
+    before = read_tree(tmp_path)
+    said = run(*arguments)
+    assert said.code == 2
+    assert said.err.splitlines()[-1].startswith("error: the command line: ")
+    assert why in said.err
+    assert read_tree(tmp_path) == before
+
+
+def test_each_kind_of_error_ends_with_its_code(run: Any, site: Path, tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    cut = made / "cut.zip"
+    cut.write_bytes(site.read_bytes()[:-10])
+    assert run("-d", tmp_path / "dest", archive=cut).code == 3
+    assert run("-d", tmp_path / "dest", archive=made / "absent.zip").code == 3
+    other = make_artifact(made / "other.zip", targets=[make_target(python="3.7")])
+    assert run("-d", tmp_path / "dest", archive=other).code == 4
+    bad = make_wheel(made, "bad", "1", {}, data={"scripts/python": "x"})
+    assert run("-d", tmp_path / "dest", archive=make_artifact(made / "bad.zip", wheels=[bad])).code == 6
+    assert faults.leftovers(str(tmp_path)) == ["made"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (KeyboardInterrupt(), 130, "error: this run: was interrupted. Run it again."),
+        (Interrupted("this run", "was stopped by SIGTERM", "Run it again"), 130, "was stopped by SIGTERM"),
+        (DeploymentError("a", "b"), 8, "error: a: b."),
+        (MemoryError(), 1, "error: this run: there is not enough memory. Use --workers 1."),
+        (ZeroDivisionError("x"), 1, "met a defect (ZeroDivisionError: x). Run it with --debug and report it."),
+        (OSError(24, "Too many open files"), 1, "too many files are open. Raise the limit (ulimit -n)."),
+        (OSError(5, "Input/output error", "/x"), 3, "error: /x: the disk could not be read. Check the disk."),
+        (OSError(1, "Operation not permitted", "/x"), 1, "error: /x: Operation not permitted."),
+        (OSError("odd"), 1, "error: the system: odd."),
+    ],
+)
+def test_whatever_happens_is_one_line_and_a_code(
+    error: BaseException, code: int, line: str, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(unpack, "install", fail)
+    said = run("-d", "x")
+    assert (said.code, len(said.err.splitlines())) == (code, 1)
+    assert line in said.err
+
+
+def test_debug_shows_where_it_happened(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = run("--debug", "-d", tmp_path / "made" / "site.zip")
+    assert said.code == 5
+    assert "Traceback" in said.err
+    assert said.err.splitlines()[-1].startswith("error: ")
+    monkeypatch.setattr(unpack, "install", lambda *_, **__: 1 // 0)
+    said = run("--debug", "-d", tmp_path / "dest")
+    assert said.code == 1
+    assert "\nZeroDivisionError: " in said.err
+    assert said.err.splitlines()[-1].startswith("error: this run: met a defect (ZeroDivisionError: ")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["verify", "--help"], ["deploy", "--help"], ["info", "-h"]])
+def test_help_is_no_error(arguments: List[str], run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(*arguments)
+    assert caught.value.code == 0
+    assert "usage: site.zip" in capsys.readouterr().out
+
+
+def test_help_names_every_verb(run: Any) -> None:
+    shown = run().out
+    assert all(verb in shown for verb in extract._VERBS)
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        "{site} -d {dest}",
+        "-d {dest} {site}",
+        "--wait 1 --workers 1 {site} -d {dest}",
+        "--quiet -d {dest} --json {site}",
+        "{site} --destination={dest}",
+    ],
+)
+def test_beside_its_sources_it_takes_the_artifact_anywhere(order: str, site: Path, tmp_path: Path) -> None:
+    arguments = order.format(site=site, dest=tmp_path / "dest").split()
+    run_python(PACKAGE / "extract.py", *arguments, cwd=tmp_path)
+    assert (tmp_path / "dest/venv/bin/python").exists()
+
+
+def test_beside_its_sources_it_wants_an_artifact(tmp_path: Path) -> None:
+    done = run_python(PACKAGE / "extract.py", "-d", tmp_path / "dest", code=2)
+    assert error_line(done) == "error: the command line: names no artifact. Run: extract.py ARTIFACT -d DEST."
+    assert "usage: ARTIFACT" in run_python(PACKAGE / "extract.py", "--help").stdout
+
+
+@pytest.mark.parametrize("umask", [0, 0o027, 0o077, 0o777])
+def test_modes_are_the_same_for_every_umask(umask: int, site: Path, tmp_path: Path) -> None:
+    def modes(number: int) -> Dict[str, int]:
+        destination = tmp_path / f"dest{number}"
+        run_python(site, "-q", "-d", destination, preexec_fn=lambda: os.umask(number))
+        return {name: mode for name, (mode, _) in read_tree(destination).items()}
+
+    assert modes(umask) == modes(0o022)
+
+
+POOR: Dict[str, Dict[str, Any]] = {
+    "an empty environment": {"env": {}},
+    "no home": {"env": {"HOME": "/nowhere", "PATH": ""}},
+    "a C locale": {"env": {"LC_ALL": "C"}},
+    "a POSIX locale": {"env": {"LANG": "POSIX", "PYTHONCOERCECLOCALE": "0"}},
+    "an unwritable temporary folder": {"env": {"TMPDIR": "/proc"}},
+    "variables of Python": {"env": {"PYTHONPATH": "/nowhere", "PYTHONWARNINGS": "ignore", "PYTHONSAFEPATH": "1"}},
+    "variables of pip": {"env": {"PIP_INDEX_URL": "http://127.0.0.1:1", "PIP_REQUIRE_VIRTUALENV": "1"}},
+    "twenty open files": {"shell": "ulimit -n 20"},
+    "a closed stdin": {"shell": "exec <&-"},
+    "a closed stderr": {"shell": "exec 2>&-"},
+    "a full stderr": {"shell": "exec 2>/dev/full"},
+}
+
+
+@pytest.mark.parametrize("name", list(POOR))
+def test_it_installs_with(name: str, site: Path, tmp_path: Path) -> None:
+    poor = POOR[name]
+    command = f"{poor.get('shell', 'true')}; exec {sys.executable} {site} --workers 8 -d '{tmp_path}/dest é'"
+    done = run_cli(["/bin/sh", "-c", command], env=poor.get("env", {"PATH": "/usr/bin:/bin"}))
+    assert "Installed build" in done.stdout
+    assert (tmp_path / "dest é/site_one/a é.py").read_text() == "x = 1\n"
+    assert faults.leftovers(str(tmp_path), "made") == ["dest é"]
+
+
+def test_a_python_that_would_misname_files_is_refused(site: Path, tmp_path: Path) -> None:
+    surroundings = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = run_python(site, "-d", tmp_path / "dest", env=surroundings, code=None)
+    if done.returncode:
+        assert done.returncode == 4
+        assert "the artifact's are UTF-8. Set PYTHONUTF8=1, or run it with -X utf8." in error_line(done)
+        assert faults.leftovers(str(tmp_path)) == ["made"]
+    else:
+        assert (tmp_path / "dest/site_one/a é.py").exists()
+
+
+def test_a_result_that_cannot_be_written_is_no_success(site: Path, tmp_path: Path) -> None:
+    for number, (redirection, why) in enumerate([(">/dev/full", "No space left on device"), (">&-", "it is closed")]):
+        command = f"exec {sys.executable} {site} -q -d {tmp_path}/dest{number} {redirection}"
+        done = run_cli(["/bin/sh", "-c", command], code=1)
+        assert error_line(done).startswith(f"error: the result: cannot be written to stdout ({why}).")
+        assert (tmp_path / f"dest{number}/venv/bin/python").exists()
+
+
+def test_a_reader_that_goes_away_is_no_traceback(site: Path) -> None:
+    command = f"{sys.executable} {site} list | head -1; {sys.executable} {site} --help | head -1"
+    done = run_cli(["/bin/bash", "-c", command])
+    assert "Traceback" not in done.stderr
+    assert len(done.stdout.splitlines()) == 2
+
+
+def signalled(site: Path, tmp_path: Path, number: int) -> "subprocess.Popen[str]":
+    """Return an installation that got signal *number* while its workers wrote."""
+    command = [sys.executable, str(site), "-d", str(tmp_path / "new" / "dest"), "--workers", "2"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("Installing"):
+            break
+    process.send_signal(number)
+    return process
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("large")
+    files: Dict[str, Any] = {f"d{number % 50}/f{number}.txt": f"{number}" * 40 for number in range(4000)}
+    return make_artifact(folder / "site.zip", files, bytecode=False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_leaves_nothing(number: signal.Signals, large: Path, tmp_path: Path) -> None:
+    process = signalled(large, tmp_path, number)
+    _, err = process.communicate(timeout=60)
+    if process.returncode == 0:
+        pytest.fail("it was installed before the signal came: make the artifact larger")
+    assert process.returncode == 130
+    assert err.splitlines() == [f"error: this run: was stopped by {number.name}. Run it again."]
+    assert os.listdir(str(tmp_path)) == []
+
+
+def test_after_a_kill_the_next_run_waits_for_the_last_workers_and_succeeds(large: Path, tmp_path: Path) -> None:
+    signalled(large, tmp_path, signal.SIGKILL).communicate(timeout=60)
+    assert not (tmp_path / "new" / "dest").exists()
+    assert os.listdir(str(tmp_path / "new")) == [".dest.partial"]
+    run_python(large, "-q", "-d", tmp_path / "new" / "dest")
+    assert os.listdir(str(tmp_path / "new")) == ["dest"]
+    assert len(list((tmp_path / "new/dest/site_one").rglob("*.txt"))) == 4000
+
+
+def test_a_signal_that_the_caller_ignores_is_ignored_by_all(large: Path, tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        command = [sys.executable, str(large), "-q", "-d", str(tmp_path / "dest"), "--workers", "2"]
+        process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    while process.poll() is None:
+        os.killpg(process.pid, signal.SIGHUP)
+        time.sleep(0.02)
+    assert process.communicate()[0].startswith(b"Installed build")
+    assert process.returncode == 0
