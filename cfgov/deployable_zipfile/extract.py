@@ -50,6 +50,9 @@ def main(argv: Sequence[str], archive: Optional[str] = None) -> int:
     before = _catch_signals()
     try:
         return _run(argv, archive)
+    except Interrupted as error:  # in the moment before the run began or after it ended
+        Console().error(error)
+        return error.exit_code
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
