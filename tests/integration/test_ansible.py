@@ -1,0 +1,302 @@
+"""The collection, run by ansible-core against three hosts that are three roots of this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional
+
+import pytest
+
+from tests.sites import PROJECT, Server, build_id, make_sites, serving_current
+
+ROOT = Path(__file__).resolve().parents[2]
+COLLECTION = ROOT / "ansible"
+HOSTS = ("web1", "web2", "web3")
+CANARY = "canary-of-ansible"
+ROLLBACK_SECONDS = 30.0
+
+
+def program(name: str) -> str:
+    """Return the path of a program of ansible-core, beside this Python or on PATH."""
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        text = (
+            f"{name} is not installed (pip install --require-hashes -r requirements/ansible.txt, Python 3.11 or newer)"
+        )
+        if os.environ.get("REQUIRE_ANSIBLE") == "1":
+            pytest.fail(text, pytrace=False)
+        pytest.skip(text)
+    return found
+
+
+class Play(NamedTuple):
+    """How a play ended."""
+
+    code: int
+    output: str
+    changed: Dict[str, int]  # by host, of those that were reached
+    failed: Dict[str, int]
+    seconds: float
+
+
+class Farm:
+    """Three hosts: a root, a web server and a set of variables each."""
+
+    def __init__(self, folder: Path, artifacts: Dict[str, Path], servers: Dict[str, Server]) -> None:
+        self.folder = folder
+        self.artifacts = artifacts
+        self.environments: Dict[str, Dict[str, Any]] = {}
+        self.more: Dict[str, Any] = {}
+        self._servers = servers
+        for name in HOSTS:
+            self.environments[name] = {"SECRET_KEY": CANARY, "RAN": str(folder / f"{name}.ran")}
+
+    def root(self, name: str) -> Path:
+        return self.folder / name
+
+    def live(self) -> List[Optional[str]]:
+        return [build_id(self.root(name) / "current") for name in HOSTS]
+
+    def ran(self, name: str) -> List[str]:
+        path = self.folder / f"{name}.ran"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def play(self, book: str, *words: str, archive: str = "", **variables: Any) -> Play:
+        """Run one of the collection's playbooks."""
+        inventory = self.folder / "inventory.json"
+        inventory.write_text(json.dumps({"web": {"hosts": {name: self._host(name) for name in HOSTS}}}))
+        given = dict({"site_become": False, "site_serial": 1}, **self.more, **variables)
+        if archive:
+            given["deploy_artifact"] = str(self.artifacts[archive])
+        command = [program("ansible-playbook"), "-i", str(inventory), str(COLLECTION / "playbooks" / f"{book}.yml")]
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "LC_ALL": "C.UTF-8",
+            "ANSIBLE_CONFIG": str(COLLECTION / "ansible.cfg"),
+            "ANSIBLE_LOCAL_TEMP": str(self.folder / "tmp"),
+            "ANSIBLE_NOCOLOR": "1",
+        }
+        began = time.monotonic()
+        done = subprocess.run(
+            [*command, "-e", json.dumps(given), *words],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        seconds = time.monotonic() - began
+        assert CANARY not in done.stdout
+        recap = re.findall(r"^(web\d) .*changed=(\d+) .*failed=(\d+)", done.stdout, re.MULTILINE)
+        return Play(
+            done.returncode,
+            done.stdout,
+            {name: int(changed) for name, changed, _ in recap},
+            {name: int(failed) for name, _, failed in recap},
+            seconds,
+        )
+
+    def _host(self, name: str) -> Dict[str, Any]:
+        return {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": sys.executable,
+            "deploy_root": str(self.root(name)),
+            "deploy_python": sys.executable,
+            "deploy_environment": self.environments[name],
+            "deploy_health_url": self._servers[name].url,
+            "deploy_health_count": 2,
+            "deploy_health_timeout": 5,
+            "deploy_shared": [f"media={PROJECT}/media"],
+            "deploy_manage": ["createcachetable"],
+            "rollback_root": str(self.root(name)),
+            "rollback_python": sys.executable,
+            "prepare_root": str(self.root(name)),
+        }
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Path]:
+    program("ansible-playbook")
+    made = make_sites(tmp_path_factory.mktemp("artifacts"))
+    for path in made.values():
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        path.with_name(path.name + ".sha256").write_text(f"{digest}  {path.name}\n")
+    return made
+
+
+@pytest.fixture
+def farm(tmp_path: Path, artifacts: Dict[str, Path]) -> Iterator[Farm]:
+    servers = {}
+    for name in HOSTS:
+        (tmp_path / name).mkdir(mode=0o755)
+        servers[name] = serving_current(tmp_path / name)
+    yield Farm(tmp_path, artifacts, servers)
+    for server in servers.values():
+        server.__exit__(None, None, None)
+
+
+def test_a_play_deploys_everywhere_migrates_once_and_changes_nothing_the_second_time(farm: Farm) -> None:
+    dry = farm.play("deploy", "--check", "--diff", archive="one")
+    assert dry.code == 0, dry.output
+    assert farm.live() == [None, None, None]
+    assert not (farm.root("web1") / "releases").exists()
+
+    first = farm.play("deploy", "-vvv", "--diff", archive="one")
+    assert first.code == 0, first.output
+    assert len(set(farm.live())) == 1
+    assert farm.live()[0] is not None
+    assert [sum("migrate --noinput" in line for line in farm.ran(name)) for name in HOSTS] == [1, 0, 0]
+    assert "migrate --check" in farm.ran("web2")
+
+    second = farm.play("deploy", archive="one")
+    assert second.code == 0, second.output
+    assert second.changed == {"web1": 0, "web2": 0, "web3": 0}
+
+    dry = farm.play("deploy", "--check", archive="one")
+    assert dry.changed == {"web1": 0, "web2": 0, "web3": 0}, dry.output
+
+
+def test_one_broken_host_stops_the_batch_and_a_rerun_converges(farm: Farm) -> None:
+    assert farm.play("deploy", archive="one").code == 0
+    (one,) = set(farm.live())
+    farm.environments["web2"]["FAIL_AT"] = "collectstatic"
+    broken = farm.play("deploy", archive="two")
+    assert broken.code != 0
+    assert broken.failed["web2"] == 1
+    assert "could not reach [SECRET_KEY]" in broken.output
+    assert "web3" not in broken.failed  # never begun
+    web1, web2, web3 = farm.live()
+    assert (web2, web3) == (one, one)
+    assert web1 != one
+
+    del farm.environments["web2"]["FAIL_AT"]
+    repaired = farm.play("deploy", archive="two")
+    assert repaired.code == 0, repaired.output
+    assert set(farm.live()) == {web1}
+    assert repaired.changed["web1"] == 0
+    assert farm.play("deploy", archive="two").changed == {"web1": 0, "web2": 0, "web3": 0}
+
+
+def test_a_rollback_takes_every_host_to_the_same_release_in_time(farm: Farm) -> None:
+    assert farm.play("deploy", archive="one").code == 0
+    (one,) = set(farm.live())
+    assert farm.play("deploy", archive="two").code == 0
+    (two,) = set(farm.live())
+    dry = farm.play("rollback", "--check")
+    assert dry.code == 0, dry.output
+    assert set(farm.live()) == {two}
+    back = farm.play("rollback")
+    assert back.code == 0, back.output
+    assert set(farm.live()) == {one}
+    assert back.seconds <= ROLLBACK_SECONDS
+    print(f"rollback play on three hosts: {back.seconds:.1f} s")
+    again = farm.play("rollback", rollback_release=one)
+    assert again.changed == {"web1": 0, "web2": 0, "web3": 0}
+    nowhere = farm.play("rollback")  # the one that was left is bad, and nothing is before this one
+    assert nowhere.code != 0
+    assert "no earlier good release" in nowhere.output
+    assert set(farm.live()) == {one}
+
+
+def test_an_artifact_that_is_not_the_published_one_goes_nowhere(farm: Farm) -> None:
+    wrong = farm.play("deploy", archive="one", deploy_sha256="0" * 64)
+    assert wrong.code != 0
+    assert "its SHA-256 is not" in wrong.output
+    assert not (farm.root("web1") / "incoming").exists()
+
+
+def test_a_bad_signature_stops_the_play(farm: Farm) -> None:
+    refused = farm.play("deploy", archive="one", deploy_verify_command=["false"])
+    assert refused.code != 0
+    assert farm.live() == [None, None, None]
+    assert farm.play("deploy", archive="one", deploy_verify_command=["true"]).code == 0
+
+
+def test_hosts_leave_the_load_balancer_and_come_back_even_when_they_fail(farm: Farm, tmp_path: Path) -> None:
+    log = tmp_path / "balancer.log"
+    for word in ("drain", "return"):
+        task = {
+            "name": word,
+            "ansible.builtin.shell": f"echo {word} {{{{ inventory_hostname }}}} >> {log}",
+            "changed_when": False,
+        }
+        (tmp_path / f"{word}.yml").write_text(json.dumps([task]))
+        farm.more[f"deploy_{word}_tasks"] = str(tmp_path / f"{word}.yml")
+    farm.environments["web2"]["FAIL_AT"] = "check"
+    assert farm.play("deploy", archive="one").code != 0
+    assert log.read_text().split("\n")[:-1] == ["drain web1", "return web1", "drain web2", "return web2"]
+
+
+def test_a_missing_variable_is_named_before_anything_is_done(farm: Farm) -> None:
+    refused = farm.play("deploy")
+    assert refused.code != 0
+    assert "deploy_artifact" in refused.output
+    assert "missing required arguments" in refused.output
+
+
+@pytest.mark.parametrize("server", ["httpd", "gunicorn"])
+def test_preparing_twice_changes_nothing_the_second_time(farm: Farm, tmp_path: Path, server: str) -> None:
+    for name in ("units", "etc"):
+        (tmp_path / name).mkdir()
+    variables = {
+        "prepare_server": server,
+        "prepare_install_packages": False,
+        "prepare_manage_units": False,
+        "prepare_make_user": False,
+        "prepare_user": "root",
+        "prepare_group": "root",
+        "prepare_unit_folder": str(tmp_path / "units"),
+        "prepare_config_folder": str(tmp_path / "etc"),
+    }
+    first = farm.play("prepare", "--limit", "web1", **variables)
+    assert first.code == 0, first.output
+    units = sorted(path.name for path in (tmp_path / "units").iterdir())
+    if server == "httpd":
+        assert units == ["cfgov-httpd.service"]
+        text = (tmp_path / "etc" / "httpd.env").read_text()
+        assert f'CFGOV_CURRENT="{farm.root("web1")}/current"' in text
+    else:
+        assert units == ["cfgov-gunicorn.service", "cfgov-gunicorn.socket"]
+    second = farm.play("prepare", "--limit", "web1", **variables)
+    assert second.changed == {"web1": 0}, second.output
+    unit = (tmp_path / "units" / units[0]).read_text()
+    assert f"{farm.root('web1')}/current" in unit
+
+
+def test_the_collection_passes_its_linter_at_the_strictest_profile() -> None:
+    lint = program("ansible-lint")
+    environment = dict(os.environ, PATH=f"{Path(lint).parent}:{os.environ['PATH']}", NO_COLOR="1")
+    done = subprocess.run(
+        [lint, "--offline", "--profile", "production"],
+        cwd=COLLECTION,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "0 failure(s), 0 warning(s)" in done.stdout
+
+
+def test_the_collection_can_be_built_and_holds_no_inventory(tmp_path: Path) -> None:
+    command = [program("ansible-galaxy"), "collection", "build", "--output-path", str(tmp_path), str(COLLECTION)]
+    environment = dict(os.environ, HOME=str(tmp_path), ANSIBLE_LOCAL_TEMP=str(tmp_path / "tmp"))
+    subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
+    import tarfile
+
+    with tarfile.open(str(tmp_path / "cfpb-deployable_zipfile-1.0.0.tar.gz")) as archive:
+        names = archive.getnames()
+    assert "roles/deploy/tasks/verb.yml" in names
+    assert not [name for name in names if "inventory" in name or name == "ansible.cfg"]
