@@ -28,6 +28,7 @@ if __name__ == "__main__" and not __package__:
 
 import argparse
 import contextlib
+import importlib.util
 import re
 import signal
 from typing import Any, Callable, FrozenSet, Iterator, List, NamedTuple, Optional, Sequence, Tuple
@@ -37,6 +38,9 @@ from .console import Console
 from .errors import BuildInputError, DeployableZipfileError, Interrupted, UsageError
 
 try:
+    for _needed in ("cyclonedx", "elftools", "rich"):  # imported when they are needed
+        if importlib.util.find_spec(_needed) is None:
+            raise ModuleNotFoundError(name=_needed)
     from .builder import cache, collect, pack, requirements, settings, source, targets
     from .builder.output import Output, Written
 except ModuleNotFoundError as _error:

@@ -6,15 +6,12 @@ import datetime
 import hashlib
 import json
 import uuid
-from typing import Dict, Iterable, List, NamedTuple, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Dict, Iterable, List, NamedTuple, Sequence, Tuple, Union
 
-from cyclonedx.model import HashAlgorithm, HashType, Property
-from cyclonedx.model.bom import Bom
-from cyclonedx.model.component import Component, ComponentType
-from cyclonedx.model.license import DisjunctiveLicense, LicenseExpression
-from cyclonedx.output.json import JsonV1Dot6
-from cyclonedx.spdx import fixup_id, is_expression
-from packageurl import PackageURL
+# The library takes as long to import as a whole build from the cache does, which needs none of it.
+if TYPE_CHECKING:
+    from cyclonedx.model.component import Component
+    from cyclonedx.model.license import DisjunctiveLicense, LicenseExpression
 
 FORMAT = 1  # for caches
 _NAMESPACE = uuid.UUID("0f6a4d0e-6d0b-5c0e-9d55-7c1f6c0f7b55")  # of serial numbers made from content
@@ -40,6 +37,10 @@ def document(project: str, version: str, epoch: int, parts: Sequence[Part]) -> b
         version: of the project: its commit, "" when unknown.
         epoch: seconds since 1970 UTC, written as the time of the document.
     """
+    from cyclonedx.model.bom import Bom
+    from cyclonedx.model.component import Component, ComponentType
+    from cyclonedx.output.json import JsonV1Dot6
+
     bom = Bom()
     root = Component(name=project, version=version or None, type=ComponentType.APPLICATION, bom_ref=project)
     bom.metadata.component = root
@@ -58,6 +59,10 @@ def document(project: str, version: str, epoch: int, parts: Sequence[Part]) -> b
 
 
 def _component(part: Part) -> Component:
+    from cyclonedx.model import HashAlgorithm, HashType, Property
+    from cyclonedx.model.component import Component, ComponentType
+    from packageurl import PackageURL
+
     properties = [Property(name="deployable-zipfile:member", value=part.member)]
     properties += [Property(name="deployable-zipfile:target", value=target) for target in part.targets]
     if part.built_from:
@@ -77,6 +82,9 @@ def _component(part: Part) -> Component:
 
 def _licence(text: str) -> Union[DisjunctiveLicense, LicenseExpression]:
     """Return *text* as an SPDX identifier or expression if it is one, else as a name."""
+    from cyclonedx.model.license import DisjunctiveLicense, LicenseExpression
+    from cyclonedx.spdx import fixup_id, is_expression
+
     identifier = fixup_id(text)
     if identifier:
         return DisjunctiveLicense(id=identifier)

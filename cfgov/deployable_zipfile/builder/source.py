@@ -24,13 +24,20 @@ from ..errors import BuildInputError
 EARLIEST, LATEST = 315_532_800, 4_354_819_199  # seconds: 1980-01-01 to 2107-12-31, what a zip can name
 LISTED = 10  # paths that a message names at most
 
+
+def _any_of(*patterns: str) -> "re.Pattern[str]":
+    return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns))
+
+
 _CACHES = frozenset(
     ["__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", ".tox", ".nox", ".cache", ".eggs"]
 )
 _VERSION_CONTROL = frozenset([".git", ".hg", ".svn", ".bzr"])
-_COMPILED = ("*.pyc", "*.pyo", ".coverage", ".DS_Store")
-_SECRETS = (layout.ENVIRONMENT, ".env", ".env.*", ".netrc", ".pypirc", "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519")
-_KEYS = ("*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore")
+_COMPILED = _any_of("*.pyc", "*.pyo", ".coverage", ".DS_Store")
+_SECRETS = _any_of(
+    layout.ENVIRONMENT, ".env", ".env.*", ".netrc", ".pypirc", "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519"
+)
+_KEYS = _any_of("*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore")
 _EXAMPLES = (".env.example", ".env.sample", ".env.template", ".env.dist")
 _KEY_MARK = b"PRIVATE KEY"
 _GITLINK = "160000"  # git's mode of a submodule
@@ -364,7 +371,7 @@ class _Walk:
 
     def _is_public(self, name: str) -> bool:
         """Say whether *name* is a certificate that ``include`` asks for, not a key."""
-        if not _matches(os.path.basename(name), _KEYS) or any(_is_never_packed(part) for part in name.split("/")[:-1]):
+        if not _KEYS.match(os.path.basename(name)) or any(_is_never_packed(part) for part in name.split("/")[:-1]):
             return False
         if not self._rules.includes(name):
             return False
@@ -451,13 +458,9 @@ def _is_never_packed(name: str) -> bool:
     *folders, last = name.split("/")
     if any(part in _CACHES or part in _VERSION_CONTROL for part in [*folders, last]):
         return True
-    if _matches(last, _COMPILED):
+    if _COMPILED.match(last):
         return True
-    return _matches(last, _SECRETS + _KEYS) and last not in _EXAMPLES
-
-
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+    return bool(_SECRETS.match(last) or _KEYS.match(last)) and last not in _EXAMPLES
 
 
 def _compiled(pattern: str) -> "re.Pattern[str]":

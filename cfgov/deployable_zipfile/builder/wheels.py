@@ -14,17 +14,17 @@ import os
 import re
 import stat
 import zipfile
-from typing import Any, Dict, Iterable, List, NamedTuple, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, NamedTuple, Sequence, Tuple
 
-from elftools.common.exceptions import ELFError
-from elftools.elf.dynamic import DynamicSection
-from elftools.elf.elffile import ELFFile
-from elftools.elf.gnuversions import GNUVerNeedSection
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from ..errors import WheelError
 from ..wheel import Wheel
+
+# Imported where ELF files are read: a build from the cache reads none.
+if TYPE_CHECKING:
+    from elftools.elf.gnuversions import GNUVerNeedSection
 
 FORMAT = 1  # of Facts, for caches
 _ELF = b"\x7fELF"
@@ -263,6 +263,11 @@ def _proven_elves(wheel: Wheel) -> Tuple[Elf, ...]:
 
 
 def _look_into(wheel: Wheel, name: str, content: bytes, found: Dict[str, Dict[str, Any]]) -> None:
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.dynamic import DynamicSection
+    from elftools.elf.elffile import ELFFile
+    from elftools.elf.gnuversions import GNUVerNeedSection
+
     try:
         elf = ELFFile(io.BytesIO(content))
         code = str(elf["e_machine"])
