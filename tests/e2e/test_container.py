@@ -80,12 +80,11 @@ def test_the_unchanged_centos_scripts_build_and_serve_the_site(
     for path in ("/", "/guides/", "/search/?query=lease", "/health/", "/admin/login/"):
         assert tester.get(path).status_code == 200, path
     assert tester.get("/health/").json()["database"] == "ok"
-    driver = "from django.db import connection; connection.ensure_connection(); print(connection.Database.__name__)"
-    python = ["/opt/rh/rh-python38/root/usr/bin/python3.8", "--version"]
-    assert "3.8" in tester.run("env", "LD_LIBRARY_PATH=/opt/rh/rh-python38/root/usr/lib64", *python).output
-    code = f"import django; django.setup(); {driver}"
-    script = f". /opt/rh/rh-python38/enable; /srv/cfgov/current/venv/bin/python -c '{code}'"
-    assert "pysqlite3" in tester.run("bash", "-c", script).output
+    script = ". /opt/rh/rh-python38/enable; exec /srv/cfgov/current/venv/bin/python -c "
+    sqlite = "import pysqlite3; print(pysqlite3.sqlite_version)"
+    # The system's own SQLite is too old on CentOS 7; the artifact brings one.
+    version = tester.run("bash", "-c", f"{script} '{sqlite}'").output.strip()
+    assert tuple(int(part) for part in version.split(".")) > (3, 21)
 
 
 def test_the_artifact_of_centos_is_refused_by_another_platform(
