@@ -104,7 +104,7 @@ def test(session: nox.Session) -> None:
 @nox.session
 def benchmark(session: nox.Session) -> None:
     """Measure the deployment side by side with other installers; prints ratios."""
-    install(session, "build")
+    install(session, "build", "lock")  # lock brings uv, which it is compared with
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 

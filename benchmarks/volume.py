@@ -1,0 +1,69 @@
+"""A file system made anew for every run.
+
+ext4 looks at recently deleted inodes one by one when it allocates, so a run on a file system where trees were deleted
+measures the deletions: one deployment took 1.5 s on a new file system and 9 to 13 s after an ``rm -rf`` (measured).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Iterator
+
+
+class Volume:
+    """Hands out empty folders, each on an ext4 of its own where this process may mount one.
+
+    Parameters:
+        scratch: folder for the image and the mount point.
+        gigabytes: size of the file system; the image is sparse.
+
+    Attributes:
+        fact: one line for the report.
+    """
+
+    def __init__(self, scratch: Path, gigabytes: int) -> None:
+        self._image = scratch / "volume.img"
+        self._folder = scratch / "volume"
+        self._size = gigabytes << 30
+        self._mounts = os.geteuid() == 0 and shutil.which("mkfs.ext4") is not None
+        self.fact = (
+            "each run on an ext4 made for it (loop device)"
+            if self._mounts
+            else "each run in a new folder of one file system: not root, so deletions of earlier runs are in the times"
+        )
+
+    def __enter__(self) -> "Volume":
+        self._folder.mkdir()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._image.unlink()
+
+    @contextlib.contextmanager
+    def fresh(self) -> Iterator[Path]:
+        """Yield an empty folder and remove it afterwards."""
+        if self._mounts:
+            self._mount()
+        try:
+            yield self._folder
+        finally:
+            if self._mounts:
+                subprocess.run(["umount", str(self._folder)], check=True)
+                self._image.unlink()
+            else:
+                shutil.rmtree(str(self._folder))
+                self._folder.mkdir()
+
+    def _mount(self) -> None:
+        with open(self._image, "wb") as image:
+            image.truncate(self._size)
+        subprocess.run(["mkfs.ext4", "-q", "-F", str(self._image)], check=True)
+        # Without noinit_itable the kernel goes on making the file system while it is measured.
+        subprocess.run(["mount", "-o", "loop,noinit_itable", str(self._image), str(self._folder)], check=True)
+        with contextlib.suppress(FileNotFoundError):
+            (self._folder / "lost+found").rmdir()
