@@ -1,0 +1,57 @@
+"""The README on a machine that has git and Python's venv module, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import List
+
+import pytest
+
+from tests import containers
+from tests.documentation import ROOT, blocks
+from tools import containers as host
+from tools import platforms, release
+
+# The second command runs everything there is; here it is asked for the part that needs no engine and a minute.
+NARROWED = {"tools/nox -s test": "tools/nox -s unit-3.11 -- tests/unit/tools tests/unit/test_layout.py"}
+
+PREPARE = (
+    "apt-get update -qq && apt-get install -yqq --no-install-recommends git python3-venv ca-certificates >/dev/null"
+)
+CLONE = "git config --global --add safe.directory '*' && git clone --quiet /checkout ~/site && cd ~/site"
+INSTALL = "env -i /usr/bin/python3 -I -S cfgov_current_build.zip -d '/srv/my site'"
+CHECK = "sha256sum --check cfgov_current_build.zip.sha256 && cd '/srv/my site' && ls -A && venv/bin/python -m pip check"
+
+
+def readme_commands() -> List[str]:
+    """Return the two commands of the README."""
+    block = next(block for block in blocks("README.md") if "tools/nox -s test" in block.commands)
+    return [NARROWED.get(command, command) for command in block.commands]
+
+
+def test_the_two_commands_of_the_readme_work_where_only_git_and_venv_are_installed(
+    engine: containers.Engine, tmp_path: Path
+) -> None:
+    image = platforms.read()["debian12"].base_image
+    if subprocess.run(["docker", "image", "inspect", image], stdout=subprocess.DEVNULL, check=False).returncode:
+        pytest.skip(f"no image {image}. Make or pull it, on Debian with .ci/engine")
+    clone = release.clean_clone(ROOT, tmp_path / "clone")
+    settings = host.host_settings(os.environ)
+    script = " && ".join([PREPARE, CLONE, *readme_commands(), INSTALL, CHECK])
+    command = ["docker", *containers.RUN_WORDS, *settings.arguments(), "-v", f"{clone}:/checkout:ro"]
+
+    done = subprocess.run(
+        [*command, image, "bash", "-ec", script],
+        env={**os.environ, **settings.environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+
+    said = done.stdout.decode("utf-8", "replace")
+    assert done.returncode == 0, said
+    assert "build: on this machine, because there is no docker command" in said
+    assert "cfgov_current_build.zip: OK" in said
+    assert "No broken requirements found" in said
