@@ -72,6 +72,10 @@ out = os.fdopen(os.dup(1), "w", encoding="utf-8")
 os.dup2(2, 1)
 import warnings
 warnings.simplefilter("ignore")
+try:
+    importlib.import_module(sys.argv[1] + ".wsgi")  # libraries of Django want its settings when they are imported
+except BaseException:
+    pass  # a step of its own says why
 for line in sys.stdin:
     kind, name = json.loads(line)
     out.write(json.dumps(["begin", name]) + "\\n"); out.flush()
@@ -80,6 +84,8 @@ for line in sys.stdin:
         fault = ""
     except BaseException as error:
         fault = type(error).__name__ + ": " + str(error)
+        if getattr(error, "name", None) in ("tkinter", "_tkinter"):
+            fault = ""  # systems leave the windows out of their servers' Python
     out.write(json.dumps(["end", name, fault]) + "\\n"); out.flush()
 os._exit(0)
 """
@@ -164,7 +170,7 @@ def selftest(
     project = artifact.manifest.project
     commands = Commands(release, project, Secrets(variables), scratch / "logs" / "selftest.log", _TIMEOUT)
     console.step("Importing every module and every compiled file")
-    tried, findings = _imported(release, ignored)
+    tried, findings = _imported(release, project, ignored)
     host = _host(variables)
     steps: List[Tuple[str, Callable[[], object]]] = [
         ("manage.py check", lambda: commands.manage("check", ["check"])),
@@ -263,8 +269,11 @@ def _answered(commands: Commands, project: str, path: str, host: str) -> None:
         raise DeploymentError(f"GET {path}", f"status {status}")
 
 
-def _imported(release: Path, ignored: Sequence[str]) -> Tuple[int, List[Finding]]:
-    """Import everything; a module that takes its process down is named, and the rest goes on in another one."""
+def _imported(release: Path, project: str, ignored: Sequence[str]) -> Tuple[int, List[Finding]]:
+    """Import everything; a module that takes its process down is named, and the rest goes on in another one.
+
+    What fails among the others is tried once more alone: setuptools, for one, refuses to come after distutils.
+    """
     python = [str(release / layout.VENV / "bin" / "python"), "-I", "-c"]
     environment = clean_environment(os.environ)
     listed = subprocess.run([*python, _LIST], env=environment, capture_output=True, timeout=_TIMEOUT, check=False)
@@ -272,9 +281,11 @@ def _imported(release: Path, ignored: Sequence[str]) -> Tuple[int, List[Finding]
         raise DeploymentError("the new Python", excerpt(listed.stderr.decode("utf-8", "replace")), "Read it above")
     wanted: List[Tuple[str, str]] = [(kind, name) for kind, name in json.loads(listed.stdout.decode("utf-8"))]
     rest, findings, crashes = wanted, [], 0
+    kinds = {name: kind for kind, name in wanted}
     while rest and crashes < _CRASHES:
-        done, bad, crashed = _import_some(python, environment, rest)
-        findings.extend(bad)
+        done, bad, crashed = _import_some(python, environment, project, rest)
+        for finding in bad:
+            findings.extend(_import_some(python, environment, project, [(kinds[finding.what], finding.what)])[1])
         crashes += crashed
         rest = rest[done:]
     if rest:
@@ -283,12 +294,12 @@ def _imported(release: Path, ignored: Sequence[str]) -> Tuple[int, List[Finding]
 
 
 def _import_some(
-    python: List[str], environment: Mapping[str, str], wanted: Sequence[Tuple[str, str]]
+    python: List[str], environment: Mapping[str, str], project: str, wanted: Sequence[Tuple[str, str]]
 ) -> Tuple[int, List[Finding], int]:
     """Return how many of *wanted* were tried, the bad ones, and 1 when the process did not live to the end."""
     request = "".join(json.dumps(pair) + "\n" for pair in wanted)
     process = subprocess.Popen(
-        [*python, _IMPORT],
+        [*python, _IMPORT, project],
         env=dict(environment),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -79,6 +79,29 @@ def test_a_module_that_takes_its_process_down_is_named_and_the_rest_is_tried(tmp
     assert "beta" not in outcome.faults
 
 
+def test_modules_that_want_the_settings_or_to_come_first_are_no_faults(tmp_path: Path, capsys: Any) -> None:
+    wsgi = "import os\nos.environ['CONFIGURED'] = '1'\n" + WSGI
+    first = "import sys; assert 'alpha' not in sys.modules"
+    settings = "import os; assert os.environ['CONFIGURED']"
+    screen = "import tkinter_is_not_here as tkinter"
+    path = artifact(
+        tmp_path,
+        {
+            "alpha": {"alpha/__init__.py": settings},
+            "omega": {"omega/__init__.py": first},
+            "window": {"window.py": screen + "\n"},
+        },
+        wsgi,
+    )
+    outcome = run(path, tmp_path, capsys)
+    assert list(outcome.faults) == ["window"]
+
+
+def test_a_module_of_the_systems_python_for_windows_may_be_missing(tmp_path: Path, capsys: Any) -> None:
+    missing = "raise ModuleNotFoundError('No module named tkinter', name='tkinter')"
+    assert run(artifact(tmp_path, {"alpha": {"alpha.py": missing}}), tmp_path, capsys).code == 0
+
+
 def test_what_a_module_prints_is_no_answer(tmp_path: Path, capsys: Any) -> None:
     path = artifact(tmp_path, {"alpha": {"alpha/__init__.py": 'print(\'["end", "alpha", ""]\'); import nope'}})
     assert "alpha" in run(path, tmp_path, capsys).faults
