@@ -328,11 +328,18 @@ def _targets(options: Options) -> List[targets.Target]:
 
 
 def _cache_folder(options: Options, warn: Callable[[str], None]) -> Optional[str]:
-    if not options.use_cache:
-        return None
-    folder = options.cache_dir or cache.default_folder()
+    """Return the cache's folder; None for a build that keeps nothing, by wish or for want of a home."""
+    if not options.use_cache or options.cache_dir:
+        return options.cache_dir if options.use_cache else None
+    folder = cache.default_folder()
     if folder is None:
         warn("there is no home folder for the cache, so nothing is kept; give --cache-dir DIR")
+        return None
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+    except OSError as error:
+        warn(f"{folder}: cannot hold the cache ({error.strerror}), so nothing is kept; give --cache-dir DIR")
+        return None
     return folder
 
 

@@ -218,6 +218,21 @@ def test_without_the_cache_nothing_is_kept(
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.parametrize("home", ["/nowhere", "/proc"])
+def test_without_a_home_that_can_be_written_a_build_keeps_nothing_and_says_so(
+    site: Path,
+    index: Index,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    home: str,
+) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", home)
+    _, text = run(capsys, site, lock(site), tmp_path / "out")
+    assert "so nothing is kept; give --cache-dir DIR" in text
+
+
 def test_an_empty_requirements_file_is_allowed_with_a_note(
     site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
