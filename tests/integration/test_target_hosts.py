@@ -237,7 +237,7 @@ def with_limit(kind: int, value: int) -> Callable[[], None]:
         {"PYTHONWARNINGS": "error"},
         {"PYTHONHASHSEED": "0"},
         {"PYTHONNOUSERSITE": "1", "PYTHONUSERBASE": "/nonexistent"},
-        {"PYTHONPYCACHEPREFIX": "/nonexistent"},
+        {"PYTHONPYCACHEPREFIX": "/proc/nowhere"},
         {"PYTHONMALLOC": "debug"},
         {"PYTHONDEVMODE": "1"},
         {"PYTHONIOENCODING": "ascii:strict"},
