@@ -16,7 +16,7 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Tuple, Union
 import pytest
 from hypothesis import settings
 
-from deployable_zipfile import layout
+from deployable_zipfile import layout, unpack
 from deployable_zipfile.archive import Artifact
 from deployable_zipfile.errors import DeployableZipfileError
 from deployable_zipfile.install_wheels import open_wheels
@@ -1342,6 +1342,15 @@ def test_a_hostile_artifact_is_refused_by_its_rule(case: Case, tmp_path: Path) -
     assert caught.value.exit_code in (3, 6)
     if len(message) <= 480:
         assert line.startswith(message)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_a_hostile_artifact_leaves_nothing_behind(case: Case, tmp_path: Path) -> None:
+    path = tmp_path / "artifact.zip"
+    path.write_bytes(case.content())
+    with pytest.raises(DeployableZipfileError), Artifact.open(str(path)) as artifact:
+        unpack.install(artifact, str(tmp_path / "site"), workers=1, sync=False)
+    assert [left.name for left in tmp_path.iterdir()] == ["artifact.zip"]
 
 
 @pytest.mark.parametrize("content", [content for _, content in GOOD_CASES], ids=[name for name, _ in GOOD_CASES])
