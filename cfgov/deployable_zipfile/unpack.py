@@ -76,6 +76,8 @@ def install(
         _remove_leftovers(destination, console)
         return Installed(destination, build, target.python, True, 0, time.monotonic() - began)
     problems = preflight.problems(artifact.manifest, destination)
+    if problems and is_complete(destination, build, target.python):  # another run finished it meanwhile
+        return Installed(destination, build, target.python, True, 0, time.monotonic() - began)
     for problem in problems[1:]:
         console.warn(str(problem))
     if problems:
