@@ -509,6 +509,9 @@ def _make_virtualenv(place: Place) -> None:
         env_exec_cmd=place.interpreter,
     )
     venv.EnvBuilder().install_scripts(context, os.path.join(os.path.dirname(venv.__file__), "scripts"))
+    for name in os.listdir(f"{folder}/bin"):
+        if not os.path.islink(f"{folder}/bin/{name}"):
+            os.utime(f"{folder}/bin/{name}")  # Python 3.13 copies some with the time of its own files
 
 
 def base_interpreter() -> str:

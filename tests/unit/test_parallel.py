@@ -144,13 +144,13 @@ def test_a_signal_at_the_parent_ends_its_workers() -> None:
     def stop(*_: object) -> None:
         raise Stop
 
-    before = signal.signal(signal.SIGUSR1, stop)
+    before = signal.signal(signal.SIGTERM, stop)
     parent = os.getpid()
     try:
         with pytest.raises(Stop):
-            list(parallel.run(lambda number: time.sleep(60) if number else os.kill(parent, signal.SIGUSR1), 2, 2))
+            list(parallel.run(lambda number: time.sleep(60) if number else os.kill(parent, signal.SIGTERM), 2, 2))
     finally:
-        signal.signal(signal.SIGUSR1, before)
+        signal.signal(signal.SIGTERM, before)
     assert children() == []
 
 
