@@ -41,6 +41,11 @@ while True:
     time.sleep(0.01)
 """
 OBEYS = "import signal, sys, time; signal.signal(signal.SIGUSR1, lambda *_: sys.exit()); time.sleep(60)"
+# Loads for a moment, in one thread, before it has all of them.
+LOADS = (
+    "import signal, sys, threading, time; signal.signal(signal.SIGUSR1, lambda *_: sys.exit()); time.sleep(0.5);"
+    "[threading.Thread(target=time.sleep, args=(60,), daemon=True).start() for _ in range(3)]; time.sleep(60)"
+)
 IGNORES = "import signal, time; signal.signal(signal.SIGUSR1, signal.SIG_IGN); time.sleep(60)"
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -80,6 +85,36 @@ class TestModWsgiSignal:
         httpd(f"(wsgi:{name})", 3)
         said = restart.ModWsgiSignal(name).restart(RELEASE, 30)
         assert said == f"replaced 3 of (wsgi:{name}) by SIGUSR1"
+
+    def test_the_second_half_is_told_only_when_the_first_has_loaded_the_application(
+        self, httpd: Start, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        name = group()
+        httpd(f"(wsgi:{name})", 4, LOADS)
+        strategy = restart.ModWsgiSignal(name)
+        while [restart._threads(restart.PROC, one) for one in strategy._daemons()] != [4, 4, 4, 4]:
+            time.sleep(0.05)
+        loaded = []
+        kill = os.kill
+
+        def watched(pid: int, number: int) -> None:
+            loaded.append(sum(restart._threads(restart.PROC, one) == 4 for one in strategy._daemons()))
+            kill(pid, number)
+
+        monkeypatch.setattr(os, "kill", watched)
+        strategy.restart(RELEASE, 30)
+        assert len(loaded) == 4
+        assert loaded[2] == 4
+        assert [restart._threads(restart.PROC, one) for one in strategy._daemons()] == [4, 4, 4, 4]
+
+    def test_daemons_that_never_have_as_many_threads_are_waited_for_only_so_long(
+        self, httpd: Start, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        name = group()
+        httpd(f"(wsgi:{name})", 1)
+        monkeypatch.setattr(restart, "_LOADING", 0.2)
+        monkeypatch.setattr(restart, "_threads", lambda _, process: -process.started)
+        assert restart.ModWsgiSignal(name).restart(RELEASE, 30).startswith("replaced 1 ")
 
     def test_none_to_signal_is_a_failure(self) -> None:
         with pytest.raises(DeploymentError, match="nothing was signalled"):
