@@ -33,6 +33,8 @@ as_owner() { "$python" "$here/run_as.py" "$mount" "$@"; }
 
 make_folders() {
     home=$(mktemp -d)
+    # A container that was started as a user of its own may not write there, and then keeps nothing.
+    if ! mkdir -p "$cache" 2>/dev/null || ! [[ -w $cache ]]; then cache=$home/cache; fi
     mkdir -p "$cache"
     if ((EUID == 0)); then
         chown "$(stat -c %u:%g "$mount")" "$home" "$cache"

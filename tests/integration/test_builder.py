@@ -178,6 +178,17 @@ def test_the_artifact_built_without_the_image_on_the_same_system_is_the_same(
     assert _sha256(elsewhere / ARTIFACT) == _sha256(artifact), _difference(elsewhere / ARTIFACT, artifact)
 
 
+def test_a_container_that_was_started_as_the_checkouts_owner_builds_too(
+    images: Dict[str, str], artifact: Path, checkout: Path
+) -> None:
+    settings = host.host_settings(os.environ)
+    user = f"{checkout.stat().st_uid}:{checkout.stat().st_gid}"
+    command = [*containers.RUN_WORDS, "--user", user, *settings.arguments(), "-v", f"{checkout}:/cfgov"]
+    done = containers.docker_command([*command, images["builder"], "--help"], environ=settings.environment)
+    assert done.code == 0, done.output
+    assert "--extra-static" in done.output
+
+
 def test_the_lock_has_a_wheel_of_every_package_for_centos7(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(tmp_path), "--only-binary", ":all:"]
     command += ["--platform", "manylinux2014_x86_64", "--python-version", "3.8", "--implementation", "cp"]
