@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 import stat
+import subprocess
+import zipfile
+import zipimport
 import zlib
 from pathlib import Path
 from typing import Callable, Dict, List, NamedTuple, Optional, Tuple, Union
@@ -21,7 +26,7 @@ from deployable_zipfile.archive import Artifact
 from deployable_zipfile.errors import DeployableZipfileError
 from deployable_zipfile.install_wheels import open_wheels
 from tests.drafts import DEFLATED, FIRST_LINE, Draft, Raw, demo_wheel, draft, local_header, zip_of
-from tests.helpers import record_text, zip_bytes
+from tests.helpers import read_tree, record_text, zip_bytes
 
 DEEP = settings.default.max_examples >= 10_000  # --hypothesis-profile=deep
 AGAIN = "Copy the artifact again."
@@ -1358,6 +1363,39 @@ def test_what_an_honest_builder_may_write_is_taken(content: Callable[[], bytes],
     path = tmp_path / "artifact.zip"
     path.write_bytes(content())
     prove(path)
+
+
+def _ours(path: Path) -> Dict[str, bytes]:
+    with Artifact.open(str(path)) as artifact:
+        return {name: artifact.container.read(entry) for name, entry in artifact.members.items()}
+
+
+@pytest.mark.parametrize("content", [content for _, content in GOOD_CASES], ids=[name for name, _ in GOOD_CASES])
+def test_the_standard_library_reads_what_we_read(content: Callable[[], bytes], tmp_path: Path) -> None:
+    path = tmp_path / "artifact.zip"
+    path.write_bytes(content())
+    ours = _ours(path)
+    with zipfile.ZipFile(str(path)) as archive:
+        assert archive.namelist() == list(ours)
+        assert {name: archive.read(name) for name in ours} == ours
+    importer = zipimport.zipimporter(str(path))
+    assert {name: importer.get_data(name) for name in ours} == ours
+
+
+@pytest.mark.parametrize(
+    "command", [["unzip", "-q", "-d", "{to}", "{file}"], ["bsdtar", "-C", "{to}", "-xf", "{file}"]]
+)
+def test_other_programs_extract_what_we_read(command: List[str], tmp_path: Path) -> None:
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed")
+    for number, (name, content) in enumerate(GOOD_CASES):
+        path, to = tmp_path / f"{number}.zip", tmp_path / str(number)
+        path.write_bytes(content())
+        to.mkdir()
+        words = [word.replace("{to}", str(to)).replace("{file}", str(path)) for word in command]
+        subprocess.run(words, check=True, env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"})
+        found = {file: data for file, (_, data) in read_tree(to).items() if data != b"/"}
+        assert found == _ours(path), name
 
 
 def test_the_corpus_is_large_and_no_case_stands_twice() -> None:
