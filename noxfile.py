@@ -1,7 +1,4 @@
-"""Every task of this repository, on a developer's machine as in CI. ``nox -l`` lists them.
-
-What a session needs beyond its one or two commands is a program under ``tools/``.
-"""
+"""Every task of this repository, on a desk as in CI: ``nox -l`` lists them. What has branches stands in ``tools/``."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from tools import interpreters
 nox.options.default_venv_backend = "venv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
-nox.options.sessions = ["test"]
+nox.options.tags = ["test"]
 nox.options.reuse_existing_virtualenvs = True
 
 PYTHONS = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14"]
@@ -46,14 +43,14 @@ def lint(session: nox.Session) -> None:
     tool(session, "lint")
 
 
-@nox.session(python=PYTHONS)
+@nox.session(python=PYTHONS, tags=["test"], allow_parallel=True)
 def unit(session: nox.Session) -> None:
     """Unit tests: no network, no engine, seconds."""
     install(session, "test")
     pytest(session, "tests/unit")
 
 
-@nox.session
+@nox.session(tags=["test"], allow_parallel=True)
 def site(session: nox.Session) -> None:
     """Tests of the site in this repository."""
     install(session, "deployment", "site")
@@ -80,25 +77,18 @@ def images(session: nox.Session) -> None:
     tool(session, "images")
 
 
-@nox.session
+@nox.session(tags=["test"])
 def integration(session: nox.Session) -> None:
     """Real pip, real Pythons, real images; -- --platform NAME (default: centos7)."""
-    install(session, "e2e")
+    install(session, "e2e", "ansible")
     pytest(session, "tests/integration")
 
 
-@nox.session
+@nox.session(tags=["test"])
 def e2e(session: nox.Session) -> None:
     """Boot the artifact in the tester image and browse it; -- --platform NAME (default: centos7)."""
     install(session, "e2e")
     pytest(session, "tests/e2e")
-
-
-@nox.session
-def test(session: nox.Session) -> None:
-    """Every test of the repository: unit on each Python found, site, integration, e2e."""
-    for name in [f"unit-{python}" for python in PYTHONS] + ["site", "integration", "e2e"]:
-        session.notify(name)
 
 
 @nox.session

@@ -15,7 +15,7 @@ from tools import containers as host
 from tools import platforms, release
 
 # The second command runs everything there is; here it is asked for the part that needs no engine and a minute.
-NARROWED = {"tools/nox -s test": "tools/nox -s unit-3.11 -- tests/unit/tools tests/unit/test_layout.py"}
+NARROWED = {"tools/nox -t test": "tools/nox -s unit-3.11 -- tests/unit/tools tests/unit/test_layout.py"}
 
 PREPARE = (
     "apt-get update -qq && apt-get install -yqq --no-install-recommends git python3-venv ca-certificates >/dev/null"
@@ -27,7 +27,7 @@ CHECK = "sha256sum --check cfgov_current_build.zip.sha256 && cd '/srv/my site' &
 
 def readme_commands() -> List[str]:
     """Return the two commands of the README."""
-    block = next(block for block in blocks("README.md") if "tools/nox -s test" in block.commands)
+    block = next(block for block in blocks("README.md") if "tools/nox -t test" in block.commands)
     return [NARROWED.get(command, command) for command in block.commands]
 
 

@@ -96,5 +96,5 @@ def test_every_verb_of_an_artifact_that_a_command_names_exists(capsys: pytest.Ca
 def test_the_readme_names_one_command_to_build_and_one_to_test() -> None:
     first = next(block for block in blocks("README.md") if any("nox" in command for command in block.commands))
 
-    assert first.commands == ("tools/nox -s build", "tools/nox -s test")
+    assert first.commands == ("tools/nox -s build", "tools/nox -t test")
     assert not first.needs
