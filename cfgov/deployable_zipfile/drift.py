@@ -14,12 +14,14 @@ from typing import Dict, Iterator, List, NamedTuple, Set, Tuple
 
 from . import layout
 from .errors import ArtifactError, DestinationError
-from .wheel import RecordRow, parse_record
+from .wheel import RecordRow, normalised, parse_record
 
 _IGNORED_FOLDERS = ("__pycache__",)
 _BLOCK = 1024 * 1024
 # Belongs to the virtualenv or comes later; not in any RECORD.
 _OWN = (layout.LOADENV, layout.LOADENV_PTH, os.path.basename(layout.LOADENV_START))
+_SCRIPTS = f"{layout.VENV}/bin"
+_OWN_SCRIPTS = ("python", "python3", "activate", "activate.csh", "activate.fish", "Activate.ps1")
 
 
 class Drift(NamedTuple):
@@ -68,7 +70,8 @@ def compare(destination: str) -> Drift:
             (missing if state == "missing" else changed).append(path)
     if _interpreter_moved(destination, installed):
         changed.append(f"{layout.VENV}/bin/python")
-    added = sorted(set(_present(destination, manifest.project, site)) - set(expected) - _unrecorded(manifest))
+    unrecorded = {*_unrecorded(manifest), f"{_SCRIPTS}/python{installed['python']}"}
+    added = sorted(set(_present(destination, manifest.project, site)) - set(expected) - unrecorded)
     return Drift(manifest.build_id, sorted(changed), sorted(missing), added, len(expected))
 
 
@@ -110,30 +113,35 @@ def _runtime_files(manifest: layout.Manifest, site: str) -> Iterator[Tuple[str, 
 
 
 def _wheel_files(destination: str, manifest: layout.Manifest, python: str, site: str) -> Iterator[Tuple[str, str]]:
-    """Yield path and digest of every file that a RECORD lists, and the RECORD of every wheel that was planned."""
+    """Yield path and digest of every file that a RECORD lists, and a file of every wheel that is gone whole."""
+    try:
+        names = sorted(os.listdir(os.path.join(destination, site)))
+    except OSError:
+        names = []  # every wheel is gone then
+    folders = [name for name in names if name.endswith(".dist-info")]
+    # A .dist-info folder may spell the name otherwise than the file name does (PEP 427 allows both).
+    there = {normalised(folder.partition("-")[0]) for folder in folders}
     for target in manifest.targets:
         if target.python == python:
             for wheel in target.wheels + target.bootstrap:
-                distribution, version = os.path.basename(wheel.file).split("-")[:2]
-                yield f"{site}/{distribution}-{version}.dist-info/INSTALLER", ""
-    folder = os.path.join(destination, site)
+                if wheel.name not in there:
+                    distribution, version = os.path.basename(wheel.file).split("-")[:2]
+                    yield f"{site}/{distribution}-{version}.dist-info/INSTALLER", ""
+    for folder in folders:
+        yield from _recorded(destination, site, folder)
+
+
+def _recorded(destination: str, site: str, folder: str) -> Iterator[Tuple[str, str]]:
+    record = f"{site}/{folder}/RECORD"
     try:
-        names = sorted(os.listdir(folder))
-    except OSError:
-        return  # what was planned is missing then
-    for name in names:
-        if not name.endswith(".dist-info"):
-            continue
-        record = f"{site}/{name}/RECORD"
-        try:
-            with open(os.path.join(destination, record), encoding="utf-8") as file:
-                rows = parse_record(file.read())
-        except (OSError, ValueError):
-            yield record, "missing or broken"
-            continue
-        for path, row in rows.items():
-            if "/__pycache__/" not in f"/{path}":
-                yield os.path.normpath(f"{site}/{path}"), _hexadecimal(row)
+        with open(os.path.join(destination, record), encoding="utf-8") as file:
+            rows = parse_record(file.read())
+    except (OSError, ValueError):
+        yield record, "missing or broken"
+        return
+    for path, row in rows.items():
+        if "/__pycache__/" not in f"/{path}":
+            yield os.path.normpath(f"{site}/{path}"), _hexadecimal(row)
 
 
 def _hexadecimal(row: RecordRow) -> str:
@@ -171,7 +179,7 @@ def _interpreter_moved(destination: str, installed: Dict[str, str]) -> bool:
 
 
 def _present(destination: str, project: str, site: str) -> Iterator[str]:
-    for top in (project, layout.STATIC, site, f"{layout.DEPLOY}"):
+    for top in (project, layout.STATIC, site, layout.DEPLOY, _SCRIPTS):
         for folder, folders, names in os.walk(os.path.join(destination, top)):
             folders[:] = [name for name in folders if name not in _IGNORED_FOLDERS]
             for name in names:
@@ -180,4 +188,5 @@ def _present(destination: str, project: str, site: str) -> Iterator[str]:
 
 def _unrecorded(manifest: layout.Manifest) -> Set[str]:
     listings = {payload.listing for payload in manifest.payloads}
-    return {layout.MANIFEST, layout.INSTALLED, layout.SBOM, *listings}
+    scripts = {f"{_SCRIPTS}/{name}" for name in _OWN_SCRIPTS}
+    return {layout.MANIFEST, layout.INSTALLED, layout.SBOM, *listings, *scripts}

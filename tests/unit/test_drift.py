@@ -97,7 +97,9 @@ def test_each_kind_of_file_is_missed_and_seen_to_change(path: str, payload: bool
     assert found(tree)[0] == [path]
 
 
-@pytest.mark.parametrize("path", ["site_one/new.py", f"{SITE}/evil.pth", "static.in/0/x", ".deploy/runtime/x.py"])
+@pytest.mark.parametrize(
+    "path", ["site_one/new.py", f"{SITE}/evil.pth", "static.in/0/x", ".deploy/runtime/x.py", "venv/bin/x"]
+)
 def test_what_was_added_is_named(path: str, tmp_path: Path) -> None:
     tree = installed(tmp_path)
     (tree / path).write_text("x")
