@@ -101,6 +101,7 @@ class WebHost:
             *("--config-test", f"{here.httpd} -t -f {{release}}/cfgov/apache/conf/httpd.conf"),
             *("--restart", restart, "--first-restart", f"command:{START} -k start"),
             *("--health-url", "http://127.0.0.1/health/", "--health-header", "Host: localhost"),
+            *("--health-timeout", "300", "--restart-timeout", "300"),  # a machine that runs tests is busy
         ]
 
     def verb(self, artifact: str, verb: str, *words: str, check: bool = True) -> Dict[str, Any]:

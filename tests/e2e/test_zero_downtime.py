@@ -162,7 +162,8 @@ def test_the_other_strategies_are_measured_and_never_mix_two_releases(host: WebH
     with Visitors(host.port) as visitors:
         began = time.monotonic()
         for target in (ids[1], ids[0]):
-            words = (target, "--force", "--not-bad", "--restart", restart, "--health-timeout", "30")
+            patience = "20" if restart == "none" else "300"
+            words = (target, "--force", "--not-bad", "--restart", restart, "--health-timeout", patience)
             document = host.verb("one.zip", "rollback", *words, check=False)
             outcomes.append(("done" if document["code"] == 0 else "refused", document.get("error", {}).get("why", "")))
             time.sleep(2)
