@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
 import shutil
 import stat
 import subprocess
@@ -26,7 +27,7 @@ from deployable_zipfile.archive import Artifact
 from deployable_zipfile.errors import DeployableZipfileError
 from deployable_zipfile.install_wheels import open_wheels
 from tests.drafts import DEFLATED, FIRST_LINE, Draft, Raw, demo_wheel, draft, local_header, zip_of
-from tests.helpers import read_tree, record_text, zip_bytes
+from tests.helpers import error_line, read_tree, record_text, run_python, zip_bytes
 
 DEEP = settings.default.max_examples >= 10_000  # --hypothesis-profile=deep
 AGAIN = "Copy the artifact again."
@@ -1363,6 +1364,28 @@ def test_what_an_honest_builder_may_write_is_taken(content: Callable[[], bytes],
     path = tmp_path / "artifact.zip"
     path.write_bytes(content())
     prove(path)
+
+
+BOMBS = [case for case in CASES if case.name.startswith("bomb/")]
+
+
+@pytest.mark.parametrize("case", BOMBS, ids=[case.name for case in BOMBS])
+def test_a_bomb_is_refused_in_little_memory(case: Case, tmp_path: Path) -> None:
+    path = tmp_path / "artifact.zip"
+    path.write_bytes(case.content())
+    limits = (256 * 1024 * 1024, 256 * 1024 * 1024)
+    done = run_python(
+        Path(unpack.__file__).with_name("extract.py"),
+        path,
+        "-d",
+        tmp_path / "site",
+        "--quiet",
+        code=3,
+        timeout=30,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, limits),
+    )
+    assert error_line(done)
+    assert [left.name for left in tmp_path.iterdir()] == ["artifact.zip"]
 
 
 def _ours(path: Path) -> Dict[str, bytes]:
