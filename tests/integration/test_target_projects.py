@@ -13,7 +13,7 @@ import pytest
 
 from tests.artifacts import PACKAGE
 from tests.helpers import error_line, read_tree, run_cli, write_tree
-from tools import interpreters
+from tests.integration.test_target_pythons import FOUND
 
 MIB = 1024 * 1024
 FILES = 70_000
@@ -125,11 +125,8 @@ six==1.16.0 ; python_version != "{old}" \\
 def pythons() -> List[Tuple[str, str]]:
     """Return version and path of three Pythons, the running one first."""
     running = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    found = [(running, sys.executable)]
-    for version in ("3.9", "3.10", "3.11", "3.12", "3.13", "3.8"):
-        path = interpreters.find(version, os.environ)
-        if path and version != running and len(found) < 3:
-            found.append((version, path))
+    others = [(version, str(path)) for version, path in FOUND.items() if version != running]
+    found = [(running, sys.executable), *others][:3]
     if len(found) < 3:
         pytest.skip(f"needs three Pythons, found {', '.join(version for version, _ in found)}")
     return found

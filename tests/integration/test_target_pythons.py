@@ -26,22 +26,24 @@ OLD = ("2.7", "3.6", "3.7")
 Tree = Dict[str, Tuple[int, bytes]]
 
 
-def find_python(version: str) -> Path:
-    """Return the real path of CPython *version*, or skip the test with the reason."""
-    found = interpreters.find(version, os.environ) if version != "2.7" else _find_old()
-    if found is None:
-        pytest.skip(f"no Python {version} on this machine")
-    return Path(os.path.realpath(found))
+def _find(version: str) -> Optional[str]:
+    """Return the real path of CPython *version*, None where there is none."""
+    if version == "2.7":
+        root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+        found = next((str(path) for path in root.glob("versions/2.7.*/bin/python2.7")), shutil.which("python2.7"))
+    else:
+        found = interpreters.find(version, os.environ)
+    return found and os.path.realpath(found)
 
 
-def _find_old() -> Optional[str]:
-    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    return next((str(path) for path in root.glob("versions/2.7.*/bin/python2.7")), shutil.which("python2.7"))
+# Found once, so that each test runs on every Python of this machine, and none waits for one that is not here.
+FOUND = {version: Path(path) for version in SUPPORTED for path in [_find(version)] if path}
+FOUND_OLD = {version: Path(path) for version in OLD for path in [_find(version)] if path}
 
 
-@pytest.fixture(scope="module", params=SUPPORTED)
+@pytest.fixture(scope="module", params=FOUND)
 def python(request: pytest.FixtureRequest) -> Path:
-    return find_python(request.param)
+    return FOUND[request.param]
 
 
 @pytest.fixture(scope="module")
@@ -133,18 +135,16 @@ def test_verify_finds_the_tree_as_installed_and_then_what_changed(python: Path, 
 
 def test_all_pythons_make_the_same_project_tree(artifact: Path, tmp_path: Path) -> None:
     trees = []
-    for version in SUPPORTED:
-        found = interpreters.find(version, os.environ)
-        if found is not None:
-            tree = install(Path(os.path.realpath(found)), artifact, tmp_path / version)
-            trees.append({name: entry for name, entry in tree.items() if not name.startswith("venv")})
+    for version, python in FOUND.items():
+        tree = install(python, artifact, tmp_path / version)
+        trees.append({name: entry for name, entry in tree.items() if not name.startswith("venv")})
     assert len(trees) >= 1
     assert all(tree == trees[0] for tree in trees)
 
 
-@pytest.mark.parametrize("version", OLD)
+@pytest.mark.parametrize("version", FOUND_OLD)
 def test_an_old_python_is_refused_in_one_line(version: str, artifact: Path, tmp_path: Path) -> None:
-    python = find_python(version)
+    python = FOUND_OLD[version]
     done = run_cli([python, artifact, "-d", tmp_path / "site"], code=4)
     assert error_line(done).startswith(f"error: this artifact: needs Python 3.8 or newer, found {version}.")
     assert str(python.parent) in done.stderr

@@ -18,8 +18,7 @@ import requests
 
 from tests.artifacts import PACKAGE
 from tests.helpers import run_cli
-from tests.integration.test_target_pythons import SUPPORTED, without_network
-from tools import interpreters
+from tests.integration.test_target_pythons import FOUND, without_network
 
 ROOT = PACKAGE.parent.parent
 PASSWORD = "a password of this test"
@@ -31,7 +30,6 @@ LISTENING = re.compile(r"Listening at: (http://127\.0\.0\.1:\d+)")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the artifact for the running Python and every other supported one that is found."""
     folder = tmp_path_factory.mktemp("site")
-    running = f"{sys.version_info[0]}.{sys.version_info[1]}"
     command: List[Any] = [
         sys.executable,
         PACKAGE / "create.py",
@@ -39,9 +37,9 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "requirements/deployment.txt",
         folder / "site",
     ]
-    for version in SUPPORTED:
-        found = interpreters.find(version, os.environ) if version != running else None
-        command += ["--extra-python", found] if found else []
+    for version, python in FOUND.items():
+        if version != f"{sys.version_info[0]}.{sys.version_info[1]}":
+            command += ["--extra-python", python]
     run_cli([*command, "--quiet"], cwd=ROOT, timeout=1800)
     return folder / "site.zip"
 
@@ -66,15 +64,12 @@ class Served(NamedTuple):
         return self.session.post(self.address + path, data=fields, timeout=60, **options)
 
 
-@pytest.fixture(scope="module", params=SUPPORTED)
+@pytest.fixture(scope="module", params=FOUND)
 def served(
     request: pytest.FixtureRequest, artifact: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
     """Install with nothing at hand, prepare with django-admin, serve with gunicorn."""
-    found = interpreters.find(request.param, os.environ)
-    if found is None:
-        pytest.skip(f"no Python {request.param} on this machine")
-    python = os.path.realpath(found)
+    python = FOUND[request.param]
     root = tmp_path_factory.mktemp("served") / "current"
     nothing = {"TMPDIR": "/proc/nowhere"}
     command = [*without_network(), python, "-I", "-S", artifact, "-d", root]

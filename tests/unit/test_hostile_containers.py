@@ -1410,10 +1410,8 @@ UNZIP = ["unzip", "-V", "-q", "-d", "{to}", "{file}"]
 BSDTAR = ["bsdtar", "-C", "{to}", "-xf", "{file}"]
 
 
-@pytest.mark.parametrize("command", [UNZIP, BSDTAR], ids=["unzip", "libarchive"])
+@pytest.mark.parametrize("command", [words for words in (UNZIP, BSDTAR) if shutil.which(words[0])], ids=" ".join)
 def test_other_programs_extract_what_we_read(command: List[str], tmp_path: Path) -> None:
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"{command[0]} is not installed")
     for number, (name, content) in enumerate(GOOD_CASES):
         path, to = tmp_path / f"{number}.zip", tmp_path / str(number)
         path.write_bytes(content())
