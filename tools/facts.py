@@ -30,8 +30,8 @@ python=$(platform_get python)
 echo "[platform]"; platform_name
 echo "[python]"; "$python" -VV
 "$python" -c 'import sqlite3, ssl; print("sqlite", sqlite3.sqlite_version); print(ssl.OPENSSL_VERSION)'
-echo "[libc]"; ldd --version | head -n 1
-echo "[httpd]"; "$(platform_get httpd)" -v | head -n 1
+echo "[libc]"; ldd --version | sed -n 1p
+echo "[httpd]"; "$(platform_get httpd)" -v | sed -n 1p
 echo "[modules]"; ls "$(platform_get modules_dir)" | LC_ALL=C sort
 echo "[packages]"
 if command -v rpm >/dev/null; then rpm -qa --qf '%{NAME}-%{VERSION}-%{RELEASE}\n' | LC_ALL=C sort
