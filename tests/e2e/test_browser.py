@@ -66,15 +66,17 @@ def test_the_home_page_is_styled_and_fits_the_window(visit: Visit, request: pyte
 
 def test_a_visitor_searches_and_opens_a_guide(visit: Visit, request: pytest.FixtureRequest) -> None:
     visit.go("/guides/")
-    title = visit.page.locator("main a[href^='/guides/']").first.inner_text().strip()
+    guide = visit.page.locator("main a[href^='/guides/']").first
+    title, address = guide.inner_text().strip(), guide.get_attribute("href")
     visit.go("/search/")
     visit.page.locator("input[name=query]").last.fill(max(title.split(), key=len))
     visit.page.locator("button[type=submit]").last.click()
     visit.page.wait_for_load_state("networkidle")
     visit.shot(f"search-{request.node.callspec.id}")
-    visit.page.locator(".results a").first.click()
+    visit.page.locator(f".results a[href='{address}']").click()
     visit.page.wait_for_load_state("networkidle")
-    assert visit.page.locator("h1").inner_text()
+    assert visit.page.url == visit.root + address
+    assert visit.page.locator("h1").inner_text().split() == title.split()
     visit.shot(f"guide-{request.node.callspec.id}")
     assert visit.faults == []
 
