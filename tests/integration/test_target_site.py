@@ -1,4 +1,7 @@
-"""This repository's site, packed once for every Python at hand, installed on each bare one, served by gunicorn."""
+"""This repository's site, packed once for several Pythons, installed on each bare one, served by gunicorn.
+
+The oldest, the newest and the running Python of this machine; with EVERY_PYTHON=1 all of them.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,9 @@ from tests.helpers import run_cli
 from tests.integration.test_target_pythons import FOUND, without_network
 
 ROOT = PACKAGE.parent.parent
+RUNNING = f"{sys.version_info[0]}.{sys.version_info[1]}"
+EVERY = os.environ.get("EVERY_PYTHON") == "1"
+CHOSEN = [version for version in FOUND if EVERY or version in (next(iter(FOUND)), RUNNING, [*FOUND][-1])]
 PASSWORD = "a password of this test"
 CSRF = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
 LISTENING = re.compile(r"Listening at: (http://127\.0\.0\.1:\d+)")
@@ -37,9 +43,9 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "requirements/deployment.txt",
         folder / "site",
     ]
-    for version, python in FOUND.items():
-        if version != f"{sys.version_info[0]}.{sys.version_info[1]}":
-            command += ["--extra-python", python]
+    for version in CHOSEN:
+        if version != RUNNING:
+            command += ["--extra-python", FOUND[version]]
     run_cli([*command, "--quiet"], cwd=ROOT, timeout=1800)
     return folder / "site.zip"
 
@@ -64,7 +70,7 @@ class Served(NamedTuple):
         return self.session.post(self.address + path, data=fields, timeout=60, **options)
 
 
-@pytest.fixture(scope="module", params=FOUND)
+@pytest.fixture(scope="module", params=CHOSEN)
 def served(
     request: pytest.FixtureRequest, artifact: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
