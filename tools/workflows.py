@@ -48,7 +48,8 @@ ACTIONS = frozenset(
 # Every permission to write, and the only jobs that have it.
 WRITERS: Dict[Tuple[str, str], FrozenSet[str]] = {
     ("artifact.yml", "attest"): frozenset(["attestations", "id-token"]),
-    ("images.yml", "push"): frozenset(["attestations", "id-token", "packages"]),
+    ("image.yml", "push"): frozenset(["attestations", "id-token", "packages"]),
+    ("images.yml", "platform"): frozenset(["attestations", "id-token", "packages"]),  # hands them to image.yml
     ("images.yml", "report"): frozenset(["issues"]),
     ("release.yml", "assemble"): frozenset(["attestations", "id-token"]),
     ("release.yml", "package"): frozenset(["id-token"]),
@@ -232,7 +233,7 @@ def _guards(repository: Repository) -> Iterator[Finding]:
             if granted.get("contents") == "write" and workflow.triggers != {"push": {"tags": ["v*"]}}:
                 yield Finding("guard", where, "makes releases but is not started by version tags alone")
             publishes = "write" in (granted.get("packages"), granted.get("contents"))
-            if publishes and "environment" not in job:
+            if publishes and "uses" not in job and "environment" not in job:
                 yield Finding("guard", where, "publishes without an environment")
 
 

@@ -29,7 +29,7 @@ class Mutation(NamedTuple):
 
 MUTATIONS = [
     Mutation("an action by tag", "pin", "ci.yml", CHECKOUT + " # v7.0.1", "actions/checkout@v7", zizmor=True),
-    Mutation("an action by branch", "pin", "images.yml", ATTEST + " # v4.2.2", "actions/attest@main", zizmor=True),
+    Mutation("an action by branch", "pin", "image.yml", ATTEST + " # v4.2.2", "actions/attest@main", zizmor=True),
     Mutation("a short commit", "pin", "ci.yml", CHECKOUT, CHECKOUT[:-20]),
     Mutation("no version beside a pin", "pin", "ci.yml", " # v7.0.1", ""),
     Mutation("another pin than elsewhere", "pin", "ci.yml", CHECKOUT, CHECKOUT[:-1] + "0"),
@@ -59,7 +59,7 @@ MUTATIONS = [
         "    steps:",
     ),
     Mutation("no timeout", "timeout", "ci.yml", "    timeout-minutes: 15\n", ""),
-    Mutation("six hours", "timeout", "images.yml", "timeout-minutes: 90", "timeout-minutes: 360"),
+    Mutation("six hours", "timeout", "image.yml", "timeout-minutes: 90", "timeout-minutes: 360"),
     Mutation("a moving runner", "runner", "ci.yml", "runs-on: ubuntu-24.04", "runs-on: ubuntu-latest"),
     Mutation("our own runner", "runner", "ci.yml", "runs-on: ubuntu-24.04", "runs-on: self-hosted"),
     Mutation("an unknown session", "session", "ci.yml", "tools/nox -s lint", "tools/nox -s lnt"),
@@ -91,7 +91,7 @@ MUTATIONS = [
     Mutation(
         "a token left behind by default",
         "checkout",
-        "images.yml",
+        "image.yml",
         "        with:\n          persist-credentials: false\n",
         "",
         zizmor=True,
@@ -104,6 +104,8 @@ MUTATIONS = [
     Mutation("a gate that lets failures pass", "gate", "ci.yml", "contains(needs.*.result, 'failure') || ", ""),
     Mutation("a gate of another name", "gate", "ci.yml", "\n  required:\n", "\n  finished:\n"),
     Mutation("images from any branch", "guard", "images.yml", "    if: github.ref == 'refs/heads/main'\n", ""),
+    Mutation("an image from any branch", "guard", "image.yml", "    if: github.ref == 'refs/heads/main'\n", ""),
+    Mutation("an image without a guardian", "guard", "image.yml", "    environment: images\n", ""),
     Mutation("a release from a branch", "guard", "release.yml", 'tags: ["v*"]', "branches: [main]"),
     Mutation(
         "a release without a guardian",
@@ -145,9 +147,9 @@ MUTATIONS = [
     Mutation("files for ever", "upload", "platform.yml", "          retention-days: 14\n", ""),
     Mutation("no files at all", "upload", "platform.yml", "          if-no-files-found: error\n", ""),
     Mutation("an unknown platform", "platform", "ci.yml", "platform: el9,", "platform: el99,"),
-    Mutation("a forgotten platform", "platform", "images.yml", "debian12, el8, el9, el10]", "debian12, el8, el9]"),
+    Mutation("a forgotten platform", "platform", "images.yml", "{ platform: el10, base", "{ platform: el9, base"),
     Mutation("another base image", "platform", "images.yml", '"centos:7"', '"centos:8"'),
-    Mutation("a misspelt image", "image", "images.yml", "ghcr.io/cfpb/cfgov-artifact-", "ghcr.io/cfpb/cfgov-artefact-"),
+    Mutation("a misspelt image", "image", "image.yml", "ghcr.io/cfpb/cfgov-artifact-", "ghcr.io/cfpb/cfgov-artefact-"),
     Mutation("an image of someone else", "image", "platform.yml", "ghcr.io/cfpb/", "ghcr.io/someone/"),
 ]
 

@@ -16,7 +16,15 @@ REPOSITORY = workflows.read_repository(ROOT, TEXTS)
 
 
 def test_all_the_workflows_are_here() -> None:
-    assert set(TEXTS) == {"artifact.yml", "ci.yml", "images.yml", "platform.yml", "release.yml", "security.yml"}
+    assert set(TEXTS) == {
+        "artifact.yml",
+        "ci.yml",
+        "image.yml",
+        "images.yml",
+        "platform.yml",
+        "release.yml",
+        "security.yml",
+    }
 
 
 def test_no_rule_of_the_repository_is_broken() -> None:
@@ -61,7 +69,7 @@ def test_every_permission_says_what_it_is_for() -> None:
 def test_only_the_publishing_workflows_can_write_packages_or_contents() -> None:
     writers = {name for (name, _), keys in workflows.WRITERS.items() if {"packages", "contents"} & keys}
 
-    assert writers == {"images.yml", "release.yml"}
+    assert writers == {"image.yml", "images.yml", "release.yml"}
 
 
 def test_the_released_bytes_are_those_that_were_tested() -> None:
