@@ -6,11 +6,14 @@ them as programs.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import struct
 import sys
+import zipfile
 from pathlib import Path
-from typing import Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,8 +23,9 @@ from deployable_zipfile import layout
 from deployable_zipfile.archive import Artifact
 from deployable_zipfile.errors import ArtifactError, DeployableZipfileError, TargetError, WheelError
 from deployable_zipfile.install_wheels import open_wheels
+from deployable_zipfile.wheel import Wheel
 from tests.artifacts import PACKAGE, runtime
-from tests.drafts import draft
+from tests.drafts import WheelFile, demo_wheel, draft
 from tests.helpers import read_tree, run_cli
 
 EXAMPLES = settings.default.max_examples
@@ -158,6 +162,88 @@ def test_a_mutated_artifact_is_refused_in_one_line_or_is_the_good_one(
         assert isinstance(failure, (ArtifactError, WheelError, TargetError))
         assert str(failure).isprintable()
         assert len(str(failure)) <= 500
+
+
+WHEELS = [demo_wheel(compression=compression) for compression in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED)]
+
+
+def wheel_files(path: Path) -> Dict[str, Tuple[int, bytes]]:
+    """Return the files that an installation would take from a wheel, all proven."""
+    with Wheel.open(str(path)) as wheel:
+        wheel.check_structure()
+        wheel.check_contents()
+        return {name: (entry.mode, wheel.read(entry)) for name, entry in wheel.files.items()}
+
+
+@settings(max_examples=max(400, EXAMPLES if DEEP else 0), deadline=SECONDS * 1000)
+@given(wheel=st.sampled_from(WHEELS), changes=mutations())
+def test_a_mutated_wheel_is_refused_in_one_line_or_holds_the_good_files(
+    small: Path, wheel: WheelFile, changes: List[Mutation]
+) -> None:
+    path = small.with_name(wheel.file)
+    path.write_bytes(wheel.content)
+    expected = found = wheel_files(path)
+    path.write_bytes(mutated(wheel.content, changes))
+    failure = None
+    try:
+        found = wheel_files(path)
+    except DeployableZipfileError as error:
+        failure = error
+    # A bit for "executable" is in no digest: an artifact's manifest covers it, RECORD does not.
+    assert {name: data for name, (_, data) in found.items()} == {name: data for name, (_, data) in expected.items()}
+    assert {mode for mode, _ in found.values()} <= {0o644, 0o755}
+    if failure is not None:
+        assert isinstance(failure, WheelError)
+        assert str(failure).isprintable()
+        assert len(str(failure)) <= 500
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=max(200, EXAMPLES if DEEP else 0), deadline=SECONDS * 1000)
+@given(path=st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=6), value=JSON, remove=st.booleans())
+def test_a_manifest_with_any_value_changed_and_signed_again_is_refused_or_harmless(
+    small: Path, good: Dict[str, Tuple[int, bytes]], path: List[float], value: object, remove: bool
+) -> None:
+    document = json.loads(draft().manifest.to_json())
+    del document["build_id"]
+    _replace(document, path, value, remove)
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+    document["build_id"] = hashlib.sha256(canonical).hexdigest()[:32]
+    made = draft()
+    made.document = lambda _: json.dumps(document).encode()
+    made.write(small)
+    failure, found = None, good
+    try:
+        found = contents(small)
+    except DeployableZipfileError as error:
+        failure = error
+    harmless = {name for name in good if name != layout.MANIFEST}
+    assert {name: found[name] for name in harmless} == {name: good[name] for name in harmless}
+    if failure is not None:
+        assert str(failure).isprintable()
+        assert len(str(failure)) <= 500
+
+
+def _replace(document: Any, path: List[float], value: object, remove: bool) -> None:
+    """Replace, or remove, the value that *path* leads to: each number picks one child."""
+    for depth, step in enumerate(path):
+        keys = list(document) if isinstance(document, dict) else list(range(len(document)))
+        if not keys:
+            return
+        key = keys[int(step * len(keys))]
+        if depth == len(path) - 1 or not isinstance(document[key], (dict, list)):
+            if remove:
+                del document[key]
+            else:
+                document[key] = value
+            return
+        document = document[key]
 
 
 class Runnable:
