@@ -5,10 +5,13 @@ Without an engine these tests are skipped with the reason; REQUIRE_DOCKER=1, as 
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any, Dict, Iterator
 
@@ -58,7 +61,8 @@ def without_engine() -> None:
 @pytest.fixture(scope="session")
 def images(engine: containers.Engine, platform: platforms.Platform) -> Dict[str, str]:
     """Build both images of the platform (seconds when nothing changed) and return their names by target."""
-    code = image_tool.main(["--platform", platform.name])
+    with one_at_a_time("images"):
+        code = image_tool.main(["--platform", platform.name])
     if code:
         pytest.fail(f"the images of {platform.name} could not be built, see above", pytrace=False)
     return {"builder": containers.BUILDER, "tester": containers.TESTER}
@@ -71,7 +75,8 @@ def lookalike(engine: containers.Engine, tmp_path_factory: pytest.TempPathFactor
     Skipped with the reason where no Python 3.8 can be had; REQUIRE_LOOKALIKE=1 makes that a failure.
     """
     try:
-        built = lookalike_image.build(tmp_path_factory.mktemp("lookalike"), os.environ)
+        with one_at_a_time("lookalike"):
+            built = lookalike_image.build(tmp_path_factory.mktemp("lookalike"), os.environ)
     except lookalike_image.Missing as missing:
         if os.environ.get("REQUIRE_LOOKALIKE") == "1":
             pytest.fail(str(missing), pytrace=False)
@@ -97,6 +102,14 @@ def clone(destination: Path) -> Path:
     for command in (["init", "--quiet"], ["add", "--all"], [*identity, "commit", "--quiet", "--message", "Snapshot"]):
         subprocess.run(["git", *command], cwd=destination, check=True, env=times)
     return destination
+
+
+@contextlib.contextmanager
+def one_at_a_time(what: str) -> Iterator[None]:
+    """Hold the lock of *what* on this machine: sessions that run side by side want the same images."""
+    with (Path(tempfile.gettempdir()) / f"{containers.LABEL}-{what}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def build_artifact(image: str, checkout: Path, *options: str, volume: str = "") -> Path:

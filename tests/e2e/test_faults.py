@@ -126,8 +126,6 @@ def test_an_application_that_fails_when_it_is_imported(fail: Fail, small: Callab
         ({"ALLOWED_HOSTS": "everybody"}, "ALLOWED_HOSTS"),
         ({"SECRET_KEY": ""}, "SECRET_KEY"),
         ({"DJANGO_SETTINGS_MODULE": "no.such.settings"}, "no"),
-        ({"APACHE_PROCESS_COUNT": "many"}, "httpd.conf"),
-        ({"LIMIT_REQUEST_BODY": "lots"}, "httpd.conf"),
         ({"APACHE_USER": "nobody-of-that-name"}, "APACHE_USER"),
         ({"CFGOV_CURRENT": ""}, "CFGOV_CURRENT"),
         ({"APACHE_PORT": "eighty"}, "APACHE_PORT"),
@@ -139,6 +137,13 @@ def test_a_bad_setting(fail: Fail, checkout: Path, change: Dict[str, str], named
     assert named in the_error(ended)
     for value in change.values():
         assert not value or "SECRET" not in named or value not in ended.output
+
+
+@pytest.mark.parametrize("name", ["APACHE_PROCESS_COUNT", "LIMIT_REQUEST_BODY"])
+def test_a_setting_that_the_web_server_refuses(fail: Fail, small: Callable[..., Path], name: str) -> None:
+    ended = fail(small(), containers.test_environment(**{name: "many"}))
+    assert "httpd.conf: was refused" in the_error(ended)
+    assert ended.code == 2
 
 
 def test_a_container_without_test_env(fail: Fail, checkout: Path) -> None:
