@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deployable_zipfile import layout
+from deployable_zipfile import layout, preflight
 from deployable_zipfile.archive import Artifact
 from deployable_zipfile.errors import ArtifactError, DeployableZipfileError, TargetError, WheelError
 from deployable_zipfile.install_wheels import open_wheels
@@ -130,7 +130,7 @@ def contents(path: Path) -> Dict[str, Tuple[int, bytes]]:
     with Artifact.open(str(path)) as artifact:
         artifact.verify(workers=1)
         found = {name: (entry.mode, artifact.container.read(entry)) for name, entry in artifact.members.items()}
-        for source in open_wheels(artifact, artifact.manifest.targets[0], bytecode=False):
+        for source in open_wheels(artifact, preflight.select_target(artifact.manifest), bytecode=False):
             source.wheel.check_contents()
     return found
 
