@@ -27,6 +27,12 @@ class Material(NamedTuple):
     wheels: List[str]  # names of the planned wheels inside *plain*
     project: str
 
+    @property
+    def pip(self) -> str:
+        """Name of pip's wheel, which is one of them."""
+        [found] = [wheel for wheel in self.wheels if wheel.rpartition("/")[2].startswith("pip-")]
+        return found
+
     def facts(self) -> List[str]:
         """Return facts about the workload, for the report."""
         with zipfile.ZipFile(self.tree) as archive:
@@ -34,7 +40,8 @@ class Material(NamedTuple):
         size = sum(info.file_size for info in infos)
         packed, plain = self.artifact.stat().st_size / 1e6, self.plain.stat().st_size / 1e6
         return [
-            f"{self.project}: {len(self.wheels)} wheels, {len(infos)} files of {size / 1e6:.0f} MB without bytecode",
+            f"{self.project}: {len(self.wheels)} wheels, {len(infos)} files of {size / 1e6:.0f} MB without bytecode; "
+            + " ".join(self.pip.rpartition("/")[2].split("-")[:2]),
             f"the artifact has {packed:.1f} MB with all its targets; project and wheels of this one {plain:.1f} MB",
         ]
 
@@ -133,12 +140,11 @@ def _uv(options: str) -> Callable[[Material], str]:
 def _pip(options: str) -> Callable[[Material], str]:
     def script(material: Material) -> str:
         wheels = " ".join(_quoted(f"site/{wheel}") for wheel in material.wheels)
-        [pip] = [wheel for wheel in material.wheels if wheel.rpartition("/")[2].startswith("pip-")]
         return "\n".join(
             [
                 f"unzip -q {_quoted(material.plain)} -d site",
                 f"{_quoted(sys.executable)} -m venv --without-pip site/venv",
-                f"site/venv/bin/python site/{pip}/pip install -q --isolated --disable-pip-version-check \\",
+                f"site/venv/bin/python site/{material.pip}/pip install -q --isolated --disable-pip-version-check \\",
                 f"  --no-cache-dir --no-index --no-deps {options} {wheels}",
                 "rm -r site/wheels site/bootstrap_wheels",
             ]

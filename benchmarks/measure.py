@@ -54,10 +54,7 @@ def host() -> List[str]:
             f"{len(os.sched_getaffinity(0))} cores, {_processor()}, Linux {platform.release()}, "
             f"load {os.getloadavg()[0]:.1f} at the end"
         ),
-        (
-            f"Python {platform.python_version()}; {_version([sys.executable, '-m', 'pip', '--version'])}; "
-            f"{_version([uv(), '--version'])}; {_version(['unzip', '-v'])}"
-        ),
+        (f"Python {platform.python_version()}; {_version([uv(), '--version'])}; {_version(['unzip', '-v'])}"),
     ]
 
 
