@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import zipfile
 from pathlib import Path
 from typing import Any, Dict, Generator, Iterator
 
 import pytest
 
+from deployable_zipfile import layout
 from tests import containers
 from tests.fixtures_docker import (
     ARTIFACT,
@@ -48,10 +51,20 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
 def artifact(engine: containers.Engine, images: Dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the artifact in the root of the checkout, so that the very bytes that are shipped are tested.
 
-    Without one it is built in the builder image, from the files as they are now.
+    Without one it is built in the builder image, from the files as they are now. One of another commit is refused:
+    what it shows would say nothing about this checkout.
     """
     shipped = containers.ROOT / ARTIFACT
     if shipped.exists():
+        with zipfile.ZipFile(shipped) as archive:
+            commit = layout.Manifest.from_json(archive.read(layout.MANIFEST)).source.commit
+        head = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=containers.ROOT, check=True, capture_output=True, encoding="utf-8"
+        ).stdout.strip()
+        if commit != head:
+            pytest.fail(
+                f"{shipped}: is of commit {commit[:12]}, the checkout is at {head[:12]}. Build it again or remove it"
+            )
         print(f"e2e: tests {shipped}, which is there")
         return shipped
     print("e2e: builds the artifact, for there is none")
