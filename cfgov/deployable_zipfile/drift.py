@@ -70,7 +70,7 @@ def compare(destination: str) -> Drift:
             (missing if state == "missing" else changed).append(path)
     if _interpreter_moved(destination, installed):
         changed.append(f"{layout.VENV}/bin/python")
-    unrecorded = {*_unrecorded(manifest), f"{_SCRIPTS}/python{installed['python']}"}
+    unrecorded = {*_unrecorded(manifest), *_linked(destination), f"{_SCRIPTS}/python{installed['python']}"}
     added = sorted(set(_present(destination, manifest.project, site)) - set(expected) - unrecorded)
     return Drift(manifest.build_id, sorted(changed), sorted(missing), added, len(expected))
 
@@ -186,7 +186,22 @@ def _present(destination: str, project: str, site: str) -> Iterator[str]:
                 yield os.path.relpath(os.path.join(folder, name), destination)
 
 
+def _linked(destination: str) -> Iterator[str]:
+    """Yield the links that a deployment made and that lead where it made them lead."""
+    try:
+        with open(os.path.join(destination, layout.LINKS), encoding="utf-8") as file:
+            links = json.load(file)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise DestinationError(destination, f"its {layout.LINKS} cannot be read ({error})", "Deploy it again") from None
+    for path, target in links.items() if isinstance(links, dict) else ():
+        place = os.path.join(destination, path)
+        if os.path.islink(place) and os.readlink(place) == target:
+            yield path
+
+
 def _unrecorded(manifest: layout.Manifest) -> Set[str]:
     listings = {payload.listing for payload in manifest.payloads}
     scripts = {f"{_SCRIPTS}/{name}" for name in _OWN_SCRIPTS}
-    return {layout.MANIFEST, layout.INSTALLED, layout.SBOM, *listings, *scripts}
+    return {layout.MANIFEST, layout.INSTALLED, layout.LINKS, layout.SBOM, *listings, *scripts}

@@ -9,7 +9,7 @@ import pwd
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Dict, List, Mapping, NamedTuple, Optional
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from . import layout, loadenv
 from .errors import DeploymentError, UsageError
@@ -172,6 +172,20 @@ def place_shared(root_shared: Path, release: Path, shared: Shared, owners: Owner
         raise DeploymentError(
             shared.path, f"cannot be linked to {folder} ({error.strerror})", "Leave that path out of the artifact"
         ) from error
+
+
+def record_links(release: Path, paths: Sequence[str]) -> None:
+    """Write down which links a deployment made at *paths*, so that ``verify`` can tell them from what crept in.
+
+    Raises:
+        DeploymentError: it cannot be written.
+    """
+    path = release / layout.LINKS
+    try:
+        links = {one: os.readlink(str(release / one)) for one in paths}
+        write_atomically(path, json.dumps(links, indent=1, sort_keys=True).encode("ascii") + b"\n", 0o644)
+    except OSError as error:
+        raise DeploymentError(path, f"cannot be written ({error.strerror})", "Check space and rights") from error
 
 
 def place_link(release: Path, link: Link) -> None:

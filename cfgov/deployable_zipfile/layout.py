@@ -35,6 +35,7 @@ LOADENV_START = ".deploy/loadenv-init.start"
 # Names in the destination that are not members.
 VENV = "venv"
 INSTALLED = ".deploy/installed.json"
+LINKS = ".deploy/links.json"  # what a deployment linked into the release, by path
 ENVIRONMENT = "environment.json"
 
 DEFAULT_SHEBANG = "#!/usr/bin/env python"

@@ -363,7 +363,9 @@ class _Rollout:
             furnish.place_shared(self.root.shared, self.release, one, self._owners())
         for link in links:
             furnish.place_link(self.release, link)
-        return ", ".join([one.path for one in shared] + [link.path for link in links]) or "none"
+        paths = [one.path for one in shared] + [link.path for link in links]
+        furnish.record_links(self.release, paths)
+        return ", ".join(paths) or "none"
 
     def _migrate(self) -> str:
         if self.options.migrate == "skip":

@@ -11,7 +11,7 @@ from typing import Callable, Iterator, List
 
 import pytest
 
-from deployable_zipfile import drift, layout, unpack
+from deployable_zipfile import drift, furnish, layout, unpack
 from deployable_zipfile.archive import Artifact
 from deployable_zipfile.drift import Drift
 from deployable_zipfile.errors import DestinationError
@@ -104,6 +104,17 @@ def test_what_was_added_is_named(path: str, tmp_path: Path) -> None:
     tree = installed(tmp_path)
     (tree / path).write_text("x")
     assert found(tree) == ([], [], [path])
+
+
+def test_links_that_a_deployment_made_are_its_own_until_they_lead_elsewhere(tmp_path: Path) -> None:
+    tree = installed(tmp_path)
+    link = tree / "site_one/modules"
+    link.symlink_to("/etc/passwd")
+    furnish.record_links(tree, ["site_one/modules"])
+    assert found(tree) == ([], [], [])
+    link.unlink()
+    link.symlink_to("/etc/group")
+    assert found(tree) == ([], [], ["site_one/modules"])
 
 
 def test_a_wheel_that_is_gone_whole_is_missed(tmp_path: Path) -> None:
