@@ -32,14 +32,17 @@ LIMIT = 128 * 1024  # KiB of memory, for any artifact
 
 @pytest.fixture(scope="module")
 def strace() -> str:
-    """Return strace, proven to be able to inject; skip where it is missing or tracing is not allowed."""
+    """Return strace, proven to be able to inject; without it skip, or fail where REQUIRE_STRACE=1 says so."""
     found = shutil.which("strace")
-    if not found:
-        pytest.skip("strace is not installed")
-    trial = run_cli([found, "-qq", "-o", "/dev/null", "-e", "inject=getppid:error=EIO", "true"], code=None)
-    if trial.returncode:
-        pytest.skip(f"strace cannot trace here: {trial.stderr.strip()}")
-    return found
+    problem = "" if found else "strace is not installed (Debian: apt-get install strace)"
+    if found:
+        trial = run_cli([found, "-qq", "-o", "/dev/null", "-e", "inject=getppid:error=EIO", "true"], code=None)
+        problem = f"strace cannot trace here: {trial.stderr.strip()}" if trial.returncode else ""
+    if problem:
+        if os.environ.get("REQUIRE_STRACE") == "1":
+            pytest.fail(problem, pytrace=False)
+        pytest.skip(problem)
+    return str(found)
 
 
 class Site:
