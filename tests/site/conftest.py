@@ -29,6 +29,11 @@ PASSWORD = "a-password-of-the-tests"
 Manage = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let files that Wagtail leaves open to the garbage collector be found after the last test without failing it."""
+    config.addinivalue_line("filterwarnings", "ignore::pytest.PytestUnraisableExceptionWarning")
+
+
 def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
     """Let other people's packages warn: what Wagtail 6.2 says about Django 4.2 is not ours to repair."""
     folder = Path(__file__).parent

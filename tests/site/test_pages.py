@@ -71,6 +71,7 @@ def test_every_image_and_style_that_a_page_names_comes_from_the_site_itself(clie
         for image in {name for name in named if name.startswith("/media/")}:
             answer = client.get(image)
             assert (answer.status_code, answer["Content-Type"]) == (200, "image/png"), image
+            answer.close()
 
 
 def test_an_unpublished_page_is_not_found_and_not_listed(client: Client) -> None:
