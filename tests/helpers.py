@@ -182,6 +182,24 @@ def run_cli(
     return done
 
 
+MEASURE = """
+import os, sys
+pid = os.spawnv(os.P_NOWAIT, sys.argv[1], sys.argv[1:])
+_, status, usage = os.wait4(pid, 0)
+print(usage.ru_maxrss, file=sys.stderr)
+sys.exit(1 if status else 0)
+"""
+
+
+def peak_memory(command: Sequence[Union[str, Path]]) -> int:
+    """Run *command* and return the KiB of memory of the largest of its processes.
+
+    A small process starts it: a child begins with the memory of what forked it, and pytest's own can be large.
+    """
+    done = run_cli([sys.executable, "-I", "-S", "-c", MEASURE, *command], timeout=300)
+    return int(done.stderr.splitlines()[-1])
+
+
 def run_python(*arguments: Union[str, Path], **options: Any) -> "subprocess.CompletedProcess[str]":
     """Run the running interpreter with *arguments*, as :func:`run_cli` does."""
     return run_cli([sys.executable, *arguments], **options)

@@ -21,7 +21,7 @@ import pytest
 
 from deployable_zipfile import layout
 from tests.artifacts import make_artifact, simple_wheel
-from tests.helpers import read_tree, run_cli
+from tests.helpers import peak_memory, read_tree, run_cli
 
 CHANGING = (
     "mkdir,mkdirat,rename,renameat,renameat2,symlink,symlinkat,link,linkat,unlink,unlinkat,rmdir,"
@@ -159,22 +159,6 @@ def test_a_signal_at_any_call_is_130_and_nothing_is_left(number: signal.Signals,
     assert stopped > 5
 
 
-# The kernel counts what a process held before its exec too: this one is small when it starts the command.
-MEASURE = """
-import os, sys
-pid = os.spawnv(os.P_NOWAIT, sys.argv[1], sys.argv[1:])
-_, status, usage = os.wait4(pid, 0)
-print(usage.ru_maxrss, file=sys.stderr)
-sys.exit(1 if status else 0)
-"""
-
-
-def peak(command: List[Any]) -> int:
-    """Run *command* and return the KiB of memory of the largest of its processes."""
-    done = run_cli([sys.executable, "-I", "-S", "-c", MEASURE, *command], timeout=300)
-    return int(done.stderr.splitlines()[-1])
-
-
 def test_memory_is_bounded_for_any_artifact(tmp_path: Path) -> None:
     block = os.urandom(1024 * 1024)
     files: Dict[str, Any] = {f"d{number % 99}/file{number}.txt": f"{number}\n" for number in range(20_000)}
@@ -188,6 +172,6 @@ def test_memory_is_bounded_for_any_artifact(tmp_path: Path) -> None:
         ["-q", "--no-sync", "-d", tmp_path / "dest"],
         ["verify", tmp_path / "dest"],
     ):
-        assert peak([sys.executable, "-I", artifact, *arguments]) < LIMIT, arguments
+        assert peak_memory([sys.executable, "-I", artifact, *arguments]) < LIMIT, arguments
     assert (tmp_path / "dest/site_one/large.zip").stat().st_size == 300 * 1024 * 1024
     assert sum(len(names) for _, _, names in os.walk(str(tmp_path / "dest/site_one"))) == 20_002
