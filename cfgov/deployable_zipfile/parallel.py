@@ -2,7 +2,7 @@
 
 Forked children share the open artifact and every parsed directory without a copy, need no pickling of the work, and
 use all cores for inflating and for file creation in the kernel, which threads cannot (both hold the lock in part).
-Measured on two cores: 1.5 to 1.8 times faster than one process for a site of 15 000 files.
+What that gains is the row "one core" in ``docs/benchmarks.md``.
 """
 
 from __future__ import annotations
