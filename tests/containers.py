@@ -16,6 +16,7 @@ from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 
 import docker
+from tools import containers as host
 
 ROOT = Path(__file__).resolve().parent.parent
 LABEL = "cfgov-artifact-test"
@@ -249,6 +250,14 @@ def remove(container: Container) -> None:
         container.remove(force=True, v=True)
     except NotFound:
         return
+
+
+def run_words(settings: host.Settings, volume: str) -> List[str]:
+    """Return the beginning of a ``docker run`` that is labelled as ours and has this machine's network settings.
+
+    *volume* is what to mount, as ``FOLDER:PLACE``.
+    """
+    return ["run", "--rm", "--label", f"{LABEL}={RUN}", *settings.arguments(), "-v", volume]
 
 
 def docker_command(

@@ -118,15 +118,7 @@ def build_artifact(image: str, checkout: Path, *options: str, volume: str = "") 
     *volume* names a volume for what is downloaded; without it every build begins with nothing.
     """
     settings = host.host_settings(os.environ)
-    command = [
-        "run",
-        "--rm",
-        "--label",
-        f"{containers.LABEL}={containers.RUN}",
-        *settings.arguments(),
-        "-v",
-        f"{checkout}:/cfgov",
-    ]
+    command = containers.run_words(settings, f"{checkout}:/cfgov")
     command += ["-v", f"{volume}:{host.CACHE_INSIDE}"] if volume else []
     done = containers.docker_command([*command, image, *options], environ=settings.environment)
     if done.code:

@@ -116,16 +116,7 @@ def compile_mod_wsgi(context: Path, environ: Mapping[str, str]) -> str:
         "/tmp/venv/bin/pip install --quiet --no-build-isolation --no-cache-dir --require-hashes --no-deps "
         "--target /tmp/out -r /given/mod_wsgi.txt && cp /tmp/out/mod_wsgi/server/mod_wsgi*.so /given/wheel/"
     )
-    command = [
-        "run",
-        "--rm",
-        "--label",
-        f"{containers.LABEL}={containers.RUN}",
-        *settings.arguments(),
-        "-v",
-        f"{context}:/given",
-        TOOLCHAIN,
-    ]
+    command = [*containers.run_words(settings, f"{context}:/given"), TOOLCHAIN]
     done = containers.docker_command([*command, "bash", "-c", script], environ=settings.environment)
     if done.code == 99:
         raise Missing(f"the Python 3.8 of this machine does not run on the look-alike's system: {done.output.strip()}")

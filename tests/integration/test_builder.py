@@ -163,15 +163,7 @@ def test_the_artifact_built_without_the_image_on_the_same_system_is_the_same(
         exec /tmp/tools/bin/python $create cfgov requirements/deployment.txt cfgov_current_build
     """
     settings = host.host_settings(os.environ)
-    command = [
-        "run",
-        "--rm",
-        "--label",
-        f"{containers.LABEL}={containers.RUN}",
-        *settings.arguments(),
-        "-v",
-        f"{elsewhere}:/other/place",
-    ]
+    command = containers.run_words(settings, f"{elsewhere}:/other/place")
     command += ["--workdir", "/other/place", "--entrypoint", "bash", images["builder"], "-e", "-c", script]
     done = containers.docker_command(command, environ=settings.environment)
     assert done.code == 0, done.output
