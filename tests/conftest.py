@@ -1,9 +1,20 @@
-"""Options that the tests of every tier take."""
+"""What the tests of every tier start with: signals that arrive, and options."""
 
 from __future__ import annotations
 
 import os
+import signal
 from typing import Any
+
+# What a shell starts in the background ignores SIGINT, and under nohup SIGHUP. What ignores a signal when it starts
+# goes on ignoring it, on purpose, in the code under test as in its processes: a test that sends one would wait in vain.
+for number, handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGTERM, signal.SIG_DFL),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, handler)
 
 
 def pytest_addoption(parser: Any) -> None:
