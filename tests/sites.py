@@ -14,7 +14,7 @@ from tests.artifacts import make_artifact
 
 PROJECT = "site_one"
 
-# FAIL_AT in environment.json names the command that fails, SLOW_AT the one that hangs.
+# FAIL_AT in environment.json names the command that fails, SLOW_AT the one that hangs, LEFT leaves migrations.
 MANAGE = """
 import os, sys, time
 words = sys.argv[1:]
@@ -24,6 +24,9 @@ if "RAN" in os.environ:
         print(*words, file=file)
 if words[0] == "migrate" and "--check" not in words:
     print("  Applying pages.0002_title... OK")
+if words[0] == "migrate" and "--check" in words and "LEFT" in os.environ:
+    print("Planned operations:", "pages.0004_more", "    Raw SQL operation", "users.0002_less", sep="\\n")
+    sys.exit(1)
 if os.environ.get("FAIL_AT") == words[0]:
     print("  Applying pages.0003_body...", flush=True)
     sys.exit("could not reach " + os.environ.get("SECRET_KEY", "it"))

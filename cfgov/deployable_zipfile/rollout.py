@@ -371,7 +371,7 @@ class _Rollout:
         if self.options.migrate == "skip":
             return "skipped, as asked"
         if self.options.migrate == "check":
-            self._manage("migrate", ["migrate", "--check"])
+            self._look_for_migrations()
             return "nothing to apply"
         try:
             output = self._commands().manage("migrate", ["migrate", "--noinput"])
@@ -380,6 +380,24 @@ class _Rollout:
             name = self._last_migration()
             raise DeploymentError(error.what, f"{name}{error.why}", error.fix) from None
         return f"{len(re.findall(r'^ *Applying ', output, re.MULTILINE))} applied"
+
+    def _look_for_migrations(self) -> None:
+        try:
+            self._manage("migrate", ["migrate", "--check", "--plan"])
+        except DeploymentError:
+            # A plan with something in it ends with exit status 1 too, and its last line says little.
+            left = self._planned_migrations()
+            if not left:
+                raise
+            why = f"{len(left)} left to apply, the first is {left[0]}; --migrate=check applies none"
+            fix = "Deploy with --migrate=auto first, on one of the servers that share the database"
+            raise DeploymentError("migrate --check", why, fix) from None
+
+    def _planned_migrations(self) -> List[str]:
+        """Return the names in the plan that the last command printed, nothing when it printed none."""
+        said = self._log().read_text("utf-8", "replace").rpartition("\n--- ")[2]
+        _, planned, names = said.partition("\nPlanned operations:\n")
+        return re.findall(r"^(\w+\.\w+)$", names, re.MULTILINE) if planned else []
 
     def _last_migration(self) -> str:
         applied = re.findall(r"^ *Applying ([\w.]+)\.\.\.", self._log().read_text("utf-8", "replace"), re.MULTILINE)

@@ -127,11 +127,19 @@ class TestDeploy:
             "demo --small",
         ]
 
-    @pytest.mark.parametrize(("how", "words"), [("check", ["migrate --check"]), ("skip", [])])
+    @pytest.mark.parametrize(("how", "words"), [("check", ["migrate --check --plan"]), ("skip", [])])
     def test_migrate_can_be_looked_at_or_skipped(self, host: Host, tmp_path: Path, how: str, words: List[str]) -> None:
         write_environment(host.environment, RAN=str(tmp_path / "ran"))
         host.live("one", "--migrate", how)
         assert [line for line in (tmp_path / "ran").read_text().splitlines() if "migrate" in line] == words
+
+    def test_migrations_that_are_left_when_only_looked_at_are_counted_and_named(self, host: Host) -> None:
+        write_environment(host.environment, LEFT="1")
+        assert host.deploy("one", "--migrate", "check") == 8
+        assert "migrate --check: 2 left to apply, the first is pages.0004_more" in host.error()
+        write_environment(host.environment, FAIL_AT="migrate")
+        assert host.deploy("one", "--migrate", "check") == 8
+        assert "migrate: exit status 1: could not reach [SECRET_KEY]" in host.error()
 
     def test_old_releases_are_pruned_after_the_proof(self, host: Host) -> None:
         one = host.live("one", "--keep", "2")
