@@ -77,7 +77,7 @@ def images(session: nox.Session) -> None:
     tool(session, "images")
 
 
-@nox.session(tags=["test"])
+@nox.session(tags=["test"], allow_parallel=True)
 def integration(session: nox.Session) -> None:
     """Real pip, real Pythons, real images; -- --platform NAME (default: centos7)."""
     install(session, "e2e", "ansible")
@@ -87,7 +87,7 @@ def integration(session: nox.Session) -> None:
 @nox.session(tags=["test"])
 def e2e(session: nox.Session) -> None:
     """Boot the artifact in the tester image and browse it; -- --platform NAME (default: centos7)."""
-    install(session, "e2e")
+    install(session, "e2e", "ansible")
     pytest(session, "tests/e2e")
 
 

@@ -17,6 +17,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 MAX_CLIENTS, MAX_SECONDS = 64, 3600.0  # whatever is asked for: this is a test, on this machine alone
 ANSWER_TIMEOUT = 90.0  # seconds
+AFTER_A_FAULT = 0.5  # seconds before a visitor who got no answer tries again
 
 
 class Answer(NamedTuple):
@@ -95,7 +96,7 @@ class Traffic:
                 _close(connection)
                 connection = None
             self.answers.append(Answer(began, time.monotonic(), slow, status, build, late, fault))
-            await asyncio.sleep(self._pause)
+            await asyncio.sleep(max(self._pause, AFTER_A_FAULT if fault else 0.0))
         _close(connection)
 
     async def _ask(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import zipfile
@@ -37,6 +38,9 @@ AWKWARD = {
     "AWKWARD_LINES": "first\nsecond\n",
     "AWKWARD_UNICODE": "Größe 大きさ €",
 }
+# The wheel in which two releases differ: a small one, for every Python the same, in the version before the locked one.
+CHANGED_WHEEL = re.compile(r"^anyascii==.*?(?=^    # via)", re.MULTILINE | re.DOTALL)
+OLDER_WHEEL = "anyascii==0.3.2 \\\n    --hash=sha256:3b3beef6fc43d9036d3b0529050b0c48bfad8bc960e9e562d7223cfb94fe45d4\n"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -78,6 +82,23 @@ def checkout(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mounted")
     folder.chmod(0o755)
     shutil.copy2(artifact, folder / ARTIFACT)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def two_releases(engine: containers.Engine, images: Dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build ``one.zip`` and ``two.zip`` of this checkout, which differ in one wheel; return the folder with them."""
+    checkout = clone(tmp_path_factory.mktemp("changing"))
+    folder = tmp_path_factory.mktemp("releases")
+    folder.chmod(0o755)
+    volume = engine.volume()
+    lock = checkout / "requirements" / "deployment.txt"
+    locked = lock.read_text(encoding="utf-8")
+    older = CHANGED_WHEEL.sub(lambda _: OLDER_WHEEL, locked)
+    assert older != locked, "deployment.txt has no such wheel: choose another one"
+    for name, text in (("one", older), ("two", locked)):
+        lock.write_text(text, encoding="utf-8")
+        shutil.copy2(build_artifact(images["builder"], checkout, volume=volume), folder / f"{name}.zip")
     return folder
 
 

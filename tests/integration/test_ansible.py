@@ -5,47 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
-import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional
+from typing import Any, Dict, Iterator, List, Optional
 
 import pytest
 
+from tests.plays import COLLECTION, Play, play, program
 from tests.sites import PROJECT, Server, build_id, make_sites, serving_current
 
-ROOT = Path(__file__).resolve().parents[2]
-COLLECTION = ROOT / "ansible"
 HOSTS = ("web1", "web2", "web3")
 CANARY = "canary-of-ansible"
 ROLLBACK_SECONDS = 30.0
-
-
-def program(name: str) -> str:
-    """Return the path of a program of ansible-core, beside this Python or on PATH."""
-    beside = Path(sys.executable).parent / name
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if found is None:
-        text = (
-            f"{name} is not installed (pip install --require-hashes -r requirements/ansible.txt, Python 3.11 or newer)"
-        )
-        if os.environ.get("REQUIRE_ANSIBLE") == "1":
-            pytest.fail(text, pytrace=False)
-        pytest.skip(text)
-    return found
-
-
-class Play(NamedTuple):
-    """How a play ended."""
-
-    code: int
-    output: str
-    changed: Dict[str, int]  # by host, of those that were reached
-    failed: Dict[str, int]
-    seconds: float
 
 
 class Farm:
@@ -72,40 +44,11 @@ class Farm:
 
     def play(self, book: str, *words: str, archive: str = "", **variables: Any) -> Play:
         """Run one of the collection's playbooks."""
-        inventory = self.folder / "inventory.json"
-        inventory.write_text(json.dumps({"web": {"hosts": {name: self._host(name) for name in HOSTS}}}))
+        hosts = {name: self._host(name) for name in HOSTS}
         given = dict({"site_become": False, "site_serial": 1}, **self.more, **variables)
         if archive:
             given["deploy_artifact"] = str(self.artifacts[archive])
-        command = [program("ansible-playbook"), "-i", str(inventory), str(COLLECTION / "playbooks" / f"{book}.yml")]
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.folder),
-            "LC_ALL": "C.UTF-8",
-            "ANSIBLE_CONFIG": str(COLLECTION / "ansible.cfg"),
-            "ANSIBLE_LOCAL_TEMP": str(self.folder / "tmp"),
-            "ANSIBLE_NOCOLOR": "1",
-        }
-        began = time.monotonic()
-        done = subprocess.run(
-            [*command, "-e", json.dumps(given), *words],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        seconds = time.monotonic() - began
-        assert CANARY not in done.stdout
-        recap = re.findall(r"^(web\d) .*changed=(\d+) .*failed=(\d+)", done.stdout, re.MULTILINE)
-        return Play(
-            done.returncode,
-            done.stdout,
-            {name: int(changed) for name, changed, _ in recap},
-            {name: int(failed) for name, _, failed in recap},
-            seconds,
-        )
+        return play(self.folder, book, hosts, given, *words)
 
     def _host(self, name: str) -> Dict[str, Any]:
         return {
@@ -157,7 +100,7 @@ def test_a_play_deploys_everywhere_migrates_once_and_changes_nothing_the_second_
     assert len(set(farm.live())) == 1
     assert farm.live()[0] is not None
     assert [sum("migrate --noinput" in line for line in farm.ran(name)) for name in HOSTS] == [1, 0, 0]
-    assert "migrate --check" in farm.ran("web2")
+    assert "migrate --check --plan" in farm.ran("web2")
 
     second = farm.play("deploy", archive="one")
     assert second.code == 0, second.output
