@@ -126,6 +126,7 @@ def forget_environment(release: Path) -> None:
     before = release / _BEFORE
     if before.exists():
         os.unlink(str(before))
+        sync_directory(before.parent)  # come back after a power failure, it would be what a failure goes back to
 
 
 def parse_shared(text: str) -> Shared:

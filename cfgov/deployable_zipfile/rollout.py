@@ -237,7 +237,7 @@ class _Rollout:
             ("shared", self._place_shared),
             ("labels", lambda: furnish.relabel(self.release)),
             ("django-check", lambda: self._manage("django-check", ["check", "--deploy", "--fail-level", "ERROR"])),
-            ("collectstatic", lambda: self._manage("collectstatic", ["collectstatic", "--noinput"])),
+            ("collectstatic", self._collect_static),
             ("migrate", self._migrate),
             ("manage", self._manage_more),
             ("wsgi", lambda: self._load_wsgi(project)),
@@ -412,6 +412,12 @@ class _Rollout:
         lines = self._commands().manage(step, words).strip().splitlines()
         return lines[-1].strip()[:80] if lines else "no output"
 
+    def _collect_static(self) -> str:
+        said = self._manage("collectstatic", ["collectstatic", "--noinput"])
+        # Django takes a file that is there for collected: one that a power failure emptied would stay so for good.
+        self._wait_for_disk()
+        return said
+
     def _load_wsgi(self, project: str) -> str:
         return self._commands().python("wsgi", ["-c", selftest.LOAD_WSGI, project]).strip().splitlines()[-1]
 
@@ -436,6 +442,10 @@ class _Rollout:
             key: pattern.sub(lambda _: release, value)
             for key, value in read_variables(Path(self.settings.httpd_env)).items()
         }
+
+    def _go_live(self) -> str:
+        self._wait_for_disk()
+        return self._switch(self.target)
 
     def _switch(self, target: str) -> str:
         self.root.switch(target)
@@ -485,7 +495,7 @@ class _Rollout:
         """Switch, restart, prove, and record it; a failure on the way goes back to what was live."""
         name = "switch"
         try:
-            self._step("switch", lambda: self._switch(self.target))
+            self._step("switch", self._go_live)
             self._write(journal.SWITCHED, **{"from": self.before})
             name = "restart"
             self._step("restart", lambda: self._restart(self.target))
@@ -576,6 +586,23 @@ class _Rollout:
 
     def _outcome(self, changed: bool, pruned: Tuple[str, ...] = ()) -> Outcome:
         return Outcome(self.verb, changed, self.target, self.before, tuple(self.steps), pruned)
+
+    def _wait_for_disk(self) -> None:
+        """Wait until what the release's commands wrote is on the disk: they do not.
+
+        STATIC_ROOT and the like may lie on file systems of their own: those that the environment names count too.
+
+        Raises:
+            DeploymentError: it cannot be written.
+        """
+        named = [path for path in (self.variables or {}).values() if os.path.isabs(path) and os.path.isdir(path)]
+        writable = [path for path in named if os.access(path, os.R_OK | os.W_OK)]
+        for path in {os.stat(path).st_dev: path for path in [*writable, str(self.root.path)]}.values():
+            try:
+                unpack.sync_file_system(path)
+            except OSError as error:
+                why = f"the disk did not take what was written ({error.strerror})"
+                raise DeploymentError(path, why, "Check the disk") from error
 
     def _commands(self) -> Commands:
         return Commands(

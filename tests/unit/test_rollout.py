@@ -6,11 +6,12 @@ import json
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
 
-from deployable_zipfile import furnish, journal, restart, rollout
+from deployable_zipfile import furnish, journal, restart, rollout, unpack
 from deployable_zipfile.errors import DeploymentError, Interrupted
 from tests.sites import PROJECT, Host, Server, make_sites, serving_current, write_environment
 
@@ -26,8 +27,8 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Path]:
 
 @pytest.fixture(autouse=True)
 def _quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The whole machine's disks need not be synchronised for each of these small releases."""
-    monkeypatch.setattr(os, "sync", lambda: None)
+    """The machine's disk need not be waited for with each of these small releases."""
+    monkeypatch.setattr(unpack, "sync_file_system", lambda path: None)
 
 
 @pytest.fixture
@@ -322,6 +323,45 @@ class TestGoingBack:
             assert host.current() == one
             host.live("two")
         assert sorted(host.states().values()) == ["live", "previous"]
+
+
+class TestDisk:
+    """What ``tests/integration/test_power_cut.py`` proves with real power cuts, as far as it can be seen without."""
+
+    def test_what_commands_wrote_is_waited_for_before_the_switch_on_every_file_system(
+        self, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one = host.live("one")
+        static = tmp_path / "static"
+        static.mkdir()
+        write_environment(host.environment, STATIC_ROOT=str(static), HOME=str(tmp_path), NOTHING="/not/there", X="x")
+        real = os.stat
+
+        def elsewhere(path: Any, *arguments: Any, **options: Any) -> Any:
+            status = real(path, *arguments, **options)
+            return SimpleNamespace(st_mode=status.st_mode, st_dev=-1) if path == str(static) else status
+
+        waited = []
+        monkeypatch.setattr(unpack, "sync_file_system", lambda path: waited.append((path, host.current())))
+        monkeypatch.setattr(os, "stat", elsewhere)
+        host.live("two")
+        own = [(path, current) for path, current in waited if not path.endswith("/tree")]
+        assert sorted(own) == sorted([(str(static), one), (str(host.root), one)] * 2)
+
+    def test_a_disk_that_did_not_take_what_commands_wrote_leaves_the_old_release_live(
+        self, host: Host, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one = host.live("one")
+
+        def fail(path: str) -> None:
+            if path == str(host.root):
+                raise OSError(5, "Input/output error", path)
+
+        monkeypatch.setattr(unpack, "sync_file_system", fail)
+        assert host.deploy("two") == 8
+        assert "the disk did not take what was written (Input/output error)" in host.error()
+        assert host.current() == one
+        assert "bad" in host.states().values()
 
 
 class TestRollback:
