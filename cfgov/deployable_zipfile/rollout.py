@@ -228,6 +228,7 @@ class _Rollout:
     def deploy(self, artifact: Artifact) -> Outcome:
         project = artifact.manifest.project
         self._step("check", lambda: self._check(artifact))
+        self.root.empty_trash()  # also when nothing else is to be done: it may have been the pruning that was cut short
         if self._is_live_already():
             return self._outcome(changed=False)
         self._write(journal.STARTED, verb="deploy", **{"from": self.before})
@@ -339,7 +340,6 @@ class _Rollout:
         )
 
     def _install(self, artifact: Artifact) -> str:
-        self.root.empty_trash()
         done = unpack.install(
             artifact, str(self.release), workers=self.options.workers, wait=self.options.lock_wait, console=self.console
         )

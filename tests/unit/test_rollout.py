@@ -363,6 +363,14 @@ class TestDisk:
         assert host.current() == one
         assert "bad" in host.states().values()
 
+    def test_a_pruning_that_was_cut_short_is_finished_though_nothing_else_is_to_be_done(self, host: Host) -> None:
+        host.live("one")
+        trash = host.root / "releases" / f".trash-{'0' * 32}"
+        trash.mkdir()
+        assert host.deploy("one", "--json") == 0
+        assert json.loads(host.out)["changed"] is False
+        assert not trash.exists()
+
 
 class TestRollback:
     def test_it_goes_to_the_last_good_release_and_marks_the_one_it_leaves(self, host: Host) -> None:
