@@ -16,7 +16,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 from .errors import DeploymentError
 
-STARTED = "started"  # a deployment or rollback began; details: verb, from
+STARTED = "started"  # a deployment or rollback began; details: verb, from; of a rollback also bad: it will mark `from`
 INSTALLED = "installed"  # the release's folder is complete; details: commit, project, size
 SWITCHED = "switched"  # `current` points to the release; details: from
 LIVE = "live"  # the release proved that it answers; details: verb, from, options, steps
@@ -115,6 +115,7 @@ class History(NamedTuple):
     last: Dict[str, Record]  # release -> its newest record
     commits: Dict[str, str]  # release -> git commit, "" when unknown
     options: Mapping[str, Any]  # how the last proven release was restarted and checked
+    unfinished: Optional[Record]  # the beginning of a rollback that a crash cut short, if that was the last command
 
     def previous(self, release: Optional[str]) -> List[str]:
         """Return the releases that may be gone back to from *release*, best first."""
@@ -128,9 +129,11 @@ def history(records: List[Record]) -> History:
     last: Dict[str, Record] = {}
     commits: Dict[str, str] = {}
     options: Mapping[str, Any] = {}
+    unfinished: Optional[Record] = None
     for record in records:
         release = record.release
         last[release] = record
+        unfinished = _unfinished(unfinished, record)
         if record.event == INSTALLED:
             commits[release] = str(record.details.get("commit", ""))
         elif record.event in (LIVE, RETURNED):
@@ -143,7 +146,7 @@ def history(records: List[Record]) -> History:
         elif record.event == PRUNED:
             proven = [one for one in proven if one != release]
             bad.pop(release, None)
-    return History(proven, bad, last, commits, options)
+    return History(proven, bad, last, commits, options, unfinished)
 
 
 def whoami() -> str:
@@ -162,6 +165,16 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _unfinished(before: Optional[Record], record: Record) -> Optional[Record]:
+    """Return the rollback that is under way after *record*, when *before* was until then."""
+    if record.event == STARTED:
+        return record if record.details.get("verb") == "rollback" else None
+    marks = before is not None and bool(before.details.get("bad"))
+    if record.event in (BAD, RETURNED, INTERRUPTED) or (record.event == LIVE and not marks):
+        return None
+    return before
 
 
 def _now() -> str:

@@ -221,7 +221,8 @@ def rollback_target(root: Root, wanted: Optional[str], force: bool) -> str:
     """Return the link text that a rollback switches to.
 
     Parameters:
-        wanted: a build id or the unambiguous beginning of one (4 digits at least); None: the newest good one.
+        wanted: a build id or the unambiguous beginning of one (4 digits at least); None: where a rollback that was
+            cut short went, else the newest good one.
         force: take a *wanted* one although it is marked bad.
 
     Raises:
@@ -232,7 +233,11 @@ def rollback_target(root: Root, wanted: Optional[str], force: bool) -> str:
     present = root.installed()
     choices = _existing(root, known.previous(current))
     kept = ", ".join((build_id_of(target) or target)[:12] for target in choices) or "none"
+    # A rollback was cut short after its switch: what is current is where it was to go, not what is to be left.
+    unfinished = known.unfinished is not None and known.unfinished.release == current
     if wanted is None:
+        if unfinished and current is not None and current not in known.bad:
+            return current
         if not choices:
             raise DeploymentError("rollback", "there is no earlier good release to go back to", "Deploy an artifact")
         return choices[0]
@@ -241,7 +246,7 @@ def rollback_target(root: Root, wanted: Optional[str], force: bool) -> str:
     if len(wanted) < 4 or len(matching) != 1:
         why = "is not installed here" if not matching else "fits more than one release"
         raise DeploymentError(wanted, why, f"Good releases to go back to: {kept}")
-    if matching[0] == current:
+    if matching[0] == current and not unfinished:
         raise DeploymentError(wanted, "is current already", f"Good releases to go back to: {kept}")
     if matching[0] in known.bad and not force:
         raise DeploymentError(wanted, f"is marked bad ({known.bad[matching[0]]})", "Deploy it again, or add --force")

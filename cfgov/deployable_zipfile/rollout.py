@@ -252,9 +252,11 @@ class _Rollout:
 
     def rollback(self, mark_bad: bool) -> Outcome:
         self.verb = "rollback"
-        left = self.before
+        left, begun = self.before, self.known.unfinished
+        if begun is not None and begun.release == self.before == self.target:
+            left = begun.details.get("from")
         self.variables = furnish.environment_of(self.release)
-        self._write(journal.STARTED, verb="rollback", **{"from": left})
+        self._write(journal.STARTED, verb="rollback", bad=mark_bad, **{"from": left})
         self._prepare([("config-test", self._test_configuration)])
         self._make_live()
         if mark_bad and left is not None and left != self.target:

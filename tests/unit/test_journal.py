@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Dict, List, Tuple
 
 import pytest
 
@@ -97,3 +98,34 @@ def test_a_pruned_release_is_no_choice_any_more(books: Journal) -> None:
     books.append(journal.LIVE, "b")
     books.append(journal.PRUNED, "a")
     assert history(books.read()).previous("b") == []
+
+
+@pytest.mark.parametrize(
+    ("events", "unfinished"),
+    [
+        ([], True),
+        ([(journal.SWITCHED, "a")], True),
+        ([(journal.SWITCHED, "a"), (journal.LIVE, "a")], True),  # "b" is not marked yet
+        ([(journal.SWITCHED, "a"), (journal.LIVE, "a"), (journal.BAD, "b")], False),
+        ([(journal.BAD, "a")], False),
+        ([(journal.RETURNED, "b")], False),
+        ([(journal.INTERRUPTED, "a")], False),
+        ([(journal.STARTED, "c")], False),
+    ],
+)
+def test_history_knows_a_rollback_that_was_cut_short(
+    books: Journal, events: List[Tuple[str, str]], unfinished: bool
+) -> None:
+    books.append(journal.STARTED, "a", verb="rollback", bad=True, **{"from": "b"})
+    for event, release in events:
+        books.append(event, release)
+    begun = history(books.read()).unfinished
+    assert (begun is not None) is unfinished
+    assert begun is None or (begun.release, begun.details["from"]) == ("a", "b")
+
+
+@pytest.mark.parametrize("details", [{}, {"bad": False}])
+def test_a_rollback_that_marks_nothing_ends_with_its_proof(books: Journal, details: Dict[str, bool]) -> None:
+    books.append(journal.STARTED, "a", verb="rollback", **details)
+    books.append(journal.LIVE, "a")
+    assert history(books.read()).unfinished is None

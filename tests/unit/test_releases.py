@@ -159,6 +159,16 @@ class TestRollbackTarget:
             releases.rollback_target(root, ident(1), force=False)
         assert releases.rollback_target(root, ident(1), force=True) == bad
 
+    def test_one_that_was_cut_short_after_its_switch_goes_where_it_went(self, root: Root) -> None:
+        one = add(root, 1, journal.LIVE)
+        two = add(root, 2, journal.LIVE, switch=True)
+        root.journal.append(journal.STARTED, one, verb="rollback", bad=True, **{"from": two})
+        assert releases.rollback_target(root, None, force=False) == one
+        root.switch(one)
+        assert releases.rollback_target(root, None, force=False) == one
+        assert releases.rollback_target(root, ident(1), force=False) == one
+        assert releases.rollback_target(root, ident(2), force=False) == two
+
     def test_a_folder_made_by_hand_before_is_a_choice(self, root: Root) -> None:
         (root.path / "by-hand").mkdir()
         root.journal.append(journal.LIVE, "by-hand")

@@ -13,6 +13,7 @@ import pytest
 
 from deployable_zipfile import furnish, journal, restart, rollout, unpack
 from deployable_zipfile.errors import DeploymentError, Interrupted
+from deployable_zipfile.releases import Root
 from tests.sites import PROJECT, Host, Server, make_sites, serving_current, write_environment
 
 Run = Callable[..., int]
@@ -373,6 +374,16 @@ class TestDisk:
 
 
 class TestRollback:
+    def test_one_that_was_cut_short_after_the_switch_goes_on_and_does_not_turn_round(self, host: Host) -> None:
+        one, two = host.live("one"), host.live("two")
+        root = Root(host.root)
+        details = {"verb": "rollback", "bad": True, "from": f"releases/{two}"}
+        root.journal.append(journal.STARTED, f"releases/{one}", **details)
+        root.switch(f"releases/{one}")
+        assert host.verb("one", "rollback") == 0
+        assert host.current() == one
+        assert host.states() == {one: "live", two: "bad"}
+
     def test_it_goes_to_the_last_good_release_and_marks_the_one_it_leaves(self, host: Host) -> None:
         one, two = host.live("one"), host.live("two")
         assert host.verb("three", "rollback", "--json") == 0
