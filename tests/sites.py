@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from deployable_zipfile import extract
+from deployable_zipfile import extract, releases
 from tests.artifacts import make_artifact
 
 PROJECT = "site_one"
@@ -68,6 +68,18 @@ def build_id(folder: Path) -> Optional[str]:
         return str(json.loads((folder / ".deploy" / "installed.json").read_text())["build_id"])
     except FileNotFoundError:
         return None
+
+
+def states(root: Path) -> Dict[str, str]:
+    """Return the state of each release under *root*."""
+    return {row.release: row.state for row in releases.listing(releases.Root(root))}
+
+
+def leftovers(root: Path) -> List[str]:
+    """Return what a deployment that was cut short left behind."""
+    found = [str(path) for path in root.rglob(".*") if path.name.endswith((".new", ".partial"))]
+    found += [str(path) for path in root.rglob(".trash-*")]
+    return found + [str(path) for path in root.rglob("*.before.json")]
 
 
 def make_sites(folder: Path) -> Dict[str, Path]:

@@ -14,10 +14,9 @@ from typing import Dict, Iterator, List, NamedTuple, Optional
 
 import pytest
 
-from deployable_zipfile import extract, releases
+from deployable_zipfile import extract
 from deployable_zipfile.journal import Journal
-from deployable_zipfile.releases import Root
-from tests.sites import Server, build_id, make_sites, serving_current, write_environment
+from tests.sites import Server, build_id, leftovers, make_sites, serving_current, states, write_environment
 
 PACKAGE = Path(extract.__file__).parents[1]
 STEPS = [
@@ -30,7 +29,7 @@ LATE = ("switch", "restart", "health", "prune")  # steps at or after which `curr
 DRIVER = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
-from deployable_zipfile import extract, rollout
+from deployable_zipfile import extract, rollout, unpack
 from deployable_zipfile.errors import DeploymentError
 when, step, kind, archive = sys.argv[2:6]
 real = rollout.perform
@@ -51,7 +50,7 @@ def perform(name, action):
         strike()
     return said
 rollout.perform = perform
-os.sync = lambda: None
+unpack.sync_file_system = lambda path: None
 sys.exit(extract.main(sys.argv[6:], archive))
 """
 
@@ -120,14 +119,6 @@ class Site:
         with urllib.request.urlopen(self.server.url, timeout=10) as answer:
             return bool(answer.status == 200) and (self.root / "current" / "environment.json").is_file()
 
-    def states(self) -> Dict[str, str]:
-        return {row.release: row.state for row in releases.listing(Root(self.root))}
-
-    def leftovers(self) -> List[str]:
-        found = [str(path) for path in self.root.rglob(".*") if path.name.endswith((".new", ".partial"))]
-        found += [str(path) for path in self.root.rglob(".trash-*")]
-        return found + [str(path) for path in self.root.rglob("*.before.json")]
-
 
 @pytest.fixture
 def site(base: Base, tmp_path: Path) -> Iterator[Site]:
@@ -141,8 +132,8 @@ def check_converged(site: Site) -> None:
     """A rerun makes "two" live whatever happened before, and leaves nothing behind."""
     document = site.deploy()
     assert document["release"] == site.current() != site.one
-    assert sorted(site.states().values()) == ["live", "previous"]
-    assert site.leftovers() == []
+    assert sorted(states(site.root).values()) == ["live", "previous"]
+    assert leftovers(site.root) == []
     assert site.serves()
     assert site.deploy()["changed"] is False
 
@@ -154,7 +145,7 @@ def test_a_kill_at_any_step_leaves_a_whole_release_and_a_rerun_converges(site: S
     assert site.serves()
     if step not in LATE or (step == "switch" and when == "before"):
         assert site.current() == site.one
-    assert "bad" not in site.states().values()
+    assert "bad" not in states(site.root).values()
     check_converged(site)
 
 
@@ -282,7 +273,7 @@ def test_the_second_of_two_deployments_can_wait(site: Site) -> None:
     for one in running:
         text = one.communicate()[1].decode()
         assert one.returncode == 0, text
-    assert sorted(site.states().values()) == ["good", "live", "previous"] or len(site.states()) == 3
+    assert sorted(states(site.root).values()) == ["good", "live", "previous"] or len(states(site.root)) == 3
 
 
 def test_a_migration_that_outlives_its_killed_deployment_keeps_the_next_one_out(site: Site, tmp_path: Path) -> None:
