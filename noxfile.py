@@ -84,7 +84,7 @@ def integration(session: nox.Session) -> None:
     pytest(session, "tests/integration")
 
 
-@nox.session(tags=["test"])
+@nox.session(tags=["test"], allow_parallel=True)
 def e2e(session: nox.Session) -> None:
     """Boot the artifact in the tester image and browse it; -- --platform NAME (default: centos7)."""
     install(session, "e2e", "ansible")
