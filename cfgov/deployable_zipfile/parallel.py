@@ -89,8 +89,9 @@ class _Team:
                 if not self._answers:
                     raise
                 break
-        os.close(self._numbers)
-        self._numbers = -1
+        with unbroken():  # else a signal in between would have stop() close it once more
+            os.close(self._numbers)
+            self._numbers = -1
         self._hand_out()
 
     def _start(self, work: Callable[[int], Any]) -> None:
@@ -128,8 +129,9 @@ class _Team:
             except BlockingIOError:
                 return
             self._next = last
-        os.close(self._feed)
-        self._feed = -1
+        with unbroken():
+            os.close(self._feed)
+            self._feed = -1
 
     def results(self) -> Iterator[Any]:
         while self._answers:

@@ -154,6 +154,33 @@ def test_a_signal_at_the_parent_ends_its_workers() -> None:
     assert children() == []
 
 
+def test_a_signal_while_a_descriptor_is_closed_closes_none_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(*_: object) -> None:
+        raise Stop
+
+    def close(descriptor: int) -> None:
+        real(descriptor)
+        if os.getpid() == parent and left.pop():
+            os.kill(parent, signal.SIGTERM)
+
+    real, parent = os.close, os.getpid()
+    before, handler = descriptors(), signal.signal(signal.SIGTERM, stop)
+    monkeypatch.setattr(os, "close", close)
+    try:
+        # Of the four that are closed before the first answer, two are the workers' and two the team's own.
+        for earlier in range(4):
+            left = [False] * 20 + [True] + [False] * earlier
+            with pytest.raises(Stop):
+                list(parallel.run(lambda number: number, 2, 2))
+            assert descriptors() == before
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    assert children() == []
+
+
 def test_workers_take_the_signals_that_end_them_and_spare_the_ignored_ones() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
