@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import io
@@ -122,12 +123,17 @@ def container(files: Dict[str, bytes], modes: Optional[Dict[str, int]] = None, f
             # A Python without zlib must be able to read the member that tells it so.
             stored = name.endswith((".whl", ".zip")) or name == layout.MAIN
             info.compress_type = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
-            archive.writestr(info, data)
+            archive.writestr(info, data, compresslevel=1)  # small files are not what these artifacts are for
     return buffer.getvalue()
 
 
 def runtime() -> Dict[str, bytes]:
     """Return the members that every artifact has, by name."""
+    return dict(_runtime())
+
+
+@functools.lru_cache(maxsize=None)
+def _runtime() -> Dict[str, bytes]:
     members = {layout.MAIN: (PACKAGE / "bootstrap.py").read_bytes()}
     for path in sorted(PACKAGE.glob("*.py")):
         if path.name in (layout.INSTALL_WHEELS, layout.LOADENV):

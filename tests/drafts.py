@@ -6,6 +6,7 @@ what is right cannot test a reader. ``tests/artifacts.py`` makes good artifacts 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import platform
 import struct
@@ -94,8 +95,17 @@ class Raw:
 
 def deflated(content: bytes) -> bytes:
     """Return *content* as one raw deflate stream."""
+    return _deflated_once(content) if len(content) <= _SMALL else _deflated(content)
+
+
+def _deflated(content: bytes) -> bytes:
     deflater = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
     return deflater.compress(content) + deflater.flush()
+
+
+# Headers and body each ask for it, and nearly all members of a draft are those of the draft before.
+_SMALL = 1 << 16  # bytes; larger ones are few, and would only fill the memory
+_deflated_once = functools.lru_cache(maxsize=1024)(_deflated)
 
 
 def local_header(raw: Raw) -> bytes:
@@ -265,6 +275,10 @@ def target(
 
 def demo_wheel(**changes: Any) -> WheelFile:
     """Return a small wheel with a package, a script and an entry point; *changes* go to ``make_wheel``."""
+    return _demo_wheel(**changes) if changes else _default_demo_wheel()
+
+
+def _demo_wheel(**changes: Any) -> WheelFile:
     options: Dict[str, Any] = {
         "files": {"demo/__init__.py": "def main():\n    print('demo')\n", "demo/data.bin": bytes(range(256))},
         "data": {"scripts/demo-script": ("#!python\nprint('script')\n", 0o755)},
@@ -274,6 +288,10 @@ def demo_wheel(**changes: Any) -> WheelFile:
     return _wheel_file("demo", "1.0", True, options)
 
 
+_default_demo_wheel = functools.lru_cache(maxsize=None)(_demo_wheel)
+
+
+@functools.lru_cache(maxsize=None)
 def pip_wheel() -> WheelFile:
     """Return a stand-in for pip: a wheel of its name."""
     files = {"pip/__init__.py": "def main():\n    print('pip')\n"}
