@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -147,10 +148,15 @@ def serving_current(root: Path, bad: Tuple[str, ...] = ()) -> Server:
 
 
 class Host:
-    """One host: runs verbs of the artifacts as their command line would."""
+    """One host: runs verbs of the artifacts as their command line would.
 
-    def __init__(self, root: Path, artifacts: Dict[str, Path], url: str, capsys: Any) -> None:
+    Parameters:
+        stock: folder of the roots that :meth:`given` has made; they fit only hosts of the same *root* and *url*.
+    """
+
+    def __init__(self, root: Path, artifacts: Dict[str, Path], url: str, stock: Path, capsys: Any) -> None:
         self.root = root
+        self._stock = stock
         self.artifacts = artifacts
         self.environment = write_environment(root.parent / "environment.json")
         self.health = ["--health-url", url, "--health-timeout", "5", "--health-count", "2"]
@@ -164,7 +170,9 @@ class Host:
         return code
 
     def deploy(self, archive: str, *words: str) -> int:
-        return self.verb(archive, "deploy", "--env-file", str(self.environment), *self.health, *words)
+        # These few files are written sooner than a process of this size forks.
+        fixed = ["--workers", "1", "--env-file", str(self.environment)]
+        return self.verb(archive, "deploy", *fixed, *self.health, *words)
 
     def live(self, archive: str, *words: str) -> str:
         """Deploy, which must succeed; return the build id."""
@@ -172,6 +180,21 @@ class Host:
         found = self.current()
         assert found is not None
         return found
+
+    def given(self, *archives: str) -> Tuple[str, ...]:
+        """Begin where :meth:`live` has deployed *archives* one after the other; return the build ids.
+
+        It is done once, and copied for every other test that begins there.
+        """
+        assert not self.root.exists()
+        stock = self._stock / "-".join(archives)
+        if (stock / "builds").exists():
+            shutil.copytree(str(stock / "root"), str(self.root), symlinks=True)
+        else:
+            found = [self.live(archive) for archive in archives]
+            shutil.copytree(str(self.root), str(stock / "root"), symlinks=True)
+            (stock / "builds").write_text("\n".join(found))
+        return tuple((stock / "builds").read_text().split())
 
     def current(self) -> Any:
         return build_id(self.root / "current")

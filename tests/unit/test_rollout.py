@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -30,22 +31,31 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Path]:
 def _quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine's disk need not be waited for with each of these small releases."""
     monkeypatch.setattr(unpack, "sync_file_system", lambda path: None)
+    monkeypatch.setattr(unpack, "_WriteBehind", lambda *_: contextlib.nullcontext())
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "srv"
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the one root: a release that was made under another path would be another release."""
+    return tmp_path_factory.mktemp("host")
 
 
-@pytest.fixture
-def server(root: Path) -> Iterator[Server]:
-    with serving_current(root) as made:
+@pytest.fixture(scope="module")
+def server(place: Path) -> Iterator[Server]:
+    with serving_current(place / "srv") as made:
         yield made
 
 
 @pytest.fixture
-def host(root: Path, artifacts: Dict[str, Path], server: Server, capsys: Any) -> Host:
-    return Host(root, artifacts, server.url, capsys)
+def root(place: Path, tmp_path: Path) -> Iterator[Path]:
+    yield place / "srv"
+    if os.path.lexists(str(place / "srv")):
+        os.rename(str(place / "srv"), str(tmp_path / "srv"))
+
+
+@pytest.fixture
+def host(root: Path, place: Path, artifacts: Dict[str, Path], server: Server, capsys: Any) -> Host:
+    return Host(root, artifacts, server.url, place / "stock", capsys)
 
 
 class TestDeploy:
@@ -67,7 +77,7 @@ class TestDeploy:
         assert host.out.count("%") == 15
 
     def test_a_second_run_changes_nothing_and_says_so(self, host: Host) -> None:
-        host.live("one")
+        host.given("one")
         before = (host.root / ".deploy" / "journal.jsonl").read_bytes()
         host.live("one", "--json")
         assert json.loads(host.out)["changed"] is False
@@ -85,7 +95,7 @@ class TestDeploy:
         assert json.loads(host.out)["settings"]["keep"] == 5
 
     def test_a_changed_environment_alone_is_a_deployment(self, host: Host) -> None:
-        host.live("one")
+        host.given("one")
         write_environment(host.environment, NEW="value-of-new")
         host.live("one", "--json")
         assert json.loads(host.out)["changed"] is True
@@ -112,7 +122,7 @@ class TestDeploy:
         assert host.deploy("one", "--dry-run", "--json") == 0
         assert json.loads(host.out)["changed"] is True
         assert not host.root.exists()
-        one = host.live("one")
+        (one,) = host.given("one")
         before = sorted(str(path) for path in host.root.rglob("*"))
         assert host.deploy("two", "--dry-run") == 0
         assert f"on failure back to {one}" in host.out
@@ -179,7 +189,7 @@ class TestConfiguration:
         assert (tmp_path / "seen").read_text() == f"{release}/a|{release}|{release}/x y|{host.root}/currently\n"
 
     def test_a_bad_configuration_stops_before_the_switch(self, host: Host) -> None:
-        one = host.live("one")
+        (one,) = host.given("one")
         assert host.deploy("two", "--config-test", "sh -c 'echo Syntax error on line 3 >&2; exit 1'") == 8
         assert "config-test: exit status 1: Syntax error on line 3" in host.error()
         assert host.current() == one
@@ -203,7 +213,7 @@ class TestConfiguration:
 
 class TestGoingBack:
     def test_a_release_that_cannot_be_imported_never_becomes_current(self, host: Host) -> None:
-        one = host.live("one")
+        (one,) = host.given("one")
         assert host.deploy("broken") == 8
         assert "this release cannot be imported" in host.error()
         assert host.current() == one
@@ -211,7 +221,7 @@ class TestGoingBack:
 
     @pytest.mark.parametrize("command", ["check", "collectstatic", "migrate"])
     def test_a_failing_command_leaves_the_site_alone(self, host: Host, command: str) -> None:
-        one = host.live("one")
+        (one,) = host.given("one")
         write_environment(host.environment, FAIL_AT=command)
         assert host.deploy("two") == 8
         assert "could not reach [SECRET_KEY]" in host.error()
@@ -231,7 +241,7 @@ class TestGoingBack:
     def test_an_unhealthy_release_is_left_for_the_one_before(
         self, host: Host, root: Path, artifacts: Dict[str, Path]
     ) -> None:
-        one = host.live("one")
+        (one,) = host.given("one")
         assert host.deploy("two", "--dry-run", "--json") == 0
         two = json.loads(host.out)["release"]
         with serving_current(root, bad=(two,)) as sick:
@@ -248,27 +258,27 @@ class TestGoingBack:
         assert not os.path.lexists(str(root / "current"))
 
     def test_a_failing_restart_goes_back(self, host: Host) -> None:
-        one = host.live("one")
+        (one,) = host.given("one")
         assert host.deploy("two", "--restart", "command:false") == 8
         assert "going back failed too" in host.error()  # the same command restarts the old one
         assert host.current() == one
 
     def test_going_back_that_fails_too_is_said_with_what_is_current(self, host: Host) -> None:
-        one = host.live("one")
+        (one,) = host.given("one")
         with Server(lambda _: (500, {}, b"")) as sick:
             assert host.deploy("two", "--health-url", sick.url, "--health-timeout", "0.3") == 8
         assert "going back failed too" in host.error()
         assert f"releases/{one}" in host.error()
 
     def test_a_new_environment_of_the_live_release_that_fails_is_taken_back(self, host: Host) -> None:
-        one = host.live("one")
+        (one,) = host.given("one")
         write_environment(host.environment, FAIL_AT="migrate")
         assert host.deploy("one") == 8
         assert furnish.environment_of(host.root / "current") == {"SECRET_KEY": "canary-of-this-test"}
         assert host.states() == {one: "live"}  # the live release is not bad for that
 
     def test_a_bad_release_may_be_tried_again_when_its_reason_is_gone(self, host: Host) -> None:
-        host.live("one")
+        host.given("one")
         write_environment(host.environment, FAIL_AT="migrate")
         assert host.deploy("two") == 8
         write_environment(host.environment)
@@ -279,7 +289,7 @@ class TestGoingBack:
     def test_an_interruption_goes_back_and_marks_nothing_bad(
         self, host: Host, monkeypatch: pytest.MonkeyPatch, step: str
     ) -> None:
-        one = host.live("one")
+        (one,) = host.given("one")
         real = rollout.perform
 
         def stop(name: str, action: Callable[[], str]) -> str:
@@ -302,7 +312,7 @@ class TestGoingBack:
     def test_a_failure_before_or_after_a_step_leaves_a_whole_live_release(
         self, host: Host, monkeypatch: pytest.MonkeyPatch, step: str, when: str, error: Exception
     ) -> None:
-        one = host.live("one")
+        (one,) = host.given("one")
         real = rollout.perform
 
         def fail(name: str, action: Callable[[], str]) -> str:
@@ -332,7 +342,7 @@ class TestDisk:
     def test_what_commands_wrote_is_waited_for_before_the_switch_on_every_file_system(
         self, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        one = host.live("one")
+        (one,) = host.given("one")
         static = tmp_path / "static"
         static.mkdir()
         write_environment(host.environment, STATIC_ROOT=str(static), HOME=str(tmp_path), NOTHING="/not/there", X="x")
@@ -352,7 +362,7 @@ class TestDisk:
     def test_a_disk_that_did_not_take_what_commands_wrote_leaves_the_old_release_live(
         self, host: Host, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        one = host.live("one")
+        (one,) = host.given("one")
 
         def fail(path: str) -> None:
             if path == str(host.root):
@@ -365,7 +375,7 @@ class TestDisk:
         assert "bad" in host.states().values()
 
     def test_a_pruning_that_was_cut_short_is_finished_though_nothing_else_is_to_be_done(self, host: Host) -> None:
-        host.live("one")
+        host.given("one")
         trash = host.root / "releases" / f".trash-{'0' * 32}"
         trash.mkdir()
         assert host.deploy("one", "--json") == 0
@@ -375,7 +385,7 @@ class TestDisk:
 
 class TestRollback:
     def test_one_that_was_cut_short_after_the_switch_goes_on_and_does_not_turn_round(self, host: Host) -> None:
-        one, two = host.live("one"), host.live("two")
+        one, two = host.given("one", "two")
         root = Root(host.root)
         details = {"verb": "rollback", "bad": True, "from": f"releases/{two}"}
         root.journal.append(journal.STARTED, f"releases/{one}", **details)
@@ -385,14 +395,14 @@ class TestRollback:
         assert host.states() == {one: "live", two: "bad"}
 
     def test_it_goes_to_the_last_good_release_and_marks_the_one_it_leaves(self, host: Host) -> None:
-        one, two = host.live("one"), host.live("two")
+        one, two = host.given("one", "two")
         assert host.verb("three", "rollback", "--json") == 0
         assert json.loads(host.out)["release"] == one
         assert host.current() == one
         assert host.states() == {one: "live", two: "bad"}
 
     def test_twice_goes_two_back(self, host: Host) -> None:
-        one, two, three = (host.live(name) for name in ("one", "two", "three"))
+        one, two, three = host.given("one", "two", "three")
         assert host.verb("one", "rollback") == 0
         assert host.current() == two
         assert host.verb("one", "rollback") == 0
@@ -403,19 +413,19 @@ class TestRollback:
         assert host.states()[three] == "bad"
 
     def test_a_release_left_as_good_can_be_gone_back_to(self, host: Host) -> None:
-        one, two = host.live("one"), host.live("two")
+        one, two = host.given("one", "two")
         assert host.verb("one", "rollback", "--not-bad") == 0
         assert host.verb("one", "rollback") == 0
         assert host.current() == two
         assert host.states()[one] == "bad"
 
     def test_nothing_to_roll_back_to_is_said(self, host: Host) -> None:
-        one = host.live("one")
+        (one,) = host.given("one")
         assert host.verb("one", "rollback") == 8
         assert host.current() == one
 
     def test_an_unhealthy_target_brings_the_current_one_back(self, host: Host, root: Path) -> None:
-        one, two = host.live("one"), host.live("two")
+        one, two = host.given("one", "two")
         with serving_current(root, bad=(one,)) as sick:
             words = ["--health-url", sick.url, "--health-timeout", "0.5"]
             assert host.verb("one", "rollback", *words) == 8
@@ -423,21 +433,21 @@ class TestRollback:
         assert host.current() == two
 
     def test_the_environment_of_the_old_release_comes_back_with_it(self, host: Host) -> None:
-        host.live("one")
+        host.given("one")
         write_environment(host.environment, NEW="value-of-new")
         host.live("two")
         assert host.verb("one", "rollback") == 0
         assert furnish.environment_of(host.root / "current") == {"SECRET_KEY": "canary-of-this-test"}
 
     def test_pruning_after_a_rollback_keeps_current_and_its_predecessor(self, host: Host) -> None:
-        one, two, three = (host.live(name) for name in ("one", "two", "three"))
+        one, two, three = host.given("one", "two", "three")
         assert host.verb("one", "rollback") == 0
         assert host.verb("one", "prune", "--keep", "1") == 0
         assert host.current() == two
         assert sorted(os.listdir(str(host.root / "releases"))) == sorted([one, two, three])
 
     def test_a_dry_run_says_where_it_would_go(self, host: Host) -> None:
-        one, two = host.live("one"), host.live("two")
+        one, two = host.given("one", "two")
         assert host.verb("one", "rollback", "--dry-run") == 0
         assert host.out == f"would go to {one}\n"
         assert host.current() == two
@@ -454,7 +464,7 @@ class TestTool:
         import subprocess
         import sys
 
-        one, two = host.live("one"), host.live("two")
+        one, two = host.given("one", "two")
         command = [sys.executable, "-I", str(host.root / ".deploy" / "tool")]
         listed = subprocess.run(
             [*command, "releases", "--root", str(host.root), "--json"], stdout=subprocess.PIPE, check=True
@@ -465,7 +475,7 @@ class TestTool:
         assert host.states()[two] == "bad"
 
     def test_it_is_the_newest_artifacts_and_the_only_one(self, host: Host) -> None:
-        host.live("one")
+        host.given("one")
         two = host.live("two")
         found = [path.name for path in (host.root / ".deploy").glob("tool*")]
         assert sorted(found) == ["tool", f"tool-{two}"]
@@ -475,7 +485,7 @@ class TestAfterAKill:
     """What a kill leaves is written by hand here; real kills are in tests/integration."""
 
     def test_an_unproven_release_is_proven_by_the_next_run(self, host: Host) -> None:
-        one, two = host.live("one"), host.live("two")
+        one, two = host.given("one", "two")
         lines = (host.root / ".deploy" / "journal.jsonl").read_text().splitlines(keepends=True)
         cut = next(number for number, line in enumerate(lines) if two in line and '"live"' in line)
         (host.root / ".deploy" / "journal.jsonl").write_text("".join(lines[:cut]))
@@ -485,7 +495,7 @@ class TestAfterAKill:
         assert host.states() == {one: "previous", two: "live"}
 
     def test_an_unproven_release_is_never_the_way_back(self, host: Host, root: Path) -> None:
-        one, two = host.live("one"), host.live("two")
+        one, two = host.given("one", "two")
         lines = (host.root / ".deploy" / "journal.jsonl").read_text().splitlines(keepends=True)
         cut = next(number for number, line in enumerate(lines) if two in line and '"live"' in line)
         (host.root / ".deploy" / "journal.jsonl").write_text("".join(lines[:cut]))
@@ -495,7 +505,7 @@ class TestAfterAKill:
         assert json.loads(host.out)["back_to"] == one
 
     def test_a_lost_journal_takes_current_as_the_way_back(self, host: Host) -> None:
-        one = host.live("one")
+        (one,) = host.given("one")
         (host.root / ".deploy" / "journal.jsonl").unlink()
         assert host.deploy("two", "--dry-run", "--json") == 0
         assert json.loads(host.out)["back_to"] == one
