@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Dict, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 import pytest
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
-from deployable_zipfile.builder import pip, requirements
+from deployable_zipfile.builder import pip, requirements, targets
 from tests.helpers import File, make_wheel, write_tree
 
 SITE: Dict[str, File] = {
@@ -21,6 +22,9 @@ SITE: Dict[str, File] = {
     "site_one/__init__.py": "",
     "site_one/wsgi.py": "application = None\n",
 }
+
+
+GIT = shutil.which("git") or "git"
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -32,26 +36,33 @@ def git(folder: Path, *arguments: str) -> str:
         GIT_AUTHOR_DATE="2024-05-06T07:08:09Z",
         GIT_COMMITTER_DATE="2024-05-06T07:08:09Z",
     )
-    who = ["-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "protocol.file.allow=always"]
+    settings = {
+        "user.name": "Test",
+        "user.email": "test@example.org",
+        "protocol.file.allow": "always",
+        "maintenance.auto": "false",  # a commit would start two more processes to see that there is nothing to tidy
+        "gc.auto": "0",
+    }
+    who = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     done = subprocess.run(
-        ["git", "-C", str(folder), *who, *arguments],
+        [GIT, "-C", str(folder), *who, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
         env=environment,
+        close_fds=False,  # as in tests.helpers.run_cli
         check=False,
     )
     assert done.returncode == 0, done.stdout
     return done.stdout.strip()
 
 
-def commit_all(folder: Path) -> str:
-    """Make *folder* a checkout with everything in one commit, and return the commit."""
+def commit_all(folder: Path) -> None:
+    """Make *folder* a checkout with everything committed."""
     if not (folder / ".git").exists():
-        git(folder, "init", "--quiet", "--initial-branch=main")
+        git(folder, "init", "--quiet", "--initial-branch=main", "--template=")
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message=All of it")
-    return git(folder, "rev-parse", "HEAD")
 
 
 class Index:
@@ -130,8 +141,14 @@ def _python_of(runner: pip.Runner) -> str:
     return match.group(1) if match else "{}.{}".format(*sys.version_info[:2])
 
 
+@pytest.fixture(scope="session")
+def asked_once() -> Callable[[str], Any]:
+    """Return what stands in for asking an interpreter what it is: each is asked once, and answers all the tests."""
+    return functools.lru_cache(maxsize=None)(targets._asked)
+
+
 @pytest.fixture
-def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Index:
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked_once: Callable[[str], Any]) -> Index:
     """Return an index with the pip and setuptools that artifacts start with, and put it in pip's place."""
     made = Index(tmp_path / "index")
     for line in requirements.read(pip.BOOTSTRAP).lines:
@@ -140,13 +157,23 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Index:
     monkeypatch.setattr(pip, "build", made.build)
     monkeypatch.setattr(pip, "starting_command", lambda interpreters, work: (interpreters[0],))
     monkeypatch.setattr(pip, "unpacked", lambda wheel, interpreter, folder: (interpreter,))
+    monkeypatch.setattr(targets, "_asked", asked_once)
+    return made
+
+
+@pytest.fixture(scope="session")
+def _repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the checkout that each test has a copy of."""
+    made = tmp_path_factory.mktemp("repository") / "repo"
+    write_tree(made / "site_one", SITE)
+    (made / "requirements.txt").write_text("")
+    commit_all(made)
     return made
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Path:
+def site(tmp_path: Path, _repository: Path) -> Path:
     """Return a project in a clean git checkout: tmp_path/repo/site_one."""
-    write_tree(tmp_path / "repo" / "site_one", SITE)
-    (tmp_path / "repo" / "requirements.txt").write_text("")
-    commit_all(tmp_path / "repo")
+    shutil.copytree(str(_repository), str(tmp_path / "repo"), symlinks=True)
+    git(tmp_path / "repo", "update-index", "-q", "--refresh")
     return tmp_path / "repo" / "site_one"

@@ -28,16 +28,18 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def lock(site: Path, *lines: str) -> str:
     path = site.parent / "requirements.txt"
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    commit = git(site.parent, "status", "--porcelain", "requirements.txt")
-    if commit:
+    text = "".join(f"{line}\n" for line in lines)
+    if path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
         commit_all(site.parent)
     return str(path)
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object, code: int = 0) -> Tuple[Dict[str, Any], str]:
     """Run the command line with --json and return its result and what it wrote to stderr."""
-    found = create.main([*map(str, arguments), "--json"])
+    # The few files of these projects are packed sooner than processes for them start.
+    workers = [] if "--workers" in arguments else ["--workers", "1"]
+    found = create.main([*map(str, arguments), "--json", *workers])
     captured = capsys.readouterr()
     assert found == code, captured.err
     return json.loads(captured.out), captured.err

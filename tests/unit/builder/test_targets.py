@@ -3,7 +3,7 @@ from __future__ import annotations
 import platform
 import sys
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Callable, Dict
 
 import pytest
 from packaging import tags
@@ -14,6 +14,11 @@ from deployable_zipfile.errors import BuildInputError, UsageError
 from tests.helpers import write_tree
 
 NAMED = "cp38-manylinux_2_17_x86_64"
+
+
+@pytest.fixture(autouse=True)
+def _quick_answers(monkeypatch: pytest.MonkeyPatch, asked_once: Callable[[str], Any]) -> None:
+    monkeypatch.setattr(targets, "_asked", asked_once)
 
 
 def wheel(name: str, *requires: str, version: str = "1.0") -> targets.Wheel:
