@@ -1,10 +1,45 @@
-"""How deep the unit tests look."""
+"""How deep the unit tests look, and what they do not wait for."""
 
 from __future__ import annotations
 
+import gc
+import itertools
+import os
+import re
+from pathlib import Path
+from typing import Iterator
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 # pytest --hypothesis-profile=deep: ten thousand mutations, every bit and every offset, in minutes not seconds.
 settings.register_profile(
     "deep", max_examples=10_000, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_disk() -> Iterator[None]:
+    """Let no file wait for its disk: no test of this folder can see what a crash of the machine leaves.
+
+    Those that make ``fsync`` fail replace it once more.
+    """
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+def pytest_collection_finish() -> None:
+    """Let no later collection of garbage look at what is there for good: every module and every test."""
+    gc.collect()
+    gc.freeze()
+
+
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of the test's own: pytest's fixture lists those of all tests before to find its number."""
+    name = re.sub(r"\W", "_", request.node.name)[:30]
+    return tmp_path_factory.mktemp(f"{next(_NUMBERS)}-{name}", numbered=False)

@@ -15,11 +15,6 @@ from tests.helpers import make_wheel
 from tests.sites import BROKEN_WSGI, MANAGE, PROJECT, WSGI, write_environment
 
 
-@pytest.fixture(autouse=True)
-def _quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sync", lambda: None)
-
-
 def artifact(folder: Path, wheels: Dict[str, Dict[str, str]], wsgi: str = WSGI, manage: str = MANAGE) -> Path:
     """Write an artifact with one wheel for each name."""
     made = [make_wheel(folder, name, "1.0", dict(files)) for name, files in wheels.items()]
