@@ -162,6 +162,9 @@ def run_cli(
     """
     environment = dict(os.environ if env is None else env)
     environment.update(extra_env or {})
+    # No descriptor of ours is inheritable. Where none has to be closed, even Python 3.8 starts a process without first
+    # copying this large one.
+    options.setdefault("close_fds", False)
     done = subprocess.run(
         [str(part) for part in command],
         cwd=str(cwd) if cwd is not None else None,
