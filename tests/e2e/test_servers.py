@@ -23,7 +23,7 @@ STEPS = [
     *("check", "install", "environment", "shared", "labels", "django-check", "collectstatic", "migrate", "manage"),
     *("wsgi", "config-test", "switch", "restart", "health", "prune"),
 ]
-# All of them take ten minutes (REBOOT_STEPS=all): these are the ones between which something is decided.
+# All of them take twelve minutes (REBOOT_STEPS=all): these are those at which something is decided.
 USUAL = ["after install", "after migrate", "after switch", "before health"]
 REBOOTS = (
     [f"{when} {step}" for step in STEPS for when in ("before", "after")]
