@@ -209,7 +209,7 @@ class TestSystemd:
             ("true", "was not restarted"),
             ('echo two > "$0.invocation"; echo failed > "$0.active"', "state failed"),
             ("echo no such unit >&2; exit 5", "exit status 5: no such unit"),
-            ("sleep 30", "did not end within"),
+            ("exec sleep 30", "did not end within"),
         ],
     )
     def test_anything_else_is_a_failure(
