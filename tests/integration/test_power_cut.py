@@ -7,6 +7,7 @@ of our own is stopped at once and mounted again, so that only what the deploymen
 from __future__ import annotations
 
 import json
+import marshal
 import os
 import signal
 import subprocess
@@ -43,6 +44,7 @@ RECORDED = {
 }
 Tree = Dict[str, Tuple[int, bytes]]
 STATIC_SIZE = 200_000
+PYC_HEADER = 16  # bytes, PEP 552
 
 # As Django does: static files are written without waiting for the disk, and one that is there is taken for collected;
 # the database waits. "publish" is a command of the project's own.
@@ -210,7 +212,8 @@ class Site:
             if path == layout.INSTALLED:
                 assert json.loads(found[path][1])["build_id"] == folder.name
             else:
-                assert found.get(path) == entry, path
+                assert path in found, path
+                assert _comparable(path, found[path]) == _comparable(path, entry), path
         if layout.ENVIRONMENT in found:
             mode, text = found[layout.ENVIRONMENT]
             assert mode == 0o640
@@ -285,6 +288,17 @@ def _installed(scratch: Disk, artifacts: Dict[str, Path]) -> "Tuple[Dict[str, st
             builds[build] = name
             trees[name] = read_tree(folder)
     return builds, trees
+
+
+def _comparable(path: str, entry: Tuple[int, bytes]) -> Tuple[object, ...]:
+    """Return what must be equal: of compiled code what it says, for each process may write it in another way.
+
+    ``marshal`` marks what is referred to more than once, which depends on everything else that the process holds.
+    """
+    mode, content = entry
+    if path.endswith(".pyc"):
+        return mode, content[:PYC_HEADER], marshal.loads(content[PYC_HEADER:])
+    return mode, content
 
 
 def _deployed(base: Base, before: Disk, name: str) -> Disk:
