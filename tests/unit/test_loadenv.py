@@ -205,13 +205,11 @@ def test_a_file_reached_by_a_symbolic_link_is_loaded(site: Site, tmp_path: Path)
     assert site.environment()["A"] == "shared"
 
 
-def test_variables_are_seen_by_the_code_that_site_runs_later(site: Site) -> None:
+def test_variables_are_seen_by_the_code_that_site_runs_later(site: Site, tmp_path: Path) -> None:
     site.file.write_text('{"A": "file"}')
-    (site.packages / "sitecustomize.py").write_text("import os; os.environ['SEEN'] = os.environ.get('A', 'nothing')\n")
-    try:
-        assert site.environment()["SEEN"] == "file"
-    finally:
-        (site.packages / "sitecustomize.py").unlink()
+    (tmp_path / "sitecustomize.py").write_text("import os; os.environ['SEEN'] = os.environ.get('A', 'nothing')\n")
+    # On PYTHONPATH: Debian's Python has one of its own, which it finds before that of a virtualenv.
+    assert site.environment(extra_env={"PYTHONPATH": str(tmp_path)})["SEEN"] == "file"
 
 
 def test_the_pth_file_and_its_twin_are_ascii_and_name_the_same_function() -> None:
