@@ -277,6 +277,22 @@ def docker_command(
     return Finished(done.returncode, done.stdout.decode("utf-8", "replace"), time.monotonic() - began)
 
 
+def build_image(context: Path, tag: str, *options: str) -> None:
+    """Build the image *tag* of the folder *context*, through the proxies of this machine.
+
+    Raises:
+        ContainerFailed: the build failed.
+    """
+    proxies = [part for name in host.proxy_names(os.environ) for part in ("--build-arg", name)]
+    check(docker_command(["build", str(context), "-t", tag, *options, *proxies]), f"docker build of {tag}")
+
+
+def check(done: Finished, what: str) -> None:
+    """Raise ContainerFailed unless *done* ended well; *what* names it."""
+    if done.code:
+        raise ContainerFailed(f"{what} ended with code {done.code}:\n{done.output[-8000:]}")
+
+
 def variables_of(lines: Sequence[str]) -> Dict[str, str]:
     """Return NAME=VALUE lines as a dict."""
     return dict(line.split("=", 1) for line in lines)

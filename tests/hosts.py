@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shlex
 import subprocess
 import time
@@ -14,7 +13,6 @@ from typing import IO, Any, Dict, Iterator, List
 import requests
 
 from tests import containers
-from tools import containers as network
 from tools.platforms import Platform
 
 ROOT = "/srv/cfgov"
@@ -251,12 +249,8 @@ def build_server_image(platform: Platform) -> str:
         containers.ContainerFailed: the build failed.
     """
     tag = "cfgov-test-server:latest"
-    command = ["build", str(containers.ROOT / "tests" / "server"), "-t", tag]
-    command += ["--build-arg", f"BASE_IMAGE={platform.base_image}"]
-    command += [part for name in network.proxy_names(os.environ) for part in ("--build-arg", name)]
-    done = containers.docker_command(command)
-    if done.code:
-        raise containers.ContainerFailed(f"docker build of {tag} ended with code {done.code}:\n{done.output[-8000:]}")
+    base = f"BASE_IMAGE={platform.base_image}"
+    containers.build_image(containers.ROOT / "tests" / "server", tag, "--build-arg", base)
     return tag
 
 

@@ -51,12 +51,12 @@ def build(scratch: Path, environ: Mapping[str, str]) -> Images:
     shutil.copyfile(containers.ROOT / "docker/centos7/tools.txt", context / "tools.txt")
     copy_python(find_python(environ), context / "python38")
     (context / "mod_wsgi.so").write_bytes(b"")
-    _build(context, "lookalike-toolchain", TOOLCHAIN)
+    containers.build_image(context, TOOLCHAIN, "--target=lookalike-toolchain")
     origin = compile_mod_wsgi(context, environ)
-    _build(context, "lookalike", BASE, "--label", f"{ORIGIN_LABEL}={origin}")
+    containers.build_image(context, BASE, "--target=lookalike", "--label", f"{ORIGIN_LABEL}={origin}")
     for target in image_tool.TARGETS:
         command = image_tool.command(target, BASE, [_name(target)], environ)
-        _checked(containers.docker_command(command[1:]), f"docker build of {_name(target)}")
+        containers.check(containers.docker_command(command[1:]), f"docker build of {_name(target)}")
     return Images(BASE, _name("builder"), _name("tester"))
 
 
@@ -120,7 +120,7 @@ def compile_mod_wsgi(context: Path, environ: Mapping[str, str]) -> str:
     done = containers.docker_command([*command, "bash", "-c", script], environ=settings.environment)
     if done.code == 99:
         raise Missing(f"the Python 3.8 of this machine does not run on the look-alike's system: {done.output.strip()}")
-    _checked(done, "compiling mod_wsgi")
+    containers.check(done, "compiling mod_wsgi")
     shutil.copyfile(next(output.glob("mod_wsgi*.so")), module)
     return origin
 
@@ -135,14 +135,3 @@ def _image_id(image: str) -> str:
 
 def _label(image: str) -> str:
     return _output(["docker", "image", "inspect", "--format", f'{{{{index .Config.Labels "{ORIGIN_LABEL}"}}}}', image])
-
-
-def _build(context: Path, target: str, tag: str, *options: str) -> None:
-    command = ["build", str(context), f"--target={target}", "-t", tag, *options]
-    command += [part for name in host.proxy_names(os.environ) for part in ("--build-arg", name)]
-    _checked(containers.docker_command(command), f"docker build of {tag}")
-
-
-def _checked(done: containers.Finished, what: str) -> None:
-    if done.code:
-        raise containers.ContainerFailed(f"{what} ended with code {done.code}:\n{done.output[-8000:]}")

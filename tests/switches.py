@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, List, NamedTuple
 
 from tests.fixtures_docker import result_folder
 from tests.hosts import Host
-from tests.traffic import Answer, Traffic
+from tests.traffic import Answer, Traffic, summary
 
 CLIENTS, SLOW, SLOW_SECONDS = 50, 0.05, 8.0
 
@@ -55,6 +55,16 @@ def from_elsewhere(answers: List[Answer], changes: List[Change]) -> List[Answer]
             if settled and not answer.failed and answer.build != change.release:
                 wrong.append(answer)
     return wrong
+
+
+def summary_of_switches(answers: List[Answer], changes: List[Change]) -> Dict[str, Any]:
+    """Return the numbers of the traffic and those of the switches meanwhile."""
+    return dict(
+        summary(answers),
+        switches=len(changes),
+        wrong=len(from_elsewhere(answers, changes)),
+        longest_switch=round(max(change.ended - change.began for change in changes), 1),  # seconds
+    )
 
 
 def keep(file: str, name: str, numbers: Dict[str, Any]) -> None:

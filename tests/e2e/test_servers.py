@@ -13,16 +13,12 @@ import pytest
 from tests import containers
 from tests.hosts import ROOT, SITE, Server, build_server_image, make_key
 from tests.plays import Play, play, program
-from tests.switches import Visitors, from_elsewhere, keep, switched
-from tests.traffic import summary
+from tests.steps import LATE, STEPS, STRIKE_AT_STEP
+from tests.switches import Visitors, keep, summary_of_switches, switched
 from tools.platforms import Platform
 
 FILE = "test_servers.py"
 WEB = ("web1", "web2", "web3")
-STEPS = [
-    *("check", "install", "environment", "shared", "labels", "django-check", "collectstatic", "migrate", "manage"),
-    *("wsgi", "config-test", "switch", "restart", "health", "prune"),
-]
 # All of them take twelve minutes (REBOOT_STEPS=all): these are those at which something is decided.
 USUAL = ["after install", "after migrate", "after switch", "before health"]
 REBOOTS = (
@@ -37,20 +33,12 @@ import sys, time
 sys.path.insert(0, "/srv/cfgov/.deploy/tool")
 from deployable_zipfile import extract, rollout
 when, step, archive = sys.argv[1:4]
-real = rollout.perform
-def stop():
+def strike():
     print("reached", when, step, flush=True)
     time.sleep(600)
-def perform(name, action):
-    if (when, step) == ("before", name):
-        stop()
-    said = real(name, action)
-    if (when, step) == ("after", name):
-        stop()
-    return said
-rollout.perform = perform
+{strike_at_step}
 sys.exit(extract.main(sys.argv[4:], archive))
-"""
+""".replace("{strike_at_step}", STRIKE_AT_STEP)
 
 
 class Farm:
@@ -210,22 +198,19 @@ def test_a_server_that_loses_power_during_a_deployment_serves_when_it_is_back(
     server = farm.servers["web1"]
     when, step = point.split()
     before = server.current()
-    target = {ids[0]: "two", ids[1]: "one"}[before]
-    words = [target + ".zip", "deploy", "--root", ROOT, "--force"]
-    with server.started("/usr/bin/python3", "-c", STOPPING, when, step, f"/artifacts/{words[0]}", *words[1:]) as said:
+    artifact, new = {ids[0]: ("two.zip", ids[1]), ids[1]: ("one.zip", ids[0])}[before]
+    words = [f"/artifacts/{artifact}", "deploy", "--root", ROOT, "--force"]
+    with server.started("/usr/bin/python3", "-c", STOPPING, when, step, *words) as said:
         reached = any("reached" in line for line in said)
         server.lose_power()
     assert reached
     answering = server.answering()
     assert answering == server.current()
-    late = ("switch", "restart", "health", "prune")
-    if step not in late or (step, when) == ("switch", "before"):
-        assert answering == before
-    else:
-        assert answering == ids[target == "two"]
-    document = server.verb(words[0], "deploy", "--force")
-    assert document["release"] == server.current() == server.answering() == ids[target == "two"]
-    states = server.verb(words[0], "releases")["releases"]
+    switched_before = step in LATE and (when, step) != ("before", "switch")
+    assert answering == (new if switched_before else before)
+    document = server.verb(artifact, "deploy", "--force")
+    assert document["release"] == server.current() == server.answering() == new
+    states = server.verb(artifact, "releases")["releases"]
     assert sorted(row["state"] for row in states if row["state"] != "gone") in (["live", "previous"], ["bad", "live"])
 
 
@@ -239,12 +224,7 @@ def test_restarting_a_unit_is_measured_and_behind_a_socket_it_loses_nothing(
     server.verb("one.zip", "rollback", ids[0], "--force", "--not-bad")
     with Visitors(server.port) as visitors:
         changes = switched(server, list(ids), 2, restart, lambda: time.sleep(1))
-    numbers = dict(
-        summary(visitors.answers),
-        switches=len(changes),
-        wrong=len(from_elsewhere(visitors.answers, changes)),
-        longest_switch=round(max(change.ended - change.began for change in changes), 1),
-    )
+    numbers = summary_of_switches(visitors.answers, changes)
     keep(FILE, restart, numbers)
     assert numbers["mixed"] == 0
     assert numbers["wrong"] == 0

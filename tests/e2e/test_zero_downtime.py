@@ -11,7 +11,7 @@ import pytest
 
 from tests import containers
 from tests.hosts import PID_FILE, ROOT, START, WebHost
-from tests.switches import Visitors, from_elsewhere, keep, switched
+from tests.switches import Visitors, keep, summary_of_switches, switched
 from tests.traffic import Answer, summary
 from tools.platforms import Platform
 
@@ -70,12 +70,7 @@ def test_no_request_is_lost_and_none_is_mixed_while_releases_are_switched(host: 
     with Visitors(host.port) as visitors:
         changes = switched(host, ids, SWITCHES, USUAL, lambda: time.sleep(1))
         time.sleep(3)
-    numbers = dict(
-        summary(visitors.answers),
-        switches=len(changes),
-        wrong=len(from_elsewhere(visitors.answers, changes)),
-        longest_switch=round(max(change.ended - change.began for change in changes), 1),
-    )
+    numbers = summary_of_switches(visitors.answers, changes)
     keep(FILE, USUAL, numbers)
     assert numbers["failed"] == 0, numbers["faults"]
     assert numbers["mixed"] == 0

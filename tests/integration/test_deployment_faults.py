@@ -17,13 +17,9 @@ import pytest
 from deployable_zipfile import extract
 from deployable_zipfile.journal import Journal
 from tests.sites import Server, build_id, leftovers, make_sites, serving_current, states, write_environment
+from tests.steps import LATE, STEPS, STRIKE_AT_STEP
 
 PACKAGE = Path(extract.__file__).parents[1]
-STEPS = [
-    *("check", "install", "environment", "shared", "labels", "django-check", "collectstatic", "migrate", "manage"),
-    *("wsgi", "config-test", "switch", "restart", "health", "prune"),
-]
-LATE = ("switch", "restart", "health", "prune")  # steps at or after which `current` may be the new release
 
 # Runs the command line with one fault: WHEN STEP KIND are argv[1:4], the words of the command line follow the archive.
 DRIVER = """
@@ -32,7 +28,6 @@ sys.path.insert(0, sys.argv[1])
 from deployable_zipfile import extract, rollout, unpack
 from deployable_zipfile.errors import DeploymentError
 when, step, kind, archive = sys.argv[2:6]
-real = rollout.perform
 def strike():
     if kind == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -42,17 +37,10 @@ def strike():
         raise OSError(28, "No space left on device")
     if kind == "fault":
         raise DeploymentError("this step", "was made to fail")
-def perform(name, action):
-    if name == step and when == "before":
-        strike()
-    said = real(name, action)
-    if name == step and when == "after":
-        strike()
-    return said
-rollout.perform = perform
+{strike_at_step}
 unpack.sync_file_system = lambda path: None
 sys.exit(extract.main(sys.argv[6:], archive))
-"""
+""".replace("{strike_at_step}", STRIKE_AT_STEP)
 
 
 class Base(NamedTuple):

@@ -25,13 +25,10 @@ from tests.artifacts import runtime
 from tests.disks import Disk, cut_power, missing
 from tests.helpers import read_tree, run_cli
 from tests.sites import PROJECT, Server, build_id, leftovers, make_site, serving_current, states, write_environment
+from tests.steps import STEPS, STRIKE_AT_STEP
 
 PACKAGE = Path(extract.__file__).parents[1]
 CHECKOUT = Path(__file__).parents[2]
-STEPS = [
-    *("check", "install", "environment", "shared", "labels", "django-check", "collectstatic", "migrate", "manage"),
-    *("wsgi", "config-test", "switch", "restart", "health", "prune"),
-]
 MOMENTS = [(when, step) for step in STEPS for when in ("before", "after")]
 ROLLBACK_MOMENTS = [moment for moment in MOMENTS if moment[1] in ("config-test", "switch", "restart", "health")]
 SWITCHED = ("after", "switch")
@@ -74,20 +71,12 @@ sys.path[:0] = sys.argv[1:3]
 from deployable_zipfile import extract, rollout
 from tests.disks import cut_power
 point, when, step, archive = sys.argv[3:7]
-real = rollout.perform
 def strike():
     cut_power(point)
     os.kill(os.getpid(), signal.SIGKILL)
-def perform(name, action):
-    if name == step and when == "before":
-        strike()
-    said = real(name, action)
-    if name == step and when == "after":
-        strike()
-    return said
-rollout.perform = perform
+{strike_at_step}
 sys.exit(extract.main(sys.argv[7:], archive))
-"""
+""".replace("{strike_at_step}", STRIKE_AT_STEP)
 
 # Runs the command line and copies the disk before every change that it makes, unless the last copy is still true.
 RECORD = """
