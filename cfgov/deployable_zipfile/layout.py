@@ -52,19 +52,26 @@ _HEX_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _HEX_MAGIC = re.compile(r"[0-9a-f]{8}\Z")
 _PYTHON = re.compile(r"3\.[0-9]{1,2}\Z")
 
+# Steps of a deployment that a project may leave out.
+STEPS = ("check", "collectstatic", "migrate")
+MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*\Z")
+CALLABLE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*\Z")
+_BELOW = re.compile(r"(?!\.{1,2}(/|\Z))[^/\\:\x00-\x1f\x7f]+(/(?!\.{1,2}(/|\Z))[^/\\:\x00-\x1f\x7f]+){0,63}\Z")
+
 
 def project_pth_name(project: str) -> str:
     """Return the root member that puts the project on ``sys.path``: ``PROJECT.pth``."""
     return f"{project}.pth"
 
 
-def project_pth_text(project: str) -> str:
-    """Return its text: a path relative to site-packages, pure ASCII.
+def project_pth_text(project: str, below: str = "") -> str:
+    """Return its text: a path relative to site-packages, pure ASCII; also *below* in the project's folder, if given.
 
     Python 3.11.7 and 3.12.1 stop in ``site`` under the C locale when a ``.pth`` holds any other byte
     (cpython#117917), and PEP 829 ends ``import`` lines, so it is a plain path and never names the destination.
     """
-    return f"../../../../{project}\n"
+    own = f"../../../../{project}\n"
+    return own + f"../../../../{project}/{below}\n" if below else own
 
 
 class Member(NamedTuple):
@@ -109,6 +116,17 @@ class Source(NamedTuple):
     epoch: int  # seconds since 1970 UTC: SOURCE_DATE_EPOCH or the commit's time
 
 
+class Site(NamedTuple):
+    """How the project is run: from its settings, ``manage.py`` and settings module, never from a folder's name."""
+
+    settings_module: str  # DJANGO_SETTINGS_MODULE, "": not a Django project
+    wsgi: str  # MODULE:CALLABLE, "": none
+    asgi: str  # MODULE:CALLABLE, "": none
+    manage: str  # manage.py, relative to the project's folder, "": none
+    path: str  # folder on sys.path, relative to the project's folder and beside it, "": the project's folder alone
+    skip_steps: Tuple[str, ...]  # of STEPS: not run by a deployment or self-test of this project
+
+
 class Payload(NamedTuple):
     """One nested archive of project files, for trees with more files than a zip can start with."""
 
@@ -127,6 +145,7 @@ class Manifest(NamedTuple):
     members: Dict[str, Member]  # every member of the artifact but the manifest itself
     directories: Tuple[str, ...]  # empty folders to make (the container holds files alone)
     payloads: Tuple[Payload, ...]
+    site: Optional[Site] = None  # None: made by a version that did not record it
 
     @property
     def build_id(self) -> str:
@@ -162,6 +181,7 @@ class Manifest(NamedTuple):
             members=read.members("members"),
             directories=read.texts("directories"),
             payloads=tuple(_payload(part) for part in read.parts("payloads")),
+            site=_site(read.part("site")) if read.has("site") else None,
         )
         stated = read.text("build_id")
         read.end("schema")
@@ -171,7 +191,9 @@ class Manifest(NamedTuple):
         return manifest
 
     def _document(self) -> Dict[str, Any]:
+        site = {} if self.site is None else {"site": self.site._asdict()}
         return {
+            **site,
             "schema": SCHEMA_VERSION,
             "tool": self.tool_version,
             "project": self.project,
@@ -296,6 +318,9 @@ class _Reader:
             self._refuse(f"{key!r} is not a list of strings")
         return tuple(value)
 
+    def has(self, key: str) -> bool:
+        return key in self._rest
+
     def part(self, key: str) -> "_Reader":
         return _Reader(self._where, self._take(key))
 
@@ -329,6 +354,22 @@ def _source(read: _Reader) -> Source:
     source = Source(read.text("commit"), read.flag("dirty"), read.number("epoch"))
     read.end()
     return source
+
+
+def _site(read: _Reader) -> Site:
+    site = Site(
+        settings_module=read.matching("settings_module", MODULE, empty=True),
+        wsgi=read.matching("wsgi", CALLABLE, empty=True),
+        asgi=read.matching("asgi", CALLABLE, empty=True),
+        manage=read.matching("manage", _BELOW, empty=True),
+        path=read.matching("path", _BELOW, empty=True),
+        skip_steps=read.texts("skip_steps"),
+    )
+    read.end()
+    unknown = [step for step in site.skip_steps if step not in STEPS]
+    if unknown or len(set(site.skip_steps)) != len(site.skip_steps):
+        raise ArtifactError(MANIFEST, f"skip_steps must name each of {', '.join(STEPS)} at most once", "Build it again")
+    return site
 
 
 def _payload(read: _Reader) -> Payload:

@@ -43,6 +43,7 @@ def full_manifest() -> layout.Manifest:
         members={**manifest.members, **more},
         targets=(target,),
         source=layout.Source("0123456789" * 4, True, 1_700_000_000),
+        site=layout.Site("shop.settings", "shop.wsgi:application", "shop.asgi:app", "a/manage.py", "a", ("migrate",)),
     )
 
 
@@ -60,6 +61,20 @@ def test_what_the_code_writes_is_read_back() -> None:
     assert layout.Manifest.from_json(manifest.to_json()) == manifest
 
 
+def test_an_artifact_that_does_not_say_how_it_is_run_is_read_too() -> None:
+    manifest = full_manifest()._replace(site=None)
+    assert "site" not in json.loads(manifest.to_json())
+    VALIDATOR.validate(json.loads(manifest.to_json()))
+    assert layout.Manifest.from_json(manifest.to_json()) == manifest
+
+
+def test_how_a_project_is_run_is_part_of_the_build_id() -> None:
+    manifest = full_manifest()
+    assert manifest.site is not None
+    assert manifest._replace(site=manifest.site._replace(manage="")).build_id != manifest.build_id
+    assert manifest._replace(site=None).build_id != manifest.build_id
+
+
 def test_the_schema_names_every_field_of_the_code() -> None:
     definitions = SCHEMA["$defs"]
     member = definitions["members"]["additionalProperties"]
@@ -69,8 +84,12 @@ def test_the_schema_names_every_field_of_the_code() -> None:
     assert set(member["properties"]) == set(layout.Member._fields)
     assert set(SCHEMA["properties"]["source"]["properties"]) == set(layout.Source._fields)
     assert set(SCHEMA["properties"]["payloads"]["items"]["properties"]) == set(layout.Payload._fields)
-    for part in (SCHEMA, definitions["target"], definitions["wheel"], member, SCHEMA["properties"]["source"]):
+    site = SCHEMA["properties"]["site"]
+    assert set(site["properties"]) == set(layout.Site._fields)
+    assert site["properties"]["skip_steps"]["items"]["enum"] == list(layout.STEPS)
+    for part in (definitions["target"], definitions["wheel"], member, SCHEMA["properties"]["source"], site):
         assert set(part["required"]) == set(part["properties"])
+    assert set(SCHEMA["required"]) == set(SCHEMA["properties"]) - {"site"}
 
 
 def test_the_schema_repeats_the_limits_of_the_code() -> None:
@@ -104,6 +123,17 @@ BROKEN: Dict[str, Change] = {
     "member-unknown-key": lambda d: d["members"]["loadenv.py"].update(link="x"),
     "payload-unknown-key": lambda d: d["payloads"][0].update(x="y"),
     "directories": lambda d: d.update(directories="shop/empty"),
+    "site-null": lambda d: d.update(site=None),
+    "site-unknown-key": lambda d: d["site"].update(port=8000),
+    "site-without-wsgi": lambda d: d["site"].pop("wsgi"),
+    "site-settings-no-module": lambda d: d["site"].update(settings_module="shop/settings.py"),
+    "site-wsgi-no-callable": lambda d: d["site"].update(wsgi="shop.wsgi"),
+    "site-asgi-a-command": lambda d: d["site"].update(asgi="shop:app; rm"),
+    "site-manage-outside": lambda d: d["site"].update(manage="../manage.py"),
+    "site-path-absolute": lambda d: d["site"].update(path="/srv"),
+    "site-path-with-a-line": lambda d: d["site"].update(path="src\n/tmp"),
+    "site-unknown-step": lambda d: d["site"].update(skip_steps=["switch"]),
+    "site-step-twice": lambda d: d["site"].update(skip_steps=["check", "check"]),
 }
 
 
