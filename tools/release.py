@@ -24,8 +24,9 @@ import tempfile
 from pathlib import Path
 from typing import Dict, Mapping, Optional, Sequence
 
-from deployable_zipfile import errors, layout
-from deployable_zipfile.archive import Artifact
+from deployable_zipfile import errors
+from deployable_zipfile.artifact import layout
+from deployable_zipfile.artifact.zipreader import Artifact
 from tools import assets, github
 from tools.assets import ReleaseError
 

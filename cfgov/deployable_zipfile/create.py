@@ -33,7 +33,8 @@ import re
 import signal
 from typing import Any, Callable, FrozenSet, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from . import __version__, archive, layout
+from . import __version__
+from .artifact import layout, zipreader
 from .console import Console
 from .errors import BuildInputError, DeployableZipfileError, Interrupted, UsageError
 
@@ -143,7 +144,7 @@ def build(options: Options, console: Console) -> Built:
         source.check_sizes(files, sum(facts.size for facts in collect.every_wheel(plans)))
         how = pack.Settings(_name(options.project), options.shebang, options.bytecode, options.workers)
         manifest = pack.Packer(how, house, plans, chosen, state, console).pack(output.temporary)
-        with archive.Artifact.open(output.temporary):
+        with zipreader.Artifact.open(output.temporary):
             pass  # our own strict reader takes it
         written = output.commit()
     return Built(written, manifest, tuple(warnings), tuple(house.from_cache), tuple(sorted(set(house.built))))

@@ -29,11 +29,11 @@ import signal
 from types import FrameType
 from typing import Any, Dict, List, NoReturn, Optional, Sequence, Tuple
 
-from . import layout
-from .archive import Artifact
+from .artifact import layout
+from .artifact.zipreader import Artifact
 from .console import Console, error_document
 from .errors import ArtifactError, DeployableZipfileError, DestinationError, Interrupted, UsageError
-from .parallel import ENDING_SIGNALS
+from .workers import ENDING_SIGNALS
 
 _WITH_VALUE = ("-d", "--destination", "--wait", "--workers")  # options that the next argument belongs to
 _VERBS = ("check", "verify", "info", "list", "selftest", "deploy", "releases", "rollback", "prune")
@@ -146,9 +146,10 @@ def _parser(archive: str, verb: str = "") -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True, parser_class=_Parser)
     _add_own_verbs(verbs, [common])
     if verb not in ("check", "verify", "info", "list"):
-        from . import deployment, selftest
+        from .deploy import selftest
+        from .deploy import verbs as deploy_verbs
 
-        deployment.add_parsers(verbs, [common])
+        deploy_verbs.add_parsers(verbs, [common])
         selftest.add_parsers(verbs, [common])
     return parser
 
@@ -176,10 +177,10 @@ def _add_own_verbs(verbs: Any, common: List[argparse.ArgumentParser]) -> None:
 
 
 def _install(arguments: argparse.Namespace, archive: str, console: Console) -> int:
-    from . import unpack
+    from .install import installation
 
     with Artifact.open(archive) as artifact:
-        done = unpack.install(
+        done = installation.install(
             artifact,
             arguments.destination,
             workers=arguments.workers,
@@ -196,11 +197,11 @@ def _install(arguments: argparse.Namespace, archive: str, console: Console) -> i
 
 
 def _check(arguments: argparse.Namespace, archive: str, console: Console) -> int:
-    from . import preflight, unpack
+    from .install import installation, preflight
 
     with Artifact.open(archive) as artifact:
         # Without a destination only the host is looked at; any path does then.
-        destination = unpack.normal_destination(arguments.destination or "/release")
+        destination = installation.normal_destination(arguments.destination or "/release")
         found = preflight.problems(artifact.manifest, destination)
     if not arguments.destination:
         found = [problem for problem in found if not isinstance(problem, DestinationError)]
@@ -221,7 +222,7 @@ def _check(arguments: argparse.Namespace, archive: str, console: Console) -> int
 def _verify(arguments: argparse.Namespace, archive: str, console: Console) -> int:
     if arguments.tree:
         return _verify_tree(arguments.tree, console)
-    from .wheel import Wheel
+    from .artifact.wheel import Wheel
 
     with Artifact.open(archive) as artifact:
         artifact.verify(arguments.workers)
@@ -244,10 +245,10 @@ def _verify(arguments: argparse.Namespace, archive: str, console: Console) -> in
 
 
 def _verify_tree(tree: str, console: Console) -> int:
-    from . import drift, unpack
     from .errors import printable
+    from .install import drift, installation
 
-    found = drift.compare(unpack.normal_destination(tree))
+    found = drift.compare(installation.normal_destination(tree))
     lines = [f"{kind}: {path}" for kind in ("changed", "missing", "added") for path in getattr(found, kind)]
     text = "\n".join(printable(line) for line in lines) or f"{tree}: as installed ({found.checked} files)"
     error = DestinationError(

@@ -13,12 +13,12 @@ import shlex
 import sys
 from typing import Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
-from . import layout
-from .archive import Artifact, Container, Entry, folders_of
+from .artifact import layout
+from .artifact.wheel import EntryPoint, RecordRow, Wheel
+from .artifact.zipreader import Artifact, Container, Entry, folders_of
 from .errors import ArtifactError, WheelError
-from .files import Job, bytecode_path, make_folders, write_bytes, write_files
-from .parallel import run
-from .wheel import EntryPoint, RecordRow, Wheel
+from .install.writer import Job, bytecode_path, make_folders, write_bytes, write_files
+from .workers import run
 
 INSTALLER = b"deployable-zipfile\n"  # PEP 376: the tool that installed
 MAX_SHEBANG = 127  # bytes: what kernels before 5.1 read, newline not counted

@@ -12,9 +12,9 @@ from typing import Any, Dict, Generator, Iterator
 
 import pytest
 
-from deployable_zipfile import layout
-from tests import containers
-from tests.fixtures_docker import (
+from deployable_zipfile.artifact import layout
+from tests.support import containers
+from tests.support.fixtures_docker import (
     ARTIFACT,
     RESULTS,
     build_artifact,

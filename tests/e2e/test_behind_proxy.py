@@ -7,7 +7,7 @@ from typing import Dict, Iterator
 
 import pytest
 
-from tests import containers
+from tests.support import containers
 
 HOST = "www.example.gov"
 

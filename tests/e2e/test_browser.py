@@ -6,8 +6,8 @@ from typing import Any, Dict, Iterator, List, NamedTuple
 
 import pytest
 
-from tests import containers
-from tests.fixtures_docker import RESULTS
+from tests.support import containers
+from tests.support.fixtures_docker import RESULTS
 
 WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
 SHOTS = RESULTS / "screenshots"

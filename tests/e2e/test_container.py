@@ -10,8 +10,8 @@ from typing import Any, Callable, Dict, List
 import pytest
 import requests
 
-from tests import containers
-from tests.fixtures_docker import ARTIFACT, build_artifact, clone, evidence
+from tests.support import containers
+from tests.support.fixtures_docker import ARTIFACT, build_artifact, clone, evidence
 
 __all__ = ["evidence"]
 

@@ -21,8 +21,8 @@ from typing import Dict, Iterator, List
 import pytest
 import requests
 
-from tests import containers
-from tests.fixtures_docker import ARTIFACT
+from tests.support import containers
+from tests.support.fixtures_docker import ARTIFACT
 from tools import platforms
 
 BUILD_BUILDER = (

@@ -14,9 +14,9 @@ from typing import Any, Callable, Dict, Iterator, List, Sequence
 
 import pytest
 
-from tests import containers
-from tests.artifacts import make_artifact, make_target
-from tests.fixtures_docker import ARTIFACT, evidence
+from tests.support import containers
+from tests.support.artifacts import make_artifact, make_target
+from tests.support.fixtures_docker import ARTIFACT, evidence
 from tools import platforms
 
 __all__ = ["evidence"]

@@ -11,8 +11,8 @@ import threading
 import time
 from typing import Dict, List, NamedTuple, Tuple
 
-from tests import containers
 from tests.e2e.test_site import Editor
+from tests.support import containers
 
 CLIENTS = 50
 SECONDS = float(os.environ.get("LOAD_SECONDS") or 20)

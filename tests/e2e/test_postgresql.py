@@ -7,9 +7,9 @@ from typing import Dict, Iterator
 
 import pytest
 
-from tests import containers
 from tests.e2e.test_site import Editor
-from tests.fixtures_docker import RESULTS
+from tests.support import containers
+from tests.support.fixtures_docker import RESULTS
 
 IMAGE = "cfgov-artifact-test-postgresql:latest"
 URL = "postgres://postgres@127.0.0.1:5432/postgres"

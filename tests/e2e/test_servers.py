@@ -10,11 +10,11 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
 
-from tests import containers
-from tests.hosts import ROOT, SITE, Server, build_server_image, make_key
-from tests.plays import Play, play, program
-from tests.steps import LATE, STEPS, STRIKE_AT_STEP
-from tests.switches import Visitors, keep, summary_of_switches, switched
+from tests.support import containers
+from tests.support.hosts import ROOT, SITE, Server, build_server_image, make_key
+from tests.support.plays import Play, play, program
+from tests.support.steps import LATE, STEPS, STRIKE_AT_STEP
+from tests.support.switches import Visitors, keep, summary_of_switches, switched
 from tools.platforms import Platform
 
 FILE = "test_servers.py"
@@ -31,7 +31,8 @@ REBOOTS = (
 STOPPING = """
 import sys, time
 sys.path.insert(0, "/srv/cfgov/.deploy/tool")
-from deployable_zipfile import extract, rollout
+from deployable_zipfile import extract
+from deployable_zipfile.deploy import rollout
 when, step, archive = sys.argv[1:4]
 def strike():
     print("reached", when, step, flush=True)

@@ -16,8 +16,8 @@ from typing import Iterator, List
 import pytest
 import requests
 
-from tests import containers
 from tests.e2e.conftest import AWKWARD
+from tests.support import containers
 
 CSRF = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
 HASHED = re.compile(r'(?:href|src)="(/static/[^"]+\.[0-9a-f]{12}\.(?:css|js|svg))"')

@@ -9,10 +9,10 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 
 import pytest
 
-from tests import containers
-from tests.hosts import PID_FILE, ROOT, START, WebHost
-from tests.switches import Visitors, keep, summary_of_switches, switched
-from tests.traffic import Answer, summary
+from tests.support import containers
+from tests.support.hosts import PID_FILE, ROOT, START, WebHost
+from tests.support.switches import Visitors, keep, summary_of_switches, switched
+from tests.support.traffic import Answer, summary
 from tools.platforms import Platform
 
 # Twenty take long: this many are enough to notice a change, and docs/deploy.md tells what twenty gave.

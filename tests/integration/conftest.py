@@ -6,7 +6,7 @@ from typing import Any, Generator
 
 import pytest
 
-from tests.fixtures_docker import engine, evidence, images, lookalike, platform, remember_outcome
+from tests.support.fixtures_docker import engine, evidence, images, lookalike, platform, remember_outcome
 
 __all__ = ["engine", "evidence", "images", "lookalike", "platform"]
 

@@ -12,8 +12,8 @@ from typing import Any, Dict, Iterator, List, Optional
 
 import pytest
 
-from tests.plays import COLLECTION, Play, play, program
-from tests.sites import PROJECT, Server, build_id, make_sites, serving_current
+from tests.support.plays import COLLECTION, Play, play, program
+from tests.support.sites import PROJECT, Server, build_id, make_sites, serving_current
 
 HOSTS = ("web1", "web2", "web3")
 CANARY = "canary-of-ansible"

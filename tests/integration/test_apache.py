@@ -12,8 +12,8 @@ from typing import Any, Callable, Dict, Iterator, List
 import pytest
 import requests
 
-from tests import containers
-from tests.helpers import write_tree
+from tests.support import containers
+from tests.support.helpers import write_tree
 
 # Answers with what it was asked and what it runs in; POST answers with the size of the body.
 APPLICATION = """

@@ -24,8 +24,9 @@ from typing import Any, Dict, Iterator, List, Optional, Union
 
 import pytest
 
-from deployable_zipfile import archive, create
-from tests.helpers import SECRET, File, error_line, make_wheel, run_cli, write_tree
+from deployable_zipfile import create
+from deployable_zipfile.artifact import zipreader
+from tests.support.helpers import SECRET, File, error_line, make_wheel, run_cli, write_tree
 
 CREATE = create.__file__
 SITE: Dict[str, File] = {
@@ -167,7 +168,7 @@ def test_wheels_come_from_a_private_index_whose_token_stays_nowhere(site: Path, 
     shutil.rmtree(cache / "cache" / "pip", ignore_errors=True)
     done = build(site, f"--index-url {index.url}\nalpha==1.0\nbeta==2.5\n", cache)
     assert SECRET not in done.stdout + done.stderr
-    with archive.Artifact.open(str(site.parent / "out.zip")) as artifact:
+    with zipreader.Artifact.open(str(site.parent / "out.zip")) as artifact:
         artifact.verify(workers=1)
         assert [wheel.name for wheel in artifact.manifest.targets[0].wheels] == ["alpha", "beta"]
         assert all(SECRET.encode() not in artifact.container.read(entry) for entry in artifact.members.values())
@@ -288,7 +289,7 @@ def test_a_named_target_is_built_from_its_wheels_alone(site: Path, shared: Path,
         'error: gamma; python_version < "3.9": is required by beta 1.0 on cp38-manylinux_2_17_aarch64, and it is not'
     )
     build(site, lock + "gamma==1.0; python_version < '3.9'\n", shared, *options)
-    with archive.Artifact.open(str(site.parent / "out.zip")) as artifact:
+    with zipreader.Artifact.open(str(site.parent / "out.zip")) as artifact:
         (target,) = artifact.manifest.targets
     assert (target.python, target.machine) == ("3.8", "aarch64")
     assert [wheel.file for wheel in target.wheels] == [
@@ -322,7 +323,7 @@ def test_a_pylock_is_resolved_through_pip(site: Path, shared: Path, tmp_path: Pa
     ]
     done = run_cli(command, extra_env=environment, timeout=600)
     assert json.loads(done.stdout)["warnings"] == []
-    with archive.Artifact.open(str(tmp_path / "out.zip")) as artifact:
+    with zipreader.Artifact.open(str(tmp_path / "out.zip")) as artifact:
         assert [wheel.name for wheel in artifact.manifest.targets[0].wheels] == ["alpha"]
 
 
@@ -357,5 +358,5 @@ def test_a_build_that_is_ended_leaves_nothing_that_the_next_one_does_not_remove(
     run_cli(command, timeout=600)
     assert not list(tmp_path.glob(".out.zip*"))
     assert not list((shared / "cache").glob("work-*"))
-    with archive.Artifact.open(str(tmp_path / "out.zip")) as artifact:
+    with zipreader.Artifact.open(str(tmp_path / "out.zip")) as artifact:
         artifact.verify(workers=1)

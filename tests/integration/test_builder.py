@@ -17,8 +17,8 @@ import pytest
 from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerNeedSection
 
-from tests import containers
-from tests.fixtures_docker import ARTIFACT, build_artifact, clone
+from tests.support import containers
+from tests.support.fixtures_docker import ARTIFACT, build_artifact, clone
 from tools import containers as host
 from tools import platforms
 

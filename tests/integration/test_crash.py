@@ -1,7 +1,7 @@
 """A real installation, killed at or failed by its system calls one after the other, and one that is very large.
 
-``tests/unit/test_unpack.py`` does the same to the functions of ``os``; here nothing that changes the file system can
-be overlooked, whoever calls it.
+``tests/unit/install/test_installation.py`` does the same to the functions of ``os``; here no change of the file system
+can be overlooked.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
 
-from deployable_zipfile import layout
-from tests.artifacts import make_artifact, simple_wheel
-from tests.helpers import peak_memory, read_tree, run_cli
+from deployable_zipfile.artifact import layout
+from tests.support.artifacts import make_artifact, simple_wheel
+from tests.support.helpers import peak_memory, read_tree, run_cli
 
 CHANGING = (
     "mkdir,mkdirat,rename,renameat,renameat2,symlink,symlinkat,link,linkat,unlink,unlinkat,rmdir,"

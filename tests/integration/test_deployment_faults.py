@@ -15,9 +15,9 @@ from typing import Dict, Iterator, List, NamedTuple, Optional
 import pytest
 
 from deployable_zipfile import extract
-from deployable_zipfile.journal import Journal
-from tests.sites import Server, build_id, leftovers, make_sites, serving_current, states, write_environment
-from tests.steps import LATE, STEPS, STRIKE_AT_STEP
+from deployable_zipfile.deploy.journal import Journal
+from tests.support.sites import Server, build_id, leftovers, make_sites, serving_current, states, write_environment
+from tests.support.steps import LATE, STEPS, STRIKE_AT_STEP
 
 PACKAGE = Path(extract.__file__).parents[1]
 
@@ -25,7 +25,9 @@ PACKAGE = Path(extract.__file__).parents[1]
 DRIVER = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
-from deployable_zipfile import extract, rollout, unpack
+from deployable_zipfile import extract
+from deployable_zipfile.deploy import rollout
+from deployable_zipfile.install import installation
 from deployable_zipfile.errors import DeploymentError
 when, step, kind, archive = sys.argv[2:6]
 def strike():
@@ -38,7 +40,7 @@ def strike():
     if kind == "fault":
         raise DeploymentError("this step", "was made to fail")
 {strike_at_step}
-unpack.sync_file_system = lambda path: None
+installation.sync_file_system = lambda path: None
 sys.exit(extract.main(sys.argv[6:], archive))
 """.replace("{strike_at_step}", STRIKE_AT_STEP)
 

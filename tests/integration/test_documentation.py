@@ -10,7 +10,7 @@ from typing import Dict, List
 
 import pytest
 
-from tests.documentation import ROOT, Block, blocks
+from tests.support.documentation import ROOT, Block, blocks
 from tools import release
 
 # In the order of reading: later blocks use what earlier ones made.

@@ -9,13 +9,13 @@ from typing import List
 
 import pytest
 
-from tests import containers
-from tests.documentation import ROOT, blocks
+from tests.support import containers
+from tests.support.documentation import ROOT, blocks
 from tools import containers as host
 from tools import platforms, release
 
 # The second command runs everything there is; here it is asked for the part that needs no engine and a minute.
-NARROWED = {"tools/nox -t test": "tools/nox -s unit-3.11 -- tests/unit/tools tests/unit/test_layout.py"}
+NARROWED = {"tools/nox -t test": "tools/nox -s unit-3.11 -- tests/unit/tools tests/unit/artifact/test_layout.py"}
 
 PREPARE = (
     "apt-get update -qq && apt-get install -yqq --no-install-recommends git python3-venv ca-certificates >/dev/null"

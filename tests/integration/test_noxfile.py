@@ -6,7 +6,7 @@ import re
 import subprocess
 from typing import Dict
 
-from tests.documentation import ROOT
+from tests.support.documentation import ROOT
 from tools import workflows
 
 

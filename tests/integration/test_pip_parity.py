@@ -14,10 +14,10 @@ from typing import Dict, List, NamedTuple, Set, Tuple
 
 import pytest
 
-from deployable_zipfile.wheel import Wheel
-from tests.artifacts import runtime
-from tests.drafts import PROJECT, WheelFile, draft
-from tests.helpers import read_tree, run_cli
+from deployable_zipfile.artifact.wheel import Wheel
+from tests.support.artifacts import runtime
+from tests.support.drafts import PROJECT, WheelFile, draft
+from tests.support.helpers import read_tree, run_cli
 
 LOCK = Path(__file__).with_name("parity.txt")
 SITE = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"

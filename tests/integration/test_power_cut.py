@@ -17,15 +17,27 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import pytest
 
-from deployable_zipfile import drift, extract, journal, layout, releases, unpack
-from deployable_zipfile.archive import Artifact
-from deployable_zipfile.journal import Journal
-from deployable_zipfile.releases import Root
-from tests.artifacts import runtime
-from tests.disks import Disk, cut_power, missing
-from tests.helpers import read_tree, run_cli
-from tests.sites import PROJECT, Server, build_id, leftovers, make_site, serving_current, states, write_environment
-from tests.steps import STEPS, STRIKE_AT_STEP
+from deployable_zipfile import extract
+from deployable_zipfile.artifact import layout
+from deployable_zipfile.artifact.zipreader import Artifact
+from deployable_zipfile.deploy import journal, releases
+from deployable_zipfile.deploy.journal import Journal
+from deployable_zipfile.deploy.releases import Root
+from deployable_zipfile.install import drift, installation
+from tests.support.artifacts import runtime
+from tests.support.disks import Disk, cut_power, missing
+from tests.support.helpers import read_tree, run_cli
+from tests.support.sites import (
+    PROJECT,
+    Server,
+    build_id,
+    leftovers,
+    make_site,
+    serving_current,
+    states,
+    write_environment,
+)
+from tests.support.steps import STEPS, STRIKE_AT_STEP
 
 PACKAGE = Path(extract.__file__).parents[1]
 CHECKOUT = Path(__file__).parents[2]
@@ -68,8 +80,9 @@ if sys.argv[1] == "migrate":
 CUT = """
 import os, signal, sys
 sys.path[:0] = sys.argv[1:3]
-from deployable_zipfile import extract, rollout
-from tests.disks import cut_power
+from deployable_zipfile import extract
+from deployable_zipfile.deploy import rollout
+from tests.support.disks import cut_power
 point, when, step, archive = sys.argv[3:7]
 def strike():
     cut_power(point)
@@ -82,8 +95,9 @@ sys.exit(extract.main(sys.argv[7:], archive))
 RECORD = """
 import os, pathlib, shutil, sys
 sys.path[:0] = sys.argv[1:3]
-from deployable_zipfile import extract, unpack
-from tests.disks import Disk
+from deployable_zipfile import extract
+from deployable_zipfile.install import installation
+from tests.support.disks import Disk
 point, image, folder, archive = sys.argv[3:7]
 disk = Disk(pathlib.Path(image), pathlib.Path(point))
 parent, calls, last = os.getpid(), 0, -1
@@ -102,7 +116,7 @@ def before(name, real):
 for module, name in [(os, name) for name in sys.argv[7].split(",")] + [(unpack, "sync_file_system")]:
     setattr(module, name, before(name, getattr(module, name)))
 # The second process only writes early what is waited for later. Two at once would blur the copies.
-unpack._WriteBehind._write_out = lambda self, watched: os._exit(0)
+installation._WriteBehind._write_out = lambda self, watched: os._exit(0)
 code = extract.main(sys.argv[8:], archive)
 print(calls, file=sys.stderr)
 sys.exit(code)
@@ -188,9 +202,11 @@ class Site:
             self._check_live()
         tool = self.root / ".deploy" / "tool"
         if os.path.lexists(str(tool)):
-            modules = {Path(name).name: content for name, content in runtime().items() if name.endswith(".py")}
-            kept = {path.name: path.read_bytes() for path in (tool / "deployable_zipfile").iterdir()}
-            assert kept == {name: content for name, content in modules.items() if name != layout.MAIN}
+            members = runtime().items()
+            modules = {layout.runtime_path(name): content for name, content in members if layout.runtime_path(name)}
+            package = tool / "deployable_zipfile"
+            kept = {path.relative_to(package).as_posix(): path.read_bytes() for path in package.rglob("*.py")}
+            assert kept == modules
             assert "extract.main" in (tool / "__main__.py").read_text()
         assert Journal(self.root / ".deploy" / "journal.jsonl").read() or self.current() is None
 
@@ -273,7 +289,7 @@ def _installed(scratch: Disk, artifacts: Dict[str, Path]) -> "Tuple[Dict[str, st
             with Artifact.open(str(path)) as artifact:
                 build = artifact.manifest.build_id
                 folder = point / "srv" / "releases" / build
-                unpack.install(artifact, str(folder), workers=1, sync=False)
+                installation.install(artifact, str(folder), workers=1, sync=False)
             builds[build] = name
             trees[name] = read_tree(folder)
     return builds, trees

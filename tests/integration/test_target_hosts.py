@@ -14,9 +14,9 @@ from typing import Callable, Dict, List
 
 import pytest
 
-from tests.artifacts import PACKAGE, runtime
-from tests.drafts import PROJECT, draft
-from tests.helpers import error_line, run_cli
+from tests.support.artifacts import PACKAGE, runtime
+from tests.support.drafts import PROJECT, draft
+from tests.support.helpers import error_line, run_cli
 
 MIB = 1024 * 1024
 

@@ -9,9 +9,9 @@ from typing import Dict, List, Tuple
 
 import pytest
 
-from tests.artifacts import PACKAGE
-from tests.helpers import error_line, peak_memory, read_tree, run_cli, write_tree
 from tests.integration.test_target_pythons import FOUND
+from tests.support.artifacts import PACKAGE
+from tests.support.helpers import error_line, peak_memory, read_tree, run_cli, write_tree
 
 FILES = 70_000
 

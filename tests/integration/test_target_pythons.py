@@ -15,9 +15,9 @@ from typing import Dict, Iterator, List, Optional, Tuple
 
 import pytest
 
-from tests.artifacts import runtime
-from tests.drafts import PROJECT, draft
-from tests.helpers import error_line, read_tree, run_cli
+from tests.support.artifacts import runtime
+from tests.support.drafts import PROJECT, draft
+from tests.support.helpers import error_line, read_tree, run_cli
 from tools import interpreters
 
 SUPPORTED = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")

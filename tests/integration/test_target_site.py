@@ -19,9 +19,9 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 import pytest
 import requests
 
-from tests.artifacts import PACKAGE
-from tests.helpers import run_cli
 from tests.integration.test_target_pythons import FOUND, without_network
+from tests.support.artifacts import PACKAGE
+from tests.support.helpers import run_cli
 
 ROOT = PACKAGE.parent.parent
 RUNNING = f"{sys.version_info[0]}.{sys.version_info[1]}"

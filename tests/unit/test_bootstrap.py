@@ -11,8 +11,8 @@ from typing import Any, Dict, List, Optional
 import pytest
 
 from deployable_zipfile import bootstrap
-from tests.artifacts import PACKAGE, PYTHON, container, make_artifact, runtime
-from tests.helpers import error_line, run_cli, run_python
+from tests.support.artifacts import PACKAGE, PYTHON, container, make_artifact, runtime
+from tests.support.helpers import error_line, run_cli, run_python
 from tools import interpreters
 
 
@@ -69,7 +69,7 @@ def rewritten(tmp_path: Path, change: Dict[str, bytes]) -> Path:
 
 
 @pytest.mark.parametrize("content", [b"", b"(", b"\0", b"1 / 0", b"import nothing_of_that_name", b"\xff\xfe"])
-@pytest.mark.parametrize("name", ["extract.py", "errors.py", "archive.py"])
+@pytest.mark.parametrize("name", ["extract.py", "errors.py", "artifact/zipreader.py"])
 def test_damaged_code_of_its_own_is_one_line(name: str, content: bytes, tmp_path: Path) -> None:
     done = run_python(rewritten(tmp_path, {f".deploy/runtime/{name}": content}), "-d", "x", code=3)
     assert error_line(done).startswith("error: this artifact: cannot load its own code (")
@@ -81,7 +81,7 @@ def test_damaged_code_of_its_own_is_one_line(name: str, content: bytes, tmp_path
 def test_a_damaged_deflate_stream_is_one_line(tmp_path: Path) -> None:
     path = rewritten(tmp_path, {})
     with zipfile.ZipFile(path) as archive:
-        info = archive.getinfo(".deploy/runtime/layout.py")
+        info = archive.getinfo(".deploy/runtime/artifact/layout.py")
     data = bytearray(path.read_bytes())
     at = info.header_offset + 30 + len(info.filename) + 50
     data[at : at + 200] = bytes(200)

@@ -11,48 +11,74 @@ from typing import Dict, FrozenSet, Iterator, List, Set, Tuple
 
 import pytest
 
-from deployable_zipfile import layout
-from tests.helpers import run_cli
+from deployable_zipfile.artifact import layout
+from tests.support.helpers import run_cli
 from tests.unit.test_bootstrap import older
 
-PACKAGE = Path(layout.__file__).parent
-TRAVELS = sorted(path.stem for path in PACKAGE.glob("*.py") if path.name not in ("create.py", "__main__.py"))
-BUILDER = sorted(path.stem for path in (PACKAGE / "builder").glob("*.py") if path.stem != "__init__")
-# These tell the story of a build in three chapters; every other module of the builder stands alone.
-STORIES = ("collect", "overlays", "pack")
-# What deploys releases on a host; what installs an artifact does not need it.
-DEPLOYING = {"deployment", "furnish", "health", "journal", "management", "releases", "restart", "rollout", "selftest"}
+PACKAGE = Path(layout.__file__).parents[1]
 NOT_SHIPPED = {"create", "builder", "views", "__main__"}
+# These tell the story of a build in three chapters; no other module of the builder imports a sibling.
+STORIES = ("builder.collect", "builder.overlays", "builder.pack")
+FOUNDATION = {"errors", "console", "workers", "process", "durable", "cli"}
+# What a folder may import besides itself and the foundation.
+MAY_IMPORT: Dict[str, Set[str]] = {
+    "artifact": set(),
+    "install": {"artifact", "install_wheels"},
+    "deploy": {"artifact", "install", "loadenv"},
+    "builder": {"artifact", "install", "install_wheels"},
+    "views": {"artifact", "install"},
+}
+
+
+def modules() -> Dict[str, Path]:
+    """Every module by its dotted name below the package; a package goes by the name of its folder."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+TRAVELS = sorted(name for name in MODULES if name.split(".")[0] not in NOT_SHIPPED)
+BUILDER = sorted(name for name in MODULES if name.startswith("builder."))
 
 
 class Imports:
     """The imports of one module, those inside functions included."""
 
-    def __init__(self, path: Path, package: Tuple[str, ...]) -> None:
-        self.siblings: Set[str] = set()  # of the same package
-        self.parents: Set[str] = set()  # of the package above
+    def __init__(self, name: str) -> None:
+        self.own: Set[str] = set()  # modules of this package, by dotted name
         self.absolute: Set[str] = set()
-        known = {one.stem for one in path.parent.iterdir()}
+        path = MODULES[name]
+        package = path.relative_to(PACKAGE).parts[:-1]
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
             if isinstance(node, ast.Import):
                 self.absolute.update(alias.name.split(".")[0] for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
                 self.absolute.add(str(node.module).split(".")[0])
             elif isinstance(node, ast.ImportFrom):
-                names = [node.module.split(".")[0]] if node.module else [alias.name for alias in node.names]
-                assert node.level <= len(package)
-                if node.level == 1:
-                    self.siblings.update(name for name in names if name in known)
-                else:
-                    self.parents.update(names)
+                self.own.update(self._targets(node, package))
+
+    @staticmethod
+    def _targets(node: ast.ImportFrom, package: Tuple[str, ...]) -> Iterator[str]:
+        above = node.level - 1
+        assert above <= len(package), "leaves the package"
+        base = [*package[: len(package) - above], *(node.module.split(".") if node.module else [])]
+        for alias in node.names:
+            inner = ".".join([*base, alias.name])
+            if inner in MODULES:
+                yield inner
+            elif base:
+                assert ".".join(base) in MODULES, f"{base} is not a module of the package"
+                yield ".".join(base)
 
 
-def shipped(name: str) -> Imports:
-    return Imports(PACKAGE / f"{name}.py", ("deployable_zipfile",))
+GRAPH = {name: Imports(name).own for name in MODULES}
 
 
-def built(name: str) -> Imports:
-    return Imports(PACKAGE / "builder" / f"{name}.py", ("deployable_zipfile", "builder"))
+def folder_of(name: str) -> str:
+    return name.split(".")[0] if "." in name else ""
 
 
 def standard_library() -> FrozenSet[str]:
@@ -65,89 +91,74 @@ def standard_library() -> FrozenSet[str]:
     return frozenset(found | set(sys.builtin_module_names)) - {"site-packages"}
 
 
-def reached(start: str, graph: Dict[str, Set[str]]) -> Set[str]:
+def reached(start: str) -> Set[str]:
     seen: Set[str] = set()
     waiting = [start]
     while waiting:
-        for name in graph.get(waiting.pop(), set()) - seen:
+        for name in GRAPH[waiting.pop()] - seen:
             seen.add(name)
             waiting.append(name)
     return seen
 
 
-GRAPH = {name: shipped(name).siblings for name in TRAVELS}
-
-
 def test_the_modules_are_found() -> None:
-    assert {"archive", "extract", "loadenv", "unpack", "wheel", *DEPLOYING} < set(TRAVELS)
-    assert {"source", "zipwriter", *STORIES} < set(BUILDER)
+    assert {"artifact.zipreader", "extract", "loadenv", "install.installation", "deploy.rollout"} < set(TRAVELS)
+    assert {"builder.source", "builder.zipwriter", *STORIES} < set(BUILDER)
 
 
 @pytest.mark.parametrize("name", TRAVELS)
-def test_what_travels_needs_the_standard_library_alone(name: str) -> None:
-    assert shipped(name).absolute - standard_library() - {"__future__"} == set()
+def test_what_travels_needs_the_standard_library_only(name: str) -> None:
+    assert Imports(name).absolute - standard_library() - {"__future__"} == set()
 
 
 @pytest.mark.parametrize("name", TRAVELS)
 def test_what_travels_imports_only_what_travels(name: str) -> None:
-    assert shipped(name).siblings <= set(TRAVELS)
-    assert not shipped(name).siblings & NOT_SHIPPED
+    assert GRAPH[name] <= set(TRAVELS)
 
 
 @pytest.mark.parametrize("name", TRAVELS)
 def test_what_travels_parses_as_python_3_8(name: str) -> None:
-    ast.parse((PACKAGE / f"{name}.py").read_text(encoding="utf-8"), name, feature_version=(3, 8))
+    ast.parse(MODULES[name].read_text(encoding="utf-8"), name, feature_version=(3, 8))
 
 
-@pytest.mark.parametrize("name", [name for name in TRAVELS if name != "__init__"])
+@pytest.mark.parametrize("name", sorted(set(MODULES) - {""}))
 def test_no_import_leads_back_to_its_module(name: str) -> None:
-    assert name not in reached(name, GRAPH)
+    assert name not in reached(name)
 
 
-def test_errors_and_layout_stand_below_everything() -> None:
-    assert GRAPH["errors"] == set()
-    assert GRAPH["layout"] == {"errors"}
+@pytest.mark.parametrize("name", sorted(name for name in MODULES if folder_of(name) in MAY_IMPORT))
+def test_a_folder_imports_only_what_lies_below_it(name: str) -> None:
+    folder = folder_of(name)
+    for target in GRAPH[name] - {""}:
+        top = target.split(".")[0]
+        assert top in {folder} | FOUNDATION | MAY_IMPORT[folder], target
 
 
-@pytest.mark.parametrize("name", ["loadenv", "bootstrap"])
-def test_what_runs_alone_imports_no_sibling(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(FOUNDATION & set(MODULES)))
+def test_the_foundation_imports_only_itself(name: str) -> None:
+    assert GRAPH[name] - {""} <= FOUNDATION
+
+
+@pytest.mark.parametrize("name", ["loadenv", "bootstrap", "errors"])
+def test_a_module_that_must_load_by_itself_imports_no_other(name: str) -> None:
     assert GRAPH[name] == set()
 
 
-def test_the_reader_and_the_installer_do_not_know_the_command_line() -> None:
+def test_the_artifact_and_the_installer_do_not_know_the_command_line() -> None:
     for name in TRAVELS:
         if name != "extract":
-            assert "extract" not in GRAPH[name], name
-            assert "bootstrap" not in GRAPH[name], name
-
-
-@pytest.mark.parametrize("name", sorted(set(TRAVELS) - DEPLOYING - {"extract"}))
-def test_what_installs_does_not_need_what_deploys(name: str) -> None:
-    assert not GRAPH[name] & DEPLOYING
+            assert not GRAPH[name] & {"extract", "bootstrap"}, name
 
 
 def test_an_installation_loads_nothing_of_a_deployment() -> None:
-    tree = ast.parse((PACKAGE / "extract.py").read_text(encoding="utf-8"))
+    tree = ast.parse(MODULES["extract"].read_text(encoding="utf-8"))
     top = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
-    names = {node.module or alias.name for node in top for alias in node.names}
-    assert not names & DEPLOYING
+    assert not [node.module for node in top if (node.module or "").startswith("deploy")]
 
 
 @pytest.mark.parametrize("name", sorted(set(BUILDER) - set(STORIES)))
-def test_a_module_of_the_builder_stands_alone(name: str) -> None:
-    assert built(name).siblings == set()
-
-
-def test_the_chapters_of_a_build_do_not_lead_in_a_circle() -> None:
-    graph = {name: built(name).siblings for name in BUILDER}
-    for name in STORIES:
-        assert name not in reached(name, graph)
-        assert graph[name] <= set(BUILDER)
-
-
-@pytest.mark.parametrize("name", BUILDER)
-def test_the_builder_uses_what_travels_and_never_its_caller(name: str) -> None:
-    assert built(name).parents - {"__version__"} <= set(TRAVELS) - {"extract", "bootstrap"} - DEPLOYING
+def test_a_module_of_the_builder_imports_no_sibling(name: str) -> None:
+    assert not {target for target in GRAPH[name] if folder_of(target) == "builder"}
 
 
 def calls(tree: ast.AST) -> Iterator[str]:
@@ -162,12 +173,12 @@ def _dotted(node: ast.AST) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-SPEAKING = ("console", "extract", "bootstrap", "loadenv")
+SPEAKING = {"console", "extract", "bootstrap", "loadenv", "cli"}
 
 
-@pytest.mark.parametrize("name", sorted(set(TRAVELS) - set(SPEAKING)))
+@pytest.mark.parametrize("name", sorted(set(TRAVELS) - SPEAKING))
 def test_only_a_command_line_prints_or_exits(name: str) -> None:
-    tree = ast.parse((PACKAGE / f"{name}.py").read_text(encoding="utf-8"))
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
     spoken: List[str] = [call for call in calls(tree) if call in ("print", "sys.exit", "exit", "sys.stdout.write")]
     assert spoken == []
 

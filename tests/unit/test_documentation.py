@@ -9,7 +9,7 @@ from typing import Iterator, List, Tuple
 import pytest
 
 from deployable_zipfile import extract
-from tests.documentation import NEEDS, ROOT, Block, blocks, documents
+from tests.support.documentation import NEEDS, ROOT, Block, blocks, documents
 from tools import workflows
 
 DOCUMENTED = [

@@ -14,12 +14,13 @@ from typing import Any, Dict, Iterator, List
 
 import pytest
 
-from deployable_zipfile import extract, unpack
-from deployable_zipfile.archive import Artifact
+from deployable_zipfile import extract
+from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.errors import DeploymentError, Interrupted
-from tests import faults
-from tests.artifacts import PACKAGE, PYTHON, make_artifact, make_target, simple_wheel
-from tests.helpers import error_line, make_wheel, read_tree, run_cli, run_python
+from deployable_zipfile.install import installation
+from tests.support import faults
+from tests.support.artifacts import PACKAGE, PYTHON, make_artifact, make_target, simple_wheel
+from tests.support.helpers import error_line, make_wheel, read_tree, run_cli, run_python
 
 
 @pytest.fixture(autouse=True)
@@ -258,7 +259,7 @@ def test_whatever_happens_is_one_line_and_a_code(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(unpack, "install", fail)
+    monkeypatch.setattr(installation, "install", fail)
     said = run("-d", "x")
     assert (said.code, len(said.err.splitlines())) == (code, 1)
     assert line in said.err
@@ -269,7 +270,7 @@ def test_debug_shows_where_it_happened(run: Any, tmp_path: Path, monkeypatch: py
     assert said.code == 5
     assert "Traceback" in said.err
     assert said.err.splitlines()[-1].startswith("error: ")
-    monkeypatch.setattr(unpack, "install", lambda *_, **__: 1 // 0)
+    monkeypatch.setattr(installation, "install", lambda *_, **__: 1 // 0)
     said = run("--debug", "-d", tmp_path / "dest")
     assert said.code == 1
     assert "\nZeroDivisionError: " in said.err

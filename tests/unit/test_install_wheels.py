@@ -13,13 +13,15 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import pytest
 
-from deployable_zipfile import install_wheels, layout, preflight
-from deployable_zipfile.archive import Artifact
+from deployable_zipfile import install_wheels
+from deployable_zipfile.artifact import layout
+from deployable_zipfile.artifact.wheel import RecordRow, parse_record
+from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.errors import ArtifactError, DeployableZipfileError, WheelError
+from deployable_zipfile.install import preflight
 from deployable_zipfile.install_wheels import Place
-from deployable_zipfile.wheel import RecordRow, parse_record
-from tests.artifacts import PYTHON, container, make_artifact, simple_wheel
-from tests.helpers import make_wheel, read_tree
+from tests.support.artifacts import PYTHON, container, make_artifact, simple_wheel
+from tests.support.helpers import make_wheel, read_tree
 
 SITE = f"venv/lib/python{PYTHON}/site-packages"
 TAG = sys.implementation.cache_tag

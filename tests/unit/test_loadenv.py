@@ -16,7 +16,7 @@ import pytest
 
 from deployable_zipfile import loadenv
 from deployable_zipfile.loadenv import EnvironmentFileError, read_environment
-from tests.helpers import SECRET, run_cli
+from tests.support.helpers import SECRET, run_cli
 
 PACKAGE = Path(loadenv.__file__).parent
 SHOW = "import os, json; print(json.dumps(dict(os.environ)))"

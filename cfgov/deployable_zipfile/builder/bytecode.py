@@ -8,7 +8,7 @@ import subprocess
 import threading
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from ..archive import name_problem
+from ..artifact.zipreader import name_problem
 from ..errors import BuildInputError
 
 FORMAT = 1  # of the compiled files, for caches

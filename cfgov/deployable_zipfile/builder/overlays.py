@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from .. import __version__, layout
+from .. import __version__
+from ..artifact import layout
 from ..console import Console
 from ..errors import BuildInputError
-from ..parallel import cores
+from ..workers import cores
 from . import bytecode, cache, targets, wheels, zipwriter
 
 _PROJECT = "project"

@@ -9,12 +9,14 @@ import json
 import os
 from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
-from .. import __version__, layout
+from .. import __version__
+from ..artifact import layout
 from ..console import Console
 from . import cache, collect, overlays, progress, sbom, source, targets, wheels, zipwriter
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _NOT_SHIPPED = ("create.py", "__main__.py")
+_TRAVELS = ("artifact", "deploy", "install")
 _AT_ROOT = {"bootstrap.py": layout.MAIN, "install_wheels.py": layout.INSTALL_WHEELS, "loadenv.py": layout.LOADENV}
 _MANIFEST_ENTRY = 130  # bytes of one member in the manifest beside its name
 
@@ -228,9 +230,8 @@ def _parts(plans: Sequence[collect.Plan]) -> Iterator[sbom.Part]:
 def _runtime(project: str) -> List[zipwriter.Item]:
     """Return the members that run on the target, the entry point first."""
     items = {}
-    for name in sorted(os.listdir(_PACKAGE)):
-        if name.endswith(".py") and name not in _NOT_SHIPPED:
-            items[_AT_ROOT.get(name, f"{layout.RUNTIME}/{name}")] = _own(name)
+    for name in _modules():
+        items[_AT_ROOT.get(name, f"{layout.RUNTIME}/{name}")] = _own(name)
     items[layout.LOADENV_PTH] = _own(layout.LOADENV_PTH)
     items[layout.LOADENV_START] = _own(os.path.basename(layout.LOADENV_START))
     items[layout.project_pth_name(project)] = layout.project_pth_text(project).encode("ascii")
@@ -240,6 +241,15 @@ def _runtime(project: str) -> List[zipwriter.Item]:
         zipwriter.Item(name, items[name], stored=name == layout.MAIN)
         for name in [*first, *sorted(set(items) - set(first))]
     ]
+
+
+def _modules() -> Iterator[str]:
+    """Yield the modules that travel, as paths below the package's folder."""
+    for folder in ("", *_TRAVELS):
+        for name in sorted(os.listdir(os.path.join(_PACKAGE, folder))):
+            path = f"{folder}/{name}" if folder else name
+            if name.endswith(".py") and path not in _NOT_SHIPPED:
+                yield path
 
 
 def _own(name: str) -> bytes:

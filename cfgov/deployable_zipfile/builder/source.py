@@ -17,8 +17,8 @@ import sys
 import sysconfig
 from typing import Callable, Dict, FrozenSet, Iterable, List, NamedTuple, NoReturn, Optional, Sequence, Set, Tuple
 
-from .. import layout
-from ..archive import check_distinct, name_problem, project_name_problem
+from ..artifact import layout
+from ..artifact.zipreader import check_distinct, name_problem, project_name_problem
 from ..errors import BuildInputError
 
 EARLIEST, LATEST = 315_532_800, 4_354_819_199  # seconds: 1980-01-01 to 2107-12-31, what a zip can name

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Dict, Iterable, List, NamedTuple, Sequenc
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
+from ..artifact.wheel import Wheel
 from ..errors import WheelError
-from ..wheel import Wheel
 
 # Imported where ELF files are read: a build from the cache reads none.
 if TYPE_CHECKING:

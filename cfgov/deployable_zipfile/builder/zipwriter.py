@@ -14,9 +14,9 @@ import zlib
 from types import TracebackType
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Type, Union
 
-from .. import archive, layout
+from ..artifact import layout, zipreader
 from ..errors import BuildInputError
-from ..parallel import run
+from ..workers import run
 
 LEVEL = 6  # zlib's own default: 9 costs much time for little
 _TIME, _DATE = 0, 0x0021  # 1980-01-01 00:00, the first moment a zip can name (APPNOTE 4.4.6)
@@ -129,12 +129,12 @@ class Archive:
         if isinstance(content, bytes):
             raise TypeError(item.name)
         if item.stored and item.sha256:
-            self._begin(item, archive.STORED, item.crc, content.size, content.size, item.sha256)
+            self._begin(item, zipreader.STORED, item.crc, content.size, content.size, item.sha256)
             self._copy(content)
             return
         crc, digest, compressed = _measured(content)
         deflate = not item.stored and _worth_deflating(content.size, compressed)
-        method = archive.DEFLATED if deflate else archive.STORED
+        method = zipreader.DEFLATED if deflate else zipreader.STORED
         self._begin(item, method, crc, compressed if deflate else content.size, content.size, digest)
         again = hashlib.sha256()
         for piece in _deflated(_hashed(content, again)) if deflate else _hashed(content, again):
@@ -149,7 +149,7 @@ class Archive:
         if item.name in self.members:
             raise BuildInputError(item.name, "would be in the artifact twice", "Rename one of the two")
         name = item.name.encode("utf-8")
-        if self._position + len(name) + archive.LOCAL.size + compressed > layout.MAX_SIZE:
+        if self._position + len(name) + zipreader.LOCAL.size + compressed > layout.MAX_SIZE:
             raise _too_large(item.name)
         self._directory.append(_central(name, item.mode, method, crc, compressed, size, self._position))
         self.members[item.name] = layout.Member(size, item.mode, sha256)
@@ -176,10 +176,10 @@ class Archive:
 
     def _finish(self) -> None:
         directory = b"".join(self._directory)
-        if self._position + len(directory) + archive.END.size > layout.MAX_SIZE:
+        if self._position + len(directory) + zipreader.END.size > layout.MAX_SIZE:
             raise _too_large(self._path)
         count = len(self._directory)
-        end = archive.END.pack(archive.END_SIGNATURE, 0, 0, count, count, len(directory), self._position, 0)
+        end = zipreader.END.pack(zipreader.END_SIGNATURE, 0, 0, count, count, len(directory), self._position, 0)
         self._write(directory + end)
         self._file.flush()
 
@@ -212,15 +212,15 @@ def _pack_batch(items: List[Item]) -> Iterator[_Packed]:
     for item in items:
         content = item.content if isinstance(item.content, bytes) else b"".join(_blocks(item.content))
         data = content if item.stored else b"".join(_deflated([content]))
-        method = archive.DEFLATED
+        method = zipreader.DEFLATED
         if item.stored or not _worth_deflating(len(content), len(data)):
-            method, data = archive.STORED, content
+            method, data = zipreader.STORED, content
         yield _Packed(method, zlib.crc32(content), len(content), hashlib.sha256(content).hexdigest(), data)
 
 
 def _worth_deflating(size: int, compressed: int) -> bool:
     """Say whether the deflated form is smaller, and not so much smaller that readers take it for a bomb (R11)."""
-    return compressed < size and not (size > archive.RATIO_FROM and size > archive.RATIO * compressed)
+    return compressed < size and not (size > zipreader.RATIO_FROM and size > zipreader.RATIO * compressed)
 
 
 def _measured(content: FileContent) -> Tuple[int, str, int]:
@@ -299,13 +299,13 @@ def _kernel_copy(source: int, target: int, count: int, offset: int) -> int:
 
 
 def _local(name: bytes, method: int, crc: int, compressed: int, size: int) -> bytes:
-    flags = 0 if name.isascii() else archive.UTF8_NAME
-    fields = (archive.NEEDED, 0, flags, method, _TIME, _DATE, crc, compressed, size, len(name), 0)
-    return archive.LOCAL.pack(archive.LOCAL_SIGNATURE, *fields) + name
+    flags = 0 if name.isascii() else zipreader.UTF8_NAME
+    fields = (zipreader.NEEDED, 0, flags, method, _TIME, _DATE, crc, compressed, size, len(name), 0)
+    return zipreader.LOCAL.pack(zipreader.LOCAL_SIGNATURE, *fields) + name
 
 
 def _central(name: bytes, mode: int, method: int, crc: int, compressed: int, size: int, offset: int) -> bytes:
-    flags = 0 if name.isascii() else archive.UTF8_NAME
+    flags = 0 if name.isascii() else zipreader.UTF8_NAME
     external = (stat.S_IFREG | mode) << 16
-    fields = (archive.NEEDED, archive.UNIX, archive.NEEDED, 0, flags, method, _TIME, _DATE, crc, compressed, size)
-    return archive.CENTRAL.pack(archive.CENTRAL_SIGNATURE, *fields, len(name), 0, 0, 0, 0, external, offset) + name
+    fields = (zipreader.NEEDED, zipreader.UNIX, zipreader.NEEDED, 0, flags, method, _TIME, _DATE, crc, compressed, size)
+    return zipreader.CENTRAL.pack(zipreader.CENTRAL_SIGNATURE, *fields, len(name), 0, 0, 0, 0, external, offset) + name

@@ -15,7 +15,7 @@ import pytest
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from deployable_zipfile.builder import pip, requirements, targets
-from tests.helpers import File, make_wheel, write_tree
+from tests.support.helpers import File, make_wheel, write_tree
 
 SITE: Dict[str, File] = {
     "manage.py": ("#!/usr/bin/env python\nprint('manage')\n", 0o755),
@@ -50,7 +50,7 @@ def git(folder: Path, *arguments: str) -> str:
         stderr=subprocess.STDOUT,
         encoding="utf-8",
         env=environment,
-        close_fds=False,  # as in tests.helpers.run_cli
+        close_fds=False,  # as in tests.support.helpers.run_cli
         check=False,
     )
     assert done.returncode == 0, done.stdout

@@ -13,7 +13,7 @@ import pytest
 
 from deployable_zipfile.builder import bytecode, bytecode_worker
 from deployable_zipfile.errors import BuildInputError
-from tests.helpers import File, make_wheel, write_tree
+from tests.support.helpers import File, make_wheel, write_tree
 
 TAG = str(sys.implementation.cache_tag)
 MODULES: Dict[str, File] = {

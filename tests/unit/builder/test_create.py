@@ -12,9 +12,10 @@ from typing import Any, Dict, List, Tuple
 
 import pytest
 
-from deployable_zipfile import archive, create, layout, wheel
+from deployable_zipfile import create
+from deployable_zipfile.artifact import layout, wheel, zipreader
 from deployable_zipfile.builder import pip, targets
-from tests.helpers import SECRET, make_wheel, write_tree
+from tests.support.helpers import SECRET, make_wheel, write_tree
 from tests.unit.builder.conftest import Index, commit_all, git
 
 HERE = "cp{}{}".format(*sys.version_info[:2])
@@ -58,7 +59,7 @@ def failed(capsys: pytest.CaptureFixture[str], code: int, *arguments: object) ->
 
 
 def manifest(path: str) -> layout.Manifest:
-    with archive.Artifact.open(path) as artifact:
+    with zipreader.Artifact.open(path) as artifact:
         artifact.verify(workers=1)
         return artifact.manifest
 
@@ -114,9 +115,9 @@ def test_wheels_are_stored_and_can_be_read_in_place(
 ) -> None:
     path = index.add("foo", "1.0")
     run(capsys, site, lock(site, "foo==1.0"), tmp_path / "out")
-    with archive.Artifact.open(str(tmp_path / "out.zip")) as artifact:
+    with zipreader.Artifact.open(str(tmp_path / "out.zip")) as artifact:
         entry = artifact.members[f"wheels/{path.name}"]
-        assert entry.method == archive.STORED
+        assert entry.method == zipreader.STORED
         start = artifact.container.data_start(entry)
         inner = wheel.Wheel(artifact.descriptor, start, entry.size, entry.name)
         inner.check_structure()
@@ -491,7 +492,7 @@ def test_more_files_than_a_zip_can_start_with_are_packed_nested(
     made = manifest(done["path"])
     assert len(made.payloads) == 3
     assert not [name for name in made.members if name.startswith("site_one/")]
-    with archive.Artifact.open(done["path"]) as artifact:
+    with zipreader.Artifact.open(done["path"]) as artifact:
         found = {name for payload in made.payloads for name in artifact.payload_members(payload)[1]}
     assert len(found) == 203
     assert made.targets[0].project_bytecode is not None

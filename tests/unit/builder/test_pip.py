@@ -10,7 +10,7 @@ import pytest
 
 from deployable_zipfile.builder import pip
 from deployable_zipfile.errors import BuildInputError
-from tests.helpers import SECRET, make_wheel, write_tree
+from tests.support.helpers import SECRET, make_wheel, write_tree
 
 HASHES = """Collecting asgiref==3.8.1 (from -r 1.txt (line 1))
 ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. If you have updated the versions, ...

@@ -7,7 +7,7 @@ import pytest
 
 from deployable_zipfile.builder import requirements
 from deployable_zipfile.errors import BuildInputError
-from tests.helpers import SECRET
+from tests.support.helpers import SECRET
 
 HASH = "sha256:" + "a" * 64
 

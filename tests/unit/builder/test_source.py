@@ -9,7 +9,7 @@ import pytest
 
 from deployable_zipfile.builder import source
 from deployable_zipfile.errors import BuildInputError
-from tests.helpers import write_tree
+from tests.support.helpers import write_tree
 from tests.unit.builder.conftest import SITE, commit_all, git
 
 

@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 
 from deployable_zipfile.builder import targets
 from deployable_zipfile.errors import BuildInputError, UsageError
-from tests.helpers import write_tree
+from tests.support.helpers import write_tree
 
 NAMED = "cp38-manylinux_2_17_x86_64"
 

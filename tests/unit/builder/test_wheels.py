@@ -12,7 +12,7 @@ import pytest
 
 from deployable_zipfile.builder import cache, wheels
 from deployable_zipfile.errors import WheelError
-from tests.helpers import File, make_wheel
+from tests.support.helpers import File, make_wheel
 
 MACHINE = platform.machine()
 AARCH64 = 183  # System V ABI: e_machine

@@ -1,0 +1,1 @@
+"""What an artifact is, for both sides: names, manifest, strict readers of the container and of wheels."""

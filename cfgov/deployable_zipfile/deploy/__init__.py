@@ -1,0 +1,1 @@
+"""From a destination to a live site: releases, steps, restart, health check, and the way back."""

@@ -1,0 +1,158 @@
+"""Prove that the new release answers: not that something does.
+
+An answer counts when its status is 200 and it names the expected build id, in the header ``X-Build-Id`` or,
+where the site sends no such header, as a word of its body. Old processes may answer beside new ones for a
+while, so several answers in a row, each over a fresh connection, must be right.
+"""
+
+from __future__ import annotations
+
+import http.client
+import re
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any, Dict, Mapping, NamedTuple, Optional
+
+from ..errors import DeploymentError, UsageError
+
+HEADER = "X-Build-Id"
+
+_MAX_BODY = 65_536  # bytes of an answer that are searched for the build id
+_FIRST_PAUSE, _LAST_PAUSE = 0.05, 1.0  # seconds between two tries after a wrong answer, doubled each time
+_MAX_ANSWER_TIME = 10.0  # seconds for one answer
+
+
+class Check(NamedTuple):
+    """What to ask, and how long to go on asking."""
+
+    url: str
+    headers: Mapping[str, str]  # sent with each request: Host, X-Forwarded-Proto
+    in_a_row: int  # right answers in a row that are proof
+    timeout: float  # seconds for all of it
+
+
+class Proof(NamedTuple):
+    """How the proof went."""
+
+    answers: int  # all of them, wrong ones included
+    seconds: float
+
+
+def prove(check: Check, build_id: Optional[str]) -> Proof:
+    """Ask until ``check.in_a_row`` answers in a row come from *build_id*; None accepts any release.
+
+    Raises:
+        DeploymentError: the deadline passed; the message tells the last wrong answer.
+    """
+    start = time.monotonic()
+    deadline = start + check.timeout
+    right = answers = 0
+    pause = _FIRST_PAUSE
+    wrong = "no answer"
+    while right < check.in_a_row:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise DeploymentError(
+                check.url,
+                f"{wrong} ({answers} answers in {check.timeout:.0f} s, {check.in_a_row} right in a row are needed)",
+                "Read the web server's error log",
+            )
+        answers += 1
+        found = _fault(check, build_id, min(left, _MAX_ANSWER_TIME))
+        if found is None:
+            right += 1
+            pause = _FIRST_PAUSE
+            continue
+        wrong, right = found, 0
+        time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
+        pause = min(pause * 2, _LAST_PAUSE)
+    return Proof(answers, time.monotonic() - start)
+
+
+def parse_url(text: str) -> str:
+    """Return *text* when it is a URL that can be asked and shown.
+
+    Raises:
+        UsageError: another scheme than http or https, no host, or a password in it, which the journal would keep.
+    """
+    try:
+        parts = urllib.parse.urlsplit(text)
+        port_is_valid = parts.port != 0
+    except ValueError:
+        raise UsageError("--health-url", "is no URL", "Give http://127.0.0.1/health/") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_valid:
+        raise UsageError("--health-url", "is no http or https URL", "Give http://127.0.0.1/health/")
+    if parts.username is not None:
+        raise UsageError("--health-url", "holds a user name, and the journal would keep it", "Use a URL without")
+    return text
+
+
+def parse_header(text: str) -> "tuple[str, str]":
+    """Return the name and value in ``NAME: VALUE``.
+
+    Raises:
+        UsageError: it has another form.
+    """
+    name, colon, value = text.partition(":")
+    if not colon or not re.match(r"[A-Za-z0-9-]+\Z", name) or not re.match(r"[\x20-\x7e\t]*\Z", value):
+        raise UsageError(f"--health-header {text}", "has not the form NAME: VALUE", "Example: 'Host: www.example.org'")
+    return name, value.strip()
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect is an answer of its own: following it could prove another host."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> None:
+        """Follow nothing."""
+
+
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
+
+
+def _fault(check: Check, build_id: Optional[str], timeout: float) -> Optional[str]:
+    """Return what is wrong with one answer, None when it is right."""
+    request = urllib.request.Request(check.url, headers=_headers(check.headers))
+    try:
+        with _OPENER.open(request, timeout=timeout) as answer:
+            status, headers, body = answer.status, answer.headers, _body(answer, time.monotonic() + timeout)
+    except urllib.error.HTTPError as error:
+        with error:
+            return _status_fault(error.code, error.headers.get("Location"))
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        return f"no answer: {type(reason).__name__}: {reason}"[:200]
+    if status != 200:
+        return _status_fault(status, None)
+    if build_id is None:
+        return None
+    named = headers.get(HEADER)
+    if named is not None:
+        return None if named.strip() == build_id else f"release {named.strip()[:64]} answers instead of {build_id}"
+    if re.search(rb"(?<![0-9a-f])" + re.escape(build_id.encode("ascii")) + rb"(?![0-9a-f])", body):
+        return None
+    return f"the answer names no release: neither a header {HEADER} nor the build id in its body"
+
+
+def _headers(extra: Mapping[str, str]) -> Dict[str, str]:
+    return {"User-Agent": "deployable-zipfile", "Cache-Control": "no-cache", "Connection": "close", **extra}
+
+
+def _body(answer: Any, deadline: float) -> bytes:
+    """Read the beginning of the body; a server that drips single bytes is stopped at *deadline*."""
+    body = b""
+    while len(body) < _MAX_BODY:
+        part = answer.read1(_MAX_BODY - len(body))
+        if not part:
+            break
+        body += part
+        if time.monotonic() > deadline:
+            raise OSError("the answer does not end")
+    return body
+
+
+def _status_fault(status: int, location: Optional[str]) -> str:
+    if location is not None and 300 <= status < 400:
+        return f"status {status} to {location[:80]} (for https add --health-header 'X-Forwarded-Proto: https')"
+    return f"status {status}"

@@ -1,0 +1,200 @@
+"""What happened to the releases of one root, one JSON object a line, oldest first.
+
+A record is one ``write`` of one line followed by ``fsync``, so a crash can tear the last line and no other.
+Order is the order of the lines: a clock that jumps changes no decision.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional
+
+from ..errors import DeploymentError
+
+STARTED = "started"  # a deployment or rollback began; details: verb, from; of a rollback also bad: it will mark `from`
+INSTALLED = "installed"  # the release's folder is complete; details: commit, project, size
+SWITCHED = "switched"  # `current` points to the release; details: from
+LIVE = "live"  # the release proved that it answers; details: verb, from, options, steps
+BAD = "bad"  # the release failed, or was rolled back; details: step, why
+RETURNED = "returned"  # `current` points to the release again after another one failed; details: from
+INTERRUPTED = "interrupted"  # the operator stopped the verb; details: step
+PRUNED = "pruned"  # the release's folder is gone
+
+EVENTS = frozenset([STARTED, INSTALLED, SWITCHED, LIVE, BAD, RETURNED, INTERRUPTED, PRUNED])
+
+_MODE = 0o644
+
+
+class Record(NamedTuple):
+    """One line of the journal."""
+
+    time: str  # UTC, ISO 8601 with seconds: "2026-01-31T12:00:00Z"
+    event: str  # one of EVENTS
+    release: str  # what `current` points to or would: "releases/<build id>", or a folder not made by us
+    by: str  # user@host
+    details: Mapping[str, Any]
+
+
+class Journal:
+    """The journal in the file *path*; an absent file is an empty journal."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> List[Record]:
+        """Return all records, oldest first, without a torn tail.
+
+        Raises:
+            DeploymentError: a line that others follow is no record, or the file cannot be read.
+        """
+        records, _ = self._scan()
+        return records
+
+    def append(self, event: str, release: str, **details: Any) -> Record:
+        """Add one record and return when it is on the disk. The caller holds the root's lock.
+
+        Raises:
+            DeploymentError: the journal is damaged or cannot be written.
+        """
+        if event not in EVENTS:
+            raise ValueError(event)
+        record = Record(_now(), event, release, whoami(), details)
+        line = json.dumps(dict(record._asdict(), details=dict(details)), sort_keys=True, ensure_ascii=True) + "\n"
+        _, good = self._scan()
+        created = not self.path.exists()
+        try:
+            descriptor = os.open(str(self.path), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
+            try:
+                os.ftruncate(descriptor, good)
+                _write_at(descriptor, line.encode("ascii"), good)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            if created:
+                sync_directory(self.path.parent)
+        except OSError as error:
+            raise DeploymentError(self.path, f"cannot be written ({error.strerror})", "Free space or rights") from error
+        return record
+
+    def _scan(self) -> "tuple[List[Record], int]":
+        """Return the records and the size in bytes of the part that holds them."""
+        try:
+            text = self.path.read_bytes()
+        except FileNotFoundError:
+            return [], 0
+        except OSError as error:
+            raise DeploymentError(self.path, f"cannot be read ({error.strerror})", "Run it as its owner") from error
+        records: List[Record] = []
+        good = position = 0
+        torn: Optional[int] = None
+        for number, line in enumerate(text.splitlines(keepends=True), start=1):
+            position += len(line)
+            record = _record(line) if line.endswith(b"\n") else None
+            if record is None:
+                torn = torn or number
+            elif torn:
+                raise DeploymentError(
+                    self.path, f"line {torn} is no record, but others follow it", f"Remove line {torn} of the file"
+                )
+            else:
+                records.append(record)
+                good = position
+        return records, good
+
+
+class History(NamedTuple):
+    """What the journal's records amount to."""
+
+    proven: List[str]  # releases that were live, in the order they last became so; the newest is last
+    bad: Dict[str, str]  # release -> why
+    last: Dict[str, Record]  # release -> its newest record
+    commits: Dict[str, str]  # release -> git commit, "" when unknown
+    options: Mapping[str, Any]  # how the last proven release was restarted and checked
+    unfinished: Optional[Record]  # the beginning of a rollback that a crash cut short, if that was the last command
+
+    def previous(self, release: Optional[str]) -> List[str]:
+        """Return the releases that may be gone back to from *release*, best first."""
+        return [one for one in reversed(self.proven) if one != release and one not in self.bad]
+
+
+def history(records: List[Record]) -> History:
+    """Fold *records* into what is known of each release."""
+    proven: List[str] = []
+    bad: Dict[str, str] = {}
+    last: Dict[str, Record] = {}
+    commits: Dict[str, str] = {}
+    options: Mapping[str, Any] = {}
+    unfinished: Optional[Record] = None
+    for record in records:
+        release = record.release
+        last[release] = record
+        unfinished = _unfinished(unfinished, record)
+        if record.event == INSTALLED:
+            commits[release] = str(record.details.get("commit", ""))
+        elif record.event in (LIVE, RETURNED):
+            proven = [one for one in proven if one != release] + [release]
+            if record.event == LIVE:
+                bad.pop(release, None)
+                options = record.details.get("options", options)
+        elif record.event == BAD:
+            bad[release] = str(record.details.get("why", ""))
+        elif record.event == PRUNED:
+            proven = [one for one in proven if one != release]
+            bad.pop(release, None)
+    return History(proven, bad, last, commits, options, unfinished)
+
+
+def whoami() -> str:
+    """Return ``user@host`` of the person at work: the one behind ``sudo`` when there is one."""
+    try:
+        user = os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a uid without a passwd entry
+        user = f"uid{os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
+
+
+def sync_directory(path: Path) -> None:
+    """Put the directory entries of *path* on the disk."""
+    descriptor = os.open(str(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unfinished(before: Optional[Record], record: Record) -> Optional[Record]:
+    """Return the rollback that is under way after *record*, when *before* was until then."""
+    if record.event == STARTED:
+        return record if record.details.get("verb") == "rollback" else None
+    marks = before is not None and bool(before.details.get("bad"))
+    if record.event in (BAD, RETURNED, INTERRUPTED) or (record.event == LIVE and not marks):
+        return None
+    return before
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _record(line: bytes) -> Optional[Record]:
+    """Return the record in *line*, None when the line holds none."""
+    try:
+        document = json.loads(line.decode("ascii"))
+        record = Record(**document)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    texts = (record.time, record.event, record.release, record.by)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(record.details, dict):
+        return None
+    return record
+
+
+def _write_at(descriptor: int, content: bytes, offset: int) -> None:
+    while content:
+        written = os.pwrite(descriptor, content, offset)
+        content, offset = content[written:], offset + written

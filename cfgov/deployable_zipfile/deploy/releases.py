@@ -1,0 +1,379 @@
+"""The folders of one deployed site, and the one instant at which another release becomes current.
+
+ROOT/current            -> releases/BUILD_ID      relative, replaced by one rename
+ROOT/releases/BUILD_ID/                           a complete destination, never changed after it was live
+ROOT/shared/NAME/                                 what releases have in common: uploads
+ROOT/.deploy/journal.jsonl, lock, logs/, tool     our books, and the verbs for use without an artifact
+"""
+
+from __future__ import annotations
+
+import calendar
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import re
+import shutil
+import stat
+import time
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional
+
+from ..artifact import layout
+from ..errors import DeploymentError, DestinationError
+from .journal import History, Journal, history, sync_directory, whoami
+
+_BUILD_ID = re.compile(r"[0-9a-f]{32}\Z")
+_TRASH = ".trash-"
+_POLL = 0.2  # seconds between two tries for the lock
+
+
+class Root:
+    """The deployed site in the folder *path*. Making one touches nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(os.path.abspath(str(path)))
+        self.current = self.path / "current"
+        self.releases = self.path / "releases"
+        self.shared = self.path / "shared"
+        self.books = self.path / layout.DEPLOY
+        self.logs = self.books / "logs"
+        self.tool = self.books / "tool"
+        self.lock = self.books / "lock"
+        self.journal = Journal(self.books / "journal.jsonl")
+
+    def folder(self, target: str) -> Path:
+        """Return the folder that a link text *target* of ``current`` names."""
+        return Path(os.path.normpath(str(self.path / target)))
+
+    def target(self) -> Optional[str]:
+        """Return what ``current`` points to, as written; None when there is no ``current``.
+
+        Raises:
+            DestinationError: ``current`` is no symbolic link.
+        """
+        try:
+            return os.readlink(str(self.current))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise DestinationError(self.current, f"cannot be read ({error.strerror})") from error
+        raise DestinationError(
+            self.current,
+            "is a real folder or file, not a symbolic link, so it cannot be switched at one instant",
+            f"Move it away and link to it: mv {self.current} {self.path / 'before'} && ln -s before {self.current}",
+        )
+
+    def installed(self) -> List[str]:
+        """Return the link texts of the complete releases, sorted by build id."""
+        try:
+            names = os.listdir(str(self.releases))
+        except FileNotFoundError:
+            return []
+        return [release_target(name) for name in sorted(names) if is_build_id(name) and self.is_complete(name)]
+
+    def is_complete(self, build_id: str) -> bool:
+        """Tell whether the release was installed to its last file: that is written last."""
+        return (self.releases / build_id / layout.INSTALLED).is_file()
+
+    def create(self) -> None:
+        """Make the folders that are missing, all of mode 0755.
+
+        Raises:
+            DestinationError: the root's parent is missing or one folder cannot be made.
+        """
+        for folder in (self.path, self.releases, self.books):
+            try:
+                os.mkdir(str(folder), 0o755)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise DestinationError(folder, f"cannot be made ({error.strerror})", "Make its parent first") from error
+            os.chmod(str(folder), 0o755)
+            sync_directory(folder.parent)
+
+    def switch(self, target: str) -> None:
+        """Point ``current`` to *target*, a path relative to the root, at one instant.
+
+        ``ln -sfn`` removes the old link first; a new link renamed over the old one leaves no instant without
+        (deployphp/deployer#73). The caller holds the lock.
+
+        Raises:
+            DeploymentError: *target* is no folder, or the link cannot be written.
+            DestinationError: ``current`` is a real folder.
+        """
+        self.target()
+        if not self.folder(target).is_dir():
+            raise DeploymentError(target, "is no folder, so `current` stays as it is", "Choose a release that exists")
+        try:
+            point(self.current, target)
+        except OSError as error:
+            raise DeploymentError(self.current, f"cannot be switched ({error.strerror})", "Check rights") from error
+
+    def unlink_current(self) -> None:
+        """Remove ``current``: the way back of a first deployment that failed."""
+        self.target()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(str(self.current))
+        sync_directory(self.path)
+
+    def remove(self, target: str) -> None:
+        """Remove the release *target*, so that a crash never leaves half of it under its name.
+
+        Raises:
+            DeploymentError: it is current, no release of ours, or cannot be removed.
+        """
+        build_id = build_id_of(target)
+        if build_id is None or target == self.target():
+            raise DeploymentError(target, "is current or was not made here, so it is not removed")
+        trash = self.releases / (_TRASH + build_id)
+        try:
+            if trash.exists():
+                shutil.rmtree(str(trash))
+            os.rename(str(self.releases / build_id), str(trash))
+            sync_directory(self.releases)
+            shutil.rmtree(str(trash))
+        except OSError as error:
+            raise DeploymentError(target, f"cannot be removed ({error.strerror})", "Remove it by hand") from error
+
+    def empty_trash(self) -> None:
+        """Finish removals that a crash cut short. The caller holds the lock."""
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(str(self.releases)):
+                if name.startswith(_TRASH) and is_build_id(name[len(_TRASH) :]):
+                    shutil.rmtree(str(self.releases / name))
+
+
+class Row(NamedTuple):
+    """One line of the list of releases."""
+
+    release: str  # build id, or a link text that is none of ours
+    state: str  # live, unproven, previous, bad, installed, gone
+    time: str  # of its newest record, UTC
+    commit: str
+    by: str
+    why: str  # of a bad one
+
+
+def listing(root: Root) -> List[Row]:
+    """Return every release that the journal or the disk knows, newest record last."""
+    known = folded(root)
+    current = root.target()
+    present = root.installed()
+    order = sorted(known.last, key=lambda target: known.last[target].time)
+    unknown = [target for target in present if target not in known.last]
+    if current is not None and current not in order and current not in unknown:
+        unknown.append(current)
+    rows = []
+    previous = _existing(root, known.previous(current))
+    for target in unknown + order:
+        record = known.last.get(target)
+        rows.append(
+            Row(
+                release=build_id_of(target) or target,
+                state=_state(root, target, current, known, previous[:1]),
+                time=record.time if record else "",
+                commit=known.commits.get(target, ""),
+                by=record.by if record else "",
+                why=known.bad.get(target, ""),
+            )
+        )
+    return rows
+
+
+def folded(root: Root) -> History:
+    """Return the history of *root*."""
+    return history(root.journal.read())
+
+
+def prunable(root: Root, keep: int, older_than: Optional[float], now: float) -> List[str]:
+    """Return the releases that may go, oldest first.
+
+    Kept are: ``current``, the release that a rollback would choose, the *keep* newest good ones (these two
+    among them), the newest bad one for inspection, and whatever is younger than *older_than* seconds at *now*
+    (seconds since 1970). Bad releases do not count, so that many failures never push out the last good one.
+    """
+    known = folded(root)
+    current = root.target()
+    present = root.installed()
+    kept = {current} | set(_existing(root, known.previous(current))[:1])
+    # Never proven and not bad: an interrupted deployment. They come before proven ones, oldest record first.
+    age = {target: index for index, target in enumerate(known.last)}
+    good = [target for target in known.proven if target in present and target not in known.bad]
+    rest = [target for target in present if target not in known.bad and target not in good]
+    ranked = sorted(rest, key=lambda target: age.get(target, -1)) + good
+    bad = [target for target in known.bad if target in present]
+    for target in reversed(ranked):
+        if len(kept & set(ranked)) >= max(keep, 1):
+            break
+        kept.add(target)
+    kept.update(bad[-1:])
+    victims = [target for target in bad + ranked if target not in kept]
+    if older_than is not None:
+        victims = [target for target in victims if now - _changed(root, known, target) >= older_than]
+    return victims
+
+
+def rollback_target(root: Root, wanted: Optional[str], force: bool) -> str:
+    """Return the link text that a rollback switches to.
+
+    Parameters:
+        wanted: a build id or the unambiguous beginning of one (4 digits at least); None: where a rollback that was
+            cut short went, else the newest good one.
+        force: take a *wanted* one although it is marked bad.
+
+    Raises:
+        DeploymentError: there is none, or the wanted one is unknown, current, bad or incomplete.
+    """
+    known = folded(root)
+    current = root.target()
+    present = root.installed()
+    choices = _existing(root, known.previous(current))
+    kept = ", ".join((build_id_of(target) or target)[:12] for target in choices) or "none"
+    # A rollback was cut short after its switch: what is current is where it was to go, not what is to be left.
+    unfinished = known.unfinished is not None and known.unfinished.release == current
+    if wanted is None:
+        if unfinished and current is not None and current not in known.bad:
+            return current
+        if not choices:
+            raise DeploymentError("rollback", "there is no earlier good release to go back to", "Deploy an artifact")
+        return choices[0]
+    matching = [target for target in present + choices if (build_id_of(target) or target).startswith(wanted)]
+    matching = sorted(set(matching))
+    if len(wanted) < 4 or len(matching) != 1:
+        why = "is not installed here" if not matching else "fits more than one release"
+        raise DeploymentError(wanted, why, f"Good releases to go back to: {kept}")
+    if matching[0] == current and not unfinished:
+        raise DeploymentError(wanted, "is current already", f"Good releases to go back to: {kept}")
+    if matching[0] in known.bad and not force:
+        raise DeploymentError(wanted, f"is marked bad ({known.bad[matching[0]]})", "Deploy it again, or add --force")
+    return matching[0]
+
+
+@contextlib.contextmanager
+def locked(root: Root, purpose: str, wait: float) -> Iterator[int]:
+    """Hold the root's lock: an ``flock``, which the kernel frees when its holder dies, however it dies.
+
+    Yields its descriptor: a command that inherits it holds the lock too, until it ends.
+
+    Parameters:
+        purpose: the verb, told to whoever waits.
+        wait: seconds to wait for another holder, 0 for none.
+
+    Raises:
+        DeploymentError: another process holds it; the message names it.
+    """
+    try:
+        descriptor = os.open(str(root.lock), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    except OSError as error:
+        raise DestinationError(root.lock, f"cannot be opened ({error.strerror})", "Run it as its owner") from error
+    try:
+        _acquire(descriptor, root.lock, wait)
+        owner = {"by": whoami(), "pid": os.getpid(), "verb": purpose, "since": int(time.time())}
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(owner, sort_keys=True).encode("ascii") + b"\n", 0)
+        try:
+            yield descriptor
+        finally:
+            os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def point(link: Path, target: str) -> None:
+    """Make *link* a symbolic link to *target*, in one step when it is another link already.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    fresh = link.with_name(f".{link.name}.new")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(str(fresh))
+    os.symlink(target, str(fresh))
+    os.replace(str(fresh), str(link))
+    sync_directory(link.parent)
+
+
+def is_build_id(name: str) -> bool:
+    """Tell whether *name* is the name of a release of ours."""
+    return bool(_BUILD_ID.match(name))
+
+
+def release_target(build_id: str) -> str:
+    """Return the text of ``current`` for the release *build_id*."""
+    return f"releases/{build_id}"
+
+
+def build_id_of(target: str) -> Optional[str]:
+    """Return the build id in the link text *target*, None when it is none of ours."""
+    folder, _, name = target.rpartition("/")
+    return name if folder == "releases" and is_build_id(name) else None
+
+
+def check_writable_root(root: Root) -> None:
+    """Refuse a root in which another user could put a trap for root's process (fault T14).
+
+    Raises:
+        DestinationError: the root is no folder, or others may write to it although this process is root.
+    """
+    try:
+        status = os.lstat(str(root.path))
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(status.st_mode):
+        status = os.stat(str(root.path))
+    if not stat.S_ISDIR(status.st_mode):
+        raise DestinationError(root.path, "is no folder", "Name the folder that holds `current` and `releases`")
+    if os.geteuid() == 0 and status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX:
+        raise DestinationError(root.path, "others may write to it and this is root", f"Run: chmod go-w {root.path}")
+
+
+def _state(root: Root, target: str, current: Optional[str], known: History, previous: List[str]) -> str:
+    if target == current:
+        return "live" if known.proven[-1:] == [target] else "unproven"
+    if not root.folder(target).is_dir():
+        return "gone"
+    if target in known.bad:
+        return "bad"
+    return "previous" if target in previous else "good" if target in known.proven else "installed"
+
+
+def _existing(root: Root, targets: List[str]) -> List[str]:
+    present = set(root.installed())
+    return [one for one in targets if one in present or (build_id_of(one) is None and root.folder(one).is_dir())]
+
+
+def _changed(root: Root, known: History, target: str) -> float:
+    """Return when *target* was last spoken of, seconds since 1970."""
+    record = known.last.get(target)
+    if record is None:
+        return os.stat(str(root.folder(target))).st_mtime
+    return float(calendar.timegm(time.strptime(record.time, "%Y-%m-%dT%H:%M:%SZ")))
+
+
+def _acquire(descriptor: int, path: Path, wait: float) -> None:
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise DestinationError(path, f"cannot be locked ({error.strerror})") from error
+        if time.monotonic() >= deadline:
+            raise DeploymentError(path, _held(descriptor), "Wait for it, or give --lock-wait SECONDS")
+        time.sleep(min(_POLL, max(0.0, deadline - time.monotonic())))
+
+
+def _held(descriptor: int) -> str:
+    try:
+        owner: Dict[str, Any] = json.loads(os.pread(descriptor, 4096, 0).decode("ascii"))
+        age = max(0, int(time.time()) - int(owner["since"]))
+        held = f"is held by {owner['verb']} of {owner['by']} (process {owner['pid']}, for {age} s)"
+        gone = not os.path.exists(f"/proc/{int(owner['pid'])}")
+    except (ValueError, KeyError, TypeError):
+        return "is held by another process"
+    return f"{held}, which is gone, but a command that it started still runs" if gone else held

@@ -1,0 +1,178 @@
+"""The verbs of a deployed site: ``deploy``, ``rollback``, ``releases``, ``prune``. Their work is in ``rollout.py``."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import time
+from pathlib import Path
+from typing import Any, List, Mapping
+
+from ..console import Console
+from . import releases, rollout
+from .releases import Root, build_id_of
+from .rollout import Options, Settings
+
+
+def add_parsers(subparsers: Any, common: List[argparse.ArgumentParser]) -> None:
+    """Add the verbs of this module to the command line of the artifact.
+
+    Parameters:
+        subparsers: what ``ArgumentParser.add_subparsers`` returned.
+        common: parsers of the options that every verb has.
+    """
+    rooted = argparse.ArgumentParser(add_help=False)
+    rooted.add_argument("--root", required=True, type=Path, metavar="DIR", help="the site: holds current and releases")
+    rooted.add_argument("--lock-wait", type=_seconds, default=0.0, metavar="SECONDS", help="wait for another command")
+    rooted.add_argument("--dry-run", action="store_true", help="check everything, change nothing, say what would be")
+    kept = argparse.ArgumentParser(add_help=False)
+    kept.add_argument("--keep", type=int, metavar="N", help="good releases to keep, 5 unless said")
+    kept.add_argument("--older-than", type=_age, metavar="AGE", help="remove only what is older: 30d, 12h, 90m, 60s")
+
+    verb = subparsers.add_parser("deploy", parents=[*common, rooted, kept, _settings_parser()], help=_DEPLOY_HELP)
+    verb.add_argument("--env-file", type=Path, metavar="FILE", help="environment.json; else the live one's")
+    verb.add_argument("--migrate", choices=("auto", "check", "skip"), default="auto", help="apply, look, or neither")
+    verb.add_argument("--forget", action="store_true", help="do not take over the last deployment's options")
+    verb.add_argument("--force", action="store_true", help="do every step, also when the release is live already")
+    verb.set_defaults(run=_run_deploy)
+
+    verb = subparsers.add_parser("rollback", parents=[*common, rooted, _settings_parser()], help="go back a release")
+    verb.add_argument("release", nargs="?", metavar="ID", help="build id or its beginning; else the last good one")
+    verb.add_argument("--force", action="store_true", help="take ID although it is marked bad")
+    verb.add_argument("--not-bad", action="store_true", help="do not mark the release that is left as bad")
+    verb.set_defaults(run=_run_rollback)
+
+    verb = subparsers.add_parser("releases", parents=[*common, rooted], help="list the releases of a root")
+    verb.set_defaults(run=_run_releases)
+
+    verb = subparsers.add_parser("prune", parents=[*common, rooted, kept], help="remove old releases")
+    verb.set_defaults(run=_run_prune)
+
+
+_DEPLOY_HELP = "install as a release, make it live, prove it, or go back"
+_RESTART_HELP = (
+    "mod_wsgi-sigusr1[:GROUP], httpd-graceful[:PIDFILE], systemd:UNIT, touch[:PATH], command:COMMAND or none"
+)
+_CONFIG_PATH_HELP = "the server's configuration in the release: where it differs, httpd is restarted gracefully"
+
+
+def _settings_parser() -> argparse.ArgumentParser:
+    """Return the options that a root remembers; None means: as last time."""
+    parser = argparse.ArgumentParser(add_help=False)
+    web = parser.add_argument_group("web server")
+    web.add_argument("--restart", metavar="STRATEGY", help=_RESTART_HELP)
+    web.add_argument("--first-restart", metavar="STRATEGY", help="the same for the first release of all")
+    web.add_argument("--restart-timeout", type=_seconds, metavar="SECONDS")
+    web.add_argument("--httpd-pid-file", metavar="FILE", help="signal only the children of this httpd")
+    web.add_argument("--config-test", metavar="COMMAND", help="tests the server's configuration; {release} is replaced")
+    web.add_argument("--httpd-env", metavar="FILE", help="KEY=VALUE lines for --config-test; ROOT/current is replaced")
+    web.add_argument("--config-path", metavar="PATH", help=_CONFIG_PATH_HELP)
+    web.add_argument("--wsgi-script", metavar="PATH", help="in the release; PROJECT/PROJECT/wsgi.py unless said")
+    proof = parser.add_argument_group("health check")
+    proof.add_argument("--health-url", metavar="URL", help="answers 200 with the build id, in X-Build-Id or its body")
+    proof.add_argument("--health-header", dest="health_headers", action="append", metavar="'NAME: VALUE'")
+    proof.add_argument("--health-count", type=int, metavar="N", help="right answers in a row, 10 unless said")
+    proof.add_argument("--health-timeout", type=_seconds, metavar="SECONDS", help="for all of it, 60 unless said")
+    host = parser.add_argument_group("host")
+    host.add_argument("--owner", metavar="USER", help="of environment.json and shared folders")
+    host.add_argument("--group", metavar="GROUP", help="the web server's: may read environment.json")
+    host.add_argument("--run-as", metavar="USER", help="runs the management commands")
+    host.add_argument("--shared", action="append", metavar="NAME=PATH", help="ROOT/shared/NAME appears at PATH")
+    host.add_argument("--link", dest="links", action="append", metavar="PATH=TARGET", help="a link in the release")
+    host.add_argument("--manage", action="append", metavar="'COMMAND ...'", help="one more management command")
+    host.add_argument("--createcachetable", dest="manage", action="append_const", const="createcachetable")
+    host.add_argument("--step-timeout", type=_seconds, metavar="SECONDS", help="for one command, 1800 unless said")
+    return parser
+
+
+def _options(arguments: argparse.Namespace, root: Root) -> Options:
+    """Return the options of this command: given, else remembered, else the default."""
+    remembered = {} if getattr(arguments, "forget", False) else releases.folded(root).options
+    settings = Settings.remembered(remembered)
+    given = {}
+    for key in Settings._fields:
+        value = getattr(arguments, key, None)
+        if value is not None:
+            given[key] = value
+    return Options(
+        settings=settings.replaced(given),
+        env_file=getattr(arguments, "env_file", None),
+        migrate=getattr(arguments, "migrate", "auto"),
+        force=getattr(arguments, "force", False),
+        lock_wait=arguments.lock_wait,
+        workers=arguments.workers,
+    )
+
+
+def _run_deploy(arguments: argparse.Namespace, archive: str, console: Console) -> int:
+    root = Root(arguments.root)
+    options = _options(arguments, root)
+    if arguments.dry_run:
+        plan = rollout.planned_deploy(archive, root, options, console)
+        console.result(plan, _plan_text(plan))
+        return 0
+    outcome = rollout.deploy(archive, root, options, console)
+    console.result(outcome.document(), outcome.text())
+    return 0
+
+
+def _run_rollback(arguments: argparse.Namespace, _archive: str, console: Console) -> int:
+    root = Root(arguments.root)
+    options = _options(arguments, root)
+    if arguments.dry_run:
+        rollout.check(root, options)
+        rollout.check_is_root(root)
+        target = releases.rollback_target(root, arguments.release, options.force)
+        name = build_id_of(target) or target
+        console.result({"verb": "rollback", "dry_run": True, "changed": True, "release": name}, f"would go to {name}")
+        return 0
+    outcome = rollout.rollback(root, arguments.release, options, not arguments.not_bad, console)
+    console.result(outcome.document(), outcome.text())
+    return 0
+
+
+def _run_releases(arguments: argparse.Namespace, _archive: str, console: Console) -> int:
+    root = Root(arguments.root)
+    rows = releases.listing(root)
+    lines = [f"{row.release:32}  {row.state:9}  {row.time:20}  {row.commit[:12]:12}  {row.by}" for row in rows]
+    console.result({"verb": "releases", "releases": [row._asdict() for row in rows]}, "\n".join(lines) or "none")
+    return 0
+
+
+def _run_prune(arguments: argparse.Namespace, _archive: str, console: Console) -> int:
+    root = Root(arguments.root)
+    options = _options(arguments, root)
+    if arguments.dry_run:
+        rollout.check_is_root(root)
+        settings = options.settings
+        gone = tuple(releases.prunable(root, settings.keep, settings.older_than, time.time()))
+    else:
+        gone = rollout.prune(root, options, console)
+    names = [build_id_of(target) or target for target in gone]
+    document = {"verb": "prune", "dry_run": arguments.dry_run, "changed": bool(gone), "pruned": names}
+    console.result(document, "\n".join(names) or "nothing to remove")
+    return 0
+
+
+def _plan_text(plan: Mapping[str, Any]) -> str:
+    if not plan["changed"]:
+        return f"{plan['release']} is live already: nothing would be changed"
+    lines = [
+        f"would {'install and ' if plan['install'] else ''}make live {plan['release']}",
+        f"on failure back to {plan['back_to'] or 'no release'}; migrate: {plan['migrate']}",
+    ]
+    return "\n".join(lines + [f"  {key} = {value}" for key, value in plan["settings"].items() if value])
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 86_400:
+        raise argparse.ArgumentTypeError("is not between 0 and 86400 seconds")
+    return value
+
+
+def _age(text: str) -> float:
+    match = re.match(r"([0-9]{1,6})([dhms]?)\Z", text)
+    if not match:
+        raise argparse.ArgumentTypeError("is no age such as 30d, 12h, 90m or 60s")
+    return float(match.group(1)) * {"d": 86_400, "": 86_400, "h": 3600, "m": 60, "s": 1}[match.group(2)]

@@ -1,0 +1,208 @@
+"""Compare an installed tree with what was installed: files changed, missing or added.
+
+The manifest knows the project and the static folders, RECORD (PEP 376) every file of a wheel. Bytecode caches are
+left out: Python rewrites them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from typing import Dict, Iterator, List, NamedTuple, Set, Tuple
+
+from ..artifact import layout
+from ..artifact.wheel import RecordRow, normalised, parse_record
+from ..errors import ArtifactError, DestinationError
+
+_IGNORED_FOLDERS = ("__pycache__",)
+_BLOCK = 1024 * 1024
+# Belongs to the virtualenv or comes later; not in any RECORD.
+_OWN = (layout.LOADENV, layout.LOADENV_PTH, os.path.basename(layout.LOADENV_START))
+_SCRIPTS = f"{layout.VENV}/bin"
+_OWN_SCRIPTS = ("python", "python3", "activate", "activate.csh", "activate.fish", "Activate.ps1")
+
+
+class Drift(NamedTuple):
+    """Paths relative to the destination, sorted."""
+
+    build_id: str
+    changed: List[str]
+    missing: List[str]
+    added: List[str]
+    checked: int  # files compared
+
+    @property
+    def clean(self) -> bool:
+        """Whether the tree is what was installed."""
+        return not (self.changed or self.missing or self.added)
+
+
+def compare(destination: str) -> Drift:
+    """Compare the tree in *destination* with its manifest and its RECORD files.
+
+    Raises:
+        DestinationError: there is no complete installation in it.
+    """
+    try:
+        with open(os.path.join(destination, layout.INSTALLED), encoding="utf-8") as file:
+            installed = json.load(file)
+        with open(os.path.join(destination, layout.MANIFEST), "rb") as manifest_file:
+            manifest = layout.Manifest.from_json(manifest_file.read())
+        if not isinstance(installed.get("python"), str):
+            raise ValueError("its record names no Python")
+    except (OSError, ValueError, AttributeError, RecursionError, ArtifactError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        if isinstance(error, ArtifactError):
+            reason = f"{error.what} {error.why}"
+        raise DestinationError(destination, f"holds no complete installation ({reason})", "Install into it") from None
+    site = f"{layout.VENV}/lib/python{installed['python']}/site-packages"
+    # Two wheels may hold one path with two contents, of which one was written: either digest is as installed.
+    expected: Dict[str, Set[str]] = {}
+    for path, digest in _all_files(destination, manifest, str(installed["python"]), site):
+        expected.setdefault(path, set()).add(digest)
+    changed: List[str] = []
+    missing: List[str] = []
+    for path, digests in expected.items():
+        state = _state(os.path.join(destination, path), digests)
+        if state:
+            (missing if state == "missing" else changed).append(path)
+    if _interpreter_moved(destination, installed):
+        changed.append(f"{layout.VENV}/bin/python")
+    unrecorded = {*_unrecorded(manifest), *_linked(destination), f"{_SCRIPTS}/python{installed['python']}"}
+    added = sorted(set(_present(destination, manifest.project, site)) - set(expected) - unrecorded)
+    return Drift(manifest.build_id, sorted(changed), sorted(missing), added, len(expected))
+
+
+def _all_files(destination: str, manifest: layout.Manifest, python: str, site: str) -> Iterator[Tuple[str, str]]:
+    """Yield path and digest of everything that an installation writes; "" for a file that may hold anything."""
+    yield from _project_files(destination, manifest)
+    yield from _wheel_files(destination, manifest, python, site)
+    yield from _runtime_files(manifest, site)
+
+
+def _project_files(destination: str, manifest: layout.Manifest) -> Iterator[Tuple[str, str]]:
+    members: Dict[str, layout.Member] = dict(manifest.members)
+    for payload in manifest.payloads:
+        path = os.path.join(destination, payload.listing)
+        try:
+            with open(path, "rb") as file:
+                text = file.read()
+        except OSError as error:
+            raise DestinationError(path, f"cannot be read ({error.strerror})", "Install again elsewhere") from None
+        if hashlib.sha256(text).hexdigest() != manifest.members[payload.listing].sha256:
+            raise DestinationError(path, "was changed", "Install again elsewhere")
+        members.update(layout.listing_from_json(payload.listing, text))
+    for name, member in members.items():
+        if name.startswith((manifest.project + "/", layout.STATIC + "/")):
+            yield name, member.sha256
+
+
+def _runtime_files(manifest: layout.Manifest, site: str) -> Iterator[Tuple[str, str]]:
+    for name, member in manifest.members.items():
+        base = os.path.basename(name)
+        module = layout.runtime_path(name)
+        if module:
+            yield f"{layout.RUNTIME}/{module}", member.sha256
+        if base in _OWN and name in (layout.LOADENV, layout.LOADENV_PTH, layout.LOADENV_START):
+            yield f"{site}/{base}", member.sha256
+        if name == layout.project_pth_name(manifest.project):
+            yield f"{site}/{base}", member.sha256
+        if name == layout.SBOM:
+            yield name, member.sha256
+
+
+def _wheel_files(destination: str, manifest: layout.Manifest, python: str, site: str) -> Iterator[Tuple[str, str]]:
+    """Yield path and digest of every file that a RECORD lists, and a file of every wheel that is gone whole."""
+    try:
+        names = sorted(os.listdir(os.path.join(destination, site)))
+    except OSError:
+        names = []  # every wheel is gone then
+    folders = [name for name in names if name.endswith(".dist-info")]
+    # A .dist-info folder may spell the name otherwise than the file name does (PEP 427 allows both).
+    there = {normalised(folder.partition("-")[0]) for folder in folders}
+    for target in manifest.targets:
+        if target.python == python:
+            for wheel in target.wheels + target.bootstrap:
+                if wheel.name not in there:
+                    distribution, version = os.path.basename(wheel.file).split("-")[:2]
+                    yield f"{site}/{distribution}-{version}.dist-info/INSTALLER", ""
+    for folder in folders:
+        yield from _recorded(destination, site, folder)
+
+
+def _recorded(destination: str, site: str, folder: str) -> Iterator[Tuple[str, str]]:
+    record = f"{site}/{folder}/RECORD"
+    try:
+        with open(os.path.join(destination, record), encoding="utf-8") as file:
+            rows = parse_record(file.read())
+    except (OSError, ValueError):
+        yield record, "missing or broken"
+        return
+    for path, row in rows.items():
+        if "/__pycache__/" not in f"/{path}":
+            yield os.path.normpath(f"{site}/{path}"), _hexadecimal(row)
+
+
+def _hexadecimal(row: RecordRow) -> str:
+    return row.sha256 if row.algorithm in ("", "sha256") else f"{row.algorithm}:{row.digest}"
+
+
+def _state(path: str, digests: Set[str]) -> str:
+    """Return "missing", "changed", or "" when the file is as it was."""
+    try:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            return "changed"
+        if all(_digest(path, digest) != digest for digest in digests if digest):
+            return "changed" if any(digests) else ""
+    except (FileNotFoundError, NotADirectoryError):
+        return "missing"
+    except OSError:
+        return "changed"  # unreadable now, readable when it was installed
+    return ""
+
+
+def _digest(path: str, like: str) -> str:
+    """Return the digest of a file in the form of *like*: SHA-256 in hexadecimal, or "ALGORITHM:" and RECORD's form."""
+    algorithm, colon, _ = like.partition(":")
+    found = hashlib.new(algorithm if colon else "sha256")
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(_BLOCK), b""):
+            found.update(block)
+    return f"{algorithm}:{RecordRow.encoded(found.digest())}" if colon else found.hexdigest()
+
+
+def _interpreter_moved(destination: str, installed: Dict[str, str]) -> bool:
+    """Return whether the Python under the virtualenv is gone or another than at installation."""
+    path = os.path.join(destination, layout.VENV, "bin", "python")
+    return not os.path.exists(path) or os.path.realpath(path) != os.path.realpath(str(installed.get("executable")))
+
+
+def _present(destination: str, project: str, site: str) -> Iterator[str]:
+    for top in (project, layout.STATIC, site, layout.DEPLOY, _SCRIPTS):
+        for folder, folders, names in os.walk(os.path.join(destination, top)):
+            folders[:] = [name for name in folders if name not in _IGNORED_FOLDERS]
+            for name in names:
+                yield os.path.relpath(os.path.join(folder, name), destination)
+
+
+def _linked(destination: str) -> Iterator[str]:
+    """Yield the links that a deployment made and that lead where it made them lead."""
+    try:
+        with open(os.path.join(destination, layout.LINKS), encoding="utf-8") as file:
+            links = json.load(file)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise DestinationError(destination, f"its {layout.LINKS} cannot be read ({error})", "Deploy it again") from None
+    for path, target in links.items() if isinstance(links, dict) else ():
+        place = os.path.join(destination, path)
+        if os.path.islink(place) and os.readlink(place) == target:
+            yield path
+
+
+def _unrecorded(manifest: layout.Manifest) -> Set[str]:
+    listings = {payload.listing for payload in manifest.payloads}
+    scripts = {f"{_SCRIPTS}/{name}" for name in _OWN_SCRIPTS}
+    return {layout.MANIFEST, layout.INSTALLED, layout.LINKS, layout.SBOM, *listings, *scripts}

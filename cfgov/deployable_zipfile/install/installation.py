@@ -1,0 +1,638 @@
+"""Install an artifact into a destination that is, at every instant, absent (or empty, as it was) or complete.
+
+The story: prove everything, prepare beside the destination, commit by one rename. ``rename`` onto a folder that is
+not empty fails and onto an empty one is atomic (POSIX), so a race has one winner and the loser learns it. Nothing
+below ``.NAME.partial/`` survives: it holds the lock, and the tree until it is renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import select
+import socket
+import stat
+import sys
+import time
+from types import SimpleNamespace
+from typing import Any, Dict, Iterator, List, NamedTuple, NoReturn, Optional, Tuple
+
+from ..artifact import layout
+from ..artifact.zipreader import Artifact, folders_of
+from ..console import Console
+from ..errors import ArtifactError, DeployableZipfileError, DestinationError, TargetError
+from ..install_wheels import Place, Source, open_wheels
+from ..install_wheels import install as install_wheels
+from ..workers import unbroken
+from . import preflight
+from .writer import Job, bytecode, bytecode_path, write_bytes, write_files
+
+_DYING = 10.0  # seconds that workers of a killed installation may take to end
+
+
+class Installed(NamedTuple):
+    """What an installation came to."""
+
+    destination: str
+    build_id: str
+    python: str  # "3.11"
+    already: bool  # a complete installation of the same build was there: nothing was written
+    files: int  # written
+    seconds: float
+
+
+def install(
+    artifact: Artifact,
+    destination: str,
+    *,
+    workers: int = 0,
+    wait: float = 0.0,
+    sync: bool = True,
+    console: Optional[Console] = None,
+) -> Installed:
+    """Verify *artifact*, then install it into *destination*.
+
+    Parameters:
+        artifact: opened.
+        destination: path of a folder that is absent or empty; folders above it are made.
+        workers: processes, 0 for one per core.
+        wait: seconds to wait for another installation into the same destination.
+        sync: put everything on the disk before the commit, so that a power loss leaves nothing or all.
+        console: told about each step.
+
+    Raises:
+        ArtifactError, WheelError: before anything is written, or with nothing left behind.
+        TargetError: this Python or machine does not fit.
+        DestinationError: the folder is not empty, busy, not writable, or too small.
+    """
+    console = console or Console(quiet=True)
+    began = time.monotonic()
+    destination = normal_destination(destination)
+    target = preflight.select_target(artifact.manifest)
+    build = artifact.manifest.build_id
+    if is_complete(destination, build, target.python):
+        _remove_leftovers(destination, console)
+        return Installed(destination, build, target.python, True, 0, time.monotonic() - began)
+    problems = preflight.problems(artifact.manifest, destination)
+    if problems and is_complete(destination, build, target.python):  # another run finished it meanwhile
+        return Installed(destination, build, target.python, True, 0, time.monotonic() - began)
+    for problem in problems[1:]:
+        console.warn(str(problem))
+    if problems:
+        raise problems[0]
+    console.step(f"Verifying {artifact.path}")
+    artifact.verify(workers)
+    compiled = preflight.bytecode_fits(target)
+    sources = open_wheels(artifact, target, compiled)
+    with _Staging(destination, wait, console) as staging:
+        if is_complete(destination, build, target.python):
+            return Installed(destination, build, target.python, True, 0, time.monotonic() - began)
+        filled = preflight.filled_problem(destination)
+        if filled:
+            raise filled
+        place = Place(staging.tree, destination, target.python, artifact.manifest.project)
+        console.step(f"Installing {artifact.manifest.project} for Python {target.python}")
+        try:
+            with _WriteBehind(staging.tree, sync):
+                count = _write_tree(artifact, target, sources, place, compiled, workers)
+        except OSError as error:
+            raise _tree_error(error, place) from None
+        staging.commit()
+    return Installed(destination, build, target.python, False, count, time.monotonic() - began)
+
+
+def normal_destination(destination: str) -> str:
+    """Return *destination* absolute, a link to a folder resolved.
+
+    Raises:
+        DestinationError: a path that scripts and ``.pth`` files cannot carry, or that is no folder.
+    """
+    path = _absolute(destination)
+    if os.path.islink(path):
+        resolved = os.path.realpath(path)
+        if not os.path.isdir(resolved):
+            raise DestinationError(
+                path, "is a link that leads to no folder", "Remove the link or choose another folder"
+            )
+        path = _absolute(resolved)
+    if os.path.lexists(path) and not os.path.isdir(path):
+        raise DestinationError(path, "is not a folder", "Remove it or choose another folder")
+    if path == "/":
+        raise DestinationError(path, "is the root of the file system", "Choose another folder")
+    longest = max(len(os.fsencode(part)) for part in path.split("/"))
+    if longest > 255 or len(os.fsencode(os.path.basename(path))) > 240 or len(os.fsencode(path)) > 3800:
+        raise DestinationError(path, "is too long for a path", "Choose a shorter one")
+    return path
+
+
+def _absolute(path: str) -> str:
+    """Return *path* absolute, after proving that it can stand in scripts, ``.pth`` files and messages."""
+    if not path:
+        raise DestinationError("the destination", "is empty", "Name a folder")
+    try:
+        # A leading "//" is kept by abspath (POSIX lets it mean something else); on Linux it is the root.
+        path = "/" + os.path.abspath(path).lstrip("/")
+    except OSError as error:
+        raise DestinationError(
+            path, f"is relative to a current folder that cannot be read ({error.strerror})", "Give an absolute path"
+        ) from None
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        advice = "Choose another folder"
+        if sys.getfilesystemencoding().lower() != "utf-8":
+            advice = "Set PYTHONUTF8=1 if the name is UTF-8"
+        raise DestinationError(path, "is not UTF-8", advice) from None
+    if "\\" in path or not path.isprintable():
+        raise DestinationError(path, "holds a backslash or characters that cannot be printed", "Choose another folder")
+    return path
+
+
+def is_complete(destination: str, build_id: str, python: str) -> bool:
+    """Return whether *destination* holds build *build_id* for *python* ("3.11"), complete and where it was installed.
+
+    A tree that was copied or moved is not complete: its scripts name the place it comes from.
+    """
+    found = preflight.installed(destination)
+    if (found.get("build_id"), found.get("python")) != (build_id, python):
+        return False
+    try:
+        return os.path.samefile(str(found.get("destination")), destination)
+    except OSError:
+        return False
+
+
+class _Staging:
+    """The folder beside the destination: a lock, and the tree that becomes the destination.
+
+    A lock file is held by ``flock``, which ends with the process, so a killed installation blocks nobody; whoever
+    comes next finds the lock free, and removes what was left.
+    """
+
+    def __init__(self, destination: str, wait: float, console: Console) -> None:
+        self._destination = destination
+        self._wait = wait
+        self._console = console
+        parent, name = os.path.split(destination)
+        self.folder = os.path.join(parent, f".{name}.partial")
+        self._lock_path = os.path.join(self.folder, "lock")
+        self.tree = os.path.join(self.folder, "tree")
+        self._made: List[str] = []  # folders above the destination, the innermost first
+        self._lock = -1
+
+    def __enter__(self) -> "_Staging":
+        try:
+            self._acquire(time.monotonic() + self._wait)
+            if os.path.lexists(self.tree):
+                _remove(self.tree)
+            os.mkdir(self.tree, 0o755)
+        except OSError as error:
+            self._clean_up()
+            raise _disk_error(error, self._destination) from None
+        except BaseException:
+            self._clean_up()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._clean_up()
+
+    def commit(self) -> None:
+        """Make the tree the destination, in one step."""
+        try:
+            os.rename(self.tree, self._destination)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                raise DestinationError(self._destination, "was filled meanwhile", "Look who else installs") from None
+            if error.errno in (errno.EBUSY, errno.EXDEV):
+                raise DestinationError(
+                    self._destination, "is a mount point and cannot be replaced", "Install into a folder inside it"
+                ) from None
+            raise _disk_error(error, self._destination) from None
+        try:
+            _sync_folder(os.path.dirname(self._destination))
+        except OSError as error:
+            self._console.warn(f"{self._destination} is complete, but could be lost with the power ({error.strerror})")
+
+    def _clean_up(self) -> None:
+        """Remove everything beside the destination, the lock last; whoever waits for it will look for a new one."""
+        with unbroken():
+            try:
+                if self._lock >= 0:
+                    if os.path.lexists(self.tree):
+                        _remove(self.tree)
+                    os.unlink(self._lock_path)
+                _try_rmdir(self.folder)
+                if not os.path.isdir(self._destination):
+                    for folder in self._made:
+                        _try_rmdir(folder)
+            except OSError as error:
+                self._console.warn(
+                    f"{self.folder} could not be removed ({error.strerror}); the next installation there tries again"
+                )
+            finally:
+                if self._lock >= 0:
+                    os.close(self._lock)
+                self._lock = -1
+
+    def _make_parents(self) -> None:
+        """Make missing folders above the destination; several installations may do so at once."""
+        parent = os.path.dirname(self._destination)
+        missing = []
+        while not os.path.isdir(parent):
+            missing.append(parent)
+            parent = os.path.dirname(parent)
+        for folder in reversed(missing):
+            try:
+                os.mkdir(folder, 0o755)
+            except FileExistsError:
+                if not os.path.isdir(folder):
+                    raise
+            else:
+                self._made.insert(0, folder)
+
+    def _acquire(self, deadline: float) -> None:
+        while True:
+            self._make_parents()
+            descriptor = self._open_lock()
+            if descriptor >= 0:
+                holder = self._try_lock(descriptor)
+                if self._lock >= 0:
+                    return
+                os.close(descriptor)
+                if holder and time.monotonic() >= deadline + (_DYING if _is_gone(holder) else 0):
+                    raise DestinationError(
+                        self._destination, f"is being installed by {holder}", "Wait for it, or use --wait SECONDS"
+                    )
+            time.sleep(0.02)
+
+    def _try_lock(self, descriptor: int) -> str:
+        """Take the lock if it is free and still the one in the folder; else return who holds it, "" for nobody."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return os.pread(descriptor, 400, 0).decode("utf-8", "replace").strip() or "another process"
+        except OSError as error:
+            os.close(descriptor)
+            raise DestinationError(
+                self._destination,
+                f"lies on a file system that cannot lock files ({error.strerror})",
+                "Choose another destination",
+            ) from None
+        if self._is_current(descriptor):
+            self._lock = descriptor
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        return ""
+
+    def _open_lock(self) -> int:
+        """Return the open lock file, -1 when its folder vanished in between."""
+        try:
+            try:
+                os.mkdir(self.folder, 0o700)
+            except FileExistsError:
+                status = os.lstat(self.folder)
+                if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+                    raise DestinationError(
+                        self.folder, "is not a folder of this user", "Remove it, or choose another destination"
+                    ) from None
+            return os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except FileNotFoundError:
+            return -1  # whoever held the lock is just removing the folder
+
+    def _is_current(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(descriptor), os.lstat(self._lock_path))
+        except FileNotFoundError:
+            return False
+
+
+def _is_gone(holder: str) -> bool:
+    """Return whether *holder*, the text of a lock file, names a process of this host that has ended.
+
+    Only its workers can hold the lock then, and they are about to end too.
+    """
+    words = holder.split()
+    if len(words) != 4 or not words[1].isdigit() or words[3] != socket.gethostname():
+        return False
+    try:
+        os.kill(int(words[1]), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
+
+
+def _remove_leftovers(destination: str, console: Console) -> None:
+    """Remove what an installation that was killed after its commit left beside *destination*."""
+    staging = _Staging(destination, 0.0, console)
+    if os.path.lexists(staging.folder):
+        # Held by somebody, or not ours: then it is no leftover, and the destination is complete in any case.
+        with contextlib.suppress(DestinationError), staging:
+            pass
+
+
+class _WriteBehind:
+    """Writes the tree to the disk while it still grows, so that little is left to wait for before the commit.
+
+    One process of its own asks the kernel again and again to write out the file system of the tree; at the end the
+    caller asks once more, and by then nearly all is done.
+    """
+
+    def __init__(self, tree: str, wanted: bool) -> None:
+        self._tree = tree
+        self._wanted = wanted
+        self._process = self._stop = -1
+
+    def __enter__(self) -> None:
+        if not self._wanted:
+            return
+        watched, self._stop = os.pipe()
+        with unbroken():
+            with contextlib.suppress(OSError):  # no process to spare: all is left to the end
+                self._process = os.fork()
+            if self._process == 0:
+                self._write_out(watched)
+        os.close(watched)
+
+    def _write_out(self, watched: int) -> NoReturn:
+        """Work until the pipe ends: with the installation, or with the process that does it."""
+        status = 1
+        try:
+            os.close(self._stop)
+            while not select.select([watched], [], [], 0.05)[0]:
+                sync_file_system(self._tree)
+            status = 0
+        except OSError as error:
+            status = min(error.errno or errno.EIO, 255)
+        finally:
+            os._exit(status)
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if not self._wanted:
+            return
+        os.close(self._stop)
+        status = os.waitpid(self._process, 0)[1] if self._process > 0 else 0
+        if kind is not None:
+            return
+        # The kernel tells of each failed write once: to whichever process asked first.
+        if os.WIFEXITED(status) and os.WEXITSTATUS(status):
+            raise OSError(os.WEXITSTATUS(status), os.strerror(os.WEXITSTATUS(status)), self._tree)
+        sync_file_system(self._tree)
+
+
+def sync_file_system(path: str) -> None:
+    """Wait until everything written so far to the file system of *path* is on its disk (syncfs(2)).
+
+    Where the C library cannot be called, all file systems are synchronised (sync(2)).
+    """
+    try:
+        import ctypes
+
+        syncfs = ctypes.CDLL(None, use_errno=True).syncfs
+    except (ImportError, OSError, AttributeError):
+        os.sync()
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if syncfs(descriptor):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), path)
+    finally:
+        os.close(descriptor)
+
+
+def _write_tree(
+    artifact: Artifact, target: layout.Target, sources: List[Source], place: Place, compiled: bool, workers: int
+) -> int:
+    """Write everything the destination will hold; return the number of files."""
+    count = 0
+    for jobs, folders in _project(artifact, target, place, compiled):
+        make_folders_once(place.tree, folders)
+        write_files(place.tree, jobs, workers)
+        count += len(jobs)
+    count += install_wheels(sources, place, workers)
+    _make_virtualenv(place)
+    _write_own_files(artifact, target, place)
+    return count
+
+
+def make_folders_once(tree: str, folders: List[str]) -> None:
+    """Make those of *folders* that earlier payloads have not made."""
+    wanted = set()
+    for folder in folders:
+        while folder and folder not in wanted and not os.path.isdir(f"{tree}/{folder}"):
+            wanted.add(folder)
+            folder = folder.rpartition("/")[0]
+    for folder in sorted(wanted):
+        os.mkdir(f"{tree}/{folder}", 0o755)
+
+
+def _project(
+    artifact: Artifact, target: layout.Target, place: Place, compiled: bool
+) -> Iterator[Tuple[List[Job], List[str]]]:
+    """Yield jobs and folders of the project and the static folders, one container after the other."""
+    manifest = artifact.manifest
+    tops = (manifest.project + "/", layout.STATIC + "/")
+    shipped = artifact.nested(target.project_bytecode) if compiled and target.project_bytecode else None
+
+    def compile_as(name: str) -> str:
+        return f"{place.destination}/{name}" if shipped is None and name.endswith(".py") else ""
+
+    def with_folders(jobs: List[Job], more: Tuple[str, ...] = ()) -> Tuple[List[Job], List[str]]:
+        folders = {job.path.rpartition("/")[0] for job in jobs}
+        folders.update(os.path.dirname(job.path) + "/__pycache__" for job in jobs if job.compile_as)
+        return jobs, [*folders, *more]
+
+    sources = set()
+    jobs = []
+    for name, entry in artifact.members.items():
+        if name.startswith(tops):
+            sources.add(name)
+            expected = manifest.members[name].sha256
+            jobs.append(Job(name, artifact.container, entry, entry.mode, expected, compile_as(name)))
+    yield with_folders(jobs, manifest.directories)
+    for payload in manifest.payloads:
+        container, listing = artifact.payload_members(payload)
+        sources.update(name for name in container.entries if name.endswith(".py"))
+        yield with_folders(
+            [
+                Job(name, container, entry, entry.mode, listing[name].sha256, compile_as(name))
+                for name, entry in container.entries.items()
+            ]
+        )
+    if shipped is not None:
+        allowed = {bytecode_path(name, target.cache_tag) for name in sources if name.endswith(".py")}
+        for name in shipped.entries:
+            if name not in allowed:
+                raise ArtifactError(f"{target.project_bytecode}/{name}", "is the bytecode of no file", "Build it again")
+        yield with_folders([Job(name, shipped, entry, 0o644, "", "") for name, entry in shipped.entries.items()])
+
+
+def _make_virtualenv(place: Place) -> None:
+    """Write what ``venv`` would, for the final path: interpreter links, ``pyvenv.cfg``, activation scripts.
+
+    The folders exist already. ``ensurepip`` is not needed: pip comes from the artifact.
+    """
+    try:
+        import venv
+    except ImportError:
+        raise TargetError("Python's venv module", "is missing", "Install the package that holds it") from None
+    base = base_interpreter()
+    folder = f"{place.tree}/{layout.VENV}"
+    os.symlink(base, f"{folder}/bin/python")
+    os.symlink("python", f"{folder}/bin/python3")
+    os.symlink("python", f"{folder}/bin/python{place.python}")
+    if sys.maxsize > 2**32 and sys.platform != "darwin":
+        os.symlink("lib", f"{folder}/lib64")
+    if not os.path.isdir(f"{folder}/include"):
+        os.mkdir(f"{folder}/include", 0o755)
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    config = (
+        f"home = {os.path.dirname(base)}\n"
+        "include-system-site-packages = false\n"
+        f"version = {version}\n"
+        f"executable = {os.path.realpath(base)}\n"
+    )
+    write_bytes(f"{folder}/pyvenv.cfg", config.encode("utf-8"))
+    final = f"{place.destination}/{layout.VENV}"
+    context = SimpleNamespace(
+        env_dir=final,
+        env_name=layout.VENV,
+        prompt=os.path.basename(place.destination),
+        bin_name="bin",
+        bin_path=f"{folder}/bin",
+        env_exe=place.interpreter,
+        env_exec_cmd=place.interpreter,
+    )
+    venv.EnvBuilder().install_scripts(context, os.path.join(os.path.dirname(venv.__file__), "scripts"))
+    for name in os.listdir(f"{folder}/bin"):
+        if not os.path.islink(f"{folder}/bin/{name}"):
+            os.utime(f"{folder}/bin/{name}")  # Python 3.13 copies some with the time of its own files
+
+
+def base_interpreter() -> str:
+    """Return the absolute path of the interpreter that runs this, not of a virtualenv around it."""
+    path = getattr(sys, "_base_executable", None) or sys.executable
+    if not path or not os.path.isabs(path):
+        raise TargetError("this Python", "does not know its own path", "Start it by its absolute path")
+    return str(path)
+
+
+def _write_own_files(artifact: Artifact, target: layout.Target, place: Place) -> None:
+    """Write the files of the artifact that make the virtualenv the site's, and the record of the installation."""
+    project = artifact.manifest.project
+    site = f"{place.tree}/{place.site}"
+    pth = layout.project_pth_name(project)
+    for member in (layout.LOADENV, layout.LOADENV_PTH, layout.LOADENV_START, pth):
+        write_bytes(f"{site}/{os.path.basename(member)}", artifact.read(member))
+    _compile_loadenv(artifact.read(layout.LOADENV), place)
+    os.mkdir(f"{place.tree}/{layout.DEPLOY}", 0o755)
+    for member in (layout.MANIFEST, layout.SBOM):
+        if member in artifact.members:
+            entry = artifact.members[member]
+            write_bytes(f"{place.tree}/{member}", artifact.container.read(entry))
+    if artifact.manifest.payloads:
+        os.mkdir(f"{place.tree}/{layout.PAYLOAD}", 0o755)
+    for payload in artifact.manifest.payloads:
+        write_bytes(f"{place.tree}/{payload.listing}", artifact.read(payload.listing))
+    modules = {f"{layout.RUNTIME}/{layout.runtime_path(member)}": member for member in runtime_members(artifact)}
+    for folder in sorted(folders_of(modules) - {layout.DEPLOY}):
+        os.mkdir(f"{place.tree}/{folder}", 0o755)
+    for path, member in modules.items():
+        write_bytes(f"{place.tree}/{path}", artifact.read(member))
+    write_bytes(f"{place.tree}/{layout.INSTALLED}", _installed_document(artifact, target, place))
+
+
+def runtime_members(artifact: Artifact) -> List[str]:
+    """Return the members that are modules of this package: the destination keeps them to verify and roll back."""
+    return [name for name in artifact.members if layout.runtime_path(name)]
+
+
+def _compile_loadenv(source: bytes, place: Place) -> None:
+    """Compile the module that every start of Python imports, which may run as a user who cannot write here."""
+    path = f"{place.site}/{layout.LOADENV}"
+    compiled = bytecode(source, f"{place.destination}/{path}")
+    if compiled is None:
+        raise ArtifactError(layout.LOADENV, "is no Python that this interpreter compiles", "Build the artifact again")
+    target = f"{place.tree}/{bytecode_path(path, sys.implementation.cache_tag or '')}"
+    os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
+    write_bytes(target, compiled)
+
+
+def _installed_document(artifact: Artifact, target: layout.Target, place: Place) -> bytes:
+    document: Dict[str, Any] = {
+        "build_id": artifact.manifest.build_id,
+        "project": artifact.manifest.project,
+        "commit": artifact.manifest.source.commit,
+        "python": target.python,
+        "executable": base_interpreter(),
+        "version": ".".join(str(part) for part in sys.version_info[:3]),
+        "destination": place.destination,
+        "installed_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "tool": artifact.manifest.tool_version,
+    }
+    return json.dumps(document, indent=1, sort_keys=True).encode("ascii") + b"\n"
+
+
+def _tree_error(error: OSError, place: Place) -> DeployableZipfileError:
+    """Say what kept a file of the tree from being written. The tree was new: what stands in a way came with it."""
+    path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
+    inner = path[len(place.tree) + 1 :] if path.startswith(place.tree + "/") else ""
+    if inner and error.errno in (errno.EEXIST, errno.EISDIR, errno.ENOTDIR):
+        return ArtifactError(inner, "comes twice, or as a file and as a folder", "Build the artifact again")
+    if inner and error.errno == errno.ENAMETOOLONG:
+        return DestinationError(
+            place.destination, f"is too long a path to hold {inner}", "Choose a folder with a shorter path"
+        )
+    return _disk_error(error, place.destination)
+
+
+def _disk_error(error: OSError, destination: str) -> DestinationError:
+    """Say what the file system refused; the staging path would mean nothing to the reader."""
+    advice = {
+        errno.ENOSPC: "Free space or inodes on that file system",
+        errno.EDQUOT: "Raise the quota of this user",
+        errno.EROFS: "Mount the file system for writing",
+        errno.EACCES: "Run it as a user who may write to the folder above it",
+        errno.EPERM: "Run it as a user who may write to the folder above it",
+        errno.EMFILE: "Raise the limit of open files (ulimit -n)",
+        errno.ENAMETOOLONG: "Choose a folder with a shorter path",
+        errno.EAGAIN: "Raise the limit of processes (ulimit -u)",
+        errno.ENOMEM: "Free memory, or use --workers 1",
+    }
+    return DestinationError(
+        destination,
+        f"cannot be written ({error.strerror or error})",
+        advice.get(error.errno or 0, "Check the file system"),
+    )
+
+
+def _sync_folder(path: str) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems without fsync of folders
+            raise
+    finally:
+        os.close(folder)
+
+
+def _remove(tree: str) -> None:
+    import shutil
+
+    shutil.rmtree(tree)
+
+
+def _try_rmdir(folder: str) -> None:
+    """Remove *folder* if it is empty; one that somebody else uses meanwhile stays."""
+    try:
+        os.rmdir(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.EBUSY):
+            raise

@@ -1,0 +1,287 @@
+"""What the target must have, found out before a byte is written, every problem in one run."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+import stat
+import sys
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+from ..artifact import layout
+from ..errors import DeployableZipfileError, DestinationError, TargetError
+
+OLDEST, NEWEST = (3, 8), (3, 14)  # CPython minors the tool is made for
+
+_SLACK = 1.05  # of the space the files need: folders, journals, rounding
+_BLOCK = 4096  # bytes: files take whole blocks
+_ST_NOEXEC = getattr(os, "ST_NOEXEC", 8)
+
+
+def select_target(manifest: layout.Manifest) -> layout.Target:
+    """Return the target of *manifest* that the running interpreter is.
+
+    Raises:
+        TargetError: there is none; the line names what was found and what is offered.
+    """
+    found = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    offered = [target.python for target in manifest.targets]
+    implementation = sys.implementation.name
+    if implementation == "cpython" and not _abi_flags():
+        fitting = [target for target in manifest.targets if target.python == found]
+        for target in fitting:
+            if target.machine == platform.machine():
+                return target
+        if fitting:
+            return fitting[0]
+    needed = " or ".join(f"CPython {python}" for python in offered) or "an interpreter"
+    kind = "CPython" if implementation == "cpython" else platform.python_implementation()
+    flags = f" built with ABI flags {_abi_flags()}" if _abi_flags() else ""
+    raise TargetError(
+        "this Python",
+        f"the artifact needs {needed}, found {kind} {platform.python_version()}{flags} at {sys.executable}",
+        f"Run it with python{offered[-1] if offered else '3'}",
+    )
+
+
+def bytecode_fits(target: layout.Target) -> bool:
+    """Return whether the bytecode shipped for *target* is what the running interpreter reads."""
+    return target.magic == importlib.util.MAGIC_NUMBER.hex() and target.cache_tag == (
+        sys.implementation.cache_tag or ""
+    )
+
+
+def problems(manifest: layout.Manifest, destination: str) -> List[DeployableZipfileError]:
+    """Return everything that would keep *manifest*'s artifact from running in *destination*, worst first.
+
+    Parameters:
+        manifest: of the artifact.
+        destination: absolute path of the folder to install into.
+    """
+    found: List[DeployableZipfileError] = []
+    try:
+        target = select_target(manifest)
+    except TargetError as error:
+        found.append(error)
+    else:
+        found.extend(_machine_problems(target))
+        found.extend(_library_problems(target))
+    found.extend(_python_problems())
+    found.extend(_destination_problems(manifest, destination))
+    return found
+
+
+def libc() -> Tuple[str, str]:
+    """Return name and version of the C library: ("glibc", "2.36"), ("musl", "") or ("", "")."""
+    try:
+        text = os.confstr("CS_GNU_LIBC_VERSION") or ""
+    except (ValueError, OSError, AttributeError):
+        text = ""
+    name, _, version = text.partition(" ")
+    if name:
+        return name, version
+    return ("musl", "") if "musl" in _multiarch() else ("", "")
+
+
+def _multiarch() -> str:
+    """Return what this Python was built for: "x86_64-linux-gnu", "x86_64-linux-musl", or "" if it does not say."""
+    return str(getattr(sys.implementation, "_multiarch", ""))
+
+
+def space_needed(manifest: layout.Manifest) -> Tuple[int, int]:
+    """Return an estimate, on the high side, of the bytes and inodes that an installation needs.
+
+    Wheels and bytecode are known by their packed size only: they count four times, and as files of 2000 bytes packed.
+    """
+    tops = (manifest.project + "/", layout.STATIC + "/")
+    packed = sum(member.size for name, member in manifest.members.items() if name.endswith((".whl", ".zip")))
+    plain = [member for name, member in manifest.members.items() if name.startswith(tops)]
+    size = sum(-(-member.size // _BLOCK) * _BLOCK for member in plain) + 4 * packed
+    inodes = len(plain) + packed // 2000
+    return int(size * _SLACK), inodes
+
+
+def _abi_flags() -> str:
+    """Return ABI flags that make compiled wheels unusable: "d" (debug), "t" (free-threaded)."""
+    return "".join(flag for flag in getattr(sys, "abiflags", "") if flag in "dt")
+
+
+def _machine_problems(target: layout.Target) -> Iterator[TargetError]:
+    machine = platform.machine()
+    compiled = bool(target.libc_floor)
+    if compiled and target.machine and machine != target.machine:
+        yield TargetError(
+            "this machine", f"is {machine}, the artifact holds files for {target.machine}", "Build it for this machine"
+        )
+    if compiled and sys.maxsize <= 2**32 and target.machine in ("x86_64", "aarch64", "ppc64le", "s390x"):
+        yield TargetError("this Python", "is a 32-bit program", "Use a 64-bit Python")
+    name, version = libc()
+    if not compiled:
+        return
+    if name != target.libc:
+        yield TargetError(
+            "the C library", f"is {name or 'unknown'}, the artifact needs {target.libc}", "Build it for this system"
+        )
+    elif _numbers(version) < _numbers(target.libc_floor):
+        yield TargetError(
+            "the C library",
+            f"is {name} {version}, the artifact needs {target.libc_floor} or newer",
+            f"Build it with --target {target.abi}-manylinux_{version.replace('.', '_')}_{machine}",
+        )
+
+
+def _library_problems(target: layout.Target) -> Iterator[TargetError]:
+    missing = [name for name in target.libraries if not _library_found(name)]
+    if missing:
+        yield TargetError(
+            ", ".join(missing), "shared libraries that compiled files need are missing", "Install their packages"
+        )
+
+
+def _library_found(name: str) -> bool:
+    return any(os.path.exists(os.path.join(folder, name)) for folder in _library_folders())
+
+
+_folders: List[str] = []
+
+
+def _library_folders() -> List[str]:
+    """Return the folders where the dynamic loader looks (ld.so(8)), read once."""
+    if not _folders:
+        _folders.extend(os.environ.get("LD_LIBRARY_PATH", "").split(":"))
+        _folders.extend(_configured("/etc/ld.so.conf", 0))
+        machine = _multiarch() or f"{platform.machine()}-linux-gnu"
+        for top in ("/lib", "/usr/lib", "/usr/local/lib"):
+            _folders.extend([f"{top}/{machine}", f"{top}64", top])
+        _folders.append(f"{sys.base_prefix}/lib")
+        _folders[:] = [folder for folder in _folders if folder]
+    return _folders
+
+
+def _configured(path: str, depth: int) -> Iterator[str]:
+    """Yield the folders that an ``ld.so.conf`` names, its includes followed."""
+    import glob
+
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return  # no configuration, or none for us: the loader's own folders remain
+    for line in lines:
+        line = line.partition("#")[0].strip()
+        if line.startswith("include ") and depth < 4:
+            for found in sorted(glob.glob(os.path.join(os.path.dirname(path), line[8:].strip()))):
+                yield from _configured(found, depth + 1)
+        elif line:
+            yield line
+
+
+def _python_problems() -> Iterator[TargetError]:
+    if sys.getfilesystemencoding().lower().replace("-", "") != "utf8":
+        yield TargetError(
+            "this Python",
+            f"takes file names for {sys.getfilesystemencoding()}, the artifact's are UTF-8",
+            "Set PYTHONUTF8=1, or run it with -X utf8",
+        )
+    for module, package in (("zlib", "zlib"), ("venv", "venv")):
+        if importlib.util.find_spec(module) is None:
+            yield TargetError(
+                f"Python's {module} module",
+                f"is missing in {sys.executable}",
+                f"Install the operating system's package of it (often pythonX.Y-{package}), or another Python",
+            )
+
+
+def _destination_problems(manifest: layout.Manifest, destination: str) -> Iterator[DestinationError]:
+    parent = os.path.dirname(destination)
+    while not os.path.lexists(parent):
+        parent = os.path.dirname(parent)
+    if not os.path.isdir(parent):
+        yield DestinationError(parent, "is not a folder", "Choose another destination")
+        return
+    if not os.access(parent, os.W_OK | os.X_OK):
+        yield DestinationError(
+            destination,
+            f"cannot be written ({parent} is not writable for uid {os.geteuid()})",
+            "Run it as a user who may write there: the tree is prepared beside the destination",
+        )
+    status = os.stat(parent)
+    if os.geteuid() == 0 and status.st_mode & (stat.S_IWOTH | stat.S_IWGRP) and not status.st_mode & stat.S_ISVTX:
+        yield DestinationError(
+            destination,
+            f"{parent} can be written by others, who could redirect what root writes",
+            f"Run: chmod go-w {parent}",
+        )
+    filled = filled_problem(destination)
+    if filled:
+        yield filled
+    yield from _space_problems(manifest, destination, parent)
+
+
+def filled_problem(destination: str) -> Optional[DestinationError]:
+    """Return what is wrong with *destination* when it holds anything, None when it is absent or empty."""
+    try:
+        content = sorted(os.listdir(destination))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return DestinationError(destination, f"cannot be read ({error.strerror})", "Check its rights")
+    if not content:
+        return None
+    found = installed(destination)
+    what = f"is not empty (it holds {content[0]})"
+    if found:
+        what = f"already holds build {found.get('build_id')} for Python {found.get('python')}"
+        if found.get("destination") != destination:
+            what += f", installed as {found.get('destination')}"
+    return DestinationError(destination, what, "Install into a new folder")
+
+
+def installed(destination: str) -> Dict[str, Any]:
+    """Return the record of the installation that *destination* holds, {} when it holds none."""
+    try:
+        path = os.path.join(destination, layout.INSTALLED)
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return {}
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) and isinstance(found.get("build_id"), str) else {}
+
+
+def _space_problems(manifest: layout.Manifest, destination: str, parent: str) -> Iterator[DestinationError]:
+    volume = os.statvfs(parent)
+    if volume.f_flag & _ST_NOEXEC:
+        yield DestinationError(destination, "lies on a file system mounted noexec", "Choose another destination")
+    size, inodes = space_needed(manifest)
+    free = volume.f_bavail * volume.f_frsize
+    if free < size:
+        yield DestinationError(
+            destination, f"needs {_megabytes(size)} of space, {_megabytes(free)} are free", "Free space there"
+        )
+    if volume.f_files and volume.f_favail < inodes:
+        yield DestinationError(destination, f"needs {inodes} inodes, {volume.f_favail} are free", "Free inodes there")
+
+
+def report(manifest: layout.Manifest) -> Dict[str, str]:
+    """Return the facts of this target that matter to an artifact, for ``check``."""
+    name, version = libc()
+    return {
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "executable": sys.executable,
+        "machine": platform.machine(),
+        "libc": f"{name} {version}".strip(),
+        "needs": ", ".join(f"CPython {target.python} {target.machine}" for target in manifest.targets),
+    }
+
+
+def _numbers(version: str) -> Tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.0f} MB"

@@ -1,0 +1,193 @@
+"""Write many files into a new tree: folders first, from a set computed once, then files, by worker processes.
+
+Making files and folders is most of an installation, and of the kernel's work in it, so nothing is asked twice: no
+``makedirs``, no existence tests, no rename of single files. The tree is new and private until it is committed as a
+whole, which is why files are created exclusively and never fsynced one by one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import marshal
+import os
+import sys
+import warnings
+from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
+
+from ..artifact.wheel import Wheel
+from ..artifact.zipreader import Entry, Window
+from ..errors import ArtifactError
+from ..workers import run
+
+CHUNK_BYTES = 1024 * 1024
+CHUNK_FILES = 24
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Job(NamedTuple):
+    """One file to write."""
+
+    path: str  # relative to the tree, "/" between parts
+    window: Window
+    entry: Entry
+    mode: int
+    sha256: str  # expected, hexadecimal; "" for wheels, which are proven against their RECORD
+    compile_as: str  # final absolute path to compile a .py for; "" when bytecode is shipped or not wanted
+
+
+def make_folders(tree: str, paths: Iterable[str], workers: int = 0) -> None:
+    """Make every folder in *paths* and all above them, inside the existing folder *tree*.
+
+    Parameters:
+        tree: absolute path.
+        paths: relative folder paths.
+        workers: processes, as in :func:`parallel.run`.
+    """
+    wanted: Set[str] = set()
+    for path in paths:
+        while path and path not in wanted:
+            wanted.add(path)
+            path = path.rpartition("/")[0]
+    groups: Dict[str, List[str]] = {}
+    for path in sorted(wanted):
+        # venv/lib/pythonX.Y/site-packages/PACKAGE: below the fifth part, groups do not depend on each other.
+        parts = path.split("/", 5)
+        if len(parts) <= 5:
+            os.mkdir(f"{tree}/{path}", 0o755)
+        else:
+            groups.setdefault("/".join(parts[:5]), []).append(path)
+    batches = _balanced(list(groups.values()))
+
+    def make(number: int) -> None:
+        for path in batches[number]:
+            os.mkdir(f"{tree}/{path}", 0o755)
+
+    for _ in run(make, len(batches), workers):
+        pass
+
+
+def write_files(
+    tree: str, jobs: List[Job], workers: int = 0, progress: Optional[Callable[[int], None]] = None
+) -> Set[str]:
+    """Write every job's file; return the paths (relative) of the bytecode files that were compiled here.
+
+    Parameters:
+        tree: absolute path of a tree whose folders exist (``__pycache__`` folders included).
+        jobs: in any order; those of one folder are best kept together.
+        workers: processes, as in :func:`parallel.run`.
+        progress: called with a number of files as they are written.
+
+    Raises:
+        ArtifactError, WheelError: content that is not what it should be.
+        OSError: the file system refused.
+    """
+    chunks = list(_chunks(jobs))
+
+    def write(number: int) -> Tuple[int, List[str]]:
+        first, last = chunks[number]
+        return last - first, [path for job in jobs[first:last] for path in _write(tree, job)]
+
+    compiled: Set[str] = set()
+    for count, paths in run(write, len(chunks), workers):
+        compiled.update(paths)
+        if progress:
+            progress(count)
+    return compiled
+
+
+def write_bytes(path: str, data: bytes, mode: int = 0o644) -> None:
+    """Create the file *path* with *data*; it must not exist."""
+    descriptor = os.open(path, _CREATE, mode)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+    finally:
+        os.close(descriptor)
+
+
+def bytecode_path(path: str, cache_tag: str) -> str:
+    """Return where the bytecode of the source file *path* lies (PEP 3147)."""
+    folder, _, name = path.rpartition("/")
+    return f"{folder}/__pycache__/{name[:-3]}.{cache_tag}.pyc"
+
+
+def _write(tree: str, job: Job) -> List[str]:
+    """Write one file; keep its text only when it must be compiled."""
+    kept: List[bytes] = []
+    descriptor = os.open(f"{tree}/{job.path}", _CREATE, job.mode)
+    try:
+        for block in _proven(job):
+            view = memoryview(block)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            if job.compile_as:
+                kept.append(block)
+    finally:
+        os.close(descriptor)
+    return _compiled(tree, job, b"".join(kept)) if job.compile_as else []
+
+
+def _proven(job: Job) -> Iterable[bytes]:
+    if isinstance(job.window, Wheel):
+        yield from job.window.proven_blocks(job.entry)
+        return
+    digest = hashlib.sha256()
+    for block in job.window.blocks(job.entry):
+        digest.update(block)
+        yield block
+    if job.sha256 and digest.hexdigest() != job.sha256:
+        raise ArtifactError(job.entry.name, "changed since it was verified", "Copy the artifact again")
+
+
+def _compiled(tree: str, job: Job, source: bytes) -> List[str]:
+    """Compile one source file as ``compileall`` would; what does not compile is left as it is, as pip does."""
+    data = bytecode(source, job.compile_as)
+    if data is None:
+        return []
+    path = bytecode_path(job.path, sys.implementation.cache_tag or "")
+    write_bytes(f"{tree}/{path}", data)
+    return [path]
+
+
+def bytecode(source: bytes, path: str) -> Optional[bytes]:
+    """Return the bytecode file of *source*, None when it does not compile.
+
+    It is of PEP 552's unchecked kind: a release is never edited in place, and no start has to stat sources.
+
+    Parameters:
+        source: text of a module.
+        path: final absolute path of the module: what tracebacks will show.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of other people's code, of no use to whoever installs it
+        try:
+            code = compile(source, path, "exec", dont_inherit=True, optimize=0)
+        except (SyntaxError, ValueError, RecursionError, OverflowError, MemoryError):
+            return None  # the parser of Python 3.8 gives up on deep nesting with a MemoryError
+    return importlib.util.MAGIC_NUMBER + b"\x01\0\0\0" + importlib.util.source_hash(source) + marshal.dumps(code)
+
+
+def _chunks(jobs: List[Job]) -> Iterable[Tuple[int, int]]:
+    """Cut the jobs into ranges of about one megabyte or 24 files, blind to the borders of wheels."""
+    first = size = 0
+    for number, job in enumerate(jobs):
+        size += job.entry.size
+        if size >= CHUNK_BYTES or number - first + 1 >= CHUNK_FILES:
+            yield first, number + 1
+            first, size = number + 1, 0
+    if first < len(jobs):
+        yield first, len(jobs)
+
+
+def _balanced(groups: List[List[str]]) -> List[List[str]]:
+    """Join small groups into batches of about 64 folders."""
+    batches: List[List[str]] = []
+    for group in groups:
+        if batches and len(batches[-1]) < 64:
+            batches[-1].extend(group)
+        else:
+            batches.append(list(group))
+    return batches

@@ -1,0 +1,182 @@
+"""Artifacts for tests, made in code with the standard library's zip writer: a second writer for the same format."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import io
+import marshal
+import os
+import platform
+import sys
+import zipfile
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence, Union
+
+from deployable_zipfile.artifact import layout
+from deployable_zipfile.artifact.wheel import Wheel
+from tests.support.helpers import make_wheel
+
+PACKAGE = Path(layout.__file__).parents[1]
+PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
+NOT_SHIPPED = ("create.py", "__main__.py", "builder", "views")
+
+Content = Union[str, bytes]
+
+
+def make_artifact(
+    path: Path,
+    project: Optional[Dict[str, Content]] = None,
+    wheels: Sequence[Path] = (),
+    *,
+    name: str = "site_one",
+    static: Optional[Dict[str, Content]] = None,
+    modes: Optional[Dict[str, int]] = None,
+    bytecode: bool = True,
+    targets: Optional[List[layout.Target]] = None,
+    payload: bool = False,
+    extra: Optional[Dict[str, bytes]] = None,
+    manifest: Optional[object] = None,
+) -> Path:
+    """Write an artifact for the running Python and return its path.
+
+    ``manifest``, a callable, may change the manifest before it is written: for artifacts that lie.
+    """
+    files = {f"{name}/{inner}": _bytes(content) for inner, content in (project or {"__init__.py": ""}).items()}
+    files.update({f"static.in/0/{inner}": _bytes(content) for inner, content in (static or {}).items()})
+    members: Dict[str, bytes] = dict(runtime())
+    members[f"{name}.pth"] = layout.project_pth_text(name).encode()
+    payloads = []
+    if payload:
+        members[".deploy/payload/000.zip"] = container(files, modes)
+        listing = {inner: _member(data, (modes or {}).get(inner, 0o644)) for inner, data in files.items()}
+        members[".deploy/payload/000.json"] = layout.listing_to_json(listing)
+        payloads.append(layout.Payload(".deploy/payload/000.zip", ".deploy/payload/000.json"))
+    else:
+        members.update(files)
+    planned = []
+    for wheel_path in wheels:
+        member = f"wheels/{wheel_path.name}"
+        members[member] = wheel_path.read_bytes()
+        overlay = f".deploy/bytecode/{sys.implementation.cache_tag}/{wheel_path.name[:-4]}.zip"
+        compiled = _wheel_bytecode(wheel_path) if bytecode else {}
+        if compiled:
+            members[overlay] = container(compiled)
+        with Wheel.open(str(wheel_path)) as wheel:
+            planned.append(layout.PlannedWheel(member, wheel.name, wheel.version, True, overlay if compiled else None))
+    own = f".deploy/bytecode/{sys.implementation.cache_tag}/project.zip"
+    compiled = _bytecode({inner: data for inner, data in files.items() if inner.endswith(".py")}) if bytecode else {}
+    if compiled:
+        members[own] = container(compiled)
+    members.update(extra or {})
+    document = layout.Manifest(
+        tool_version="1.0.0",
+        project=name,
+        shebang=layout.DEFAULT_SHEBANG,
+        source=layout.Source("", False, 315532800),
+        targets=tuple(targets if targets is not None else [make_target(planned, own if compiled else None, bytecode)]),
+        members={inner: _member(data, (modes or {}).get(inner, 0o644)) for inner, data in members.items()},
+        directories=(),
+        payloads=tuple(payloads),
+    )
+    if callable(manifest):
+        document = manifest(document)
+    members[layout.MANIFEST] = document if isinstance(document, bytes) else document.to_json()
+    path.write_bytes(container(members, modes, first_line=layout.DEFAULT_SHEBANG + "\n"))
+    path.chmod(0o755)
+    return path
+
+
+def make_target(
+    wheels: Sequence[layout.PlannedWheel] = (),
+    project_bytecode: Optional[str] = None,
+    bytecode: bool = True,
+    **changes: object,
+) -> layout.Target:
+    """Return the target that the running Python is."""
+    target = layout.Target(
+        python=PYTHON,
+        abi=f"cp{PYTHON.replace('.', '')}",
+        machine=platform.machine(),
+        libc="glibc",
+        libc_floor="",
+        libraries=(),
+        cache_tag=str(sys.implementation.cache_tag) if bytecode else "",
+        magic=importlib.util.MAGIC_NUMBER.hex() if bytecode else "",
+        wheels=tuple(wheels),
+        bootstrap=(),
+        project_bytecode=project_bytecode,
+    )
+    return target._replace(**changes)  # type: ignore[arg-type]
+
+
+def container(files: Dict[str, bytes], modes: Optional[Dict[str, int]] = None, first_line: str = "") -> bytes:
+    """Return a zip that obeys the container rules."""
+    buffer = io.BytesIO()
+    buffer.write(first_line.encode())
+    with zipfile.ZipFile(buffer, "a" if first_line else "w") as archive:
+        for name, data in files.items():
+            info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            info.create_system = 3
+            info.external_attr = (0o100000 | (modes or {}).get(name, 0o644)) << 16
+            # A Python without zlib must be able to read the member that tells it so.
+            stored = name.endswith((".whl", ".zip")) or name == layout.MAIN
+            info.compress_type = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
+            archive.writestr(info, data, compresslevel=1)  # small files are not what these artifacts are for
+    return buffer.getvalue()
+
+
+def runtime() -> Dict[str, bytes]:
+    """Return the members that every artifact has, by name."""
+    return dict(_runtime())
+
+
+@functools.lru_cache(maxsize=None)
+def _runtime() -> Dict[str, bytes]:
+    members = {layout.MAIN: (PACKAGE / "bootstrap.py").read_bytes()}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.relative_to(PACKAGE).as_posix()
+        if name in (layout.INSTALL_WHEELS, layout.LOADENV):
+            members[name] = path.read_bytes()
+        elif path.relative_to(PACKAGE).parts[0] not in NOT_SHIPPED and name != "bootstrap.py":
+            members[f"{layout.RUNTIME}/{name}"] = path.read_bytes()
+    members[layout.LOADENV_PTH] = (PACKAGE / layout.LOADENV_PTH).read_bytes()
+    members[layout.LOADENV_START] = (PACKAGE / os.path.basename(layout.LOADENV_START)).read_bytes()
+    return members
+
+
+def simple_wheel(folder: Path, name: str = "alpha", version: str = "1.0", **options: object) -> Path:
+    """Return a wheel with one package and one console script."""
+    files = {f"{name}/__init__.py": f"VERSION = {version!r}\n\ndef main():\n    print({name!r}, VERSION)\n"}
+    options.setdefault("entry_points", f"[console_scripts]\n{name}-tool = {name}:main\n")
+    return make_wheel(folder, name, version, files, **options)  # type: ignore[arg-type]
+
+
+def _wheel_bytecode(path: Path) -> Dict[str, bytes]:
+    with Wheel.open(str(path)) as wheel:
+        sources = {
+            name: wheel.read(entry)
+            for name, entry in wheel.files.items()
+            if name.endswith(".py") and not name.split("/")[0].endswith(".data")
+        }
+    return _bytecode(sources)
+
+
+def _bytecode(sources: Dict[str, bytes]) -> Dict[str, bytes]:
+    compiled = {}
+    for name, text in sources.items():
+        code = compile(text, name, "exec", dont_inherit=True)
+        folder, _, base = name.rpartition("/")
+        pyc = f"{base[:-3]}.{sys.implementation.cache_tag}.pyc"
+        key = f"{folder}/__pycache__/{pyc}" if folder else f"__pycache__/{pyc}"
+        compiled[key] = importlib.util.MAGIC_NUMBER + b"\x01\0\0\0" + bytes(8) + marshal.dumps(code)
+    return compiled
+
+
+def _member(data: bytes, mode: int) -> layout.Member:
+    return layout.Member(len(data), mode, hashlib.sha256(data).hexdigest())
+
+
+def _bytes(content: Content) -> bytes:
+    return content.encode() if isinstance(content, str) else content

@@ -1,0 +1,161 @@
+"""Commands of a release: isolated, logged, stopped in time, and silent about secrets."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Dict
+
+import pytest
+
+from deployable_zipfile.deploy import commands as commands_module
+from deployable_zipfile.deploy.commands import Commands, Secrets
+from deployable_zipfile.errors import DeploymentError, UsageError
+
+URL = "postgres://site:p%40ss-canary@db.example/site?sslmode=require"
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+    (tmp_path / "venv" / "bin" / "python").symlink_to(sys.executable)
+    (tmp_path / "site").mkdir()
+    return tmp_path
+
+
+def commands(release: Path, timeout: float = 30.0, **variables: str) -> Commands:
+    return Commands(release, "site", Secrets(variables), release / "logs" / "log", timeout)
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "could not open postgres://site:p%40ss-canary@db.example/site?sslmode=require",
+        "password p@ss-canary is wrong",
+        "p%40ss-canary",
+        repr("p@ss-canary"),
+    ],
+)
+def test_no_form_of_a_value_is_shown(shown: str) -> None:
+    hidden = Secrets({"DATABASE_URL": URL}).hidden(shown)
+    assert "canary" not in hidden
+    assert "[DATABASE_URL]" in hidden
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ('quote" and \\ canary', 'quote\\" and \\\\ canary'),
+        ("line one is long\nline canary two", "line canary two"),
+        ("  canary-with-blanks  ", "x canary-with-blanks y"),
+        ("caf\u00e9-canary", "caf\\u00e9-canary"),
+    ],
+)
+def test_a_value_is_found_as_json_python_and_single_lines_write_it(value: str, shown: str) -> None:
+    assert "canary" not in Secrets({"KEY": value}).hidden(shown)
+
+
+def test_a_value_too_short_to_be_a_secret_does_not_eat_the_output() -> None:
+    assert Secrets({"DEBUG": "0"}).hidden("10 files") == "10 files"
+
+
+def test_the_longest_value_is_hidden_first() -> None:
+    assert Secrets({"A": "canary", "B": "canary-long"}).hidden("canary-long canary") == "[B] [A]"
+
+
+def test_a_command_sees_a_clean_environment(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/nonexistent")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary")
+    monkeypatch.setenv("LC_TIME", "C")
+    output = commands(release).python("test", ["-c", "import os; print(sorted(os.environ))"])
+    assert "AWS" not in output
+    assert "PYTHONPATH" not in output
+    assert "LC_TIME" in output
+    assert "PATH" in output
+
+
+def test_a_command_runs_isolated_in_the_release_under_umask_022(release: Path) -> None:
+    script = "import os, sys; open('made', 'w'); print(sys.flags.isolated, os.getcwd(), oct(os.stat('made').st_mode))"
+    before = os.umask(0o077)
+    try:
+        output = commands(release).python("test", ["-c", script])
+    finally:
+        os.umask(before)
+    assert output == f"1 {os.path.realpath(str(release))} 0o100644\n"
+
+
+def test_manage_py_is_used_where_there_is_one_and_django_else(release: Path) -> None:
+    with pytest.raises(DeploymentError, match="No module named django"):
+        commands(release).manage("check", ["check"])
+    (release / "site" / "manage.py").write_text("import sys; print(sys.argv[1:])")
+    assert commands(release).manage("check", ["check"]) == "['check']\n"
+
+
+def test_a_failure_tells_the_last_line_without_secrets_and_names_the_log(release: Path) -> None:
+    with pytest.raises(DeploymentError) as caught:
+        commands(release, KEY="canary-1").python("migrate", ["-c", "import sys; print('x'); sys.exit('no canary-1')"])
+    assert str(caught.value) == f"migrate: exit status 1: no [KEY]. Read {release}/logs/log."
+    log = (release / "logs" / "log").read_text()
+    assert "canary" not in log
+    assert "no [KEY]" in log
+    assert (release / "logs" / "log").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_secret_in_a_commands_own_words_is_not_logged(release: Path) -> None:
+    commands(release, KEY="canary-1").python("test", ["-c", "pass", "--password=canary-1"])
+    assert "canary" not in (release / "logs" / "log").read_text()
+
+
+def test_a_command_killed_by_a_signal_is_told_so(release: Path) -> None:
+    with pytest.raises(DeploymentError, match="ended by SIGKILL"):
+        commands(release).python("test", ["-c", "import os; os.kill(os.getpid(), 9)"])
+
+
+def test_a_command_that_hangs_is_stopped_with_all_its_children(release: Path, tmp_path: Path) -> None:
+    script = (
+        "import subprocess, sys, time;"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(child.pid)); time.sleep(60)"
+    )
+    with pytest.raises(DeploymentError, match="did not end within"):
+        commands(release, timeout=1.0).python("test", ["-c", script])
+    child = Path("/proc") / (tmp_path / "pid").read_text()
+    for _ in range(100):
+        if not child.exists() or b") Z" in (child / "stat").read_bytes():
+            return
+        time.sleep(0.05)
+    pytest.fail("the child of the stopped command still runs")
+
+
+def test_output_that_is_not_utf8_is_no_obstacle(release: Path) -> None:
+    output = commands(release).python("test", ["-c", "import os; os.write(1, b'caf\\xe9\\n')"])
+    assert output == "caf\ufffd\n"
+
+
+def test_variables_of_one_command_are_added(release: Path) -> None:
+    words = [sys.executable, "-c", "import os; print(os.environ['X'])"]
+    variables: Dict[str, str] = {"X": "yes"}
+    assert commands(release).command("config-test", words, variables) == "yes\n"
+
+
+def test_a_command_that_is_not_there_is_one_clear_error(release: Path) -> None:
+    with pytest.raises(DeploymentError, match="cannot be run"):
+        commands(release).command("config-test", ["/nonexistent/httpd", "-t"], {})
+
+
+def test_an_unknown_user_is_refused() -> None:
+    with pytest.raises(UsageError, match="no such user"):
+        commands_module.person("nobody-of-this-name")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_command_runs_as_another_user(release: Path) -> None:
+    for folder in (release, *release.parents):
+        if folder != Path("/") and str(folder).startswith("/tmp/"):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    (release / "venv" / "bin" / "python").unlink()
+    (release / "venv" / "bin" / "python").symlink_to("/bin/sh")
+    made = Commands(release, "site", Secrets({}), release / "logs" / "log", 30.0, commands_module.person("nobody"))
+    assert made.command("test", ["id", "-un"], {}) == "nobody\n"

@@ -1,0 +1,146 @@
+"""The proof that the new release answers, against servers that lie in every way that is known."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import Dict, Iterator, List, Optional, Tuple
+
+import pytest
+
+from deployable_zipfile.deploy import health
+from deployable_zipfile.deploy.health import Check, prove
+from deployable_zipfile.errors import DeploymentError, UsageError
+from tests.support.sites import Server
+
+NEW, OLD = "a" * 32, "b" * 32
+
+
+def answer(build: Optional[str], status: int = 200, body: bytes = b"good") -> Tuple[int, Dict[str, str], bytes]:
+    return status, {"X-Build-Id": build} if build else {}, body
+
+
+def check(url: str, in_a_row: int = 3, timeout: float = 1.0, **headers: str) -> Check:
+    return Check(url, headers, in_a_row, timeout)
+
+
+def test_the_right_answers_in_a_row_are_proof() -> None:
+    with Server(lambda _: answer(NEW)) as server:
+        assert prove(check(server.url), NEW).answers == 3
+
+
+def test_each_answer_comes_over_a_connection_of_its_own() -> None:
+    with Server(lambda _: answer(NEW)) as server:
+        prove(check(server.url), NEW)
+        assert {headers["Connection"] for headers in server.seen} == {"close"}
+
+
+def test_old_processes_between_new_ones_start_the_count_again() -> None:
+    with Server(lambda number: answer(OLD if number in (2, 4) else NEW)) as server:
+        assert prove(check(server.url, timeout=10), NEW).answers == 7
+
+
+def test_half_of_the_workers_old_is_no_proof() -> None:
+    why = f"release {OLD} answers instead of {NEW}"
+    with Server(lambda number: answer(OLD if number % 2 else NEW)) as server, pytest.raises(DeploymentError, match=why):
+        prove(check(server.url, timeout=0.3), NEW)
+
+
+def test_a_server_that_needs_time_is_asked_again() -> None:
+    with Server(lambda number: answer(NEW, 200 if number > 3 else 503)) as server:
+        assert prove(check(server.url, timeout=10), NEW).answers == 6
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (answer(NEW, 500), "status 500"),
+        (answer(NEW, 404), "status 404"),
+        (answer(NEW, 204), "status 204"),
+        (answer(OLD), "instead of"),
+        (answer(None), "names no release"),
+        (answer(None, body=b"x" + NEW.encode() + b"0"), "names no release"),
+        ((301, {"Location": "https://elsewhere.example/", "X-Build-Id": NEW}, b""), "status 301 to https://elsewhere"),
+    ],
+)
+def test_a_wrong_answer_is_told(said: Tuple[int, Dict[str, str], bytes], why: str) -> None:
+    with Server(lambda _: said) as server, pytest.raises(DeploymentError, match=why):
+        prove(check(server.url, timeout=0.2), NEW)
+
+
+def test_a_site_without_the_header_proves_itself_in_the_body() -> None:
+    with Server(lambda _: answer(None, body=b'{"build": "' + NEW.encode() + b'"}')) as server:
+        prove(check(server.url), NEW)
+
+
+def test_a_release_of_no_known_build_needs_a_good_status_alone() -> None:
+    with Server(lambda _: answer(None)) as server:
+        prove(check(server.url), None)
+
+
+def test_further_headers_are_sent() -> None:
+    with Server(lambda _: answer(NEW)) as server:
+        prove(check(server.url, in_a_row=1, Host="www.example.org"), NEW)
+        assert server.seen[0]["Host"] == "www.example.org"
+
+
+def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    with Server(lambda _: answer(NEW)) as server:
+        prove(check(server.url), NEW)
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """A port that takes connections and says nothing, or the bytes that a hanging server drips."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    taken: List[socket.socket] = []
+    stop = threading.Event()
+
+    def take() -> None:
+        while not stop.is_set():
+            try:
+                taken.append(listener.accept()[0])
+            except OSError:
+                return
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    stop.set()
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    thread.join()
+    for connection in taken:
+        connection.close()
+
+
+def test_a_server_that_hangs_ends_at_the_deadline(silent: str) -> None:
+    with pytest.raises(DeploymentError, match="no answer"):
+        prove(check(silent, timeout=0.2), NEW)
+
+
+def test_nobody_on_the_port_ends_at_the_deadline() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(DeploymentError, match="refused"):
+        prove(check(f"http://127.0.0.1:{port}/", timeout=0.2), NEW)
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://host/", "http:///health", "/health", "http://user:secret@host/", "http://h:99999/"]
+)
+def test_a_url_that_cannot_be_asked_or_shown_is_refused_without_showing_it(url: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        health.parse_url(url)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["Host", "Host : a", "Ho st: a", "Host: a\r\nX: b", ": a"])
+def test_a_header_of_another_form_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        health.parse_header(text)
+
+
+def test_a_header_is_read() -> None:
+    assert health.parse_header("X-Forwarded-Proto:  https ") == ("X-Forwarded-Proto", "https")

@@ -1,0 +1,537 @@
+"""The story of a deployment with real artifacts and a small site that has no Django."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Callable, Dict, Iterator, List
+
+import pytest
+
+from deployable_zipfile.deploy import journal, provision, restart, rollout
+from deployable_zipfile.deploy.releases import Root
+from deployable_zipfile.errors import DeploymentError, Interrupted
+from deployable_zipfile.install import installation
+from tests.support.sites import PROJECT, Host, Server, make_sites, serving_current, write_environment
+
+Run = Callable[..., int]
+STEPS = ["install", "environment", "shared", "labels", "django-check", "collectstatic", "migrate", "manage", "wsgi"]
+AFTER_SWITCH = ["switch", "restart", "health"]
+
+
+@pytest.fixture(scope="session")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Path]:
+    return make_sites(tmp_path_factory.mktemp("artifacts"))
+
+
+@pytest.fixture(autouse=True)
+def _quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's disk need not be waited for with each of these small releases."""
+    monkeypatch.setattr(installation, "sync_file_system", lambda path: None)
+    monkeypatch.setattr(installation, "_WriteBehind", lambda *_: contextlib.nullcontext())
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the one root: a release that was made under another path would be another release."""
+    return tmp_path_factory.mktemp("host")
+
+
+@pytest.fixture(scope="module")
+def server(place: Path) -> Iterator[Server]:
+    with serving_current(place / "srv") as made:
+        yield made
+
+
+@pytest.fixture
+def root(place: Path, tmp_path: Path) -> Iterator[Path]:
+    yield place / "srv"
+    if os.path.lexists(str(place / "srv")):
+        os.rename(str(place / "srv"), str(tmp_path / "srv"))
+
+
+@pytest.fixture
+def host(root: Path, place: Path, artifacts: Dict[str, Path], server: Server, capsys: Any) -> Host:
+    return Host(root, artifacts, server.url, place / "stock", capsys)
+
+
+class TestDeploy:
+    def test_the_first_release_of_all_becomes_live(self, host: Host) -> None:
+        one = host.live("one", "--json")
+        document = json.loads(host.out)
+        assert document["changed"] is True
+        assert document["release"] == one
+        assert document["previous"] is None
+        assert [step["name"] for step in document["steps"]] == [
+            "check", *STEPS, "config-test", "switch", "restart", "health", "prune"
+        ]  # fmt: skip
+        assert os.readlink(str(host.root / "current")) == f"releases/{one}"
+        assert (host.root / "current" / "environment.json").stat().st_mode & 0o777 == 0o640
+
+    def test_the_text_tells_each_steps_time_and_share(self, host: Host) -> None:
+        one = host.live("one")
+        assert f"{one} is live" in host.out.splitlines()[-1]
+        assert host.out.count("%") == 15
+
+    def test_a_second_run_changes_nothing_and_says_so(self, host: Host) -> None:
+        host.given("one")
+        before = (host.root / ".deploy" / "journal.jsonl").read_bytes()
+        host.live("one", "--json")
+        assert json.loads(host.out)["changed"] is False
+        assert (host.root / ".deploy" / "journal.jsonl").read_bytes() == before
+
+    def test_options_are_remembered(self, host: Host) -> None:
+        host.live("one", "--keep", "7", "--shared", "media=site_one/media")
+        assert host.verb("two", "deploy") == 0
+        assert (host.root / "current" / "site_one" / "media").is_symlink()
+        assert host.current() != ""
+        assert provision.environment_of(host.root / "current") == {"SECRET_KEY": "canary-of-this-test"}
+        assert host.verb("one", "deploy", "--dry-run", "--json") == 0
+        assert json.loads(host.out)["settings"]["keep"] == 7
+        assert host.verb("one", "deploy", "--dry-run", "--json", "--forget") == 0
+        assert json.loads(host.out)["settings"]["keep"] == 5
+
+    def test_a_changed_environment_alone_is_a_deployment(self, host: Host) -> None:
+        host.given("one")
+        write_environment(host.environment, NEW="value-of-new")
+        host.live("one", "--json")
+        assert json.loads(host.out)["changed"] is True
+        assert (provision.environment_of(host.root / "current") or {})["NEW"] == "value-of-new"
+
+    def test_a_release_that_is_live_but_does_not_answer_is_deployed_again(
+        self, host: Host, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        host.live("one", "--health-timeout", "0.5")
+        asked: List[str] = []
+
+        def prove(check: Any, build: Any) -> Any:
+            asked.append(build)
+            if len(asked) == 1:
+                raise DeploymentError("url", "an old release answers")
+            return rollout.health.Proof(1, 0.0)
+
+        monkeypatch.setattr(rollout.health, "prove", prove)
+        host.live("one", "--json", "--health-timeout", "0.5")
+        assert json.loads(host.out)["changed"] is True
+        assert "deployed again" in host.err
+
+    def test_dry_run_writes_nothing_at_all(self, host: Host) -> None:
+        assert host.deploy("one", "--dry-run", "--json") == 0
+        assert json.loads(host.out)["changed"] is True
+        assert not host.root.exists()
+        (one,) = host.given("one")
+        before = sorted(str(path) for path in host.root.rglob("*"))
+        assert host.deploy("two", "--dry-run") == 0
+        assert f"on failure back to {one}" in host.out
+        assert sorted(str(path) for path in host.root.rglob("*")) == before
+
+    def test_further_management_commands_are_run_in_their_order(self, host: Host, tmp_path: Path) -> None:
+        write_environment(host.environment, RAN=str(tmp_path / "ran"))
+        host.live("one", "--createcachetable", "--manage", "demo --small")
+        assert (tmp_path / "ran").read_text().splitlines() == [
+            "check --deploy --fail-level ERROR",
+            "collectstatic --noinput",
+            "migrate --noinput",
+            "createcachetable",
+            "demo --small",
+        ]
+
+    @pytest.mark.parametrize(("how", "words"), [("check", ["migrate --check --plan"]), ("skip", [])])
+    def test_migrate_can_be_looked_at_or_skipped(self, host: Host, tmp_path: Path, how: str, words: List[str]) -> None:
+        write_environment(host.environment, RAN=str(tmp_path / "ran"))
+        host.live("one", "--migrate", how)
+        assert [line for line in (tmp_path / "ran").read_text().splitlines() if "migrate" in line] == words
+
+    def test_migrations_that_are_left_when_only_looked_at_are_counted_and_named(self, host: Host) -> None:
+        write_environment(host.environment, LEFT="1")
+        assert host.deploy("one", "--migrate", "check") == 8
+        assert "migrate --check: 2 left to apply, the first is pages.0004_more" in host.error()
+        write_environment(host.environment, FAIL_AT="migrate")
+        assert host.deploy("one", "--migrate", "check") == 8
+        assert "migrate: exit status 1: could not reach [SECRET_KEY]" in host.error()
+
+    def test_old_releases_are_pruned_after_the_proof(self, host: Host) -> None:
+        one = host.live("one", "--keep", "2")
+        two = host.live("two")
+        three = host.live("three", "--json")
+        assert json.loads(host.out)["pruned"] == [one]
+        assert sorted(os.listdir(str(host.root / "releases"))) == sorted([two, three])
+
+    def test_moving_from_steps_made_by_hand_takes_the_old_folder_as_the_way_back(self, host: Host) -> None:
+        (host.root / "by-hand").mkdir(parents=True)
+        os.symlink("by-hand", str(host.root / "current"))
+        assert host.deploy("broken") == 8
+        assert os.readlink(str(host.root / "current")) == "by-hand"
+        host.live("one", "--json")
+        assert json.loads(host.out)["previous"] == "by-hand"
+
+    def test_a_real_folder_called_current_is_refused_with_the_way_out(self, host: Host) -> None:
+        (host.root / "current").mkdir(parents=True)
+        assert host.deploy("one") == 5
+        assert "ln -s" in host.error()
+
+
+class TestConfiguration:
+    def test_the_test_sees_the_new_release_in_place_of_current(self, host: Host, tmp_path: Path) -> None:
+        variables = tmp_path / "httpd.env"
+        variables.write_text(
+            f"# comment\nCFGOV_CURRENT={host.root}/current\nexport ROOT='{host.root}/current/x y'\n"
+            f"OTHER={host.root}/currently\n"
+        )
+        script = tmp_path / "test-it"
+        script.write_text(f'#!/bin/sh\necho "$1|$CFGOV_CURRENT|$ROOT|$OTHER" > {tmp_path}/seen\n')
+        script.chmod(0o755)
+        one = host.live("one", "--config-test", f"{script} {{release}}/a", "--httpd-env", str(variables))
+        release = host.root / "releases" / one
+        assert (tmp_path / "seen").read_text() == f"{release}/a|{release}|{release}/x y|{host.root}/currently\n"
+
+    def test_a_bad_configuration_stops_before_the_switch(self, host: Host) -> None:
+        (one,) = host.given("one")
+        assert host.deploy("two", "--config-test", "sh -c 'echo Syntax error on line 3 >&2; exit 1'") == 8
+        assert "config-test: exit status 1: Syntax error on line 3" in host.error()
+        assert host.current() == one
+
+    def test_a_line_that_is_no_variable_is_named(self, host: Host, tmp_path: Path) -> None:
+        (tmp_path / "httpd.env").write_text("A=1\nnot a variable\n")
+        assert host.deploy("one", "--httpd-env", str(tmp_path / "httpd.env")) == 2
+        assert "line 2" in host.error()
+
+    def test_a_configuration_that_differs_restarts_httpd_itself_too(
+        self, host: Host, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        told: List[str] = []
+        for kind in (restart.ModWsgiSignal, restart.HttpdGraceful):
+            monkeypatch.setattr(kind, "restart", lambda self, *_: told.append(self.name) or self.name)
+        words = ["--restart", "mod_wsgi-sigusr1", "--config-path", f"{PROJECT}/apache"]
+        for archive in ("one", "two", "httpd"):
+            host.live(archive, *words)
+        assert told == ["mod_wsgi-sigusr1"] * 3 + ["httpd-graceful"]
+
+
+class TestGoingBack:
+    def test_a_release_that_cannot_be_imported_never_becomes_current(self, host: Host) -> None:
+        (one,) = host.given("one")
+        assert host.deploy("broken") == 8
+        assert "this release cannot be imported" in host.error()
+        assert host.current() == one
+        assert sorted(host.states().values()) == ["bad", "live"]
+
+    @pytest.mark.parametrize("command", ["check", "collectstatic", "migrate"])
+    def test_a_failing_command_leaves_the_site_alone(self, host: Host, command: str) -> None:
+        (one,) = host.given("one")
+        write_environment(host.environment, FAIL_AT=command)
+        assert host.deploy("two") == 8
+        assert "could not reach [SECRET_KEY]" in host.error()
+        assert host.current() == one
+        assert "FAIL_AT" not in (provision.environment_of(host.root / "current") or {})
+
+    def test_the_migration_that_failed_is_named(self, host: Host) -> None:
+        write_environment(host.environment, FAIL_AT="migrate")
+        assert host.deploy("one") == 8
+        assert "pages.0003_body: exit status 1" in host.error()
+
+    def test_a_command_that_hangs_is_stopped(self, host: Host) -> None:
+        write_environment(host.environment, SLOW_AT="collectstatic")
+        assert host.deploy("one", "--step-timeout", "0.5") == 8
+        assert "collectstatic: did not end within" in host.error()
+
+    def test_an_unhealthy_release_is_left_for_the_one_before(
+        self, host: Host, root: Path, artifacts: Dict[str, Path]
+    ) -> None:
+        (one,) = host.given("one")
+        assert host.deploy("two", "--dry-run", "--json") == 0
+        two = json.loads(host.out)["release"]
+        with serving_current(root, bad=(two,)) as sick:
+            assert host.deploy("two", "--health-url", sick.url, "--health-timeout", "0.5") == 8
+        assert "status 500 (" in host.error()
+        assert f"{one} is live again" in host.error()
+        assert host.current() == one
+        assert host.states() == {one: "live", two: "bad"}
+
+    def test_a_first_release_that_fails_leaves_no_current(self, host: Host, root: Path) -> None:
+        with Server(lambda _: (500, {}, b"")) as sick:
+            assert host.deploy("one", "--health-url", sick.url, "--health-timeout", "0.3") == 8
+        assert "no release was live before" in host.error()
+        assert not os.path.lexists(str(root / "current"))
+
+    def test_a_failing_restart_goes_back(self, host: Host) -> None:
+        (one,) = host.given("one")
+        assert host.deploy("two", "--restart", "command:false") == 8
+        assert "going back failed too" in host.error()  # the same command restarts the old one
+        assert host.current() == one
+
+    def test_going_back_that_fails_too_is_said_with_what_is_current(self, host: Host) -> None:
+        (one,) = host.given("one")
+        with Server(lambda _: (500, {}, b"")) as sick:
+            assert host.deploy("two", "--health-url", sick.url, "--health-timeout", "0.3") == 8
+        assert "going back failed too" in host.error()
+        assert f"releases/{one}" in host.error()
+
+    def test_a_new_environment_of_the_live_release_that_fails_is_taken_back(self, host: Host) -> None:
+        (one,) = host.given("one")
+        write_environment(host.environment, FAIL_AT="migrate")
+        assert host.deploy("one") == 8
+        assert provision.environment_of(host.root / "current") == {"SECRET_KEY": "canary-of-this-test"}
+        assert host.states() == {one: "live"}  # the live release is not bad for that
+
+    def test_a_bad_release_may_be_tried_again_when_its_reason_is_gone(self, host: Host) -> None:
+        host.given("one")
+        write_environment(host.environment, FAIL_AT="migrate")
+        assert host.deploy("two") == 8
+        write_environment(host.environment)
+        two = host.live("two")
+        assert host.states()[two] == "live"
+
+    @pytest.mark.parametrize("step", ["collectstatic", "switch", "restart", "health"])
+    def test_an_interruption_goes_back_and_marks_nothing_bad(
+        self, host: Host, monkeypatch: pytest.MonkeyPatch, step: str
+    ) -> None:
+        (one,) = host.given("one")
+        real = rollout.perform
+
+        def stop(name: str, action: Callable[[], str]) -> str:
+            said = real(name, action)
+            if name == step:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return said
+
+        monkeypatch.setattr(rollout, "perform", stop)
+        assert host.deploy("two") == 130
+        monkeypatch.undo()
+        assert host.current() == one
+        assert "bad" not in host.states().values()
+        host.live("two")
+
+    # Every step, with every kind of failure and with real kills: tests/integration/test_deployment_faults.py.
+    @pytest.mark.parametrize("step", ["environment", *AFTER_SWITCH, "prune"])
+    @pytest.mark.parametrize("when", ["before", "after"])
+    @pytest.mark.parametrize("error", [OSError(28, "No space left on device")])
+    def test_a_failure_before_or_after_a_step_leaves_a_whole_live_release(
+        self, host: Host, monkeypatch: pytest.MonkeyPatch, step: str, when: str, error: Exception
+    ) -> None:
+        (one,) = host.given("one")
+        real = rollout.perform
+
+        def fail(name: str, action: Callable[[], str]) -> str:
+            if name != step:
+                return real(name, action)
+            if when == "after":
+                real(name, action)
+            raise error
+
+        monkeypatch.setattr(rollout, "perform", fail)
+        code = host.deploy("two")
+        monkeypatch.undo()
+        if step == "prune":  # the new release is proven already
+            assert code == 0
+            assert "warning: prune" in host.err
+            assert host.current() != one
+        else:
+            assert code == (1 if isinstance(error, OSError) and step not in AFTER_SWITCH else 8)
+            assert host.current() == one
+            host.live("two")
+        assert sorted(host.states().values()) == ["live", "previous"]
+
+
+class TestDisk:
+    """What ``tests/integration/test_power_cut.py`` proves with real power cuts, as far as it can be seen without."""
+
+    def test_what_commands_wrote_is_waited_for_before_the_switch_on_every_file_system(
+        self, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (one,) = host.given("one")
+        static = tmp_path / "static"
+        static.mkdir()
+        write_environment(host.environment, STATIC_ROOT=str(static), HOME=str(tmp_path), NOTHING="/not/there", X="x")
+        real = os.stat
+
+        def elsewhere(path: Any, *arguments: Any, **options: Any) -> Any:
+            status = real(path, *arguments, **options)
+            return SimpleNamespace(st_mode=status.st_mode, st_dev=-1) if path == str(static) else status
+
+        waited = []
+        monkeypatch.setattr(installation, "sync_file_system", lambda path: waited.append((path, host.current())))
+        monkeypatch.setattr(os, "stat", elsewhere)
+        host.live("two")
+        own = [(path, current) for path, current in waited if not path.endswith("/tree")]
+        assert sorted(own) == sorted([(str(static), one), (str(host.root), one)] * 2)
+
+    def test_a_disk_that_did_not_take_what_commands_wrote_leaves_the_old_release_live(
+        self, host: Host, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (one,) = host.given("one")
+
+        def fail(path: str) -> None:
+            if path == str(host.root):
+                raise OSError(5, "Input/output error", path)
+
+        monkeypatch.setattr(installation, "sync_file_system", fail)
+        assert host.deploy("two") == 8
+        assert "the disk did not take what was written (Input/output error)" in host.error()
+        assert host.current() == one
+        assert "bad" in host.states().values()
+
+    def test_a_pruning_that_was_cut_short_is_finished_though_nothing_else_is_to_be_done(self, host: Host) -> None:
+        host.given("one")
+        trash = host.root / "releases" / f".trash-{'0' * 32}"
+        trash.mkdir()
+        assert host.deploy("one", "--json") == 0
+        assert json.loads(host.out)["changed"] is False
+        assert not trash.exists()
+
+
+class TestRollback:
+    def test_one_that_was_cut_short_after_the_switch_goes_on_and_does_not_turn_round(self, host: Host) -> None:
+        one, two = host.given("one", "two")
+        root = Root(host.root)
+        details = {"verb": "rollback", "bad": True, "from": f"releases/{two}"}
+        root.journal.append(journal.STARTED, f"releases/{one}", **details)
+        root.switch(f"releases/{one}")
+        assert host.verb("one", "rollback") == 0
+        assert host.current() == one
+        assert host.states() == {one: "live", two: "bad"}
+
+    def test_it_goes_to_the_last_good_release_and_marks_the_one_it_leaves(self, host: Host) -> None:
+        one, two = host.given("one", "two")
+        assert host.verb("three", "rollback", "--json") == 0
+        assert json.loads(host.out)["release"] == one
+        assert host.current() == one
+        assert host.states() == {one: "live", two: "bad"}
+
+    def test_twice_goes_two_back(self, host: Host) -> None:
+        one, two, three = host.given("one", "two", "three")
+        assert host.verb("one", "rollback") == 0
+        assert host.current() == two
+        assert host.verb("one", "rollback") == 0
+        assert host.current() == one
+        assert host.verb("one", "rollback") == 8
+        assert "no earlier good release" in host.error()
+        assert host.current() == one
+        assert host.states()[three] == "bad"
+
+    def test_a_release_left_as_good_can_be_gone_back_to(self, host: Host) -> None:
+        one, two = host.given("one", "two")
+        assert host.verb("one", "rollback", "--not-bad") == 0
+        assert host.verb("one", "rollback") == 0
+        assert host.current() == two
+        assert host.states()[one] == "bad"
+
+    def test_nothing_to_roll_back_to_is_said(self, host: Host) -> None:
+        (one,) = host.given("one")
+        assert host.verb("one", "rollback") == 8
+        assert host.current() == one
+
+    def test_an_unhealthy_target_brings_the_current_one_back(self, host: Host, root: Path) -> None:
+        one, two = host.given("one", "two")
+        with serving_current(root, bad=(one,)) as sick:
+            words = ["--health-url", sick.url, "--health-timeout", "0.5"]
+            assert host.verb("one", "rollback", *words) == 8
+        assert f"{two} is live again" in host.error()
+        assert host.current() == two
+
+    def test_the_environment_of_the_old_release_comes_back_with_it(self, host: Host) -> None:
+        host.given("one")
+        write_environment(host.environment, NEW="value-of-new")
+        host.live("two")
+        assert host.verb("one", "rollback") == 0
+        assert provision.environment_of(host.root / "current") == {"SECRET_KEY": "canary-of-this-test"}
+
+    def test_pruning_after_a_rollback_keeps_current_and_its_predecessor(self, host: Host) -> None:
+        one, two, three = host.given("one", "two", "three")
+        assert host.verb("one", "rollback") == 0
+        assert host.verb("one", "prune", "--keep", "1") == 0
+        assert host.current() == two
+        assert sorted(os.listdir(str(host.root / "releases"))) == sorted([one, two, three])
+
+    def test_a_dry_run_says_where_it_would_go(self, host: Host) -> None:
+        one, two = host.given("one", "two")
+        assert host.verb("one", "rollback", "--dry-run") == 0
+        assert host.out == f"would go to {one}\n"
+        assert host.current() == two
+
+    def test_a_root_that_was_never_deployed_to_is_refused(self, host: Host) -> None:
+        for verb in ("rollback", "prune"):
+            assert host.verb("one", verb) == 2
+            assert "never deployed to" in host.error()
+        assert not host.root.exists()
+
+
+class TestTool:
+    def test_the_verbs_work_without_an_artifact(self, host: Host) -> None:
+        import subprocess
+        import sys
+
+        one, two = host.given("one", "two")
+        command = [sys.executable, "-I", str(host.root / ".deploy" / "tool")]
+        listed = subprocess.run(
+            [*command, "releases", "--root", str(host.root), "--json"], stdout=subprocess.PIPE, check=True
+        )
+        assert [row["state"] for row in json.loads(listed.stdout)["releases"]] == ["previous", "live"]
+        subprocess.run([*command, "rollback", "--root", str(host.root), "-q"], stdout=subprocess.PIPE, check=True)
+        assert host.current() == one
+        assert host.states()[two] == "bad"
+
+    def test_it_is_the_newest_artifacts_and_the_only_one(self, host: Host) -> None:
+        host.given("one")
+        two = host.live("two")
+        found = [path.name for path in (host.root / ".deploy").glob("tool*")]
+        assert sorted(found) == ["tool", f"tool-{two}"]
+
+
+class TestAfterAKill:
+    """What a kill leaves is written by hand here; real kills are in tests/integration."""
+
+    def test_an_unproven_release_is_proven_by_the_next_run(self, host: Host) -> None:
+        one, two = host.given("one", "two")
+        lines = (host.root / ".deploy" / "journal.jsonl").read_text().splitlines(keepends=True)
+        cut = next(number for number, line in enumerate(lines) if two in line and '"live"' in line)
+        (host.root / ".deploy" / "journal.jsonl").write_text("".join(lines[:cut]))
+        assert host.states() == {one: "previous", two: "unproven"}
+        host.live("two", "--json")
+        assert json.loads(host.out)["changed"] is True
+        assert host.states() == {one: "previous", two: "live"}
+
+    def test_an_unproven_release_is_never_the_way_back(self, host: Host, root: Path) -> None:
+        one, two = host.given("one", "two")
+        lines = (host.root / ".deploy" / "journal.jsonl").read_text().splitlines(keepends=True)
+        cut = next(number for number, line in enumerate(lines) if two in line and '"live"' in line)
+        (host.root / ".deploy" / "journal.jsonl").write_text("".join(lines[:cut]))
+        assert host.deploy("broken") == 8
+        assert host.current() == two  # nothing was switched
+        assert host.deploy("three", "--dry-run", "--json") == 0
+        assert json.loads(host.out)["back_to"] == one
+
+    def test_a_lost_journal_takes_current_as_the_way_back(self, host: Host) -> None:
+        (one,) = host.given("one")
+        (host.root / ".deploy" / "journal.jsonl").unlink()
+        assert host.deploy("two", "--dry-run", "--json") == 0
+        assert json.loads(host.out)["back_to"] == one
+
+
+def test_an_interruption_has_its_own_exit_code() -> None:
+    assert Interrupted("x", "y").exit_code == 130
+    assert journal.INTERRUPTED in journal.EVENTS
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--restart", "reboot"],
+        ["--health-url", "ftp://x"],
+        ["--health-header", "x"],
+        ["--shared", "a=../b"],
+        ["--link", "a"],
+        ["--keep", "0"],
+        ["--owner", "no-such-user"],
+        ["--run-as", "no-such-user"],
+        ["--lock-wait", "-1"],
+        ["--older-than", "soon"],
+    ],
+)
+def test_a_wrong_option_is_refused_before_anything_is_made(host: Host, words: List[str]) -> None:
+    assert host.deploy("one", *words) == 2
+    assert not host.root.exists()

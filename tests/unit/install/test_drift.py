@@ -1,0 +1,205 @@
+"""An installed tree compared with what was installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Callable, Iterator, List
+
+import pytest
+
+from deployable_zipfile.artifact import layout
+from deployable_zipfile.artifact.zipreader import Artifact
+from deployable_zipfile.deploy import provision
+from deployable_zipfile.errors import DestinationError
+from deployable_zipfile.install import drift, installation
+from deployable_zipfile.install.drift import Drift
+from tests.support.artifacts import PYTHON, make_artifact, simple_wheel
+from tests.support.helpers import make_wheel, run_cli
+
+SITE = f"venv/lib/python{PYTHON}/site-packages"
+
+
+@pytest.fixture(autouse=True)
+def umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def installed(tmp_path: Path, *wheels: Path, payload: bool = False) -> Path:
+    project = {"__init__.py": "", "a b=ü.txt": "x", "sub/settings.py": "x = 1\n"}
+    wheels = wheels or (simple_wheel(tmp_path),)
+    path = make_artifact(tmp_path / "site.zip", dict(project), wheels, static={"a.css": "a{}"}, payload=payload)
+    with Artifact.open(str(path)) as artifact:
+        installation.install(artifact, str(tmp_path / "dest"), workers=1, sync=False)
+    return tmp_path / "dest"
+
+
+def found(tree: Path) -> "tuple[List[str], List[str], List[str]]":
+    result: Drift = drift.compare(str(tree))
+    assert result.clean is (not result.changed and not result.missing and not result.added)
+    return result.changed, result.missing, result.added
+
+
+@pytest.mark.parametrize("payload", [True, False])
+def test_a_fresh_installation_is_clean(payload: bool, tmp_path: Path) -> None:
+    result = drift.compare(str(installed(tmp_path, payload=payload)))
+    assert result.clean
+    assert result.checked > 30
+
+
+def test_use_does_not_make_it_dirty(tmp_path: Path) -> None:
+    tree = installed(tmp_path)
+    run_cli([tree / "venv/bin/alpha-tool"], env={"PATH": "/bin"})
+    (tree / "environment.json").write_text("{}")
+    (tree / "site_one/sub/__pycache__").mkdir(exist_ok=True)
+    (tree / "site_one/sub/__pycache__/more.pyc").write_text("x")
+    assert drift.compare(str(tree)).clean
+
+
+@pytest.mark.parametrize("second", ["alpha", "zeta"])
+def test_two_wheels_with_one_path_are_clean_whichever_won(second: str, tmp_path: Path) -> None:
+    names = ["beta", second]
+    wheels = [make_wheel(tmp_path, name, "1", {"shared/__init__.py": f"of = {name!r}\n"}) for name in names]
+    assert drift.compare(str(installed(tmp_path, *wheels))).clean
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "site_one/__init__.py",
+        "site_one/a b=ü.txt",
+        "static.in/0/a.css",
+        f"{SITE}/alpha/__init__.py",
+        f"{SITE}/alpha-1.0.dist-info/METADATA",
+        f"{SITE}/loadenv.py",
+        f"{SITE}/loadenv-init.pth",
+        f"{SITE}/loadenv-init.start",
+        f"{SITE}/site_one.pth",
+        "venv/bin/alpha-tool",
+        ".deploy/runtime/artifact/zipreader.py",
+        ".deploy/runtime/install_wheels.py",
+    ],
+)
+@pytest.mark.parametrize("payload", [True, False])
+def test_each_kind_of_file_is_missed_and_seen_to_change(path: str, payload: bool, tmp_path: Path) -> None:
+    tree = installed(tmp_path, payload=payload)
+    (tree / path).write_text("changed")
+    assert found(tree) == ([path], [], [])
+    (tree / path).unlink()
+    assert found(tree) == ([], [path], [])
+    (tree / path).mkdir()
+    assert path in found(tree)[0]
+    (tree / path).rmdir()
+    (tree / path).symlink_to("/etc/passwd")
+    assert found(tree)[0] == [path]
+
+
+@pytest.mark.parametrize(
+    "path", ["site_one/new.py", f"{SITE}/evil.pth", "static.in/0/x", ".deploy/runtime/x.py", "venv/bin/x"]
+)
+def test_what_was_added_is_named(path: str, tmp_path: Path) -> None:
+    tree = installed(tmp_path)
+    (tree / path).write_text("x")
+    assert found(tree) == ([], [], [path])
+
+
+def test_links_that_a_deployment_made_are_its_own_until_they_lead_elsewhere(tmp_path: Path) -> None:
+    tree = installed(tmp_path)
+    link = tree / "site_one/modules"
+    link.symlink_to("/etc/passwd")
+    provision.record_links(tree, ["site_one/modules"])
+    assert found(tree) == ([], [], [])
+    link.unlink()
+    link.symlink_to("/etc/group")
+    assert found(tree) == ([], [], ["site_one/modules"])
+
+
+def test_a_wheel_that_is_gone_whole_is_missed(tmp_path: Path) -> None:
+    tree = installed(tmp_path, simple_wheel(tmp_path), simple_wheel(tmp_path, "Beta.Two", "2.0"))
+    shutil.rmtree(str(tree / SITE / "Beta.Two"))
+    shutil.rmtree(str(tree / SITE / "Beta_Two-2.0.dist-info"))
+    assert f"{SITE}/Beta_Two-2.0.dist-info/INSTALLER" in found(tree)[1]
+
+
+def test_a_virtualenv_that_is_gone_is_missed(tmp_path: Path) -> None:
+    tree = installed(tmp_path)
+    shutil.rmtree(str(tree / "venv"))
+    changed, missing, _ = found(tree)
+    assert changed == ["venv/bin/python"]
+    assert f"{SITE}/alpha-1.0.dist-info/INSTALLER" in missing
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n", "\x00"])
+def test_a_broken_record_is_seen(text: str, tmp_path: Path) -> None:
+    tree = installed(tmp_path)
+    (tree / SITE / "alpha-1.0.dist-info/RECORD").write_text(text)
+    assert any("alpha" in path for path in found(tree)[0] + found(tree)[1] + found(tree)[2])
+
+
+def test_another_interpreter_below_is_seen(tmp_path: Path) -> None:
+    tree = installed(tmp_path)
+    (tree / "venv/bin/python").unlink()
+    (tree / "venv/bin/python").symlink_to("/bin/true")
+    assert found(tree) == (["venv/bin/python"], [], [])
+    (tree / "venv/bin/python").unlink()
+    (tree / "venv/bin/python").symlink_to("/nowhere")
+    assert found(tree) == (["venv/bin/python"], [], [])
+
+
+def spoil(name: str, content: str) -> Callable[[Path], None]:
+    def change(tree: Path) -> None:
+        (tree / name).write_text(content)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        shutil.rmtree,
+        lambda tree: (tree / layout.INSTALLED).unlink(),
+        lambda tree: (tree / layout.MANIFEST).unlink(),
+        spoil(layout.INSTALLED, ""),
+        spoil(layout.INSTALLED, "[]"),
+        spoil(layout.INSTALLED, json.dumps({"python": 3})),
+    ],
+)
+def test_what_is_no_complete_installation_is_refused(change: Callable[[Path], None], tmp_path: Path) -> None:
+    tree = installed(tmp_path)
+    change(tree)
+    with pytest.raises(DestinationError, match="holds no complete installation") as caught:
+        drift.compare(str(tree))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_changed_manifest_is_refused(tmp_path: Path) -> None:
+    tree = installed(tmp_path)
+    manifest = tree / layout.MANIFEST
+    manifest.write_text(manifest.read_text().replace('"size":1}', '"size":2}', 1))
+    with pytest.raises(DestinationError, match="holds no complete installation"):
+        drift.compare(str(tree))
+    manifest.write_text("{}")
+    with pytest.raises(DestinationError, match="holds no complete installation"):
+        drift.compare(str(tree))
+
+
+def test_a_changed_or_lost_listing_is_refused(tmp_path: Path) -> None:
+    tree = installed(tmp_path, payload=True)
+    listing = tree / ".deploy/payload/000.json"
+    listing.write_text(listing.read_text() + " ")
+    with pytest.raises(DestinationError, match=r"000\.json: was changed"):
+        drift.compare(str(tree))
+    listing.unlink()
+    with pytest.raises(DestinationError, match=r"000\.json: cannot be read"):
+        drift.compare(str(tree))
+
+
+def test_bytecode_is_pythons_own_business(tmp_path: Path) -> None:
+    tree = installed(tmp_path)
+    (tree / SITE / f"alpha/__pycache__/__init__.{sys.implementation.cache_tag}.pyc").unlink()
+    assert drift.compare(str(tree)).clean

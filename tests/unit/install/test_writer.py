@@ -1,0 +1,192 @@
+"""Many files into a new tree: every byte and mode, by however many processes."""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import marshal
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Dict, Iterator, List
+
+import pytest
+
+from deployable_zipfile.artifact.wheel import Wheel
+from deployable_zipfile.artifact.zipreader import Container
+from deployable_zipfile.errors import ArtifactError, WheelError
+from deployable_zipfile.install import writer
+from deployable_zipfile.install.writer import Job
+from tests.support.artifacts import container
+from tests.support.helpers import make_wheel, read_tree, run_python
+
+CONTENT = {f"p{number % 7}/q/f{number}.txt": b"%d " % number * number for number in range(300)}
+
+
+@pytest.fixture(autouse=True)
+def umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    (tmp_path / "tree").mkdir()
+    return tmp_path / "tree"
+
+
+@pytest.fixture
+def zipped(tmp_path: Path) -> Iterator[Container]:
+    path = tmp_path / "one.zip"
+    path.write_bytes(container(dict(CONTENT), {"p1/q/f1.txt": 0o755}))
+    descriptor = os.open(str(path), os.O_RDONLY)
+    yield Container(descriptor, 0, path.stat().st_size, "one.zip")
+    os.close(descriptor)
+
+
+def jobs_of(zipped: Container, compile_to: str = "") -> List[Job]:
+    return [
+        Job(name, zipped, entry, entry.mode, "", compile_to and f"{compile_to}/{name}")
+        for name, entry in zipped.entries.items()
+    ]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_every_file_is_written_once_with_its_mode(workers: int, tree: Path, zipped: Container) -> None:
+    seen: List[int] = []
+    writer.make_folders(str(tree), {name.rpartition("/")[0] for name in CONTENT}, workers)
+    assert writer.write_files(str(tree), jobs_of(zipped), workers, seen.append) == set()
+    found = {name: data for name, (_, data) in read_tree(tree).items() if data != b"/"}
+    assert found == CONTENT
+    assert {name for name, (mode, _) in read_tree(tree).items() if mode == 0o755 and "." in name} == {"p1/q/f1.txt"}
+    assert {mode for mode, data in read_tree(tree).values() if data == b"/"} == {0o755}
+    assert sum(seen) == len(CONTENT)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_folders_are_made_with_all_above_them_at_any_depth(workers: int, tree: Path) -> None:
+    wanted = {"/".join(f"d{number % width}" for width in range(1, 12)) for number in range(200)}
+    writer.make_folders(str(tree), wanted, workers)
+    assert all((tree / path).is_dir() for path in wanted)
+
+
+def test_a_file_that_exists_is_never_written_over(tree: Path, zipped: Container) -> None:
+    writer.make_folders(str(tree), {name.rpartition("/")[0] for name in CONTENT})
+    (tree / "p1/q/f1.txt").write_text("mine")
+    with pytest.raises(FileExistsError):
+        writer.write_files(str(tree), jobs_of(zipped), 2)
+    assert (tree / "p1/q/f1.txt").read_text() == "mine"
+
+
+def test_a_link_is_never_followed(tree: Path, tmp_path: Path) -> None:
+    (tree / "link").symlink_to(tmp_path / "outside")
+    with pytest.raises(FileExistsError):
+        writer.write_bytes(str(tree / "link"), b"x")
+    assert not (tmp_path / "outside").exists()
+
+
+def test_short_writes_are_completed(tree: Path, zipped: Container, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, bytes(data)[:7]))
+    writer.make_folders(str(tree), {name.rpartition("/")[0] for name in CONTENT}, 1)
+    writer.write_files(str(tree), jobs_of(zipped), 1)
+    writer.write_bytes(str(tree / "more"), b"x" * 100)
+    monkeypatch.undo()
+    assert (tree / "more").read_bytes() == b"x" * 100
+    assert {name: (tree / name).read_bytes() for name in CONTENT} == CONTENT
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_disk_that_refuses_comes_back_as_it_is(
+    workers: int, number: int, tree: Path, zipped: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer.make_folders(str(tree), {name.rpartition("/")[0] for name in CONTENT}, 1)
+    opened = os.open
+
+    def fail(path: str, *rest: int) -> int:
+        if path.endswith("f200.txt"):
+            raise OSError(number, os.strerror(number), path)
+        return opened(path, *rest)
+
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(OSError, match=r"f200\.txt") as caught:
+        writer.write_files(str(tree), jobs_of(zipped), workers)
+    assert caught.value.errno == number
+
+
+def test_content_that_changed_after_it_was_verified_is_refused(tree: Path, zipped: Container) -> None:
+    name, entry = next(iter(zipped.entries.items()))
+    job = Job("f", zipped, entry, 0o644, "0" * 64, "")
+    with pytest.raises(ArtifactError, match=f"{name}: changed since it was verified"):
+        writer.write_files(str(tree), [job], 1)
+
+
+def test_a_wheels_file_is_compared_with_its_record(tree: Path, tmp_path: Path) -> None:
+    def lie(rows: "list[tuple[str, str, str]]") -> "list[tuple[str, str, str]]":
+        return [(name, "sha256=" + "A" * 43 if name == "a.py" else digest, size) for name, digest, size in rows]
+
+    path = make_wheel(tmp_path, "a", "1", {"a.py": "x = 1\n"}, record=lie)
+    with Wheel.open(str(path)) as wheel, pytest.raises(WheelError, match=r"a\.py: its sha256 is not the one in RECORD"):
+        writer.write_files(str(tree), [Job("a.py", wheel, wheel.files["a.py"], 0o644, "", "")], 1)
+
+
+def compiled(tree: Path, tmp_path: Path, sources: Dict[str, bytes]) -> "set[str]":
+    path = tmp_path / "code.zip"
+    path.write_bytes(container(sources))
+    descriptor = os.open(str(path), os.O_RDONLY)
+    try:
+        zipped = Container(descriptor, 0, path.stat().st_size, "code.zip")
+        writer.make_folders(str(tree), {f"{name.rpartition('/')[0]}/__pycache__" for name in sources}, 1)
+        return writer.write_files(str(tree), jobs_of(zipped, "/final"), 1)
+    finally:
+        os.close(descriptor)
+
+
+def test_bytecode_is_unchecked_and_names_the_final_path(tree: Path, tmp_path: Path) -> None:
+    assert compiled(tree, tmp_path, {"p/a.py": b"x = 1\n"}) == {f"p/__pycache__/a.{sys.implementation.cache_tag}.pyc"}
+    data = next((tree / "p" / "__pycache__").iterdir()).read_bytes()
+    assert data[:4] == importlib.util.MAGIC_NUMBER
+    assert data[4:8] == b"\x01\0\0\0"
+    assert data[8:16] == importlib.util.source_hash(b"x = 1\n")
+    assert marshal.loads(data[16:]).co_filename == "/final/p/a.py"
+
+
+def test_python_takes_the_bytecode_and_does_not_look_at_the_source(tree: Path, tmp_path: Path) -> None:
+    compiled(tree, tmp_path, {"p/trial.py": b"x = 1\n"})
+    (tree / "p/trial.py").write_text("x = 2\n")
+    program = f"import sys; sys.path.append({str(tree / 'p')!r}); import trial; print(trial.x)"
+    assert run_python("-I", "-c", program).stdout == "1\n"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        pytest.param(b"print 'two'\n", id="python-2"),
+        pytest.param(b"\xff\xfe", id="not-utf-8"),
+        pytest.param(b"x = '\0'\n", id="nul"),
+        pytest.param(b"(" * 2000 + b")" * 2000, id="deep"),
+        pytest.param(b"# coding: nothing\n", id="coding"),
+    ],
+)
+def test_what_does_not_compile_is_left_as_it_is(source: bytes, tree: Path, tmp_path: Path) -> None:
+    assert compiled(tree, tmp_path, {"p/a.py": source}) == set()
+    assert (tree / "p/a.py").read_bytes() == source
+    assert list((tree / "p/__pycache__").iterdir()) == []
+
+
+def test_warnings_about_other_peoples_code_are_nobodys_business(tree: Path, tmp_path: Path) -> None:
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        assert len(compiled(tree, tmp_path, {"p/a.py": b"x = '\\d'\nx is 1\nassert (x, 1)\n"})) == 1
+    assert seen == []
+
+
+def test_chunks_cover_every_job_once_and_stay_small(zipped: Container) -> None:
+    jobs = jobs_of(zipped)
+    chunks = list(writer._chunks(jobs))
+    assert [number for first, last in chunks for number in range(first, last)] == list(range(len(jobs)))
+    assert max(last - first for first, last in chunks) <= writer.CHUNK_FILES
+    assert list(writer._chunks([])) == []
