@@ -1,14 +1,17 @@
-"""Load ``environment.json`` into ``os.environ`` whenever the virtualenv's Python starts.
+"""Load ``environment.json`` into ``os.environ`` whenever a Python starts with the virtualenv's packages.
 
 This file is copied as text into site-packages, beside ``loadenv-init.pth`` (read by every Python) and its twin
-``loadenv-init.start`` (PEP 829; from Python 3.18 on, ``import`` lines of ``.pth`` files are ignored). It stands
-alone, and imports nothing that ``site`` has not imported already, but for ``json`` when there is a file to read.
+``loadenv-init.start`` (PEP 829; from Python 3.18 on, ``import`` lines of ``.pth`` files are ignored). It imports
+nothing of this package, and nothing that ``site`` has not imported already, but for ``json`` when there is a file
+to read.
 
 The file is ``environment.json`` beside the virtualenv: one JSON object of strings, in UTF-8. It wins over the
 process environment. Without it nothing happens. A bad one stops the interpreter before any other code runs, with
-one line that names the place and never a value. Two variables of the process environment change that:
+one line that names the place and never a value. So does a loader that is missing or broken: ``site`` prints the
+exceptions of ``.pth`` lines and goes on, which is why the line in ``loadenv-init.pth`` ends the process itself. It
+imports the ``loadenv`` beside it, whatever ``PYTHONPATH`` holds. Two variables of the process environment change that:
 
-    LOADENV_STRICT=0     a bad file is a warning, and nothing of it is loaded
+    LOADENV_STRICT=0     the stop is a warning, and nothing is loaded
     LOADENV_REQUIRED=1   a missing file is a bad file
 """
 
@@ -69,22 +72,33 @@ def main() -> None:
     if _done:
         return
     _done = True
-    path = environment_path()
+    path = FILE
     try:
+        path = environment_path()
         _load(path)
     except EnvironmentFileError as error:
         _stop_or_warn(str(error))
-    except Exception as error:  # whatever it is, going on without the environment is worse
+    except BaseException as error:  # whatever it is, going on without the environment is worse
         _stop_or_warn(str(EnvironmentFileError(path, f"cannot be loaded ({type(error).__name__})")))
 
 
 def environment_path() -> str:
-    """Return the absolute path of the file.
+    """Return the absolute path of the file: ``DEST`` for this file at ``DEST/venv/lib/pythonX.Y/site-packages``.
 
-    Symbolic links to the virtualenv are resolved: a process that was started through ``current`` keeps the
-    environment of its own release when the link moves on.
+    Not from ``sys.prefix``: a server that adds site-packages by ``site.addsitedir``, as mod_wsgi's ``python-path``
+    does, runs with the prefix of another Python. Symbolic links to the folder are resolved: a process that was
+    started through ``current`` keeps the environment of its own release when the link moves on.
+
+    Raises:
+        EnvironmentFileError: this file is in no site-packages folder.
     """
-    return os.path.join(os.path.dirname(os.path.realpath(sys.prefix)), FILE)
+    site = os.path.realpath(os.path.dirname(os.path.abspath(__file__)))
+    library, name = os.path.split(site)
+    if name != "site-packages" or not os.path.basename(library).startswith("python"):
+        raise EnvironmentFileError(
+            site, "holds loadenv.py but is no site-packages folder", "Put it into VENV/lib/pythonX.Y/site-packages"
+        )
+    return os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(library))), FILE)
 
 
 def read_environment(path: str) -> dict[str, str]:

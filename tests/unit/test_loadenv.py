@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import resource
@@ -10,7 +11,7 @@ import socket
 import subprocess
 import venv
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Union
+from typing import Any, Dict, Iterator, List, Optional, Union
 
 import pytest
 
@@ -213,7 +214,9 @@ def test_variables_are_seen_by_the_code_that_site_runs_later(site: Site, tmp_pat
 
 
 def test_the_pth_file_and_its_twin_are_ascii_and_name_the_same_function() -> None:
-    assert (PACKAGE / "loadenv-init.pth").read_bytes() == b"import loadenv; loadenv.main()\n"
+    [line] = (PACKAGE / "loadenv-init.pth").read_bytes().decode("ascii").splitlines()
+    assert line.startswith("import ")
+    assert "loadenv.main()" in line
     assert (PACKAGE / "loadenv-init.start").read_bytes() == b"loadenv:main\n"
     module, _, function = "loadenv:main".partition(":")
     assert module == loadenv.__name__.rpartition(".")[2]
@@ -317,6 +320,121 @@ def test_any_unforeseen_failure_stops_the_interpreter_too(site: Site) -> None:
         (site.packages / "a-first.pth").unlink()
     assert done.stdout == ""
     assert done.stderr == f"error: {site.file}: cannot be loaded (ModuleNotFoundError). Correct the file.\n"
+
+
+# Found from its own place, and no start without it
+
+
+ADDED = "import os, site, sys; {more}; site.addsitedir({packages!r}); print(os.environ.get('A'))"
+
+
+def added(site: Site, more: str = "pass", **options: Any) -> "subprocess.CompletedProcess[str]":
+    """Let another Python add the site's packages, as mod_wsgi's ``python-path`` does."""
+    other = os.path.realpath(str(site.python))
+    return run_cli([other, "-I", "-c", ADDED.format(more=more, packages=str(site.packages))], **options)
+
+
+def test_another_python_that_adds_the_packages_gets_the_file(site: Site) -> None:
+    site.file.write_text('{"A": "file"}')
+    done = added(site)
+    assert (done.stdout, done.stderr) == ("file\n", "")
+
+
+def test_packages_added_through_a_link_get_the_file_of_their_release(site: Site, tmp_path: Path) -> None:
+    site.file.write_text('{"A": "file"}')
+    (tmp_path / "current").symlink_to(site.root)
+    packages = tmp_path / "current" / site.packages.relative_to(site.root)
+    code = ADDED.format(more="pass", packages=str(packages))
+    assert run_cli([os.path.realpath(str(site.python)), "-I", "-c", code]).stdout == "file\n"
+
+
+def test_packages_that_are_added_twice_load_the_file_once(site: Site) -> None:
+    site.file.write_text('{"A": "file"}')
+    more = f"site.addsitedir({str(site.packages)!r}); os.environ['A'] = 'changed by the program'"
+    assert added(site, more).stdout == "changed by the program\n"
+
+
+def test_a_bad_file_stops_another_python_that_adds_the_packages(site: Site) -> None:
+    site.file.write_text("[]")
+    done = added(site, code=1)
+    assert (done.stdout, done.stderr) == (
+        "",
+        f"error: {site.file}: must be a JSON object, not an array. Correct the file.\n",
+    )
+
+
+BROKEN_LOADERS: Dict[str, Optional[bytes]] = {
+    "missing": None,
+    "empty": b"",
+    "cut": (PACKAGE / "loadenv.py").read_bytes()[:-900] + b"(",
+    "binary": b"\x00\x01",
+    "another": b"def other(): pass\n",
+    "exits": b"raise SystemExit(0)\n",
+    "interrupted": b"raise KeyboardInterrupt\n",
+    "not callable": b"main = 1\n",
+}
+
+
+@pytest.fixture
+def broken(site: Site) -> Iterator[Site]:
+    """A site whose loader a test may break."""
+    loader = site.packages / "loadenv.py"
+    kept = loader.read_bytes()
+    site.file.write_text('{"A": "file"}')
+    yield site
+    shutil.rmtree(str(site.packages / "__pycache__"), ignore_errors=True)
+    loader.write_bytes(kept)
+
+
+@pytest.mark.parametrize("case", sorted(BROKEN_LOADERS))
+@pytest.mark.parametrize("way", ["plain", "-I", "added"])
+def test_a_broken_loader_stops_the_interpreter_with_one_line(broken: Site, case: str, way: str) -> None:
+    _break(broken, BROKEN_LOADERS[case])
+    options = [] if way == "plain" else [way]
+    done = added(broken, code=1) if way == "added" else broken.start(*options, "-c", "print('ran')", code=1)
+    assert done.stdout == ""
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"error: {broken.packages}/loadenv.py: cannot be loaded (")
+
+
+def _break(site: Site, text: Optional[bytes]) -> None:
+    shutil.rmtree(str(site.packages / "__pycache__"), ignore_errors=True)
+    (site.packages / "loadenv.py").unlink()
+    if text is not None:
+        (site.packages / "loadenv.py").write_bytes(text)
+
+
+def test_broken_bytecode_of_the_loader_stops_the_interpreter(broken: Site) -> None:
+    path = Path(importlib.util.cache_from_source(str(broken.packages / "loadenv.py")))
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(importlib.util.MAGIC_NUMBER + b"\x01\0\0\0" + bytes(8) + b"\xff")  # unchecked, and no code
+    done = broken.start("-c", "print('ran')", code=1)
+    assert (done.stdout, len(done.stderr.splitlines())) == ("", 1)
+
+
+def test_a_broken_loader_is_a_warning_when_strictness_is_off(broken: Site) -> None:
+    _break(broken, None)
+    done = broken.start("-c", "print('ran')", extra_env={"LOADENV_STRICT": "0"})
+    [line] = done.stderr.splitlines()
+    assert done.stdout == "ran\n"
+    assert line.startswith(f"warning: {broken.packages}/loadenv.py: ")
+    assert line.endswith("Nothing of it is loaded (LOADENV_STRICT=0).")
+
+
+def test_a_module_of_its_name_elsewhere_does_not_take_its_place(site: Site, tmp_path: Path) -> None:
+    site.file.write_text('{"A": "file"}')
+    (tmp_path / "loadenv.py").write_text("def main(): pass\n")
+    assert site.environment(extra_env={"PYTHONPATH": str(tmp_path)})["A"] == "file"
+    assert added(site, f"sys.path.insert(0, {str(tmp_path)!r})").stdout == "file\n"
+
+
+def test_a_loader_outside_site_packages_stops_instead_of_finding_nothing(site: Site, tmp_path: Path) -> None:
+    for name in ("loadenv.py", "loadenv-init.pth"):
+        shutil.copyfile(str(PACKAGE / name), str(tmp_path / name))
+    code = ADDED.format(more="pass", packages=str(tmp_path))
+    done = run_cli([os.path.realpath(str(site.python)), "-I", "-c", code], code=1)
+    assert done.stdout == ""
+    assert "holds loadenv.py but is no site-packages folder" in done.stderr
 
 
 def test_a_directory_in_its_place_is_refused(site: Site) -> None:
