@@ -10,8 +10,8 @@ from typing import Any, List, Mapping
 
 from ..console import Console
 from . import releases, rollout
+from .options import Options, Settings
 from .releases import Root, build_id_of
-from .rollout import Options, Settings
 
 
 def add_parsers(subparsers: Any, common: List[argparse.ArgumentParser]) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
 
-from deployable_zipfile.deploy import journal, provision, restart, rollout
+from deployable_zipfile.deploy import health, journal, provision, restart, rollout
 from deployable_zipfile.deploy.releases import Root
 from deployable_zipfile.errors import DeploymentError, Interrupted
 from deployable_zipfile.install import installation
@@ -112,9 +112,9 @@ class TestDeploy:
             asked.append(build)
             if len(asked) == 1:
                 raise DeploymentError("url", "an old release answers")
-            return rollout.health.Proof(1, 0.0)
+            return health.Proof(1, 0.0)
 
-        monkeypatch.setattr(rollout.health, "prove", prove)
+        monkeypatch.setattr(health, "prove", prove)
         host.live("one", "--json", "--health-timeout", "0.5")
         assert json.loads(host.out)["changed"] is True
         assert "deployed again" in host.err

@@ -1,0 +1,116 @@
+"""How one command works on one root: what it was told, and what the root remembers."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
+
+from ..errors import UsageError
+from . import health, provision, restart
+from .commands import person
+
+
+class Settings(NamedTuple):
+    """What a successful deployment leaves in the journal for the next command on this root. Holds no secret."""
+
+    restart: str = "none"
+    first_restart: str = ""  # when there is no `current` yet; "": as restart
+    restart_timeout: float = 120.0  # seconds
+    httpd_pid_file: str = ""
+    health_url: str = ""  # "": no check
+    health_headers: Tuple[str, ...] = ()
+    health_count: int = 10  # right answers in a row
+    health_timeout: float = 60.0  # seconds
+    owner: str = ""
+    group: str = ""
+    run_as: str = ""
+    shared: Tuple[str, ...] = ()  # NAME=PATH
+    links: Tuple[str, ...] = ()  # PATH=TARGET
+    manage: Tuple[str, ...] = ()  # further management commands
+    config_test: str = ""
+    httpd_env: str = ""
+    config_path: str = ""  # relative to the release
+    wsgi_script: str = ""  # relative to the release; "": PROJECT/PROJECT/wsgi.py
+    step_timeout: float = 1800.0  # seconds
+    keep: int = 5
+    older_than: Optional[float] = None  # seconds
+
+    def document(self) -> Dict[str, Any]:
+        """Return it as JSON values."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in self._asdict().items()}
+
+    @classmethod
+    def remembered(cls, document: Mapping[str, Any]) -> "Settings":
+        """Return the settings in *document*; what an older or newer tool wrote and this one does not know is left."""
+        known = {key: value for key, value in document.items() if key in cls._fields}
+        return cls().replaced(known)
+
+    def replaced(self, values: Mapping[str, Any]) -> "Settings":
+        """Return a copy with *values*, by field name; lists become tuples."""
+        plain: Dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        return self._replace(**plain)
+
+    def check(self) -> None:
+        """Refuse what is wrong in itself.
+
+        Raises:
+            UsageError: an option that cannot mean anything.
+        """
+        for text in filter(None, (self.restart, self.first_restart)):
+            restart.parse(text)
+        if self.health_url:
+            health.parse_url(self.health_url)
+        for text in self.health_headers:
+            health.parse_header(text)
+        for text in self.shared:
+            provision.parse_shared(text)
+        for text in self.links:
+            provision.parse_link(text)
+        provision.ownership(self.owner or None, self.group or None)
+        if self.run_as:
+            person(self.run_as)
+        if self.httpd_env:
+            read_variables(Path(self.httpd_env))
+        if self.keep < 1 or self.health_count < 1:
+            raise UsageError("--keep and --health-count", "are less than 1", "Give 1 or more")
+
+
+class Options(NamedTuple):
+    """How one command works on one root."""
+
+    settings: Settings = Settings()
+    env_file: Optional[Path] = None
+    migrate: str = "auto"  # auto, check, skip
+    force: bool = False
+    lock_wait: float = 0.0  # seconds
+    workers: int = 0  # processes that unpack, 0: one for each core
+
+
+def read_variables(path: Path) -> Dict[str, str]:
+    """Return the variables in a file as systemd's ``EnvironmentFile=`` or a shell reads it: ``KEY=VALUE`` lines.
+
+    Raises:
+        UsageError: it cannot be read, or a line is no assignment.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(path, f"cannot be read ({type(error).__name__})", "Name the web server's variables") from None
+    variables = {}
+    for number, line in enumerate(lines, start=1):
+        text = line.strip()
+        if not text or text.startswith(("#", ";")):
+            continue
+        try:
+            words = shlex.split(text[len("export ") :] if text.startswith("export ") else text)
+        except ValueError:
+            words = []
+        if len(words) != 1 or not re.match(r"[A-Za-z_][A-Za-z0-9_]*=", words[0]):
+            raise UsageError(path, f"line {number} is no KEY=VALUE", "Put quotes around a value with blanks")
+        key, _, value = words[0].partition("=")
+        variables[key] = value
+    return variables

@@ -1,0 +1,291 @@
+"""The steps of a deployment, each a function of its context that says in a few words what it did."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shlex
+from pathlib import Path
+from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from ..artifact.zipreader import Artifact
+from ..errors import DeploymentError
+from ..install import installation, preflight
+from . import health, journal, provision, restart, selftest
+from .context import Context
+from .options import Settings, read_variables
+from .releases import build_id_of
+from .tool import write_tool
+
+Named = Tuple[str, Callable[[], str]]
+
+
+def preparation(context: Context, artifact: Artifact) -> List[Named]:
+    """Return the steps, by name, between *check* and *switch*: none of them touches the live release."""
+    return [
+        ("install", lambda: install(context, artifact)),
+        ("environment", lambda: place_environment(context)),
+        ("shared", lambda: place_shared(context)),
+        ("labels", lambda: provision.relabel(context.release)),
+        ("django-check", lambda: check_django(context)),
+        ("collectstatic", lambda: collect_static(context)),
+        ("migrate", lambda: migrate(context)),
+        ("manage", lambda: manage_more(context)),
+        ("wsgi", lambda: load_wsgi(context, artifact.manifest.project)),
+        ("config-test", lambda: check_configuration(context)),
+    ]
+
+
+def check(context: Context, artifact: Artifact) -> str:
+    """Refuse what can be refused before anything is written."""
+    if not context.root.is_complete(context.release.name):
+        found = preflight.problems(artifact.manifest, str(context.release))
+        for problem in found[1:]:
+            context.console.warn(str(problem))
+        if found:
+            raise found[0]
+    context.variables = _wanted_variables(context)
+    context.strategy().prepare()
+    _warn(context, context.variables)
+    return f"{artifact.manifest.project} {context.release.name}"
+
+
+def _wanted_variables(context: Context) -> Optional[Dict[str, str]]:
+    """Return the new environment: of --env-file, or what the release has, or what the live release has."""
+    if context.options.env_file is not None:
+        return provision.read_environment(context.options.env_file)
+    own = provision.environment_of(context.release)
+    if own is None and context.fallback is not None:
+        return provision.environment_of(context.root.folder(context.fallback))
+    return own
+
+
+def _warn(context: Context, variables: Optional[Mapping[str, str]]) -> None:
+    if variables is None:
+        context.console.warn("no environment.json: give --env-file, or the site starts with its defaults")
+    elif os.geteuid() == 0 and not context.settings.group:
+        context.console.warn("no --group: environment.json can be read by root's group alone")
+    if context.options.env_file is not None and os.stat(str(context.options.env_file)).st_mode & 0o007:
+        context.console.warn(f"{context.options.env_file} can be read by everybody: chmod 0640")
+    for name in provision.loader_variables(variables or {}):
+        context.console.warn(f"environment.json sets {name}, which changes the code that every process loads")
+    if context.settings.restart == "none":
+        context.console.warn("--restart none: running processes keep the release that they loaded")
+    if not context.settings.health_url:
+        context.console.warn("no --health-url: nothing proves that the new release answers")
+
+
+def is_unchanged(context: Context) -> bool:
+    """Tell whether the release is live, proven, and as this command would make it."""
+    return (
+        not context.options.force
+        and context.before == context.target
+        and context.known.proven[-1:] == [context.target]
+        and context.target not in context.known.bad
+        and context.root.is_complete(context.release.name)
+        and not provision.environment_is_unproven(context.release)
+        and provision.environment_of(context.release) == context.variables
+        and all((context.release / path).is_symlink() for path in context.linked_paths())
+        and Settings.remembered(context.known.options) == context.settings
+    )
+
+
+def install(context: Context, artifact: Artifact) -> str:
+    """Install the artifact into the release's folder."""
+    done = installation.install(
+        artifact,
+        str(context.release),
+        workers=context.options.workers,
+        wait=context.options.lock_wait,
+        console=context.console,
+    )
+    write_tool(artifact, context.root)
+    source = artifact.manifest.source
+    context.write(journal.INSTALLED, commit=source.commit, dirty=source.dirty, project=artifact.manifest.project)
+    return "was installed already" if done.already else f"{done.files} files"
+
+
+def check_django(context: Context) -> str:
+    """Run Django's checks for a site that is deployed."""
+    return _manage(context, "django-check", ["check", "--deploy", "--fail-level", "ERROR"])
+
+
+def place_environment(context: Context) -> str:
+    """Write environment.json."""
+    if context.variables is None:
+        return "none"
+    if provision.environment_of(context.release) == context.variables:
+        return "unchanged"
+    provision.place_environment(context.release, context.variables, context.owners())
+    return f"{len(context.variables)} variables"
+
+
+def place_shared(context: Context) -> str:
+    """Link what releases have in common, and what is the host's."""
+    shared = [provision.parse_shared(text) for text in context.settings.shared]
+    links = [provision.parse_link(text) for text in context.settings.links]
+    for one in shared:
+        provision.place_shared(context.root.shared, context.release, one, context.owners())
+    for link in links:
+        provision.place_link(context.release, link)
+    paths = [one.path for one in shared] + [link.path for link in links]
+    provision.record_links(context.release, paths)
+    return ", ".join(paths) or "none"
+
+
+def migrate(context: Context) -> str:
+    """Apply migrations, or look for them."""
+    if context.options.migrate == "skip":
+        return "skipped, as asked"
+    if context.options.migrate == "check":
+        _look_for_migrations(context)
+        return "nothing to apply"
+    try:
+        output = context.commands().manage("migrate", ["migrate", "--noinput"])
+    except DeploymentError as error:
+        # The command prints "Applying NAME..." before each migration: the last one is the one that failed.
+        name = _last_migration(context)
+        raise DeploymentError(error.what, f"{name}{error.why}", error.fix) from None
+    return f"{len(re.findall(r'^ *Applying ', output, re.MULTILINE))} applied"
+
+
+def _look_for_migrations(context: Context) -> None:
+    try:
+        _manage(context, "migrate", ["migrate", "--check", "--plan"])
+    except DeploymentError:
+        # A plan with something in it ends with exit status 1 too, and its last line says little.
+        left = _planned_migrations(context)
+        if not left:
+            raise
+        why = f"{len(left)} left to apply, the first is {left[0]}; --migrate=check applies none"
+        fix = "Deploy with --migrate=auto first, on one of the servers that share the database"
+        raise DeploymentError("migrate --check", why, fix) from None
+
+
+def _planned_migrations(context: Context) -> List[str]:
+    """Return the names in the plan that the last command printed, nothing when it printed none."""
+    said = context.log().read_text("utf-8", "replace").rpartition("\n--- ")[2]
+    _, planned, names = said.partition("\nPlanned operations:\n")
+    return re.findall(r"^(\w+\.\w+)$", names, re.MULTILINE) if planned else []
+
+
+def _last_migration(context: Context) -> str:
+    applied = re.findall(r"^ *Applying ([\w.]+)\.\.\.", context.log().read_text("utf-8", "replace"), re.MULTILINE)
+    return f"{applied[-1]}: " if applied else ""
+
+
+def manage_more(context: Context) -> str:
+    """Run the commands of --manage."""
+    for text in context.settings.manage:
+        _manage(context, f"manage {text}", shlex.split(text))
+    return ", ".join(context.settings.manage) or "none"
+
+
+def _manage(context: Context, step: str, words: Sequence[str]) -> str:
+    lines = context.commands().manage(step, words).strip().splitlines()
+    return lines[-1].strip()[:80] if lines else "no output"
+
+
+def collect_static(context: Context) -> str:
+    """Collect static files."""
+    said = _manage(context, "collectstatic", ["collectstatic", "--noinput"])
+    # Django takes a file that is there for collected: one that a power failure emptied would stay so for good.
+    _wait_for_disk(context)
+    return said
+
+
+def load_wsgi(context: Context, project: str) -> str:
+    """Load the WSGI callable in the release's own Python."""
+    return context.commands().python("wsgi", ["-c", selftest.LOAD_WSGI, project]).strip().splitlines()[-1]
+
+
+def check_configuration(context: Context) -> str:
+    """Test the server's configuration as it will be after the switch."""
+    path = context.settings.config_path
+    if path and context.fallback is not None:
+        old = context.root.folder(context.fallback)
+        context.config_changed = _tree_digest(old / path) != _tree_digest(context.release / path)
+    if not context.settings.config_test:
+        return "none"
+    words = [word.replace("{release}", str(context.release)) for word in shlex.split(context.settings.config_test)]
+    context.commands().command("config-test", words, _httpd_variables(context))
+    return "the server's configuration is good" + (", and differs" if context.config_changed else "")
+
+
+def _httpd_variables(context: Context) -> Dict[str, str]:
+    """Return the web server's variables as they will be when ``current`` is this release."""
+    if not context.settings.httpd_env:
+        return {}
+    current, release = str(context.root.current), str(context.release)
+    pattern = re.compile(re.escape(current) + r"(?![^/:,; ])")
+    return {
+        key: pattern.sub(lambda _: release, value)
+        for key, value in read_variables(Path(context.settings.httpd_env)).items()
+    }
+
+
+def go_live(context: Context) -> str:
+    """Switch to the release, with everything it consists of on the disk."""
+    _wait_for_disk(context)
+    return switch(context, context.target)
+
+
+def switch(context: Context, target: str) -> str:
+    """Point ``current`` to *target*."""
+    context.root.switch(target)
+    return f"current -> {target}"
+
+
+def restart_server(context: Context, target: str) -> str:
+    """Let the server take up *target*."""
+    strategy = context.strategy()
+    release = restart.Release(context.root.folder(target), context.wsgi_script())
+    said = strategy.restart(release, context.settings.restart_timeout)
+    if context.config_changed and strategy.name in ("mod_wsgi-sigusr1", "touch"):
+        graceful = restart.HttpdGraceful(context.settings.httpd_pid_file or None)
+        said += ", " + graceful.restart(release, context.settings.restart_timeout)
+        context.console.warn("the server's configuration differs: httpd was told too, and cuts requests of over 3 s")
+    return said
+
+
+def prove(context: Context, target: str) -> str:
+    """Ask the server until it has proven that *target* answers."""
+    if not context.settings.health_url:
+        return "not checked: no --health-url"
+    build_id = build_id_of(target)
+    proof = health.prove(context.health_check(), build_id)
+    return f"{context.settings.health_count} of {proof.answers} answers in a row from {(build_id or target)[:12]}"
+
+
+def _wait_for_disk(context: Context) -> None:
+    """Wait until what the release's commands wrote is on the disk: they do not.
+
+    STATIC_ROOT and the like may lie on file systems of their own: those that the environment names count too.
+
+    Raises:
+        DeploymentError: it cannot be written.
+    """
+    named = [path for path in (context.variables or {}).values() if os.path.isabs(path) and os.path.isdir(path)]
+    writable = [path for path in named if os.access(path, os.R_OK | os.W_OK)]
+    for path in {os.stat(path).st_dev: path for path in [*writable, str(context.root.path)]}.values():
+        try:
+            installation.sync_file_system(path)
+        except OSError as error:
+            why = f"the disk did not take what was written ({error.strerror})"
+            raise DeploymentError(path, why, "Check the disk") from error
+
+
+def _tree_digest(path: Path) -> str:
+    """Return one digest of the names and contents of the files below *path*; "" when there is nothing."""
+    digest = hashlib.sha256()
+    empty = True
+    for folder, folders, files in os.walk(str(path)):
+        folders.sort()
+        for name in sorted(files):
+            file = Path(folder, name)
+            if not file.is_symlink():
+                empty = False
+                digest.update(f"{file.relative_to(path)}\0".encode("utf-8", "surrogateescape"))
+                digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return "" if empty else digest.hexdigest()

@@ -1,0 +1,53 @@
+"""The verbs beside the releases, for an operator who has no artifact at hand."""
+
+from __future__ import annotations
+
+import shutil
+
+from ..artifact import layout
+from ..artifact.zipreader import Artifact
+from ..install import installation
+from . import provision, releases
+from .releases import Root
+
+
+def write_tool(artifact: Artifact, root: Root) -> None:
+    """Keep the verbs beside the releases, for an operator who has no artifact at hand.
+
+    ``python3 ROOT/.deploy/tool rollback`` works with the modules of the artifact that was deployed last.
+    """
+    name = f"tool-{artifact.manifest.build_id}"
+    folder = root.books / name
+    if not (folder / "__main__.py").is_file():
+        package = folder / "deployable_zipfile"
+        package.mkdir(mode=0o755, parents=True, exist_ok=True)
+        for member in installation.runtime_members(artifact):
+            module = package / layout.runtime_path(member)
+            module.parent.mkdir(mode=0o755, exist_ok=True)
+            provision.write_atomically(module, artifact.read(member), 0o644)
+        provision.write_atomically(
+            folder / "__main__.py", _TOOL_MAIN.encode("ascii"), 0o644
+        )  # last: it marks the whole
+    releases.point(root.tool, name)
+    for old in root.books.glob("tool-*"):
+        if old.name != name:
+            shutil.rmtree(str(old))
+
+
+_TOOL_MAIN = '''"""Rollback, releases and prune without an artifact at hand. Written by deploy."""
+
+import os
+import sys
+import types
+
+sys.dont_write_bytecode = True
+HERE = os.path.dirname(os.path.realpath(os.path.abspath(__file__)))
+package = types.ModuleType("deployable_zipfile")
+package.__path__ = [os.path.join(HERE, "deployable_zipfile")]
+sys.modules["deployable_zipfile"] = package
+
+from deployable_zipfile import extract  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(extract.main(sys.argv[1:], archive=HERE))
+'''
