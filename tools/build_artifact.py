@@ -17,12 +17,13 @@ import sys
 from pathlib import Path
 from typing import List, Mapping, NamedTuple, Optional, Sequence
 
-from tools import containers
+from tools import containers, platforms
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGE = "ghcr.io/cfpb/cfgov-artifact-builder:latest"
 CACHE_VOLUME = "cfgov-artifact-cache"
 PROJECT, REQUIREMENTS, BASENAME = "cfgov", "requirements/deployment.txt", "cfgov_current_build"
+ICONS = "static.in/cfgov-fonts"
 
 
 class Way(NamedTuple):
@@ -74,7 +75,9 @@ def missing(image: str) -> str:
 def native_command(options: Sequence[str]) -> List[str]:
     """Return the command that builds with the running Python."""
     create = f"{PROJECT}/deployable_zipfile/create.py"
-    return [sys.executable, create, PROJECT, REQUIREMENTS, BASENAME, *options]
+    here = platforms.of_system()
+    first_line = ["--shebang", here.shebang] if here else []
+    return [sys.executable, create, PROJECT, REQUIREMENTS, BASENAME, "--extra-static", ICONS, *first_line, *options]
 
 
 def image_command(image: str, options: Sequence[str], settings: containers.Settings) -> List[str]:

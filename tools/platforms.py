@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import configparser
+import shlex
 from pathlib import Path
-from typing import Dict, List, NamedTuple
+from typing import Dict, List, NamedTuple, Optional
 
 TABLE = Path(__file__).resolve().parent.parent / "docker" / "centos7" / "platforms.ini"
 DEFAULT = "centos7"
@@ -34,6 +35,7 @@ class Platform(NamedTuple):
     tester_packages: List[str]
     python: str
     python_version: str
+    shebang: str
     glibc: str
     enable_scripts: List[str]
     httpd_enable_scripts: List[str]
@@ -63,3 +65,17 @@ def _platform(name: str, fields: Dict[str, str]) -> Platform:
         raise ValueError(f"{TABLE.name}: section {name}: missing or unknown: {wrong}")
     values = {key: value.split() if key in _LISTS else value for key, value in fields.items()}
     return Platform(name=name, **values)  # type: ignore[arg-type]
+
+
+def of_system(os_release: Path = Path("/etc/os-release")) -> Optional[Platform]:
+    """Return the platform that the file *os_release* describes (os-release(5)), None when the table has none."""
+    if not os_release.is_file():
+        return None
+    fields: Dict[str, str] = {}
+    for line in os_release.read_text(encoding="utf-8").splitlines():
+        name, separator, value = line.partition("=")
+        if separator:
+            fields[name] = "".join(shlex.split(value))
+    version = fields.get("VERSION_ID", "").partition(".")[0]
+    fitting = (row for row in read().values() if row.os_version == version and fields.get("ID") in row.os_ids)
+    return next(fitting, None)

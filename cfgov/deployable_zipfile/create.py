@@ -8,6 +8,7 @@ The story of a build, top-down: :func:`build`. Its steps stand in ``builder/``; 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 
 if __name__ == "__main__" and not __package__:
@@ -389,8 +390,20 @@ def _report(built: Built, console: Console) -> None:
         f"  {written.size} bytes ({written.size / 1e6:.1f} MB) for {', '.join(labels)}",
         f"  build id {manifest.build_id}",
         f"  sha256   {written.sha256}",
+        *_start_hint(manifest.shebang, os.path.basename(written.path)),
     ]
     console.result(document, "\n".join(lines))
+
+
+def _start_hint(first_line: str, file: str) -> List[str]:
+    """Return how to start *file* here when its first line names a program that this machine does not have."""
+    words = first_line[2:].split()
+    program = (
+        next((word for word in words[1:] if not word.startswith("-")), "") if words[0].endswith("/env") else words[0]
+    )
+    if shutil.which(program):
+        return []
+    return [f"  this machine has no {program}: start the file with python3 -I {file}"]
 
 
 @contextlib.contextmanager

@@ -45,6 +45,8 @@ make_folders() {
         stop 7 "$cache: cannot be written by $(stat -c 'user %u' "$mount"). Mount an empty volume there"
     export HOME=$home XDG_CACHE_HOME=$cache PIP_CACHE_DIR=$cache/pip PYTHONDONTWRITEBYTECODE=1
     export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+    # The owner has no entry in this image's list of users, and EL7's git refuses to clone for a user without a name.
+    export GIT_COMMITTER_NAME=${GIT_COMMITTER_NAME:-cfgov} GIT_COMMITTER_EMAIL=${GIT_COMMITTER_EMAIL:-cfgov@localhost}
 }
 
 # One virtualenv for each content of the two locks and each Python, kept in the cache.
@@ -80,4 +82,5 @@ as_owner git config --global --add safe.directory "$mount"
 make_tools
 cd "$mount"
 exec "$python" "$here/run_as.py" "$mount" "$tools/bin/python" cfgov/deployable_zipfile/create.py \
-    "$mount/cfgov" "$mount/requirements/deployment.txt" "$mount/cfgov_current_build" "$@"
+    "$mount/cfgov" "$mount/requirements/deployment.txt" "$mount/cfgov_current_build" \
+    --extra-static "$mount/static.in/cfgov-fonts" --shebang "$(platform_get shebang)" "$@"

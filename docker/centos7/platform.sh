@@ -97,8 +97,7 @@ platform_install_dnf() { # PART PACKAGE...
     if [[ $part == base ]]; then dnf -y upgrade || return; fi
     dnf -y --setopt=install_weak_deps=False install "$@" || return
     dnf clean all || return
-    rpm -q "$@" || return
-    platform_link_python
+    rpm -q "$@"
 }
 
 platform_install_apt() { # PART PACKAGE...
@@ -112,16 +111,8 @@ platform_install_apt() { # PART PACKAGE...
     if [[ $part == base ]]; then localedef -i en_US -f UTF-8 en_US.UTF-8 || return; fi
     # Debian calls Apache's user www-data; the same test.env and httpd.conf serve every platform.
     if [[ $part == tester ]] && ! id apache >/dev/null 2>&1; then
-        useradd --system --user-group --no-create-home --home-dir /usr/share/httpd --shell /usr/sbin/nologin apache || return
+        useradd --system --user-group --no-create-home --home-dir /usr/share/httpd --shell /usr/sbin/nologin apache
     fi
-    platform_link_python
-}
-
-# The artifact's first line asks for "python", which only a software collection brings.
-platform_link_python() {
-    local python
-    python=$(platform_get python) || return
-    if ! command -v python >/dev/null; then ln -s "$python" /usr/local/bin/python; fi
 }
 
 if [[ ${BASH_SOURCE[0]} == "$0" ]]; then

@@ -160,7 +160,8 @@ def test_the_artifact_built_without_the_image_on_the_same_system_is_the_same(
         git config --global --add safe.directory '*'
         umask 077; export TZ=Asia/Tokyo LC_ALL=C PYTHONHASHSEED=7 PYTHONDONTWRITEBYTECODE=1
         create=cfgov/deployable_zipfile/create.py
-        exec /tmp/tools/bin/python $create cfgov requirements/deployment.txt cfgov_current_build
+        exec /tmp/tools/bin/python $create cfgov requirements/deployment.txt cfgov_current_build \
+            --extra-static static.in/cfgov-fonts --shebang "$(platform_get shebang)"
     """
     settings = host.host_settings(os.environ)
     command = containers.run_words(settings, f"{elsewhere}:/other/place")

@@ -371,6 +371,25 @@ def test_a_wheel_that_runs_code_at_every_start_is_warned_about_or_refused(
     assert line.endswith("runs code at every start of Python (foo.pth). Leave out --strict if that is wanted.")
 
 
+@pytest.mark.parametrize(
+    ("line", "missing"),
+    [
+        ("#!/usr/bin/env no-such-python", "no-such-python"),
+        ("#!/opt/no/python", "/opt/no/python"),
+        ("#!/bin/sh python", ""),
+    ],
+)
+def test_it_says_how_to_start_a_file_whose_first_line_does_not_work_here(
+    site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, missing: str
+) -> None:
+    words = [site, lock(site), tmp_path / "out", "--workers", "1", "--shebang", line]
+    assert create.main([str(word) for word in words]) == 0
+    said = capsys.readouterr().out
+    expected = f"  this machine has no {missing}: start the file with python3 -I out.zip\n"
+    assert (expected in said) == bool(missing)
+    assert ("this machine has no" in said) == bool(missing)
+
+
 def test_a_pip_with_known_holes_is_warned_about(
     site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -98,16 +98,53 @@ def test_the_configuration_asks_for_no_variable_that_test_env_does_not_set() -> 
     assert passed <= given
 
 
-def test_every_module_is_loaded_only_where_it_is_a_file() -> None:
-    text = (ROOT / "cfgov/apache/conf.modules.d/00-base.conf").read_text(encoding="utf-8")
-    loaded = re.findall(
-        r'<IfFile "modules/mod_(\w+)\.so">\n    LoadModule (\w+)_module modules/mod_(\w+)\.so\n</IfFile>', text
-    )
-    assert len(loaded) == text.count("LoadModule") == 60
+CONFIGURATION = sorted(path for path in (ROOT / "cfgov/apache").rglob("*") if path.is_file())
+
+
+def modules(name: str, guard: str) -> List[str]:
+    """Return the modules that conf.modules.d/*name* loads, each of them inside *guard*."""
+    text = (ROOT / "cfgov/apache/conf.modules.d" / name).read_text(encoding="utf-8")
+    section = guard.split()[0].strip("<")
+    line = r" *LoadModule (\w+)_module modules/mod_(\w+)\.so\n"
+    loaded = re.findall(rf"^ *{guard}\n{line} *</{section}>$", text, re.MULTILINE)
+    assert len(loaded) == text.count("LoadModule")
     assert all(len(set(names)) == 1 for names in loaded)
-    assert {name for name, _, _ in loaded}.isdisjoint({"http2", "info", "autoindex", "cgi", "cgid", "dav", "proxy"})
+    return [names[0] for names in loaded]
+
+
+def test_each_module_that_is_needed_is_loaded_unless_it_is_built_in_and_each_other_one_where_it_is_a_file() -> None:
+    needed = modules("00-base.conf", r"<IfModule !(\w+)_module>")
+    others = modules("10-optional.conf", r"<IfFile modules/mod_(\w+)\.so>")
+    assert len({*needed, *others}) == len(needed) + len(others) == 60
+    assert {*needed, *others}.isdisjoint({"http2", "info", "autoindex", "cgi", "cgid", "dav", "proxy"})
+
+
+@pytest.mark.parametrize("path", CONFIGURATION, ids=lambda path: path.name)
+def test_nothing_is_asked_of_httpd_2_4_34_that_it_refuses(path: Path) -> None:
+    """CentOS 7 has 2.4.34: <IfFile> takes a quoted name since 2.4.35, handshake= of mod_reqtimeout is of 2.4.39."""
+    text = re.sub(r"^\s*#.*$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert not re.search(r"<IfFile\s+[\"']", text)
+    assert not re.search(r"<IfDirective|<IfSection|handshake=", text)
+
+
+@pytest.mark.parametrize("path", CONFIGURATION, ids=lambda path: path.name)
+def test_httpd_before_2_4_34_never_sees_a_question_after_a_file(path: Path) -> None:
+    """<IfFile> came with 2.4.34, and the oldest httpd that the tests serve the site with has 2.4.27."""
+    text = path.read_text(encoding="utf-8")
+    outside = re.sub(r"<IfVersion >= 2\.4\.34>.*?</IfVersion>", "", text, flags=re.DOTALL)
+    assert not re.search(r"^\s*<IfFile", outside, re.MULTILINE)
 
 
 def test_no_link_that_the_entry_point_makes_is_in_the_way() -> None:
     for name in ("modules", "run", "conf.d/wsgi.conf"):
         assert not (ROOT / "cfgov/apache" / name).exists()
+
+
+def test_the_builder_packs_the_icons_names_a_committer_and_writes_the_platforms_first_line() -> None:
+    text = (FOLDER / "build_cfgov_artifact.sh").read_text(encoding="utf-8")
+    command = text[text.index("\nexec ") :].replace("\\\n", " ").split()
+    assert command[command.index("--extra-static") + 1] == '"$mount/static.in/cfgov-fonts"'
+    assert "--shebang" in command
+    assert command[-1] == '"$@"', "the caller's options come last, so they win"
+    exported = re.findall(r"\b(GIT_COMMITTER_\w+)=", text)
+    assert exported == ["GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"]

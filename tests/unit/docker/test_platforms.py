@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Optional
 
 import pytest
 
@@ -102,3 +102,26 @@ def test_each_platform_names_what_its_python_needs() -> None:
         assert set(packages) <= {*row.base_packages, *row.builder_packages, *row.tester_packages}, name
         assert row.python.startswith("/")
         assert row.httpd.startswith("/"), "a relative name would cut the daemons' display name"
+
+
+def test_artifacts_for_systems_without_python_start_with_python3() -> None:
+    first_lines = {name: row.shebang for name, row in TABLE.items()}
+    assert first_lines.pop("centos7") == "#!/usr/bin/env python"
+    assert set(first_lines.values()) == {"#!/usr/bin/env python3"}
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (os_release("debian", "12"), "debian12"),
+        ("ID=rocky\nVERSION_ID=9.4\n# a comment\n\n", "el9"),
+        (os_release("centos", "7"), "centos7"),
+        (os_release("ubuntu", "22.04"), None),
+        ("NAME=Nothing\n", None),
+    ],
+)
+def test_the_row_of_a_system_is_found_from_its_description(tmp_path: Path, text: str, name: Optional[str]) -> None:
+    (tmp_path / "os-release").write_text(text, encoding="utf-8")
+    found = platforms.of_system(tmp_path / "os-release")
+    assert (found.name if found else None) == name
+    assert platforms.of_system(tmp_path / "missing") is None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import build_artifact
+from tools import build_artifact, platforms
 
 ENGINE = """#!/bin/sh
 echo "$@" >> "{log}"
@@ -39,7 +39,30 @@ def test_without_docker_it_builds_here_and_says_why(engine: Engine) -> None:
 
     assert way.reason == "on this machine, because there is no docker command"
     assert way.command[:2] == [sys.executable, "cfgov/deployable_zipfile/create.py"]
-    assert way.command[2:] == ["cfgov", "requirements/deployment.txt", "cfgov_current_build", "--quiet"]
+    assert way.command[2:5] == ["cfgov", "requirements/deployment.txt", "cfgov_current_build"]
+    assert way.command[-1] == "--quiet"
+
+
+@pytest.mark.parametrize(("name", "line"), [("el9", "#!/usr/bin/env python3"), ("centos7", "#!/usr/bin/env python")])
+def test_it_packs_the_icons_and_writes_the_first_line_of_the_system(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, name: str, line: str
+) -> None:
+    row = platforms.read()[name]
+    monkeypatch.setattr(platforms, "of_system", lambda: row)
+
+    options = build_artifact.native_command(["--shebang", "#!/usr/bin/env python3.11"])[5:]
+
+    assert options[:4] == ["--extra-static", "static.in/cfgov-fonts", "--shebang", line]
+    assert options[-1].endswith("python3.11"), "the caller's own comes last, so it wins"
+    assert (build_artifact.ROOT / options[1]).is_dir()
+
+
+def test_on_a_system_that_the_table_does_not_know_the_first_line_is_the_tools_own(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platforms, "of_system", lambda: None)
+
+    assert "--shebang" not in build_artifact.native_command([])
 
 
 def test_a_client_without_an_engine_is_not_enough(engine: Engine) -> None:
