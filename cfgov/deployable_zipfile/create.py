@@ -139,8 +139,7 @@ def build(options: Options, console: Console) -> Built:
             collect.Settings(options.only_binary, options.use_cache, options.timeout), locked, kept, console
         )
         plans = collect.distinct([house.plan(target) for target in _targets(options)])
-        for plan in plans:
-            collect.check(plan, locked, options.strict, warn)
+        plans = [collect.check(plan, locked, options.strict, warn) for plan in plans]
         files = [file for selection in chosen for file in selection.files]
         source.check_sizes(files, sum(facts.size for facts in collect.every_wheel(plans)))
         how = pack.Settings(_name(options.project), options.shebang, options.bytecode, options.workers)

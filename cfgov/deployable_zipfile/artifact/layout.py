@@ -11,6 +11,7 @@ import re
 from typing import Any, Dict, List, NamedTuple, NoReturn, Optional, Tuple
 
 from ..errors import ArtifactError
+from . import patches
 
 SCHEMA_VERSION = 1
 
@@ -52,6 +53,8 @@ _HEX_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _HEX_MAGIC = re.compile(r"[0-9a-f]{8}\Z")
 _PYTHON = re.compile(r"3\.[0-9]{1,2}\Z")
 
+# Variables of markers (PEP 508) that a plan may depend on, in alphabetical order.
+MARKERS = ("os_name", "platform_machine", "platform_system", "sys_platform")
 # Steps of a deployment that a project may leave out.
 STEPS = ("check", "collectstatic", "migrate")
 MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*\Z")
@@ -97,6 +100,7 @@ class PlannedWheel(NamedTuple):
     version: str
     requested: bool  # named in the requirements file: gets a REQUESTED file (PEP 376)
     bytecode: Optional[str]  # member name of its nested bytecode archive, None: compile on the target
+    patch_releases: Tuple[patches.Range, ...] = ()  # of Python that need it, (): all that the target is for
 
 
 class Target(NamedTuple):
@@ -113,6 +117,17 @@ class Target(NamedTuple):
     wheels: Tuple[PlannedWheel, ...]
     bootstrap: Tuple[PlannedWheel, ...]  # pip and what it needs
     project_bytecode: Optional[str]  # member name of the nested archive of the project's bytecode
+    patch_releases: Tuple[patches.Range, ...] = ()  # of Python that the plan holds for, (): every patch release
+    markers: Tuple[Tuple[str, str], ...] = ()  # variables (PEP 508) and their values that the plan depends on
+
+    def installed_on(self, patch: patches.Patch) -> "Target":
+        """Return this target with the wheels that *patch* needs, and no others."""
+        if not any(wheel.patch_releases for wheel in self.wheels + self.bootstrap):
+            return self
+        return self._replace(
+            wheels=tuple(wheel for wheel in self.wheels if patches.hold(wheel.patch_releases, patch)),
+            bootstrap=tuple(wheel for wheel in self.bootstrap if patches.hold(wheel.patch_releases, patch)),
+        )
 
 
 class Source(NamedTuple):
@@ -206,18 +221,31 @@ class Manifest(NamedTuple):
             "project": self.project,
             "shebang": self.shebang,
             "source": self.source._asdict(),
-            "targets": [
-                dict(
-                    target._asdict(),
-                    wheels=[wheel._asdict() for wheel in target.wheels],
-                    bootstrap=[wheel._asdict() for wheel in target.bootstrap],
-                )
-                for target in self.targets
-            ],
+            "targets": [_target_document(target) for target in self.targets],
             "members": members_document(self.members),
             "directories": self.directories,
             "payloads": [payload._asdict() for payload in self.payloads],
         }
+
+
+def _target_document(target: Target) -> Dict[str, Any]:
+    document = dict(
+        target._asdict(),
+        wheels=[_with_patch_releases(wheel._asdict(), wheel.patch_releases) for wheel in target.wheels],
+        bootstrap=[_with_patch_releases(wheel._asdict(), wheel.patch_releases) for wheel in target.bootstrap],
+        markers=dict(target.markers),
+    )
+    if not target.markers:
+        del document["markers"]
+    return _with_patch_releases(document, target.patch_releases)
+
+
+def _with_patch_releases(document: Dict[str, Any], releases: Tuple[patches.Range, ...]) -> Dict[str, Any]:
+    """Return *document* with *releases*, which older versions did not record and which is left out when empty."""
+    document["patch_releases"] = [one._asdict() for one in releases]
+    if not releases:
+        del document["patch_releases"]
+    return document
 
 
 def members_document(members: Dict[str, Member]) -> Dict[str, Any]:
@@ -398,9 +426,31 @@ def _target(read: _Reader) -> Target:
         wheels=tuple(_planned(part) for part in read.parts("wheels")),
         bootstrap=tuple(_planned(part) for part in read.parts("bootstrap")),
         project_bytecode=read.optional_text("project_bytecode"),
+        patch_releases=_patch_releases(read),
+        markers=_markers(read.part("markers")) if read.has("markers") else (),
     )
     read.end()
+    for ranges in [target.patch_releases, *(wheel.patch_releases for wheel in target.wheels + target.bootstrap)]:
+        problem = patches.problem(ranges, target.python)
+        if problem:
+            raise ArtifactError(MANIFEST, f"'patch_releases' is wrong: {problem}", "Copy the artifact again")
     return target
+
+
+def _patch_releases(read: _Reader) -> Tuple[patches.Range, ...]:
+    return tuple(_range(part) for part in read.parts("patch_releases")) if read.has("patch_releases") else ()
+
+
+def _range(read: _Reader) -> patches.Range:
+    found = patches.Range(read.text("first"), read.text("last"))
+    read.end()
+    return found
+
+
+def _markers(read: _Reader) -> Tuple[Tuple[str, str], ...]:
+    found = tuple((name, read.text(name)) for name in MARKERS if read.has(name))
+    read.end()
+    return found
 
 
 def _planned(read: _Reader) -> PlannedWheel:
@@ -410,6 +460,7 @@ def _planned(read: _Reader) -> PlannedWheel:
         version=read.text("version"),
         requested=read.flag("requested"),
         bytecode=read.optional_text("bytecode"),
+        patch_releases=_patch_releases(read),
     )
     read.end()
     return wheel
@@ -424,8 +475,10 @@ def _check_plan(manifest: Manifest) -> None:
         for name in named:
             if name not in manifest.members:
                 raise ArtifactError(name, f"is in the plan for Python {target.python} but missing", "Copy it again")
-        projects = [wheel.name for wheel in target.wheels + target.bootstrap]
-        if len(set(projects)) != len(projects):
+        planned: Dict[str, List[patches.Range]] = {}
+        for wheel in target.wheels + target.bootstrap:
+            planned.setdefault(wheel.name, []).extend(wheel.patch_releases or patches.every(target.python))
+        if any(patches.problem(sorted(ranges, key=patches.start), target.python) for ranges in planned.values()):
             raise ArtifactError(MANIFEST, f"plans a distribution twice for Python {target.python}", "Build it again")
     for payload in manifest.payloads:
         for name in payload:

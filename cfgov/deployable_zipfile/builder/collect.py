@@ -8,16 +8,18 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from typing import Any, Callable, Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
+from packaging.requirements import Requirement
 from packaging.version import Version
 
 from .. import __version__
+from ..artifact import patches
 from ..console import Console
 from ..errors import BuildInputError, WheelError
-from . import cache, pip, progress, requirements, targets, wheels
+from . import cache, closure, pip, progress, requirements, targets, wheels
 
-_FORMAT = 2  # of the documents in the cache
+_FORMAT = 3  # of the documents in the cache
 _PIP_FLOOR = Version("26.1.2")  # older ones let an entry point's name leave the environment (CVE-2026-8643)
 _PIP_FLOOR_FROM = (3, 10)  # the oldest Python that such a pip exists for
 
@@ -28,6 +30,9 @@ class Plan(NamedTuple):
     target: targets.Target
     wheels: Tuple[wheels.Facts, ...]
     bootstrap: Tuple[wheels.Facts, ...]  # pip, and what else a virtual environment starts with
+    holds: Tuple[patches.Range, ...] = ()  # releases of Python that it is complete for, (): all of them
+    limited: Tuple[Tuple[str, Tuple[patches.Range, ...]], ...] = ()  # files that only these releases need
+    markers: Tuple[Tuple[str, str], ...] = ()  # variables and values that it depends on
 
 
 class Settings(NamedTuple):
@@ -63,6 +68,7 @@ class Wheelhouse:
         self._console = console
         self._bootstrap = requirements.read(pip.BOOTSTRAP)
         self._pips: Dict[str, Tuple[wheels.Facts, ...]] = {}
+        self._incomplete: Set[str] = set()  # labels of the targets for which a line of the lock was not found
 
     def plan(self, target: targets.Target) -> Plan:
         """Return the wheels of *target*.
@@ -82,7 +88,8 @@ class Wheelhouse:
             return plan
         with progress.phase(self._console, f"Fetching wheels for {target.label}"):
             plan = self._fetched(target)
-        if not {facts.name for facts in plan.wheels} - requirements.pinned(self._locked):
+        pinned = requirements.pinned(self._locked)
+        if target.label not in self._incomplete and not {facts.name for facts in plan.wheels} - pinned:
             self.kept.keep_document("plans", name, [_references(plan.wheels), _references(plan.bootstrap)])
         return plan
 
@@ -95,7 +102,7 @@ class Wheelhouse:
             if None in group:
                 return None
             groups.append(tuple(facts for facts in group if facts is not None))
-        return Plan(target, *groups)
+        return Plan(target, groups[0], groups[1])
 
     def _known(self, sha256: str, file: str, built_from: str) -> Optional[wheels.Facts]:
         kept = self.kept.file(sha256, file)
@@ -113,32 +120,70 @@ class Wheelhouse:
 
     def requested(self, target: targets.Target) -> FrozenSet[str]:
         """Return the projects that the requirements file itself names for *target*."""
-        return requirements.names(line for line in self._locked.lines if targets.applies(line.requirement, target))
+        at = closure.Releases(target.markers)
+        return requirements.names(line for line in self._locked.lines if at.where(line.requirement.marker))
 
     def _fetched(self, target: targets.Target) -> Plan:
         bootstrap = self._bootstrap_of(target)
-        runner = self._runner(target)
         if not self._locked.lines:
             return Plan(target, (), bootstrap)
-        found = [self._wheel(runner, target, file) for file in self._files(runner, target)]
-        named = {facts.name for facts in found}
-        return Plan(target, _sorted(found), tuple(facts for facts in bootstrap if facts.name not in named))
+        runner = self._runner(target)
+        files = self._files(runner, target)
+        found = {facts.sha256: facts for facts in (self._wheel(runner, target, file) for file in files)}
+        return Plan(target, _sorted(found.values()), bootstrap)
 
     def _files(self, runner: pip.Runner, target: targets.Target) -> List[str]:
-        """Let pip fetch what the lock names for *target*."""
+        """Let pip fetch what the lock names for *target*, for each of its patch releases."""
         locked = self._locked
-        arguments = ["--only-binary=:all:"] if target.cross or self._settings.only_binary else []
-        if not target.cross and not locked.rewritten:
-            return pip.download(runner, arguments, requirements=os.path.abspath(locked.path))
-        lines = [line for line in locked.lines if targets.applies(line.requirement, target)]
+        binary = ["--only-binary=:all:"] if target.cross or self._settings.only_binary else []
+        files: List[str] = []
+        own: List[requirements.Line] = []
+        if not target.cross:
+            here = closure.Releases(target.markers, frozenset())
+            own = [line for line in locked.lines if here.where(line.requirement.marker) & here.of(target.release)]
+            if not locked.rewritten:
+                files = pip.download(runner, binary, requirements=os.path.abspath(locked.path))
+            elif own:
+                files = self._download(runner, binary, own)
         if target.cross:
-            arguments += ["--implementation=cp", f"--python-version={target.version}"]
-            arguments += [f"--abi={abi}" for abi in (target.abi, "abi3", "none")]
-            arguments += [f"--platform={platform}" for platform in target.platforms]
+            binary += ["--implementation=cp", *(f"--abi={abi}" for abi in (target.abi, "abi3", "none"))]
+            binary += [f"--platform={platform}" for platform in target.platforms]
+        for version, lines in self._further(target, own):
             # pip evaluates the markers of dependencies for the Python that runs it, so it is not asked for any.
-            arguments.append("--no-deps")
-        arguments += locked.options
-        return pip.download(runner, arguments, requirements.as_pip_lines(lines), constraints=locked.constraints)
+            arguments = [*binary, f"--python-version={version}", "--no-deps"]
+            if target.cross and version == target.version:
+                files += self._download(runner, arguments, lines)
+            else:
+                files += self._found(runner, target, arguments, lines)
+        return files
+
+    def _further(
+        self, target: targets.Target, own: Sequence[requirements.Line]
+    ) -> List[Tuple[str, List[requirements.Line]]]:
+        """Return the lines beside *own* that a final patch release of *target* needs, with the newest that does."""
+        at = closure.Releases(target.markers)
+        found: Dict[str, List[requirements.Line]] = {}
+        for line in self._locked.lines:
+            needed = at.where(line.requirement.marker) & at.final
+            if needed and line not in own:
+                found.setdefault(at.newest(needed), []).append(line)
+        return list(found.items())
+
+    def _found(
+        self, runner: pip.Runner, target: targets.Target, arguments: List[str], lines: List[requirements.Line]
+    ) -> List[str]:
+        """Fetch *lines*, which other patch releases need; what the package index lacks narrows the plan."""
+        try:
+            return self._download(runner, arguments, lines)
+        except pip.NotFound:
+            self._incomplete.add(target.label)
+            if len(lines) == 1:
+                return []
+            return [file for line in lines for file in self._found(runner, target, arguments, [line])]
+
+    def _download(self, runner: pip.Runner, arguments: List[str], lines: List[requirements.Line]) -> List[str]:
+        text = requirements.as_pip_lines(lines)
+        return pip.download(runner, [*arguments, *self._locked.options], text, constraints=self._locked.constraints)
 
     def _wheel(self, runner: pip.Runner, target: targets.Target, path: str) -> wheels.Facts:
         """Keep what pip fetched: a wheel as it is, an sdist as the wheel that is built from it."""
@@ -160,7 +205,8 @@ class Wheelhouse:
 
     def _repacked(self, runner: pip.Runner, sdist: str) -> str:
         index = [word for word in self._locked.options if word not in ("--require-hashes", "--pre")]
-        wheel = pip.build(runner, sdist, index)
+        # The sdist may be for another patch release than the one that builds it.
+        wheel = pip.build(runner, sdist, [*index, "--ignore-requires-python"])
         folder = wheel + ".repacked"
         os.mkdir(folder)
         path = os.path.join(folder, os.path.basename(wheel))
@@ -196,7 +242,8 @@ class Wheelhouse:
     def _fetched_bootstrap(self, target: targets.Target) -> List[wheels.Facts]:
         interpreters = [path for path in (target.interpreter, sys.executable) if path]
         runner = self._run_by(pip.starting_command(interpreters, self.kept.work))
-        lines = [line for line in self._bootstrap.lines if targets.applies(line.requirement, target)]
+        at = closure.Releases(target.markers)
+        lines = [line for line in self._bootstrap.lines if at.where(line.requirement.marker) & at.of(target.release)]
         arguments = ["--no-deps", "--only-binary=:all:", "--require-hashes", f"--python-version={target.version}"]
         files = pip.download(runner, arguments, requirements.as_pip_lines(lines))
         return [self._proven(self.kept.keep_file(file), "") for file in files]
@@ -222,7 +269,7 @@ def distinct(plans: Sequence[Plan]) -> List[Plan]:
         groups = []
         for group in (plan.wheels, plan.bootstrap):
             groups.append(tuple(_named_apart(facts, plan.target, names) for facts in group))
-        result.append(Plan(plan.target, *groups))
+        result.append(plan._replace(wheels=groups[0], bootstrap=groups[1]))
     return result
 
 
@@ -237,8 +284,8 @@ def _named_apart(facts: wheels.Facts, target: targets.Target, names: Dict[str, s
     return facts._replace(file=renamed)
 
 
-def check(plan: Plan, locked: requirements.Requirements, strict: bool, warn: Callable[[str], None]) -> None:
-    """Prove that *plan* is complete, unambiguous and runs on its target.
+def check(plan: Plan, locked: requirements.Requirements, strict: bool, warn: Callable[[str], None]) -> Plan:
+    """Prove that *plan* is complete, unambiguous and runs on its target; return it with what it holds for.
 
     Parameters:
         strict: refuse what would otherwise be a warning.
@@ -253,18 +300,73 @@ def check(plan: Plan, locked: requirements.Requirements, strict: bool, warn: Cal
             what, _, why = text.partition(": ")
             raise WheelError(what, why, "Leave out --strict if that is wanted")
         warn(text)
-    everything = plan.wheels + plan.bootstrap
+    at = closure.Releases(target.markers)
     roots = [(line.place, line.requirement) for line in locked.lines]
-    present = [targets.Wheel(facts.name, facts.version, facts.requires) for facts in everything]
-    absent = targets.missing(roots, present, target)
-    if absent:
-        first, more = absent[0], f" (and {len(absent) - 1} more)" if len(absent) > 1 else ""
-        found = f"only {first.found} is there" if first.found else "it is not there"
-        raise WheelError(
-            first.requirement,
-            f"is required by {first.wanted_by} on {target.label}, and {found}{more}",
-            "Lock it as well",
+    # Nothing of the lock asks for these: they make the virtual environment.
+    roots += [("the virtual environment", Requirement(name)) for name in sorted(facts.name for facts in plan.bootstrap)]
+    judged = [_judged(facts, facts in plan.bootstrap) for facts in plan.wheels + plan.bootstrap]
+    outcome = closure.follow(roots, judged, at)
+    holding = at.all & ~outcome.failing
+    _check_holding(target, at, outcome, holding)
+    ranges = at.ranges(holding)
+    if holding & at.final != at.final:
+        problem = next(one for one in outcome.problems if one.releases & at.final)
+        where = patches.described(at.ranges(problem.releases & at.final))
+        warn(
+            f"{target.label}: the wheels are complete for CPython {patches.described(at.ranges(holding & at.final))} "
+            f"only. On {where}, {problem}"
         )
+    return _limited(plan, at, outcome, holding)._replace(holds=ranges, markers=_markers(plan, roots, judged))
+
+
+def _judged(facts: wheels.Facts, spare: bool) -> closure.Wheel:
+    origin = facts.built_from.partition(" ")[0]
+    return closure.Wheel(
+        facts.file, facts.name, facts.version, facts.requires, facts.requires_python, origin, spare
+    )  # fmt: skip
+
+
+def _check_holding(target: targets.Target, at: closure.Releases, outcome: closure.Outcome, holding: int) -> None:
+    """Refuse a plan that does not hold for the Python that builds, or of a named target for no release at all."""
+    own = at.of(target.release)
+    if holding & own or (target.cross and holding & at.final):
+        return
+    failed = [problem for problem in outcome.problems if problem.releases & own]
+    more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+    first = failed[0]
+    where = target.label if target.cross else f"{target.label}, Python {target.release}"
+    raise WheelError(first.what, f"{first.why} (for {where}){more}", first.fix)
+
+
+def _limited(plan: Plan, at: closure.Releases, outcome: closure.Outcome, holding: int) -> Plan:
+    """Return *plan* with the releases that each wheel is for, without what no release needs.
+
+    A wheel that nothing asks for is one that pip fetched for a reason of its own, and is for every release.
+    """
+    every = plan.wheels + plan.bootstrap
+    needed = {facts.file: outcome.needed[facts.file] & holding for facts in every}
+    limited = {file: at.ranges(chosen) for file, chosen in needed.items() if chosen and chosen != holding}
+    named = {facts.name for facts in plan.wheels if needed[facts.file]}
+    kept = [
+        facts
+        for facts in plan.wheels
+        if needed[facts.file] or (not outcome.needed[facts.file] and facts.name not in named)
+    ]
+    return plan._replace(
+        wheels=tuple(kept),
+        bootstrap=tuple(facts for facts in plan.bootstrap if needed[facts.file]),
+        limited=tuple(sorted(limited.items())),
+    )
+
+
+def _markers(
+    plan: Plan, roots: Sequence[Tuple[str, Requirement]], judged: Sequence[closure.Wheel]
+) -> Tuple[Tuple[str, str], ...]:
+    values = plan.target.markers
+    names = set(closure.platform_markers(roots, judged, values))
+    if not all(any(tag.endswith("-any") for tag in facts.tags) for facts in plan.wheels + plan.bootstrap):
+        names |= {"platform_machine", "sys_platform"}
+    return tuple((name, values[name]) for name in sorted(names))
 
 
 def every_wheel(plans: Sequence[Plan]) -> List[wheels.Facts]:
@@ -276,20 +378,12 @@ def every_wheel(plans: Sequence[Plan]) -> List[wheels.Facts]:
 def _check_each(plan: Plan, warn: Callable[[str], None]) -> None:
     target = plan.target
     tags = target.tags
-    seen: Dict[str, wheels.Facts] = {}
     for facts in plan.wheels + plan.bootstrap:
-        other = seen.setdefault(facts.name, facts)
-        if other is not facts:
-            why = f"is there twice for {target.label}: {other.file} and {facts.file}"
-            raise WheelError(facts.name, why, "Lock one version")
         wheels.check_fits(facts, target.label, tags, target.machine, target.glibc)
-        if not targets.runs_on(facts.requires_python, target):
-            why = f"needs Python {facts.requires_python}, {target.label} has {target.version}"
-            raise WheelError(facts.file, why, "Lock another version")
         if facts.built_from and any(tag.endswith(f"-linux_{target.machine}") for tag in facts.tags):
             floor = wheels.glibc_floor([facts], target.machine)
             warn(f"{facts.file}: was compiled here, it needs glibc {floor} and the libraries of this system")
-    if "pip" not in seen:
+    if not any(facts.name == "pip" for facts in plan.wheels + plan.bootstrap):
         raise WheelError("pip", f"is missing among the bootstrap wheels for {target.label}", "Install the tool again")
 
 
@@ -307,5 +401,5 @@ def _doubts(plan: Plan) -> List[str]:
     return found
 
 
-def _sorted(facts: Sequence[wheels.Facts]) -> Tuple[wheels.Facts, ...]:
+def _sorted(facts: Iterable[wheels.Facts]) -> Tuple[wheels.Facts, ...]:
     return tuple(sorted(facts, key=lambda one: (one.name, one.file)))

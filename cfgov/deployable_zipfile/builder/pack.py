@@ -12,7 +12,7 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 from .. import __version__
 from ..artifact import layout
 from ..console import Console
-from . import cache, collect, overlays, progress, sbom, source, targets, wheels, zipwriter
+from . import cache, closure, collect, overlays, progress, sbom, source, targets, wheels, zipwriter
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _NOT_SHIPPED = ("create.py", "__main__.py")
@@ -178,18 +178,21 @@ class Packer:
             libraries=wheels.system_libraries(everything, target.machine),
             cache_tag=target.cache_tag if shipped else "",
             magic=target.magic if shipped else "",
-            wheels=tuple(self._planned(layout.WHEELS, facts, target) for facts in plan.wheels),
-            bootstrap=tuple(self._planned(layout.BOOTSTRAP_WHEELS, facts, target) for facts in plan.bootstrap),
+            wheels=tuple(self._planned(layout.WHEELS, facts, plan) for facts in plan.wheels),
+            bootstrap=tuple(self._planned(layout.BOOTSTRAP_WHEELS, facts, plan) for facts in plan.bootstrap),
             project_bytecode=self._bytecode.get(("", target.cache_tag)),
+            patch_releases=plan.holds,
+            markers=plan.markers,
         )
 
-    def _planned(self, folder: str, facts: wheels.Facts, target: targets.Target) -> layout.PlannedWheel:
+    def _planned(self, folder: str, facts: wheels.Facts, plan: collect.Plan) -> layout.PlannedWheel:
         return layout.PlannedWheel(
             file=f"{folder}/{facts.file}",
             name=facts.name,
             version=facts.version,
-            requested=folder == layout.WHEELS and facts.name in self._house.requested(target),
-            bytecode=self._bytecode.get((facts.file, target.cache_tag)),
+            requested=folder == layout.WHEELS and facts.name in self._house.requested(plan.target),
+            bytecode=self._bytecode.get((facts.file, plan.target.cache_tag)),
+            patch_releases=dict(plan.limited).get(facts.file, ()),
         )
 
     def _bill(self) -> bytes:
@@ -212,10 +215,11 @@ def _parts(plans: Sequence[collect.Plan]) -> Iterator[sbom.Part]:
     """Yield every wheel with the targets that install it and the wheels that it requires there."""
     found: Dict[str, sbom.Part] = {}
     for plan in plans:
-        members = {facts.name: f"{folder}/{facts.file}" for folder, group in _folders(plan) for facts in group}
-        for facts in plan.wheels + plan.bootstrap:
-            member = members[facts.name]
-            needs = {members[name] for name in targets.required(facts.requires, plan.target) if name in members}
+        at = closure.Releases(plan.target.markers)
+        members = [(facts, f"{folder}/{facts.file}") for folder, group in _folders(plan) for facts in group]
+        for facts, member in members:
+            names = closure.names_needed(facts.requires, at)
+            needs = {other for one, other in members if one.name in names}
             part = sbom.Part(
                 member, facts.name, facts.version, facts.sha256, facts.licence, facts.built_from, (), ()
             )  # fmt: skip

@@ -67,12 +67,17 @@ class Runner(NamedTuple):
     timeout: float
 
 
+class NotFound(BuildInputError):
+    """No file of the package index fits a requirement."""
+
+
 class Failure(NamedTuple):
     """Why a run of pip failed, in one line."""
 
     what: str
     why: str
     fix: str
+    not_found: bool = False  # the package index answered, and has no such file
 
 
 def starting_command(interpreters: Sequence[str], work: str) -> Tuple[str, ...]:
@@ -112,6 +117,7 @@ def download(
         lines: text of a requirements file; *requirements* is the path of one.
 
     Raises:
+        NotFound: the package index has no file that fits.
         BuildInputError: pip failed; the message names requirement and cause, the log has the rest.
     """
     folder = _fresh(runner, "download")
@@ -177,7 +183,8 @@ def run(runner: Runner, arguments: Sequence[str]) -> None:
         if code < 0 and -code == signal.SIGINT:
             raise Interrupted(f"pip {arguments[0]}", "was interrupted", "Build again")
         failure = explained(text, arguments)
-        raise BuildInputError(failure.what, failure.why, f"{failure.fix}. The output is in {kept}")
+        kind = NotFound if failure.not_found else BuildInputError
+        raise kind(failure.what, failure.why, f"{failure.fix}. The output is in {kept}")
 
 
 def explained(text: str, arguments: Sequence[str]) -> Failure:
@@ -211,6 +218,7 @@ def explained(text: str, arguments: Sequence[str]) -> Failure:
             match.group(1),
             "no version of it fits this Python and platform on the package index",
             "Correct name or version",
+            not_found=True,
         )
     diagnosed = _DIAGNOSIS.search(text)
     if diagnosed:

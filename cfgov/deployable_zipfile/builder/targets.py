@@ -11,11 +11,9 @@ import os
 import re
 import shutil
 import subprocess
-from typing import Any, Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Tuple
 
 from packaging import tags
-from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
 
 from ..errors import BuildInputError, UsageError
 
@@ -33,6 +31,7 @@ import json, os, platform, struct, sys
 facts = {
     "implementation": platform.python_implementation(),
     "version": "%d.%d.%d" % sys.version_info[:3],
+    "stage": {"final": ""}.get(sys.version_info[3], "%s%d" % (sys.version_info[3], sys.version_info[4])),
     "release": list(sys.version_info[:2]),
     "full": sys.version,
     "machine": platform.machine(),
@@ -57,7 +56,7 @@ class Target(NamedTuple):
 
     label: str  # how messages name it: "cp311-manylinux_2_36_x86_64"
     python: str  # "3.11"
-    version: str  # "3.11.7"
+    version: str  # "3.11.7"; of a named target a release that no Requires-Python for bug-fix releases excludes
     abi: str  # "cp311"
     machine: str  # as platform.machine()
     glibc: Tuple[int, int]  # of this machine, or the floor that the name gives
@@ -66,6 +65,13 @@ class Target(NamedTuple):
     cross: bool  # given by name: takes binary wheels only
     cache_tag: str  # of the interpreter, "" without one
     magic: str  # 8 hexadecimal digits, "" without one
+    stage: str = ""  # of a pre-release: "rc1"
+    kernel: Tuple[str, str] = ("", "")  # platform.release() and version() of this machine, "" of a named target
+
+    @property
+    def release(self) -> str:
+        """The release that this target is of for certain, with its stage: "3.13.0rc1"."""
+        return self.version + self.stage
 
     @property
     def platforms(self) -> Tuple[str, ...]:
@@ -89,33 +95,17 @@ class Target(NamedTuple):
         """The environment that PEP 508 markers are evaluated in."""
         return {
             "implementation_name": "cpython",
-            "implementation_version": self.version,
+            "implementation_version": self.release,
             "os_name": "posix",
             "platform_machine": self.machine,
             "platform_python_implementation": "CPython",
-            "platform_release": "",
+            "platform_release": self.kernel[0],
             "platform_system": "Linux",
-            "platform_version": "",
-            "python_full_version": self.version,
+            "platform_version": self.kernel[1],
+            "python_full_version": self.release,
             "python_version": self.python,
             "sys_platform": "linux",
         }
-
-
-class Missing(NamedTuple):
-    """One requirement that no wheel fulfils."""
-
-    requirement: str
-    wanted_by: str
-    found: str  # version that is there instead, "" when none is
-
-
-class Wheel(NamedTuple):
-    """What of a wheel decides whether it fits."""
-
-    name: str  # normalised (PEP 503)
-    version: str
-    requires: Tuple[str, ...]  # Requires-Dist lines
 
 
 def of_interpreter(command: str) -> Target:
@@ -140,7 +130,8 @@ def of_interpreter(command: str) -> Target:
     label = f"{abi}-manylinux_{glibc[0]}_{glibc[1]}_{facts['machine']}"
     return Target(
         label, python, facts["version"], abi, facts["machine"], glibc, path, identity, False,
-        facts["cache_tag"], facts["magic"],
+        facts["cache_tag"], facts["magic"], _stage(facts.get("stage", "")),
+        (facts.get("platform_release", ""), facts.get("platform_version", "")),
     )  # fmt: skip
 
 
@@ -165,64 +156,6 @@ def of_name(name: str, at_hand: Sequence[str] = ()) -> Target:
         interpreter, json.dumps([name, facts.get("full", "")]), True,
         facts.get("cache_tag", ""), facts.get("magic", ""),
     )  # fmt: skip
-
-
-def applies(requirement: Requirement, target: Target, extras: Sequence[str] = ()) -> bool:
-    """Say whether the marker of *requirement* holds on *target*, for one of *extras* or for none."""
-    if requirement.marker is None:
-        return True
-    return any(requirement.marker.evaluate(dict(target.markers, extra=extra)) for extra in (*extras, ""))
-
-
-def missing(roots: Sequence[Tuple[str, Requirement]], wheels: Sequence[Wheel], target: Target) -> List[Missing]:
-    """Walk the requirements of *roots* and return what *wheels* do not fulfil on *target*.
-
-    Parameters:
-        roots: (place, requirement) of every line of the requirements file.
-        wheels: one per project.
-    """
-    known = {wheel.name: wheel for wheel in wheels}
-    waiting = [(place, requirement) for place, requirement in roots if applies(requirement, target)]
-    seen: Dict[str, Set[str]] = {}
-    absent: Dict[str, Missing] = {}
-    while waiting:
-        wanted_by, requirement = waiting.pop()
-        name = _normalised(requirement.name)
-        wheel = known.get(name)
-        if wheel is None or not requirement.specifier.contains(wheel.version, prereleases=True):
-            absent.setdefault(name, Missing(str(requirement), wanted_by, wheel.version if wheel else ""))
-            continue
-        extras = {_normalised(extra) for extra in requirement.extras} | {""}
-        new = extras - seen.setdefault(name, set())
-        seen[name] |= new
-        if new:
-            by = f"{wheel.name} {wheel.version}"
-            waiting += [
-                (by, needed)
-                for needed in map(Requirement, wheel.requires)
-                if any(_holds(needed, target, extra) for extra in new)
-            ]
-    return sorted(absent.values())
-
-
-def required(requires: Sequence[str], target: Target) -> FrozenSet[str]:
-    """Return the normalised names that Requires-Dist lines ask for on *target*, without extras."""
-    found = map(Requirement, requires)
-    return frozenset(_normalised(one.name) for one in found if _holds(one, target, ""))
-
-
-def runs_on(requires_python: str, target: Target) -> bool:
-    """Say whether Requires-Python admits the Python of *target*."""
-    return SpecifierSet(requires_python).contains(target.version, prereleases=True)
-
-
-def below(version: Tuple[int, int], target: Target) -> bool:
-    """Say whether a file that needs glibc *version* loads on *target*."""
-    return version <= target.glibc
-
-
-def _holds(requirement: Requirement, target: Target, extra: str) -> bool:
-    return requirement.marker is None or requirement.marker.evaluate(dict(target.markers, extra=extra))
 
 
 def _asked(path: str) -> Optional[Dict[str, Any]]:
@@ -258,6 +191,11 @@ def _check_interpreter(path: str, facts: Dict[str, Any]) -> None:
         raise BuildInputError(path, f"is a {facts['bits']}-bit Python on {facts['machine']}", "Give a 64-bit one")
 
 
+def _stage(text: str) -> str:
+    """Return the stage of a pre-release as PEP 440 spells it: "candidate1" is "rc1"."""
+    return text.replace("alpha", "a").replace("beta", "b").replace("candidate", "rc")
+
+
 def _at_hand(minor: int, commands: Sequence[str]) -> Tuple[str, Dict[str, Any]]:
     """Return an interpreter 3.*minor* and what it says of itself; nothing when there is none."""
     for command in (*commands, f"python3.{minor}"):
@@ -290,7 +228,3 @@ def _glibc(platform: str) -> Tuple[int, int]:
 def _release(version: str) -> Tuple[int, int]:
     major, minor = version.split(".")[:2]
     return int(major), int(minor)
-
-
-def _normalised(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()

@@ -12,7 +12,7 @@ import os
 import stat
 from typing import Dict, Iterator, List, NamedTuple, Set, Tuple
 
-from ..artifact import layout
+from ..artifact import layout, patches
 from ..artifact.wheel import RecordRow, normalised, parse_record
 from ..errors import ArtifactError, DestinationError
 
@@ -52,6 +52,8 @@ def compare(destination: str) -> Drift:
             manifest = layout.Manifest.from_json(manifest_file.read())
         if not isinstance(installed.get("python"), str):
             raise ValueError("its record names no Python")
+        version = str(installed.get("version"))
+        patches.parsed(version)
     except (OSError, ValueError, AttributeError, RecursionError, ArtifactError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         if isinstance(error, ArtifactError):
@@ -60,7 +62,7 @@ def compare(destination: str) -> Drift:
     site = f"{layout.VENV}/lib/python{installed['python']}/site-packages"
     # Two wheels may hold one path with two contents, of which one was written: either digest is as installed.
     expected: Dict[str, Set[str]] = {}
-    for path, digest in _all_files(destination, manifest, str(installed["python"]), site):
+    for path, digest in _all_files(destination, manifest, version, site):
         expected.setdefault(path, set()).add(digest)
     changed: List[str] = []
     missing: List[str] = []
@@ -75,10 +77,10 @@ def compare(destination: str) -> Drift:
     return Drift(manifest.build_id, sorted(changed), sorted(missing), added, len(expected))
 
 
-def _all_files(destination: str, manifest: layout.Manifest, python: str, site: str) -> Iterator[Tuple[str, str]]:
+def _all_files(destination: str, manifest: layout.Manifest, version: str, site: str) -> Iterator[Tuple[str, str]]:
     """Yield path and digest of everything that an installation writes; "" for a file that may hold anything."""
     yield from _project_files(destination, manifest)
-    yield from _wheel_files(destination, manifest, python, site)
+    yield from _wheel_files(destination, manifest, version, site)
     yield from _runtime_files(manifest, site)
 
 
@@ -113,7 +115,7 @@ def _runtime_files(manifest: layout.Manifest, site: str) -> Iterator[Tuple[str, 
             yield name, member.sha256
 
 
-def _wheel_files(destination: str, manifest: layout.Manifest, python: str, site: str) -> Iterator[Tuple[str, str]]:
+def _wheel_files(destination: str, manifest: layout.Manifest, version: str, site: str) -> Iterator[Tuple[str, str]]:
     """Yield path and digest of every file that a RECORD lists, and a file of every wheel that is gone whole."""
     try:
         names = sorted(os.listdir(os.path.join(destination, site)))
@@ -123,8 +125,9 @@ def _wheel_files(destination: str, manifest: layout.Manifest, python: str, site:
     # A .dist-info folder may spell the name otherwise than the file name does (PEP 427 allows both).
     there = {normalised(folder.partition("-")[0]) for folder in folders}
     for target in manifest.targets:
-        if target.python == python:
-            for wheel in target.wheels + target.bootstrap:
+        if target.python == version.rpartition(".")[0]:
+            planned = target.installed_on(patches.parsed(version))
+            for wheel in planned.wheels + planned.bootstrap:
                 if wheel.name not in there:
                     distribution, version = os.path.basename(wheel.file).split("-")[:2]
                     yield f"{site}/{distribution}-{version}.dist-info/INSTALLER", ""

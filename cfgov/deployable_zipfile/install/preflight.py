@@ -10,10 +10,8 @@ import stat
 import sys
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from ..artifact import layout
+from ..artifact import layout, patches
 from ..errors import DeployableZipfileError, DestinationError, TargetError
-
-OLDEST, NEWEST = (3, 8), (3, 14)  # CPython minors the tool is made for
 
 _SLACK = 1.05  # of the space the files need: folders, journals, rounding
 _BLOCK = 4096  # bytes: files take whole blocks
@@ -21,11 +19,25 @@ _ST_NOEXEC = getattr(os, "ST_NOEXEC", 8)
 
 
 def select_target(manifest: layout.Manifest) -> layout.Target:
-    """Return the target of *manifest* that the running interpreter is.
+    """Return the target of *manifest* that the running interpreter is, with the wheels that its patch release needs.
 
     Raises:
-        TargetError: there is none; the line names what was found and what is offered.
+        TargetError: there is none, or its plan does not hold for this patch release; the line names what was found
+            and what is offered.
     """
+    target = _fitting(manifest)
+    running = patches.running()
+    if not patches.hold(target.patch_releases, running):
+        offered = patches.described(target.patch_releases)
+        raise TargetError(
+            "this Python",
+            f"the artifact's plan holds for CPython {offered}, found {patches.text(running)} at {sys.executable}",
+            "Run it with a Python that it holds for, or build it with a lock that is complete for this one",
+        )
+    return target.installed_on(running)
+
+
+def _fitting(manifest: layout.Manifest) -> layout.Target:
     found = f"{sys.version_info[0]}.{sys.version_info[1]}"
     offered = [target.python for target in manifest.targets]
     implementation = sys.implementation.name
@@ -44,6 +56,16 @@ def select_target(manifest: layout.Manifest) -> layout.Target:
         f"the artifact needs {needed}, found {kind} {platform.python_version()}{flags} at {sys.executable}",
         f"Run it with python{offered[-1] if offered else '3'}",
     )
+
+
+def marker_values() -> Dict[str, str]:
+    """Return the running interpreter's values of the marker variables that a plan may depend on (PEP 508)."""
+    return {
+        "os_name": os.name,
+        "platform_machine": platform.machine(),
+        "platform_system": platform.system(),
+        "sys_platform": sys.platform,
+    }
 
 
 def bytecode_fits(target: layout.Target) -> bool:
@@ -111,6 +133,14 @@ def _abi_flags() -> str:
 def _machine_problems(target: layout.Target) -> Iterator[TargetError]:
     machine = platform.machine()
     compiled = bool(target.libc_floor)
+    values = marker_values()
+    for name, value in target.markers:
+        if values[name] != value and not (compiled and name == "platform_machine"):
+            yield TargetError(
+                "this machine",
+                f"has {name} {values[name]!r}, and which wheels are needed depends on {value!r}",
+                "Build it for this machine",
+            )
     if compiled and target.machine and machine != target.machine:
         yield TargetError(
             "this machine", f"is {machine}, the artifact holds files for {target.machine}", "Build it for this machine"
@@ -275,8 +305,13 @@ def report(manifest: layout.Manifest) -> Dict[str, str]:
         "executable": sys.executable,
         "machine": platform.machine(),
         "libc": f"{name} {version}".strip(),
-        "needs": ", ".join(f"CPython {target.python} {target.machine}" for target in manifest.targets),
+        "needs": ", ".join(map(_needs, manifest.targets)),
     }
+
+
+def _needs(target: layout.Target) -> str:
+    exact = patches.described(target.patch_releases) or target.python
+    return f"CPython {exact} {target.machine}"
 
 
 def _numbers(version: str) -> Tuple[int, ...]:

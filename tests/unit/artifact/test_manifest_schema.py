@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict
 import jsonschema
 import pytest
 
-from deployable_zipfile.artifact import layout
+from deployable_zipfile.artifact import layout, patches
 from deployable_zipfile.errors import ArtifactError
 from tests.support.drafts import draft
 
@@ -37,7 +37,11 @@ def full_manifest() -> layout.Manifest:
         cache_tag="cpython-311",
         magic="a70d0d0a",
         project_bytecode=bytecode,
+        patch_releases=(patches.Range("3.11.0rc1", "3.11.2"), patches.Range("3.11.4", "")),
+        markers=(("platform_machine", "x86_64"), ("sys_platform", "linux")),
     )
+    first = target.wheels[0]._replace(patch_releases=(patches.Range("3.11.4", "3.11.4"),))
+    target = target._replace(wheels=(first, *target.wheels[1:]))
     return manifest._replace(
         payloads=(payload,),
         members={**manifest.members, **more},
@@ -88,7 +92,9 @@ def test_the_schema_names_every_field_of_the_code() -> None:
     assert set(site["properties"]) == set(layout.Site._fields)
     assert site["properties"]["skip_steps"]["items"]["enum"] == list(layout.STEPS)
     for part in (definitions["target"], definitions["wheel"], member, SCHEMA["properties"]["source"], site):
-        assert set(part["required"]) == set(part["properties"])
+        assert set(part["required"]) == set(part["properties"]) - {"patch_releases", "markers"}
+    assert set(definitions["target"]["properties"]["markers"]["properties"]) == set(layout.MARKERS)
+    assert set(definitions["patch_releases"]["items"]["properties"]) == set(patches.Range._fields)
     assert set(SCHEMA["required"]) == set(SCHEMA["properties"]) - {"site"}
 
 
@@ -123,6 +129,13 @@ BROKEN: Dict[str, Change] = {
     "member-unknown-key": lambda d: d["members"]["loadenv.py"].update(link="x"),
     "payload-unknown-key": lambda d: d["payloads"][0].update(x="y"),
     "directories": lambda d: d.update(directories="shop/empty"),
+    "patch-releases-empty": lambda d: d["targets"][0].update(patch_releases=[]),
+    "patch-releases-a-text": lambda d: d["targets"][0].update(patch_releases="3.11.3"),
+    "patch-releases-no-release": lambda d: d["targets"][0]["patch_releases"][0].update(first="3.11"),
+    "patch-releases-unknown-key": lambda d: d["targets"][0]["patch_releases"][0].update(x="3.11.1"),
+    "wheel-patch-releases-no-last": lambda d: d["targets"][0]["wheels"][0]["patch_releases"][0].pop("last"),
+    "markers-unknown": lambda d: d["targets"][0]["markers"].update(platform_release="5"),
+    "markers-a-number": lambda d: d["targets"][0]["markers"].update(sys_platform=1),
     "site-null": lambda d: d.update(site=None),
     "site-unknown-key": lambda d: d["site"].update(port=8000),
     "site-without-wsgi": lambda d: d["site"].pop("wsgi"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -128,7 +129,9 @@ class Index:
 def _pins(text: str, work: Path, python: str) -> List[Sequence[str]]:
     path = work / "pins.txt"
     path.write_text(text, encoding="utf-8")
-    environment = {"python_version": python, "python_full_version": f"{python}.0"}
+    minor = ".".join(python.split(".")[:2])
+    own = platform.python_version() if platform.python_version().startswith(f"{minor}.") else f"{minor}.0"
+    environment = {"python_version": minor, "python_full_version": own if python == minor else python}
     return [
         (line.requirement.name, next(iter(line.requirement.specifier)).version)
         for line in requirements.read(str(path)).lines

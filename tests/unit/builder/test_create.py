@@ -3,17 +3,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 import pytest
 
 from deployable_zipfile import create
-from deployable_zipfile.artifact import layout, wheel, zipreader
+from deployable_zipfile.artifact import layout, patches, wheel, zipreader
 from deployable_zipfile.builder import pip, targets
 from tests.support.helpers import SECRET, make_wheel, write_tree
 from tests.unit.builder.conftest import Index, commit_all, git
@@ -328,7 +329,7 @@ def test_a_wheel_that_requires_another_python_fails_the_build_by_name(
     text = "Metadata-Version: 2.1\nName: foo\nVersion: 1.0\nRequires-Python: >=3.99\n"
     index.add("foo", "1.0", metadata=text)
     line = failed(capsys, 6, site, lock(site, "foo==1.0"), tmp_path / "out")
-    assert "foo-1.0-py3-none-any.whl: needs Python >=3.99, cp3" in line
+    assert "foo-1.0-py3-none-any.whl: needs Python >=3.99 (for cp3" in line
     assert line.endswith("Lock another version.")
 
 
@@ -337,8 +338,8 @@ def test_an_incomplete_lock_fails_the_build_naming_what_is_missing_and_for_whom(
 ) -> None:
     index.add("foo", "1.0", requires=["bar>=2", "baz"])
     line = failed(capsys, 6, site, lock(site, "foo==1.0"), tmp_path / "out")
-    assert line.startswith(f"error: bar>=2: is required by foo 1.0 on {HERE}-")
-    assert line.endswith("and it is not there (and 1 more). Lock it as well.")
+    assert line.startswith(f"error: bar>=2: is required by foo 1.0, and it is not there (for {HERE}-")
+    assert line.endswith(f", Python {platform.python_version()}) (and 1 more). Lock it as well.")
 
 
 def test_two_versions_of_one_project_fail_the_build_naming_both(
@@ -347,8 +348,8 @@ def test_two_versions_of_one_project_fail_the_build_naming_both(
     index.add("foo", "1.0")
     index.add("foo", "2.0")
     line = failed(capsys, 6, site, lock(site, "foo==1.0", "foo==2.0"), tmp_path / "out")
-    assert "foo: is there twice for" in line
-    assert "foo-1.0-py3-none-any.whl and foo-2.0-py3-none-any.whl. Lock one version." in line
+    assert "foo: is there twice: foo-1.0-py3-none-any.whl and foo-2.0-py3-none-any.whl (for" in line
+    assert line.endswith("Lock one version.")
 
 
 def test_a_broken_wheel_fails_the_build_by_name(
@@ -653,3 +654,80 @@ def test_usage_errors_exit_with_two(
     assert failed(capsys, 2, site, lock(site), tmp_path / "out", "--extra-python", "python9").startswith(
         "error: python9"
     )
+
+
+OWN = ".".join(map(str, sys.version_info[:3]))
+
+
+def test_a_wheel_that_only_other_patch_releases_need_is_packed_for_them(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    marker = f'python_full_version != "{OWN}"'
+    index.add("fr", "1.0", requires=[f"bp; {marker}"])
+    index.add("bp", "1.0")
+    done, text = run(capsys, site, lock(site, "fr==1.0", f"bp==1.0 ; {marker}"), tmp_path / "out")
+    (target,) = manifest(done["path"]).targets
+    assert [(one.name, bool(one.patch_releases), one.requested) for one in target.wheels] == [
+        ("bp", True, True),
+        ("fr", False, True),
+    ]
+    assert target.patch_releases == ()
+    assert [one.name for one in target.installed_on(patches.parsed(OWN)).wheels] == ["fr"]
+    assert "complete for" not in text
+    with zipfile.ZipFile(done["path"]) as artifact:
+        bill = json.loads(artifact.read(".deploy/sbom.cdx.json"))
+    needs = {part["ref"]: part.get("dependsOn", []) for part in bill["dependencies"]}
+    assert needs["wheels/fr-1.0-py3-none-any.whl"] == ["wheels/bp-1.0-py3-none-any.whl"]
+
+
+def test_what_the_index_lacks_for_other_patch_releases_narrows_the_plan_and_is_not_remembered(
+    site: Path,
+    index: Index,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def download(runner: pip.Runner, arguments: Sequence[str], lines: str = "", **others: Any) -> List[str]:
+        if "bp==" in lines:
+            raise pip.NotFound("bp", "no version of it fits", "Correct it")
+        return index.download(runner, arguments, lines, **others)
+
+    marker = f'python_full_version != "{OWN}"'
+    index.add("fr", "1.0")
+    index.add("bp", "1.0")
+    index.add("other", "1.0")
+    monkeypatch.setattr(pip, "download", download)
+    requirements = lock(site, "fr==1.0", f"bp==1.0 ; {marker}", f"other==1.0 ; {marker}")
+    done, text = run(capsys, site, requirements, tmp_path / "out")
+    (target,) = manifest(done["path"]).targets
+    assert target.patch_releases == (patches.Range(OWN, OWN),)
+    assert [one.name for one in target.wheels] == ["fr"]
+    assert f": the wheels are complete for CPython {OWN} only. On " in text
+    assert f"bp==1.0; {marker} is required by {requirements}:2, and it is not there" in text
+    monkeypatch.setattr(pip, "download", index.download)
+    again, _ = run(capsys, site, requirements, tmp_path / "out")
+    (target,) = manifest(again["path"]).targets
+    assert (target.patch_releases, again["from_cache"]) == ((), [])
+
+
+def test_a_named_target_takes_what_any_of_its_patch_releases_needs(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index.add("foo", "1.0", requires=["bar>=1"])
+    index.add("bar", "1.0")
+    index.add("bar", "2.0", metadata="Metadata-Version: 2.1\nName: bar\nVersion: 2.0\nRequires-Python: >=3.8.5\n")
+    lines = ["foo==1.0", "bar==1.0; python_full_version < '3.8.4'", "bar==2.0; python_full_version >= '3.8.4'"]
+    done, text = run(capsys, site, lock(site, *lines), tmp_path / "out", "--target", "cp38-manylinux_2_17_x86_64")
+    (target,) = manifest(done["path"]).targets
+    assert [one.patch_releases for one in target.wheels if one.version == "2.0"] == [(patches.Range("3.8.5", ""),)]
+    assert target.patch_releases == (patches.Range("3.8.0a1", "3.8.3"), patches.Range("3.8.5", ""))
+    assert "On 3.8.4, bar-2.0-py3-none-any.whl needs Python >=3.8.5" in text
+
+
+def test_a_plan_that_depends_on_the_machine_says_so(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index.add("foo", "1.0", requires=["bar; platform_machine == 'riscv99'", "baz; sys_platform == 'win32'"])
+    done, _ = run(capsys, site, lock(site, "foo==1.0"), tmp_path / "out")
+    (target,) = manifest(done["path"]).targets
+    assert target.markers == (("platform_machine", platform.machine()), ("sys_platform", "linux"))

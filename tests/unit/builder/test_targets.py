@@ -7,7 +7,6 @@ from typing import Any, Callable, Dict
 
 import pytest
 from packaging import tags
-from packaging.requirements import Requirement
 
 from deployable_zipfile.builder import targets
 from deployable_zipfile.errors import BuildInputError, UsageError
@@ -19,14 +18,6 @@ NAMED = "cp38-manylinux_2_17_x86_64"
 @pytest.fixture(autouse=True)
 def _quick_answers(monkeypatch: pytest.MonkeyPatch, asked_once: Callable[[str], Any]) -> None:
     monkeypatch.setattr(targets, "_asked", asked_once)
-
-
-def wheel(name: str, *requires: str, version: str = "1.0") -> targets.Wheel:
-    return targets.Wheel(name, version, requires)
-
-
-def roots(*requirements: str) -> "list[tuple[str, Requirement]]":
-    return [(f"req.txt:{number}", Requirement(text)) for number, text in enumerate(requirements, 1)]
 
 
 def test_the_running_python_says_what_it_is() -> None:
@@ -105,57 +96,18 @@ def test_what_is_no_python_is_refused(tmp_path: Path) -> None:
         targets.of_interpreter(str(fake / "python"))
 
 
-def test_markers_hold_for_the_target_not_for_this_machine() -> None:
-    target = targets.of_name(NAMED)
-    assert targets.applies(Requirement("x; python_version < '3.9'"), target)
-    assert not targets.applies(Requirement("x; python_version >= '3.9'"), target)
-    assert not targets.applies(Requirement("x; sys_platform == 'win32'"), target)
-    assert targets.applies(Requirement("x; platform_machine == 'x86_64' and os_name == 'posix'"), target)
-
-
-def test_a_complete_set_misses_nothing() -> None:
-    have = [
-        wheel("django", "asgiref>=3", "sqlparse", "tzdata; sys_platform == 'win32'", "argon2-cffi; extra == 'argon2'"),
-        wheel("asgiref", "typing-extensions; python_version < '3.11'"),
-        wheel("sqlparse"),
-        wheel("typing-extensions"),
-    ]
-    assert targets.missing(
-        roots("Django==1.0"), [*have, have[0]._replace(name="django", version="1.0")], targets.of_name(NAMED)
-    )
-    full = [one._replace(version="4.0") if one.name != "django" else one for one in have]
-    assert targets.missing(roots("Django==1.0", "pywin32; sys_platform == 'win32'"), full, targets.of_name(NAMED)) == []
-
-
-def test_what_is_missing_is_named_with_what_needs_it() -> None:
-    have = [
-        wheel("a", "b>=2", "c[x]; python_version == '3.8'"),
-        wheel("b"),
-        wheel("c", "d; extra == 'x'", "e; extra == 'y'"),
-    ]
-    assert targets.missing(roots("a"), have, targets.of_name(NAMED)) == [
-        targets.Missing("b>=2", "a 1.0", "1.0"),
-        targets.Missing('d; extra == "x"', "c 1.0", ""),
-    ]
-    assert targets.missing(roots("z==1"), have, targets.of_name(NAMED))[0].wanted_by == "req.txt:1"
-
-
-def test_requirements_that_go_in_a_circle_end() -> None:
-    assert targets.missing(roots("a"), [wheel("a", "b"), wheel("b", "a[x]")], targets.of_name(NAMED)) == []
-
-
-def test_pre_releases_that_are_locked_are_accepted() -> None:
-    assert targets.missing(roots("a==1.0rc1"), [wheel("a", version="1.0rc1")], targets.of_name(NAMED)) == []
-
-
-def test_requires_python_is_honoured_and_no_bug_fix_release_is_missed() -> None:
-    target = targets.of_name(NAMED)
-    assert targets.runs_on("", target)
-    assert targets.runs_on(">=3.8.1,!=3.9.0", target)
-    assert not targets.runs_on(">=3.9", target)
-    assert not targets.runs_on("<3.8", target)
-
-
-def test_required_names_are_those_of_the_target_without_extras() -> None:
-    lines = ["Foo_Bar>=1", "win; sys_platform == 'win32'", "more; extra == 'all'"]
-    assert targets.required(lines, targets.of_name(NAMED)) == frozenset(["foo-bar"])
+@pytest.mark.parametrize(
+    ("stage", "release"), [("", "3.13.0"), ("candidate1", "3.13.0rc1"), ("alpha6", "3.13.0a6"), ("beta2", "3.13.0b2")]
+)
+def test_a_pre_release_is_not_taken_for_the_final_one(
+    monkeypatch: pytest.MonkeyPatch, stage: str, release: str
+) -> None:
+    facts = {
+        "implementation": "CPython", "version": "3.13.0", "stage": stage, "release": [3, 13], "full": "",
+        "machine": "x86_64", "bits": 64, "libc": ["glibc", "2.36"], "system": "Linux", "flags": "",
+        "free_threaded": False, "cache_tag": "cpython-313", "magic": "f30d0d0a",
+    }  # fmt: skip
+    monkeypatch.setattr(targets, "_asked", lambda path: facts)
+    target = targets.of_interpreter(sys.executable)
+    assert target.markers["python_full_version"] == target.markers["implementation_version"] == release
+    assert (target.version, target.python) == ("3.13.0", "3.13")

@@ -12,7 +12,7 @@ from typing import Any, List
 
 import pytest
 
-from deployable_zipfile.artifact import layout
+from deployable_zipfile.artifact import layout, patches
 from deployable_zipfile.errors import TargetError
 from deployable_zipfile.install import preflight
 from tests.support.artifacts import PYTHON, make_target
@@ -55,6 +55,61 @@ def test_of_two_machines_the_own_one_is_chosen() -> None:
     other, own = make_target(machine="s390y"), make_target()
     assert preflight.select_target(manifest(other, own)) is own
     assert preflight.select_target(manifest(other)) is other
+
+
+def minor() -> str:
+    return "{}.{}".format(*sys.version_info[:2])
+
+
+def run_by(monkeypatch: pytest.MonkeyPatch, release: str) -> None:
+    """Let the running interpreter be patch *release* ("3", "0rc1") of its version."""
+    monkeypatch.setattr(patches, "running", lambda: patches.parsed(f"{minor()}.{release}"))
+
+
+def planned(*ranges: "tuple[str, str]", name: str = "a") -> layout.PlannedWheel:
+    limits = tuple(patches.Range(f"{minor()}.{first}", f"{minor()}.{last}" if last else "") for first, last in ranges)
+    return layout.PlannedWheel(f"wheels/{name}-1-py3-none-any.whl", name, "1", True, None, limits)
+
+
+@pytest.mark.parametrize(("release", "names"), [("2", "ab"), ("3", "bc"), ("0rc1", "b"), ("12", "bc")])
+def test_each_patch_release_installs_the_wheels_that_it_needs(
+    monkeypatch: pytest.MonkeyPatch, release: str, names: str
+) -> None:
+    run_by(monkeypatch, release)
+    every = [planned(("0", "2"), name="a"), planned(name="b"), planned(("3", ""), name="c")]
+    target = preflight.select_target(manifest(make_target(every)))
+    assert "".join(wheel.name for wheel in target.wheels) == names
+
+
+@pytest.mark.parametrize("release", ["2", "0rc1", "5"])
+def test_a_patch_release_that_the_plan_does_not_hold_for_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, release: str
+) -> None:
+    target = make_target()._replace(patch_releases=planned(("3", "4"), ("6", "")).patch_releases)
+    run_by(monkeypatch, "4")
+    assert preflight.select_target(manifest(target)).python == minor()
+    run_by(monkeypatch, release)
+    (line,) = lines(preflight.problems(manifest(target), str(tmp_path / "dest")))
+    offered = f"{minor()}.3 to {minor()}.4, {minor()}.6 or later"
+    assert line.startswith(f"this Python: the artifact's plan holds for CPython {offered}, found {minor()}.")
+    assert line.endswith(
+        "Run it with a Python that it holds for, or build it with a lock that is complete for this one."
+    )
+
+
+@pytest.mark.parametrize("name", layout.MARKERS)
+def test_a_marker_variable_that_the_plan_depends_on_must_have_the_builds_value(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    values = preflight.marker_values()
+    target = make_target()._replace(markers=tuple(sorted(values.items())))
+    assert preflight.problems(manifest(target), str(tmp_path / "dest")) == []
+    monkeypatch.setattr(preflight, "marker_values", lambda: {**values, name: "other"})
+    (line,) = lines(preflight.problems(manifest(target), str(tmp_path / "dest")))
+    assert line == (
+        f"this machine: has {name} 'other', and which wheels are needed depends on {values[name]!r}. "
+        "Build it for this machine."
+    )
 
 
 def test_another_python_is_refused_in_one_line_that_names_both() -> None:

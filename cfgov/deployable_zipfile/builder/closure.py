@@ -1,0 +1,302 @@
+"""Which wheels each patch release of a Python needs, and for which of them a plan holds.
+
+A build knows one patch release, or none at all, and neither the kernel nor, for wheels without compiled files, the
+machine of the target. Markers (PEP 508) are therefore evaluated for every patch release at once: a set of releases is
+an integer with one bit for each. For variables that no build can know, both outcomes must be fulfilled: what one of
+them requires is required.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from typing import Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from urllib.parse import unquote, urlsplit
+
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from ..artifact import patches
+
+KERNEL = frozenset(["platform_release", "platform_version"])  # differ from host to host, and with every update
+# What a target without compiled files may have otherwise than the build.
+PLATFORM = ("platform_machine", "sys_platform", "os_name", "platform_system")
+
+_LAST = 99  # patch releases are counted up to here; a range that ends with it has no end
+_VERSIONS = ("python_full_version", "implementation_version")
+_NEVER, _ALWAYS = 'python_version < "0"', 'python_version >= "0"'
+_QUOTED = r"(?:\"[^\"]*\"|'[^']*')"
+_OPERATOR = r"(?:===|==|~=|!=|<=|>=|<|>|not in|in)"
+
+
+class Wheel(NamedTuple):
+    """What of a wheel decides where it is needed and where it can be used."""
+
+    file: str  # file name, different for each wheel
+    name: str  # normalised (PEP 503)
+    version: str
+    requires: Tuple[str, ...] = ()  # Requires-Dist lines
+    requires_python: str = ""
+    origin: str = ""  # file name of the sdist it was built from
+    spare: bool = False  # gives way to another wheel of the same name
+
+
+class Problem(NamedTuple):
+    """Why a plan does not hold for some releases."""
+
+    what: str
+    why: str  # a clause
+    fix: str
+    releases: int  # set of releases
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.why}"
+
+
+class Outcome(NamedTuple):
+    """What following the requirements came to."""
+
+    needed: Dict[str, int]  # releases that need each wheel, by file name
+    problems: Tuple[Problem, ...]
+
+    @property
+    def failing(self) -> int:
+        """The releases that the plan does not hold for."""
+        return functools.reduce(int.__or__, (problem.releases for problem in self.problems), 0)
+
+
+class Releases:
+    """Evaluates markers for every release of one Python.
+
+    Parameters:
+        markers: environment of the target (PEP 508); the versions in it are replaced by each release's.
+        unknown: variables whose value the build does not know.
+
+    Attributes:
+        names: every release, in order: pre-releases, then 3.N.0 to 3.N.99.
+        all, final: sets of releases.
+    """
+
+    def __init__(self, markers: Mapping[str, str], unknown: FrozenSet[str] = KERNEL) -> None:
+        self._markers = dict(markers)
+        self._unknown = unknown
+        self._known: Dict[Tuple[str, str, bool], int] = {}
+        self.names = releases(markers["python_version"])
+        self.all = (1 << len(self.names)) - 1
+        self.final = sum(1 << number for number, name in enumerate(self.names) if re.search(r"\.[0-9]+\Z", name))
+
+    def of(self, version: str) -> int:
+        """Return the set that holds the release *version* alone; one outside counts as the newest."""
+        return 1 << (self.names.index(version) if version in self.names else len(self.names) - 1)
+
+    def where(self, marker: Optional[Marker], extra: str = "", sure: bool = False) -> int:
+        """Return the releases for which *marker* may hold, or with *sure* those for which it does in any case."""
+        if marker is None:
+            return self.all
+        text = str(marker)
+        key = (text, extra, sure)
+        if key not in self._known:
+            for name in sorted(self._unknown):
+                if name in text:
+                    text = _assumed(text, name, _NEVER if sure else _ALWAYS)
+            self._known[key] = self._evaluated(Marker(text), text, extra)
+        return self._known[key]
+
+    def admitting(self, requires_python: str) -> int:
+        """Return the releases that Requires-Python admits; pre-releases count as the final release, as with pip."""
+        return _admitting(requires_python, self.names)
+
+    def newest(self, chosen: int) -> str:
+        """Return the newest release of the set *chosen*."""
+        return self.names[chosen.bit_length() - 1]
+
+    def ranges(self, chosen: int) -> Tuple[patches.Range, ...]:
+        """Return the set *chosen* as ranges; none at all when it holds every release."""
+        found: List[patches.Range] = []
+        if chosen & self.all == self.all:
+            return ()
+        first = -1
+        for number in range(len(self.names) + 1):
+            inside = bool(chosen >> number & 1)
+            if inside and first < 0:
+                first = number
+            elif not inside and first >= 0:
+                last = "" if number == len(self.names) else self.names[number - 1]
+                found.append(patches.Range(self.names[first], last))
+                first = -1
+        return tuple(found)
+
+    def _evaluated(self, marker: Marker, text: str, extra: str) -> int:
+        if not any(name in text for name in _VERSIONS):
+            return self.all if marker.evaluate(dict(self._markers, extra=extra)) else 0
+        found = 0
+        for number, name in enumerate(self.names):
+            versions = dict.fromkeys(_VERSIONS, name)
+            if marker.evaluate(dict(self._markers, extra=extra, **versions)):
+                found |= 1 << number
+        return found
+
+
+def releases(python: str) -> Tuple[str, ...]:
+    """Return every release of *python* ("3.11") that is told apart, in order."""
+    early = [f"{python}.0{level}{serial}" for level in ("a", "b", "rc") for serial in range(1, 10)]
+    return (*early, *(f"{python}.{micro}" for micro in range(_LAST + 1)))
+
+
+def follow(
+    roots: Sequence[Tuple[str, Requirement]], wheels: Sequence[Wheel], at: Releases, sure: bool = False
+) -> Outcome:
+    """Follow the requirements of *roots* through *wheels*, for every release at once.
+
+    Parameters:
+        roots: (place, requirement) of every line of the requirements file.
+        wheels: of one target; several of one project only where markers of *roots* tell them apart.
+        sure: follow only requirements that hold in any case.
+    """
+    known: Dict[str, List[Wheel]] = {}
+    for wheel in wheels:
+        known.setdefault(wheel.name, []).append(wheel)
+    places = {wheel.file: at.all for wheel in wheels}
+    problems: List[Problem] = []
+    for name, several in known.items():
+        if len(several) > 1:
+            places.update(_told_apart(name, several, roots, at, problems))
+    seen: Dict[Tuple[str, str], int] = {}
+    waiting = [(place, requirement, at.where(requirement.marker, "", sure)) for place, requirement in roots]
+    while waiting:
+        wanted_by, requirement, wanted = waiting.pop()
+        uncovered = wanted
+        candidates = known.get(_normalised(requirement.name), [])
+        for wheel in candidates:
+            fulfilled = wanted & places[wheel.file] if _fulfils(wheel, requirement) else 0
+            uncovered &= ~fulfilled
+            unfit = fulfilled & ~at.admitting(wheel.requires_python)
+            if unfit:
+                problems.append(_unfit(wheel, unfit))
+            for extra in sorted({_normalised(extra) for extra in requirement.extras} | {""}):
+                new = fulfilled & ~seen.get((wheel.file, extra), 0)
+                if new:
+                    seen[wheel.file, extra] = seen.get((wheel.file, extra), 0) | new
+                    by = f"{wheel.name} {wheel.version}"
+                    waiting += [(by, one, new & at.where(one.marker, extra, sure)) for one in _parsed(wheel.requires)]
+        if uncovered:
+            problems.append(_absent(requirement, wanted_by, candidates, uncovered))
+    needed = {wheel.file: seen.get((wheel.file, ""), 0) for wheel in wheels}
+    return Outcome(needed, _merged(problems))
+
+
+def platform_markers(
+    roots: Sequence[Tuple[str, Requirement]], wheels: Sequence[Wheel], markers: Mapping[str, str]
+) -> Tuple[str, ...]:
+    """Return the marker variables of the platform whose values the plan depends on, as few as possible."""
+    if not any(name in line for name in PLATFORM for line in _lines(roots, wheels)):
+        return ()
+
+    def outcomes(known: Sequence[str]) -> Tuple[Outcome, Outcome]:
+        at = Releases(markers, KERNEL.union(PLATFORM).difference(known))
+        return follow(roots, wheels, at), follow(roots, wheels, at, sure=True)
+
+    depends: Tuple[str, ...] = PLATFORM
+    expected = outcomes(depends)
+    for name in PLATFORM:
+        fewer = tuple(one for one in depends if one != name)
+        if outcomes(fewer) == expected:
+            depends = fewer
+    return depends
+
+
+def names_needed(requires: Sequence[str], at: Releases) -> FrozenSet[str]:
+    """Return the normalised names that Requires-Dist lines may require for some release, without extras."""
+    return frozenset(_normalised(one.name) for one in _parsed(tuple(requires)) if at.where(one.marker))
+
+
+def _lines(roots: Sequence[Tuple[str, Requirement]], wheels: Sequence[Wheel]) -> Iterable[str]:
+    yield from (str(requirement.marker) for _, requirement in roots if requirement.marker)
+    for wheel in wheels:
+        yield from wheel.requires
+
+
+def _merged(problems: Sequence[Problem]) -> Tuple[Problem, ...]:
+    found: Dict[Problem, int] = {}
+    for problem in problems:
+        key = problem._replace(releases=0)
+        found[key] = found.get(key, 0) | problem.releases
+    return tuple(key._replace(releases=found[key]) for key in sorted(found))
+
+
+def _told_apart(
+    name: str,
+    several: Sequence[Wheel],
+    roots: Sequence[Tuple[str, Requirement]],
+    at: Releases,
+    problems: List[Problem],
+) -> Dict[str, int]:
+    """Return the releases that each of *several* wheels of one project is for.
+
+    Those that a line of the lock names have the releases of that line, others share the rest.
+    """
+    lines = [requirement for _, requirement in roots if _normalised(requirement.name) == name]
+    places: Dict[str, int] = {}
+    for wheel in several:
+        claims = [at.where(line.marker) for line in lines if _is_named_by(wheel, line)]
+        places[wheel.file] = 0 if wheel.spare else functools.reduce(int.__or__, claims, 0)
+    claimed = functools.reduce(int.__or__, places.values(), 0)
+    free = [wheel for wheel in several if not places[wheel.file]]
+    # A spare one fills only what the wheels of the lock leave.
+    for wheel in [one for one in free if not one.spare] or free:
+        places[wheel.file] = at.all & ~claimed
+    before = 0
+    for number, wheel in enumerate(several):
+        both = before & places[wheel.file]
+        if both:
+            other = next(one for one in several[:number] if places[one.file] & both)
+            problems.append(Problem(name, f"is there twice: {other.file} and {wheel.file}", "Lock one version", both))
+        before |= places[wheel.file]
+    return places
+
+
+def _is_named_by(wheel: Wheel, requirement: Requirement) -> bool:
+    """Say whether a line of the lock names this very *wheel* among several of its project."""
+    if requirement.url:
+        return unquote(os.path.basename(urlsplit(requirement.url).path)) in (wheel.file, wheel.origin)
+    return bool(requirement.specifier) and _fulfils(wheel, requirement)
+
+
+def _fulfils(wheel: Wheel, requirement: Requirement) -> bool:
+    return bool(requirement.url) or requirement.specifier.contains(wheel.version, prereleases=True)
+
+
+def _absent(requirement: Requirement, wanted_by: str, candidates: Sequence[Wheel], releases: int) -> Problem:
+    found = f"only {candidates[0].version} is there" if candidates else "it is not there"
+    return Problem(str(requirement), f"is required by {wanted_by}, and {found}", "Lock it as well", releases)
+
+
+def _unfit(wheel: Wheel, releases: int) -> Problem:
+    return Problem(wheel.file, f"needs Python {wheel.requires_python}", "Lock another version", releases)
+
+
+def _assumed(text: str, name: str, outcome: str) -> str:
+    """Return the marker *text* with every comparison of the variable *name* replaced."""
+    atom = rf"(?:\b{name} {_OPERATOR} {_QUOTED}|{_QUOTED} {_OPERATOR} {name}\b|\b{name} {_OPERATOR} [a-z_]+)"
+    return re.sub(atom, outcome, text)
+
+
+@functools.lru_cache(maxsize=None)
+def _admitting(requires_python: str, names: Tuple[str, ...]) -> int:
+    admitted = SpecifierSet(requires_python)
+    found = 0
+    for number, name in enumerate(names):
+        if not requires_python or admitted.contains(re.sub(r"(a|b|rc)[0-9]+\Z", "", name), prereleases=True):
+            found |= 1 << number
+    return found
+
+
+@functools.lru_cache(maxsize=None)
+def _parsed(requires: Tuple[str, ...]) -> Tuple[Requirement, ...]:
+    return tuple(map(Requirement, requires))
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
