@@ -62,6 +62,14 @@ class Console:
         elif text:
             self._print(text)
 
+    def outcome(self, document: Dict[str, Any], text: str) -> None:
+        """Print what was done. That nobody takes it is a warning: it is done all the same."""
+        try:
+            self.result(document, text)
+        except (OSError, DeployableZipfileError) as error:
+            why = error.strerror if isinstance(error, OSError) else error.why
+            self.warn(f"everything is done, but the result could not be written ({why})")
+
     def _say(self, text: str) -> None:
         if self._err is not None:
             with contextlib.suppress(OSError):

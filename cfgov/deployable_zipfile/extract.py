@@ -29,6 +29,7 @@ import signal
 from types import FrameType
 from typing import Any, Dict, List, NoReturn, Optional, Sequence, Tuple
 
+from . import process
 from .artifact import layout
 from .artifact.zipreader import Artifact
 from .console import Console, error_document
@@ -46,7 +47,7 @@ def main(argv: Sequence[str], archive: Optional[str] = None) -> int:
         argv: arguments without the program's name.
         archive: path of the artifact that runs this; without one the first argument that is no option names it.
     """
-    _open_standard_streams()
+    process.claim()
     before = _catch_signals()
     try:
         return _run(argv, archive)
@@ -63,7 +64,6 @@ def _run(argv: Sequence[str], archive: Optional[str]) -> int:
     console = Console(as_json="--json" in argv)
     debug = "--debug" in argv
     try:
-        os.umask(0o022)  # modes in the destination are the same for every umask of the caller
         arguments, archive = _parsed(list(argv), archive)
         console = Console(arguments.quiet, arguments.json)
         return int(arguments.run(arguments, archive, console))
@@ -370,15 +370,6 @@ def _unforeseen(error: OSError) -> DeployableZipfileError:
     if error.errno == errno.EIO:
         return ArtifactError(what, "the disk could not be read", "Check the disk")
     return DeployableZipfileError(what, f"{error.strerror or error}", "Check the system's limits and rights")
-
-
-def _open_standard_streams() -> None:
-    """Fill the places 0 to 2 when the caller left them closed: the next file to be opened would get one of them."""
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
 
 
 def _drop_output() -> None:

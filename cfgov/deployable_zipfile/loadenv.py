@@ -113,8 +113,17 @@ def read_environment(path: str) -> dict[str, str]:
     Raises:
         EnvironmentFileError: missing, unreadable, or against one of these rules.
     """
+    return parse_environment(path, _content(path))
+
+
+def parse_environment(path: str, content: bytes) -> dict[str, str]:
+    """Return the variables in *content*, held to the rules of :func:`read_environment`; *path* is for messages.
+
+    Raises:
+        EnvironmentFileError: against one of these rules.
+    """
     environment: dict[str, str] = {}
-    for key, value in _pairs(path, _text(path, _content(path))):
+    for key, value in _pairs(path, _text(path, content)):
         _check_key(path, key)
         if key in environment:
             raise EnvironmentFileError(path, f"key {_quoted(key)} stands there twice", "Remove one of them")

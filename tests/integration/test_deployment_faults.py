@@ -25,9 +25,8 @@ PACKAGE = Path(extract.__file__).parents[1]
 DRIVER = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
-from deployable_zipfile import extract
+from deployable_zipfile import durable, extract
 from deployable_zipfile.deploy import rollout
-from deployable_zipfile.install import installation
 from deployable_zipfile.errors import DeploymentError
 when, step, kind, archive = sys.argv[2:6]
 def strike():
@@ -40,7 +39,7 @@ def strike():
     if kind == "fault":
         raise DeploymentError("this step", "was made to fail")
 {strike_at_step}
-installation.sync_file_system = lambda path: None
+durable.sync_file_system = lambda path: None
 sys.exit(extract.main(sys.argv[6:], archive))
 """.replace("{strike_at_step}", STRIKE_AT_STEP)
 

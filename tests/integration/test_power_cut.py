@@ -95,7 +95,7 @@ sys.exit(extract.main(sys.argv[7:], archive))
 RECORD = """
 import os, pathlib, shutil, sys
 sys.path[:0] = sys.argv[1:3]
-from deployable_zipfile import extract
+from deployable_zipfile import durable, extract
 from deployable_zipfile.install import installation
 from tests.support.disks import Disk
 point, image, folder, archive = sys.argv[3:7]
@@ -113,7 +113,7 @@ def before(name, real):
             disk.copy(pathlib.Path(folder, f"{calls:05} before {name}"))
         return real(*arguments, **options)
     return call
-for module, name in [(os, name) for name in sys.argv[7].split(",")] + [(unpack, "sync_file_system")]:
+for module, name in [(os, name) for name in sys.argv[7].split(",")] + [(durable, "sync_file_system")]:
     setattr(module, name, before(name, getattr(module, name)))
 # The second process only writes early what is waited for later. Two at once would blur the copies.
 installation._WriteBehind._write_out = lambda self, watched: os._exit(0)

@@ -74,7 +74,7 @@ def make_artifact(
         tool_version="1.0.0",
         project=name,
         shebang=layout.DEFAULT_SHEBANG,
-        source=layout.Source("", False, 315532800),
+        source=layout.Source("c" * 40, False, 315532800),
         targets=tuple(targets if targets is not None else [make_target(planned, own if compiled else None, bytecode)]),
         members={inner: _member(data, (modes or {}).get(inner, 0o644)) for inner, data in members.items()},
         directories=(),

@@ -143,6 +143,7 @@ class WebHost(Host):
         """Return the options of a deployment to this host."""
         here = self._platform
         return [
+            "--allow-dirty",  # the artifact is of the working tree
             *("--env-file", ENVIRONMENT, "--owner", USER, "--group", USER, "--run-as", USER),
             *("--shared", "media=media", "--httpd-env", HTTPD_ENV, "--httpd-pid-file", PID_FILE),
             *("--link", f"cfgov/apache/modules={here.modules_dir}", "--link", f"cfgov/apache/run={here.run_dir}"),

@@ -204,6 +204,10 @@ class Host:
         assert self.verb("one", "releases", "--json") == 0
         return {row["release"]: row["state"] for row in json.loads(self.out)["releases"]}
 
+    def log(self) -> str:
+        """Return what the commands of all releases said."""
+        return "".join(path.read_text() for path in sorted((self.root / ".deploy" / "logs").iterdir()))
+
     def error(self) -> str:
         lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
         assert len(lines) == 1, self.err

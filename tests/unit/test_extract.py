@@ -181,7 +181,7 @@ def test_verify_of_a_tree_names_what_drifted(run: Any, tmp_path: Path) -> None:
 def test_info_says_what_the_artifact_is(run: Any, site: Path) -> None:
     said = run("info")
     assert said.code == 0
-    for part in (str(site), f"{site.stat().st_size} bytes", "site_one", "not in git", "alpha 1.0", f"CPython {PYTHON}"):
+    for part in (str(site), f"{site.stat().st_size} bytes", "site_one", "c" * 40, "alpha 1.0", f"CPython {PYTHON}"):
         assert part in said.out
     document = run("info", "--json").document
     assert document["sha256"] == hashlib.sha256(site.read_bytes()).hexdigest()

@@ -38,6 +38,7 @@ VENV = "venv"
 INSTALLED = ".deploy/installed.json"
 LINKS = ".deploy/links.json"  # what a deployment linked into the release, by path
 ENVIRONMENT = "environment.json"
+ENVIRONMENT_BEFORE = f"{DEPLOY}/environment.before.json"  # kept until the new one is proven
 
 DEFAULT_SHEBANG = "#!/usr/bin/env python"
 MAX_MEMBERS = 65_534  # zipimport before 3.13 finds nothing in a file with more (cpython#94146, measured)

@@ -1,37 +1,37 @@
-"""Run a release's own Python, and Django's commands, and tell what they said without telling secrets."""
+"""Run a release's own Python, Django's commands and the operator's: logged, timed, and silent about secrets.
+
+What a command says goes to the log of its release, with the values of environment.json replaced. An error names the
+log and repeats nothing.
+"""
 
 from __future__ import annotations
 
-import json
 import os
-import pwd
 import shlex
-import signal
 import subprocess
 import time
-import urllib.parse
 from pathlib import Path
-from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set
+from typing import Callable, Mapping, Optional, Sequence
 
+from .. import process
 from ..artifact import layout
 from ..errors import DeploymentError, UsageError
+from ..process import Person
+from .redaction import Secrets
 
-# What a command of the release may see of the operator's environment. LD_LIBRARY_PATH and X_SCLS: an SCL Python
-# does not start without. Everything else belongs into environment.json.
-_PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "X_SCLS")
-
-_SHORTEST_SECRET = 4  # characters; a shorter value is not looked for: "1" stands in every output
-_LINE_OF_SECRET = 8  # characters of one line of a value of several lines (a PEM key) that give it away
-_EXCERPT = 240  # characters of output in an error line
+_EXCERPT = 240  # characters of output in an excerpt
 _LOG_MODE = 0o640
+_MOST_LOG = 16 * 1024 * 1024  # characters of one command's output that are logged
+
+Note = Callable[[Optional[int]], object]  # told the process id of each command, and None when it has ended
 
 
-class Person(NamedTuple):
-    """A user that commands of the release run as."""
+class CommandError(DeploymentError):
+    """A command that failed. ``output`` is the end of what it said, secrets hidden."""
 
-    name: str
-    uid: int
-    gid: int
+    def __init__(self, what: object, why: str, fix: Optional[str] = None, output: str = "") -> None:
+        super().__init__(what, why, fix)
+        self.output = output
 
 
 def person(name: str) -> Person:
@@ -41,69 +41,96 @@ def person(name: str) -> Person:
         UsageError: there is no such user, or this process may not become it.
     """
     try:
-        entry = pwd.getpwnam(name)
+        found = process.person(name)
     except KeyError:
-        raise UsageError(f"--run-as {name}", "there is no such user", "Make it, or name another") from None
-    if os.geteuid() not in (0, entry.pw_uid):
+        raise UsageError(f"--run-as {name}", "there is no such user", "Create it, or name another") from None
+    if os.geteuid() not in (0, found.uid):
         raise UsageError(f"--run-as {name}", "only root can become another user", "Run it as root")
-    return Person(name, entry.pw_uid, entry.pw_gid)
+    return found
 
 
-class Secrets:
-    """The values of an environment file, taken out of texts before anybody sees these."""
+class Log:
+    """The log of one release's commands, mode 0640.
 
-    def __init__(self, variables: Mapping[str, str]) -> None:
-        found: Dict[str, str] = {}
-        for key, value in variables.items():
-            for form in _forms(value):
-                found.setdefault(form, key)
-        self._forms = sorted(found.items(), key=lambda item: -len(item[0]))
+    Parameters:
+        path: of the file; its folder is made.
+        secrets: hidden in it.
+    """
 
-    def hidden(self, text: str) -> str:
-        """Return *text* with each value replaced by its key in brackets."""
-        for form, key in self._forms:
-            if form in text:
-                text = text.replace(form, f"[{key}]")
-        return text
+    def __init__(self, path: Path, secrets: Secrets) -> None:
+        self.path = path
+        self._secrets = secrets
+
+    def run(
+        self,
+        step: str,
+        words: Sequence[str],
+        timeout: float,
+        cwd: str = "/",
+        env: Optional[Mapping[str, str]] = None,
+        user: Optional[Person] = None,
+        note: Note = lambda _: None,
+    ) -> str:
+        """Run a command, log what it says, and return the end of it, secrets hidden. See :func:`process.run`.
+
+        Raises:
+            CommandError: it cannot be started, failed, or took longer than *timeout* seconds.
+        """
+        with _Writer(self.path) as log:
+            line = " ".join("..." if "\n" in word else shlex.quote(word) for word in words)
+            log.write(f"--- {_now()} {step}: {self._secrets.hidden(line)}\n")
+            try:
+                ended = process.run(
+                    words, timeout, cwd, env, user, sink=self._secrets.sink(), log=log.write_output, started=note
+                )
+            except (OSError, subprocess.SubprocessError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "its user could not be taken on"
+                why = self._secrets.hidden(f"{words[0]} cannot be run ({reason})")
+                raise CommandError(step, why, "Give its absolute path, or install the release again") from error
+            finally:
+                note(None)
+            log.finish_line()
+            log.write(f"=== {ended.why()}, {ended.seconds:.1f} s\n")
+        if ended.timed_out:
+            raise CommandError(step, ended.why(), f"Read {self.path}, or give more time", ended.output)
+        if ended.status:
+            raise CommandError(step, ended.why(), f"Read {self.path}", ended.output)
+        return ended.output
 
 
 class Commands:
-    """Commands of one release: its virtualenv's Python, isolated, in a clean environment, logged.
+    """Commands of one release: its virtualenv's Python, isolated, in a clean environment.
 
     Parameters:
         release: the folder, not through ``current``: a switch in the middle changes nothing.
         project: name of the project's folder.
-        secrets: hidden in the log and in errors.
-        log: file that the output is added to, mode 0640.
+        log: where their output goes.
         timeout: seconds for one command.
         run_as: the user to become; None stays.
-        inherited: descriptors that commands keep open. With the root's lock among them, a command that outlives a
-            killed deployment still keeps the next one out.
+        note: told which command runs.
     """
 
     def __init__(
         self,
         release: Path,
         project: str,
-        secrets: Secrets,
-        log: Path,
+        log: Log,
         timeout: float,
         run_as: Optional[Person] = None,
-        inherited: Sequence[int] = (),
+        note: Note = lambda _: None,
     ) -> None:
         self._release = release
         self._project = project
-        self._secrets = secrets
         self._log = log
         self._timeout = timeout
         self._run_as = run_as
-        self._inherited = tuple(inherited)
+        self._note = note
 
     def manage(self, step: str, words: Sequence[str]) -> str:
-        """Run one Django management command and return its output, secrets hidden.
+        """Run one Django management command and return the end of its output, secrets hidden.
 
         Raises:
-            DeploymentError: it failed, or took longer than the timeout.
+            CommandError: it failed, or took longer than the timeout.
         """
         script = self._release / self._project / "manage.py"
         start = [str(script)] if script.is_file() else ["-m", "django"]
@@ -113,7 +140,7 @@ class Commands:
         """Run the release's Python: isolated (``-I``), and unbuffered, so that the last line is the last.
 
         Raises:
-            DeploymentError: as for :meth:`manage`.
+            CommandError: as for :meth:`manage`.
         """
         interpreter = self._release / layout.VENV / "bin" / "python"
         return self.command(step, [str(interpreter), "-I", "-u", *arguments], {})
@@ -122,70 +149,10 @@ class Commands:
         """Run any command with *variables* added to the clean environment.
 
         Raises:
-            DeploymentError: as for :meth:`manage`.
+            CommandError: as for :meth:`manage`.
         """
-        began = time.monotonic()
-        try:
-            process = subprocess.Popen(
-                list(words),
-                cwd=str(self._release),
-                env={**clean_environment(os.environ), **variables},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                pass_fds=self._inherited,
-                preexec_fn=self._become(),
-            )
-        except (OSError, subprocess.SubprocessError) as error:
-            raise DeploymentError(step, f"{words[0]} cannot be run ({error})", "Install the release again") from error
-        output = self._secrets.hidden(self._output(step, process).decode("utf-8", "replace"))
-        self._write_log(step, words, process.returncode, time.monotonic() - began, output)
-        if process.returncode:
-            why = f"{_ending(process.returncode)}: {excerpt(output)}"
-            raise DeploymentError(step, why, f"Read {self._log}")
-        return output
-
-    def _output(self, step: str, process: "subprocess.Popen[bytes]") -> bytes:
-        try:
-            return process.communicate(timeout=self._timeout)[0]
-        except subprocess.TimeoutExpired:
-            _end(process)
-            raise DeploymentError(
-                step, f"did not end within {self._timeout:.0f} s and was stopped", "Give a longer --step-timeout"
-            ) from None
-        except BaseException:
-            _end(process)
-            raise
-
-    def _become(self) -> Callable[[], None]:
-        user = self._run_as
-
-        def prepare() -> None:
-            os.umask(0o022)
-            if user is not None and os.geteuid() != user.uid:
-                os.initgroups(user.name, user.gid)
-                os.setgid(user.gid)
-                os.setuid(user.uid)
-
-        return prepare
-
-    def _write_log(self, step: str, words: Sequence[str], status: int, seconds: float, output: str) -> None:
-        self._log.parent.mkdir(mode=0o750, exist_ok=True)
-        descriptor = os.open(str(self._log), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, _LOG_MODE)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as log:
-            stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            shown = self._secrets.hidden(" ".join("..." if "\n" in word else shlex.quote(word) for word in words))
-            log.write(f"--- {stamp} {step}: {shown} -> {status} after {seconds:.1f} s\n{output}")
-            if output and not output.endswith("\n"):
-                log.write("\n")
-
-
-def clean_environment(environment: Mapping[str, str]) -> Dict[str, str]:
-    """Return the part of *environment* that commands of a release may see."""
-    kept = {key: value for key, value in environment.items() if key in _PASSED_ON or key.startswith("LC_")}
-    kept.setdefault("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-    return kept
+        env = {**process.environment(self._run_as), **variables}
+        return self._log.run(step, words, self._timeout, str(self._release), env, self._run_as, self._note)
 
 
 def excerpt(output: str) -> str:
@@ -195,42 +162,47 @@ def excerpt(output: str) -> str:
     return lines[-1][:_EXCERPT] if lines else "no output"
 
 
-def _forms(value: str) -> Set[str]:
-    """Return the ways in which *value* may stand in an output."""
-    texts = {value, value.strip()}
-    texts.update(line.strip() for line in value.splitlines() if len(line.strip()) >= _LINE_OF_SECRET)
-    texts.update(_url_parts(value))
-    forms = set(texts)
-    for text in texts:
-        forms.update((json.dumps(text)[1:-1], repr(text)[1:-1], urllib.parse.quote(text, safe="")))
-    return {form for form in forms if len(form) >= _SHORTEST_SECRET}
+class _Writer:
+    """An open log that takes no more than its share of one command's output."""
 
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._left = _MOST_LOG
+        self._descriptor = -1
+        self._in_line = False
 
-def _url_parts(value: str) -> Iterable[str]:
-    """Return user, password, host and path of a URL: drivers quote them alone."""
-    if "://" not in value:
-        return []
-    try:
-        parts = urllib.parse.urlsplit(value)
-        found: List[Optional[str]] = [parts.username, parts.password, parts.netloc, parts.query]
-    except ValueError:
-        return []
-    return [form for part in found if part for form in (part, urllib.parse.unquote(part))]
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Stop the command and everything in its session."""
-    for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+    def __enter__(self) -> "_Writer":
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         try:
-            os.killpg(process.pid, number)
-        except (ProcessLookupError, PermissionError):
-            process.send_signal(number)
+            self._path.parent.mkdir(mode=0o750, exist_ok=True)
+            self._descriptor = os.open(str(self._path), flags, _LOG_MODE)
+            os.fchmod(self._descriptor, _LOG_MODE)
+        except OSError as error:
+            raise DeploymentError(self._path, f"cannot be written ({error.strerror})", "Check its folder") from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    def write(self, text: str) -> None:
+        data = text.encode("utf-8", "backslashreplace")
         try:
-            process.communicate(timeout=patience)
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        except OSError as error:
+            raise DeploymentError(self._path, f"cannot be written ({error.strerror})", "Free space") from error
+
+    def write_output(self, text: str) -> None:
+        if self._left <= 0:
             return
-        except subprocess.TimeoutExpired:
-            continue
+        part, self._left = text[: self._left], self._left - len(text)
+        self.write(part + ("\n(the rest is left out)\n" if self._left <= 0 else ""))
+        self._in_line = not part.endswith("\n") and self._left > 0
+
+    def finish_line(self) -> None:
+        if self._in_line:
+            self.write("\n")
 
 
-def _ending(status: int) -> str:
-    return f"exit status {status}" if status > 0 else f"ended by {signal.Signals(-status).name}"
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

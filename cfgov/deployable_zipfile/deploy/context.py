@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 from ..artifact import layout
 from ..console import Console
+from ..errors import DeploymentError
 from . import health, provision, releases, restart
-from .commands import Commands, Secrets, person
+from .commands import Commands, Log, person
+from .lock import Lock
 from .options import Options
+from .redaction import Secrets
 from .releases import Root, build_id_of
 
 
 class Context:
     """One deployment or rollback under way: where it works, what it was told, what it found."""
 
-    def __init__(self, root: Root, target: str, options: Options, console: Console, lock: int) -> None:
+    def __init__(
+        self, root: Root, target: str, options: Options, console: Console, lock: Optional[Lock] = None
+    ) -> None:
         self.root = root
         self.target = target
         self.release = root.folder(target)
@@ -28,6 +32,7 @@ class Context:
         self.known = releases.folded(root)
         self.fallback = self._fallback()
         self.variables: Optional[Dict[str, str]] = None
+        self.variables_before = None if self.fallback is None else _environment_of(root, self.fallback)
         self.config_changed = False
 
     def write(self, event: str, **details: Any) -> None:
@@ -39,29 +44,41 @@ class Context:
         return Commands(
             release=self.release,
             project=self.project(),
-            secrets=Secrets(self.variables or {}),
             log=self.log(),
             timeout=self.settings.step_timeout,
             run_as=person(self.settings.run_as) if self.settings.run_as else None,
-            inherited=[self.lock],
+            note=self.lock.note if self.lock else lambda _: None,
         )
 
-    def log(self) -> Path:
+    def secrets(self) -> Secrets:
+        """Return what hides the values of the environment, of the new one and of the one before."""
+        return Secrets({**(self.variables_before or {}), **(self.variables or {})})
+
+    def log(self) -> Log:
         """Return the log of the release's commands."""
-        return self.root.logs / f"{self.release.name}.log"
+        return Log(self.root.logs / f"{self.release.name}.log", self.secrets())
+
+    def run(self, words: Sequence[str], timeout: float) -> str:
+        """Run one of the operator's own commands, logged like those of the release.
+
+        Raises:
+            CommandError: it failed.
+        """
+        return self.log().run(f"restart {words[0]}", words, timeout, env=restart.environment())
 
     def project(self) -> str:
         """Return the name of the project's folder."""
-        return layout.Manifest.from_json((self.release / layout.MANIFEST).read_bytes()).project
+        try:
+            return layout.Manifest.from_json((self.release / layout.MANIFEST).read_bytes()).project
+        except FileNotFoundError:  # a folder that was made by hand before the first deployment
+            return ""
 
     def wsgi_script(self) -> str:
         """Return the WSGI script's path in the release, "" when it is not known."""
         if self.settings.wsgi_script:
             return str(self.settings.wsgi_script)
-        if not (self.release / layout.MANIFEST).is_file():
-            return ""
         project = self.project()
-        return f"{project}/{project}/wsgi.py"
+        return f"{project}/{project}/wsgi.py" if project else ""
 
     def owners(self) -> provision.Ownership:
         """Return who owns what the host adds."""
@@ -75,7 +92,7 @@ class Context:
     def strategy(self) -> restart.Strategy:
         """Return how the server takes up a release."""
         first = self.before is None and self.settings.first_restart
-        return restart.parse(first or self.settings.restart, self.settings.httpd_pid_file or None)
+        return restart.parse(first or self.settings.restart, self.settings.httpd_pid_file or None, self.run)
 
     def health_check(self) -> health.Check:
         """Return what is asked, and how."""
@@ -93,3 +110,11 @@ class Context:
             if self.root.folder(choice).is_dir():
                 return choice
         return current if current != self.target else None
+
+
+def _environment_of(root: Root, target: str) -> Optional[Dict[str, str]]:
+    """Return the environment of a release that is to be left; a bad file of it is no obstacle to that."""
+    try:
+        return provision.environment_of(root.folder(target))
+    except DeploymentError:
+        return None

@@ -10,10 +10,12 @@ import getpass
 import json
 import os
 import socket
+import stat
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Set
 
+from .. import durable
 from ..errors import DeploymentError
 
 STARTED = "started"  # a deployment or rollback began; details: verb, from; of a rollback also bad: it will mark `from`
@@ -27,7 +29,8 @@ PRUNED = "pruned"  # the release's folder is gone
 
 EVENTS = frozenset([STARTED, INSTALLED, SWITCHED, LIVE, BAD, RETURNED, INTERRUPTED, PRUNED])
 
-_MODE = 0o644
+_MODE = 0o640  # it holds options, and why deployments failed
+_REGULAR = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a FIFO in its place is opened without a wait, and refused
 
 
 class Record(NamedTuple):
@@ -68,23 +71,41 @@ class Journal:
         _, good = self._scan()
         created = not self.path.exists()
         try:
-            descriptor = os.open(str(self.path), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
+            descriptor = os.open(str(self.path), os.O_WRONLY | os.O_CREAT | _REGULAR, _MODE)
             try:
+                self._check(descriptor)
+                os.fchmod(descriptor, _MODE)
                 os.ftruncate(descriptor, good)
                 _write_at(descriptor, line.encode("ascii"), good)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
             if created:
-                sync_directory(self.path.parent)
+                durable.sync_folder(str(self.path.parent))
         except OSError as error:
             raise DeploymentError(self.path, f"cannot be written ({error.strerror})", "Free space or rights") from error
         return record
 
+    def _content(self) -> bytes:
+        descriptor = os.open(str(self.path), os.O_RDONLY | _REGULAR)
+        with os.fdopen(descriptor, "rb") as file:
+            self._check(file.fileno())
+            return file.read()
+
+    def _check(self, descriptor: int) -> None:
+        """Refuse what is not a file of our own: what it says is done, its commands included."""
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise DeploymentError(self.path, "is not a regular file", "Move it away")
+        if os.geteuid() == 0 and (status.st_uid != 0 or status.st_mode & 0o022):
+            raise DeploymentError(
+                self.path, "others may write to it and this is root", f"Look at it, then run: chown root {self.path}"
+            )
+
     def _scan(self) -> "tuple[List[Record], int]":
         """Return the records and the size in bytes of the part that holds them."""
         try:
-            text = self.path.read_bytes()
+            text = self._content()
         except FileNotFoundError:
             return [], 0
         except OSError as error:
@@ -114,6 +135,7 @@ class History(NamedTuple):
     bad: Dict[str, str]  # release -> why
     last: Dict[str, Record]  # release -> its newest record
     commits: Dict[str, str]  # release -> git commit, "" when unknown
+    dirty: Set[str]  # releases that hold more than their commit
     options: Mapping[str, Any]  # how the last proven release was restarted and checked
     unfinished: Optional[Record]  # the beginning of a rollback that a crash cut short, if that was the last command
 
@@ -128,6 +150,7 @@ def history(records: List[Record]) -> History:
     bad: Dict[str, str] = {}
     last: Dict[str, Record] = {}
     commits: Dict[str, str] = {}
+    dirty: Set[str] = set()
     options: Mapping[str, Any] = {}
     unfinished: Optional[Record] = None
     for record in records:
@@ -136,17 +159,18 @@ def history(records: List[Record]) -> History:
         unfinished = _unfinished(unfinished, record)
         if record.event == INSTALLED:
             commits[release] = str(record.details.get("commit", ""))
+            (dirty.add if record.details.get("dirty") else dirty.discard)(release)
         elif record.event in (LIVE, RETURNED):
             proven = [one for one in proven if one != release] + [release]
             if record.event == LIVE:
                 bad.pop(release, None)
-                options = record.details.get("options", options)
+                options = _mapping(record.details.get("options"), options)
         elif record.event == BAD:
             bad[release] = str(record.details.get("why", ""))
         elif record.event == PRUNED:
             proven = [one for one in proven if one != release]
             bad.pop(release, None)
-    return History(proven, bad, last, commits, options, unfinished)
+    return History(proven, bad, last, commits, dirty, options, unfinished)
 
 
 def whoami() -> str:
@@ -158,13 +182,8 @@ def whoami() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
-def sync_directory(path: Path) -> None:
-    """Put the directory entries of *path* on the disk."""
-    descriptor = os.open(str(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _mapping(value: Any, otherwise: Mapping[str, Any]) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else otherwise
 
 
 def _unfinished(before: Optional[Record], record: Record) -> Optional[Record]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple
 
+from .. import process
 from ..errors import UsageError
 from . import health, provision, restart
 from .commands import person
@@ -37,14 +39,21 @@ class Settings(NamedTuple):
     keep: int = 5
     older_than: Optional[float] = None  # seconds
 
-    def document(self) -> Dict[str, Any]:
-        """Return it as JSON values."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in self._asdict().items()}
+    def document(self, shown: Callable[[str], str] = str) -> Dict[str, Any]:
+        """Return it as JSON values, every text as *shown* gives it back."""
+        found: Dict[str, Any] = {}
+        for key, value in self._asdict().items():
+            if isinstance(value, tuple):
+                found[key] = [shown(one) for one in value]
+            else:
+                found[key] = shown(value) if isinstance(value, str) else value
+        return found
 
     @classmethod
     def remembered(cls, document: Mapping[str, Any]) -> "Settings":
         """Return the settings in *document*; what an older or newer tool wrote and this one does not know is left."""
-        known = {key: value for key, value in document.items() if key in cls._fields}
+        defaults = cls()._asdict()
+        known = {key: value for key, value in document.items() if key in defaults and _fits(value, defaults[key])}
         return cls().replaced(known)
 
     def replaced(self, values: Mapping[str, Any]) -> "Settings":
@@ -75,6 +84,7 @@ class Settings(NamedTuple):
             person(self.run_as)
         if self.httpd_env:
             read_variables(Path(self.httpd_env))
+        _check_command("--config-test", self.config_test)
         if self.keep < 1 or self.health_count < 1:
             raise UsageError("--keep and --health-count", "are less than 1", "Give 1 or more")
 
@@ -83,11 +93,19 @@ class Options(NamedTuple):
     """How one command works on one root."""
 
     settings: Settings = Settings()
-    env_file: Optional[Path] = None
+    given: Mapping[str, Any] = {}  # settings that the command line names; the others are as the root remembers them
+    forget: bool = False  # do not take over what the root remembers
+    env_file: Optional[provision.EnvironmentFile] = None
     migrate: str = "auto"  # auto, check, skip
     force: bool = False
+    allow_dirty: bool = False
     lock_wait: float = 0.0  # seconds
     workers: int = 0  # processes that unpack, 0: one for each core
+
+    def settled(self, remembered: Mapping[str, Any]) -> "Options":
+        """Return a copy whose settings are: given, else *remembered*, else the default."""
+        settings = Settings.remembered({} if self.forget else remembered)
+        return self._replace(settings=settings.replaced(self.given))
 
 
 def read_variables(path: Path) -> Dict[str, str]:
@@ -114,3 +132,25 @@ def read_variables(path: Path) -> Dict[str, str]:
         key, _, value = words[0].partition("=")
         variables[key] = value
     return variables
+
+
+def _fits(value: Any, default: Any) -> bool:
+    """Tell whether *value* from a journal has the kind of its setting's *default*."""
+    if isinstance(default, tuple):
+        return isinstance(value, list) and all(isinstance(one, str) for one in value)
+    if isinstance(default, str):
+        return isinstance(value, str)
+    number = isinstance(value, int) if isinstance(default, int) else isinstance(value, (int, float, type(None)))
+    return number and not isinstance(value, bool)
+
+
+def _check_command(option: str, text: str) -> None:
+    """Refuse a command that cannot be started; a part of the release that is not there yet may be named."""
+    if not text:
+        return
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise UsageError(option, f"cannot be split into words ({error})") from None
+    if not words or ("{release}" not in words[0] and shutil.which(words[0], path=process.search_path()) is None):
+        raise UsageError(option, f"command not found: {words[0] if words else text!r}", "Give its absolute path")

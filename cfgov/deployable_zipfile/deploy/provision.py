@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import json
 import os
 import pwd
+import select
 import shutil
-import subprocess
+import stat
+import time
 from pathlib import Path
-from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
-from .. import loadenv
+from .. import durable, loadenv, process
 from ..artifact import layout
 from ..errors import DeploymentError, UsageError
-from .journal import sync_directory
+from .commands import Log
 
 ENVIRONMENT_MODE = 0o640
-_BEFORE = ".deploy/environment.before.json"
+_BEFORE = layout.ENVIRONMENT_BEFORE
+_PIPE_TIMEOUT = 60.0  # seconds for an environment file that is a pipe
 _SELINUX = Path("/sys/fs/selinux/enforce")
 _LABEL_TIMEOUT = 600.0  # seconds
 
@@ -74,12 +78,72 @@ def read_environment(path: Path) -> Dict[str, str]:
     Raises:
         DeploymentError: the file is missing or bad; the message names the place and never a value.
     """
-    try:
+    with _as_deployment_error():
         return loadenv.read_environment(str(path))
+
+
+@contextlib.contextmanager
+def _as_deployment_error() -> Iterator[None]:
+    try:
+        yield
     except loadenv.EnvironmentFileError as error:
         what, _, rest = str(error).partition(": ")
         why, _, fix = rest.rstrip(".").rpartition(". ")
         raise DeploymentError(what, why or rest.rstrip("."), fix or None) from None
+
+
+class EnvironmentFile:
+    """The file of --env-file, read as often as asked; a pipe (/dev/stdin, ``<(command)``) once, and remembered."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._piped: Optional[Dict[str, str]] = None
+
+    def read(self) -> Dict[str, str]:
+        """Return its variables.
+
+        Raises:
+            DeploymentError: as for :func:`read_environment`.
+        """
+        if self._piped is not None:
+            return self._piped
+        try:
+            status = os.stat(str(self._path))
+        except OSError:
+            return read_environment(self._path)
+        if not stat.S_ISFIFO(status.st_mode):
+            return read_environment(self._path)
+        with _as_deployment_error():
+            self._piped = loadenv.parse_environment(str(self._path), _drained(self._path))
+        return self._piped
+
+    def is_open_to_all(self) -> bool:
+        """Tell whether everybody may read it."""
+        status = os.stat(str(self._path))
+        return stat.S_ISREG(status.st_mode) and bool(status.st_mode & 0o007)
+
+
+def _drained(path: Path) -> bytes:
+    """Return what comes through the pipe *path*."""
+    content = b""
+    deadline = time.monotonic() + _PIPE_TIMEOUT
+    try:
+        descriptor = os.open(str(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            while select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                part = os.read(descriptor, 65_536)
+                content += part
+                if not part or len(content) > loadenv.MAX_FILE:
+                    break
+            else:
+                raise DeploymentError(path, f"does not end within {_PIPE_TIMEOUT:.0f} s", "Give a regular file")
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise DeploymentError(path, f"cannot be read ({error.strerror})", "Give a regular file") from error
+    if len(content) > loadenv.MAX_FILE:
+        raise DeploymentError(path, f"has more than {loadenv.MAX_FILE} bytes", "Make it smaller")
+    return content
 
 
 def environment_of(release: Path) -> Optional[Dict[str, str]]:
@@ -90,6 +154,16 @@ def environment_of(release: Path) -> Optional[Dict[str, str]]:
     """
     path = release / layout.ENVIRONMENT
     return read_environment(path) if os.path.lexists(str(path)) else None
+
+
+def proven_environment_of(release: Path) -> Optional[Dict[str, str]]:
+    """Return the variables that *release* has or, while new ones are not proven yet, those that it had.
+
+    Raises:
+        DeploymentError: as for :func:`read_environment`.
+    """
+    before = release / _BEFORE
+    return read_environment(before) if before.exists() else environment_of(release)
 
 
 def place_environment(release: Path, variables: Mapping[str, str], owners: Ownership) -> None:
@@ -109,12 +183,14 @@ def place_environment(release: Path, variables: Mapping[str, str], owners: Owner
         raise DeploymentError(path, f"cannot be written ({error.strerror})", "Check space and rights") from error
 
 
-def restore_environment(release: Path) -> None:
-    """Bring back the environment file that :func:`place_environment` replaced, if it replaced one."""
+def restore_environment(release: Path) -> bool:
+    """Bring back the environment file that :func:`place_environment` replaced; return whether it replaced one."""
     before = release / _BEFORE
-    if before.exists():
-        os.replace(str(before), str(release / layout.ENVIRONMENT))
-        sync_directory(release)
+    if not before.exists():
+        return False
+    os.replace(str(before), str(release / layout.ENVIRONMENT))
+    durable.sync_folder(str(release))
+    return True
 
 
 def environment_is_unproven(release: Path) -> bool:
@@ -127,7 +203,9 @@ def forget_environment(release: Path) -> None:
     before = release / _BEFORE
     if before.exists():
         os.unlink(str(before))
-        sync_directory(before.parent)  # come back after a power failure, it would be what a failure goes back to
+        durable.sync_folder(
+            str(before.parent)
+        )  # come back after a power failure, it would be what a failure goes back to
 
 
 def parse_shared(text: str) -> Shared:
@@ -204,7 +282,7 @@ def place_link(release: Path, link: Link) -> None:
         ) from error
 
 
-def relabel(release: Path, selinux: Path = _SELINUX) -> str:
+def relabel(release: Path, log: Log, selinux: Path = _SELINUX) -> str:
     """Give the release's files the labels that the policy has for their paths, when SELinux is on.
 
     Returns:
@@ -215,23 +293,10 @@ def relabel(release: Path, selinux: Path = _SELINUX) -> str:
     """
     if not selinux.exists():
         return "SELinux is off"
-    command = shutil.which("restorecon")
+    command = shutil.which("restorecon", path=process.search_path())
     if command is None:
         raise DeploymentError("restorecon", "is missing though SELinux is on", "Install policycoreutils")
-    try:
-        done = subprocess.run(
-            [command, "-RF", str(release)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=_LABEL_TIMEOUT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise DeploymentError("restorecon", f"did not end within {_LABEL_TIMEOUT:.0f} s", "Run it by hand") from None
-    if done.returncode:
-        lines = done.stdout.decode("utf-8", "replace").split("\n")
-        raise DeploymentError("restorecon", f"exit status {done.returncode}: {lines[0][:200]}", "Run it by hand")
+    log.run("labels", [command, "-RF", str(release)], _LABEL_TIMEOUT)
     return "SELinux labels restored"
 
 
@@ -241,24 +306,10 @@ def loader_variables(variables: Mapping[str, str]) -> List[str]:
 
 
 def write_atomically(path: Path, content: bytes, mode: int, owners: Ownership = NOBODY) -> None:
-    """Write *path* so that it holds the old content or the new at every instant, on the disk when this returns."""
-    fresh = path.with_name(f".{path.name}.new")
-    if os.path.lexists(str(fresh)):
-        os.unlink(str(fresh))
-    descriptor = os.open(str(fresh), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            _give(file.fileno(), owners)
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        os.replace(str(fresh), str(path))
-    except BaseException:
-        if os.path.lexists(str(fresh)):
-            os.unlink(str(fresh))
-        raise
-    sync_directory(path.parent)
+    """Write *path* at one instant, mode and owner included. See :func:`durable.replace_file`."""
+    durable.replace_file(
+        str(path), content, mode, -1 if owners.uid is None else owners.uid, -1 if owners.gid is None else owners.gid
+    )
 
 
 def _give(file: "int | Path", owners: Ownership) -> None:

@@ -11,30 +11,31 @@ from __future__ import annotations
 import calendar
 import contextlib
 import errno
-import fcntl
-import json
 import os
 import re
-import shutil
-import stat
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional
+from typing import List, NamedTuple, Optional
 
+from .. import durable
 from ..artifact import layout
 from ..errors import DeploymentError, DestinationError
-from .journal import History, Journal, history, sync_directory, whoami
+from ..install import ownership
+from .journal import History, Journal, history
 
 _BUILD_ID = re.compile(r"[0-9a-f]{32}\Z")
 _TRASH = ".trash-"
-_POLL = 0.2  # seconds between two tries for the lock
 
 
 class Root:
     """The deployed site in the folder *path*. Making one touches nothing."""
 
     def __init__(self, path: Path) -> None:
-        self.path = Path(os.path.abspath(str(path)))
+        try:
+            self.path = Path("/" + os.path.abspath(str(path)).lstrip("/"))
+        except OSError as error:
+            why = f"is relative to a current folder that cannot be read ({error.strerror})"
+            raise DestinationError(path, why, "Give an absolute path") from None
         self.current = self.path / "current"
         self.releases = self.path / "releases"
         self.shared = self.path / "shared"
@@ -49,31 +50,59 @@ class Root:
         return Path(os.path.normpath(str(self.path / target)))
 
     def target(self) -> Optional[str]:
-        """Return what ``current`` points to, as written; None when there is no ``current``.
+        """Return what ``current`` points to: ``releases/ID`` for a release of ours, however the link is written.
+
+        A link to anything else comes back as written; None when there is no ``current``.
 
         Raises:
-            DestinationError: ``current`` is no symbolic link.
+            DestinationError: ``current`` is not a symbolic link.
         """
         try:
-            return os.readlink(str(self.current))
+            written = os.readlink(str(self.current))
         except FileNotFoundError:
             return None
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise DestinationError(self.current, f"cannot be read ({error.strerror})") from error
+        else:
+            return self._ours(written) or written
         raise DestinationError(
             self.current,
             "is a real folder or file, not a symbolic link, so it cannot be switched at one instant",
             f"Move it away and link to it: mv {self.current} {self.path / 'before'} && ln -s before {self.current}",
         )
 
-    def installed(self) -> List[str]:
-        """Return the link texts of the complete releases, sorted by build id."""
+    def _ours(self, written: str) -> Optional[str]:
+        """Return ``releases/ID`` when the link text *written* leads to that release."""
+        live = durable.identity(str(self.current))
+        if live is None:  # it dangles: only its text can tell
+            plain = os.path.relpath(str(self.folder(written)), str(self.path))
+            return plain if build_id_of(plain) else None
+        # The folder's own name first: a release that is a link to another one is the same folder.
+        first = [os.path.basename(os.path.realpath(str(self.current))), os.path.basename(written.rstrip("/"))]
+        for name in [one for one in first if is_build_id(one)] + self._names():
+            if durable.identity(str(self.releases / name)) == live:
+                return release_target(name)
+        return None
+
+    def _names(self) -> List[str]:
+        """Return the names in ``releases`` that are build ids, sorted."""
         try:
-            names = os.listdir(str(self.releases))
+            return sorted(name for name in os.listdir(str(self.releases)) if is_build_id(name))
         except FileNotFoundError:
             return []
-        return [release_target(name) for name in sorted(names) if is_build_id(name) and self.is_complete(name)]
+
+    def is_live(self, target: str) -> bool:
+        """Tell whether ``current`` is, passes through or lies inside the folder or link that *target* names."""
+        try:
+            status = os.lstat(str(self.folder(target)))
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) in durable.way_to(str(self.current))
+
+    def installed(self) -> List[str]:
+        """Return the link texts of the complete releases, sorted by build id."""
+        return [release_target(name) for name in self._names() if self.is_complete(name)]
 
     def is_complete(self, build_id: str) -> bool:
         """Tell whether the release was installed to its last file: that is written last."""
@@ -93,7 +122,7 @@ class Root:
             except OSError as error:
                 raise DestinationError(folder, f"cannot be made ({error.strerror})", "Make its parent first") from error
             os.chmod(str(folder), 0o755)
-            sync_directory(folder.parent)
+            durable.sync_folder(str(folder.parent))
 
     def switch(self, target: str) -> None:
         """Point ``current`` to *target*, a path relative to the root, at one instant.
@@ -107,9 +136,11 @@ class Root:
         """
         self.target()
         if not self.folder(target).is_dir():
-            raise DeploymentError(target, "is no folder, so `current` stays as it is", "Choose a release that exists")
+            raise DeploymentError(
+                target, "is not a folder, so `current` stays as it is", "Choose a release that exists"
+            )
         try:
-            point(self.current, target)
+            durable.point(str(self.current), target)
         except OSError as error:
             raise DeploymentError(self.current, f"cannot be switched ({error.strerror})", "Check rights") from error
 
@@ -118,33 +149,52 @@ class Root:
         self.target()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(str(self.current))
-        sync_directory(self.path)
+        durable.sync_folder(str(self.path))
 
     def remove(self, target: str) -> None:
         """Remove the release *target*, so that a crash never leaves half of it under its name.
 
         Raises:
-            DeploymentError: it is current, no release of ours, or cannot be removed.
+            DeploymentError: it is live, no release of ours, a link, holds a mount, or cannot be removed.
         """
         build_id = build_id_of(target)
-        if build_id is None or target == self.target():
+        if build_id is None or self.is_live(target):
             raise DeploymentError(target, "is current or was not made here, so it is not removed")
-        trash = self.releases / (_TRASH + build_id)
+        folder, trash = self.releases / build_id, self.releases / (_TRASH + build_id)
+        if folder.is_symlink():
+            raise DeploymentError(target, "is a symbolic link, so it is not removed", "Remove the link by hand")
+        mounts = durable.mounts_below(str(folder))
+        if mounts:
+            raise DeploymentError(target, f"is not removed: {mounts[0]} is mounted there", f"Run: umount {mounts[0]}")
         try:
-            if trash.exists():
-                shutil.rmtree(str(trash))
-            os.rename(str(self.releases / build_id), str(trash))
-            sync_directory(self.releases)
-            shutil.rmtree(str(trash))
+            self._destroy(trash)
+            os.rename(str(folder), str(trash))
+            durable.sync_folder(str(self.releases))
+            self._destroy(trash)
         except OSError as error:
             raise DeploymentError(target, f"cannot be removed ({error.strerror})", "Remove it by hand") from error
 
     def empty_trash(self) -> None:
-        """Finish removals that a crash cut short. The caller holds the lock."""
+        """Finish removals that a crash cut short. The caller holds the lock.
+
+        Raises:
+            DeploymentError: one cannot be removed.
+        """
         with contextlib.suppress(FileNotFoundError):
             for name in os.listdir(str(self.releases)):
                 if name.startswith(_TRASH) and is_build_id(name[len(_TRASH) :]):
-                    shutil.rmtree(str(self.releases / name))
+                    try:
+                        self._destroy(self.releases / name)
+                    except OSError as error:
+                        why = f"cannot be removed ({error.strerror})"
+                        raise DeploymentError(f"releases/{name}", why, "Remove it by hand") from error
+
+    def _destroy(self, trash: Path) -> None:
+        """Remove what was taken out of the way, unless it is live."""
+        if self.is_live(f"releases/{trash.name}"):
+            raise OSError(errno.EBUSY, "`current` leads there")
+        if os.path.lexists(str(trash)):
+            durable.remove_tree(str(trash))
 
 
 class Row(NamedTuple):
@@ -154,6 +204,7 @@ class Row(NamedTuple):
     state: str  # live, unproven, previous, bad, installed, gone
     time: str  # of its newest record, UTC
     commit: str
+    dirty: bool  # it holds more than its commit
     by: str
     why: str  # of a bad one
 
@@ -177,6 +228,7 @@ def listing(root: Root) -> List[Row]:
                 state=_state(root, target, current, known, previous[:1]),
                 time=record.time if record else "",
                 commit=known.commits.get(target, ""),
+                dirty=target in known.dirty,
                 by=record.by if record else "",
                 why=known.bad.get(target, ""),
             )
@@ -211,7 +263,7 @@ def prunable(root: Root, keep: int, older_than: Optional[float], now: float) -> 
             break
         kept.add(target)
     kept.update(bad[-1:])
-    victims = [target for target in bad + ranked if target not in kept]
+    victims = [target for target in bad + ranked if target not in kept and not root.is_live(target)]
     if older_than is not None:
         victims = [target for target in victims if now - _changed(root, known, target) >= older_than]
     return victims
@@ -253,50 +305,6 @@ def rollback_target(root: Root, wanted: Optional[str], force: bool) -> str:
     return matching[0]
 
 
-@contextlib.contextmanager
-def locked(root: Root, purpose: str, wait: float) -> Iterator[int]:
-    """Hold the root's lock: an ``flock``, which the kernel frees when its holder dies, however it dies.
-
-    Yields its descriptor: a command that inherits it holds the lock too, until it ends.
-
-    Parameters:
-        purpose: the verb, told to whoever waits.
-        wait: seconds to wait for another holder, 0 for none.
-
-    Raises:
-        DeploymentError: another process holds it; the message names it.
-    """
-    try:
-        descriptor = os.open(str(root.lock), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-    except OSError as error:
-        raise DestinationError(root.lock, f"cannot be opened ({error.strerror})", "Run it as its owner") from error
-    try:
-        _acquire(descriptor, root.lock, wait)
-        owner = {"by": whoami(), "pid": os.getpid(), "verb": purpose, "since": int(time.time())}
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(owner, sort_keys=True).encode("ascii") + b"\n", 0)
-        try:
-            yield descriptor
-        finally:
-            os.ftruncate(descriptor, 0)
-    finally:
-        os.close(descriptor)
-
-
-def point(link: Path, target: str) -> None:
-    """Make *link* a symbolic link to *target*, in one step when it is another link already.
-
-    Raises:
-        OSError: it cannot be made.
-    """
-    fresh = link.with_name(f".{link.name}.new")
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(str(fresh))
-    os.symlink(target, str(fresh))
-    os.replace(str(fresh), str(link))
-    sync_directory(link.parent)
-
-
 def is_build_id(name: str) -> bool:
     """Tell whether *name* is the name of a release of ours."""
     return bool(_BUILD_ID.match(name))
@@ -313,22 +321,17 @@ def build_id_of(target: str) -> Optional[str]:
     return name if folder == "releases" and is_build_id(name) else None
 
 
-def check_writable_root(root: Root) -> None:
-    """Refuse a root in which another user could put a trap for root's process (fault T14).
+def check_place(root: Root) -> None:
+    """Refuse a root that is not a folder, or in which another user could put a trap for root's process.
 
     Raises:
-        DestinationError: the root is no folder, or others may write to it although this process is root.
+        DestinationError: as for :func:`ownership.check_folder`.
     """
-    try:
-        status = os.lstat(str(root.path))
-    except FileNotFoundError:
-        return
-    if stat.S_ISLNK(status.st_mode):
-        status = os.stat(str(root.path))
-    if not stat.S_ISDIR(status.st_mode):
-        raise DestinationError(root.path, "is no folder", "Name the folder that holds `current` and `releases`")
-    if os.geteuid() == 0 and status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX:
-        raise DestinationError(root.path, "others may write to it and this is root", f"Run: chmod go-w {root.path}")
+    if os.path.lexists(str(root.path)) and not root.path.is_dir():
+        raise DestinationError(root.path, "is not a folder", "Name the folder that holds `current` and `releases`")
+    ownership.check_folder(str(root.path), "releases", "shared", "current", layout.DEPLOY)
+    if root.books.is_dir():
+        ownership.check_folder(str(root.books), "lock", "logs", "tool")
 
 
 def _state(root: Root, target: str, current: Optional[str], known: History, previous: List[str]) -> str:
@@ -352,28 +355,3 @@ def _changed(root: Root, known: History, target: str) -> float:
     if record is None:
         return os.stat(str(root.folder(target))).st_mtime
     return float(calendar.timegm(time.strptime(record.time, "%Y-%m-%dT%H:%M:%SZ")))
-
-
-def _acquire(descriptor: int, path: Path, wait: float) -> None:
-    deadline = time.monotonic() + wait
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise DestinationError(path, f"cannot be locked ({error.strerror})") from error
-        if time.monotonic() >= deadline:
-            raise DeploymentError(path, _held(descriptor), "Wait for it, or give --lock-wait SECONDS")
-        time.sleep(min(_POLL, max(0.0, deadline - time.monotonic())))
-
-
-def _held(descriptor: int) -> str:
-    try:
-        owner: Dict[str, Any] = json.loads(os.pread(descriptor, 4096, 0).decode("ascii"))
-        age = max(0, int(time.time()) - int(owner["since"]))
-        held = f"is held by {owner['verb']} of {owner['by']} (process {owner['pid']}, for {age} s)"
-        gone = not os.path.exists(f"/proc/{int(owner['pid'])}")
-    except (ValueError, KeyError, TypeError):
-        return "is held by another process"
-    return f"{held}, which is gone, but a command that it started still runs" if gone else held

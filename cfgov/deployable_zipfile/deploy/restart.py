@@ -18,12 +18,11 @@ import os
 import shlex
 import shutil
 import signal
-import subprocess
-import threading
 import time
 from pathlib import Path
-from typing import Callable, List, NamedTuple, NoReturn, Optional, Sequence, Set, Tuple
+from typing import Callable, Dict, List, NamedTuple, NoReturn, Optional, Sequence, Set, Tuple
 
+from .. import process
 from ..errors import DeploymentError, UsageError
 
 PROC = Path("/proc")
@@ -37,8 +36,9 @@ DEFAULT_GROUP = "django"
 
 _POLL = 0.05  # seconds between two looks at the processes
 _LOADING = 60.0  # seconds that the other half of the daemons waits for the new ones to load the application
-_LAST_WORDS = 0.5  # seconds for the rest of a command's output after its end
-_OUTPUT_TAIL = 200  # characters of a failing command's last line
+_STARTS = ("ActiveEnterTimestampMonotonic", "MainPID")  # what a restart of a unit changes
+
+Run = Callable[[Sequence[str], float], str]  # runs a command for at most so many seconds and returns its output
 
 
 class Release(NamedTuple):
@@ -69,8 +69,12 @@ class Strategy:
         raise NotImplementedError
 
 
-def parse(text: str, pid_file: Optional[str] = None) -> Strategy:
-    """Return the strategy written as *text*; *pid_file* tells whose children mod_wsgi's daemons must be.
+def parse(text: str, pid_file: Optional[str] = None, run: Optional[Run] = None) -> Strategy:
+    """Return the strategy written as *text*.
+
+    Parameters:
+        pid_file: tells whose children mod_wsgi's daemons must be.
+        run: runs commands; None: without a log.
 
     Raises:
         UsageError: there is no such strategy, or a part of it is missing.
@@ -81,11 +85,11 @@ def parse(text: str, pid_file: Optional[str] = None) -> Strategy:
     if kind == "httpd-graceful":
         return HttpdGraceful(argument or pid_file)
     if kind == "systemd" and argument:
-        return Systemd(argument)
+        return Systemd(argument, run)
     if kind == "touch":
         return Touch(argument)
     if kind == "command" and argument.strip():
-        return Command(argument)
+        return Command(argument, run)
     if kind == "none" and not colon:
         return Nothing()
     raise UsageError(
@@ -217,33 +221,39 @@ class HttpdGraceful(Strategy):
 
 
 class Systemd(Strategy):
-    """``systemctl restart UNIT``, believed only when the unit has a new invocation and is active."""
+    """``systemctl restart UNIT``, believed only when the unit became active anew, or has another main process.
+
+    systemd 219 has neither ``show --value`` nor InvocationID, and prints nothing for a property that it does not know.
+    """
 
     name = "systemd"
 
-    def __init__(self, unit: str) -> None:
+    def __init__(self, unit: str, run: Optional[Run] = None) -> None:
         self._unit = unit
+        self._run = run or _run
 
     def prepare(self) -> None:
         """See :meth:`Strategy.prepare`."""
-        if shutil.which("systemctl") is None:
+        if shutil.which("systemctl", path=process.search_path()) is None:
             raise DeploymentError(f"systemd:{self._unit}", "systemctl is not installed here", "Use another --restart")
-        if self._show("LoadState") != "loaded":
-            raise DeploymentError(self._unit, "is no unit that systemd has loaded", "Run: systemctl daemon-reload")
+        if self._show("LoadState").get("LoadState") != "loaded":
+            raise DeploymentError(self._unit, "is not a unit that systemd has loaded", "Run: systemctl daemon-reload")
 
     def restart(self, _release: Release, timeout: float) -> str:
         """See :meth:`Strategy.restart`."""
-        before = self._show("InvocationID")
-        _run(["systemctl", "restart", self._unit], timeout)
-        after, state = self._show("InvocationID"), self._show("ActiveState")
-        if state != "active" or not after or after == before:
-            raise DeploymentError(
-                self._unit, f"was not restarted (state {state or 'unknown'})", f"Read: journalctl -u {self._unit}"
-            )
+        before = self._show(*_STARTS)
+        self._run(["systemctl", "restart", self._unit], timeout)
+        after = self._show("ActiveState", *_STARTS)
+        state = after.get("ActiveState", "unknown")
+        started = any(after.get(item, "0") not in ("", "0", before.get(item)) for item in _STARTS)
+        if state != "active" or not started:
+            raise DeploymentError(self._unit, f"was not restarted (state {state})", f"Read: journalctl -u {self._unit}")
         return f"restarted {self._unit}"
 
-    def _show(self, item: str) -> str:
-        return _run(["systemctl", "show", "--value", f"--property={item}", self._unit], 30.0).strip()
+    def _show(self, *items: str) -> Dict[str, str]:
+        said = self._run(["systemctl", "show", *(f"--property={item}" for item in items), self._unit], 30.0)
+        pairs = (line.partition("=") for line in said.splitlines())
+        return {name: value.strip() for name, equals, value in pairs if equals and name in items}
 
 
 class Touch(Strategy):
@@ -269,7 +279,8 @@ class Command(Strategy):
 
     name = "command"
 
-    def __init__(self, command: str) -> None:
+    def __init__(self, command: str, run: Optional[Run] = None) -> None:
+        self._run = run or _run
         try:
             self._words = shlex.split(command)
         except ValueError as error:
@@ -277,12 +288,13 @@ class Command(Strategy):
 
     def prepare(self) -> None:
         """See :meth:`Strategy.prepare`."""
-        if shutil.which(self._words[0]) is None:
-            raise DeploymentError(self._words[0], "is no command here", "Give its absolute path")
+        word = self._words[0]
+        if ("/" in word and not os.path.isabs(word)) or shutil.which(word, path=process.search_path()) is None:
+            raise DeploymentError(word, "command not found", "Give its absolute path")
 
     def restart(self, _release: Release, timeout: float) -> str:
         """See :meth:`Strategy.restart`."""
-        _run(self._words, timeout)
+        self._run(self._words, timeout)
         return f"ran {self._words[0]}"
 
 
@@ -297,47 +309,19 @@ class Nothing(Strategy):
 
 
 def _run(words: Sequence[str], timeout: float) -> str:
+    """Run a command without a log: its exit status is what is told of it."""
     try:
-        process = subprocess.Popen(
-            list(words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
+        ended = process.run(words, timeout, env=environment())
     except OSError as error:
         raise DeploymentError(words[0], f"cannot be run ({error.strerror})", "Give its absolute path") from error
-    parts = _drained(process)
-    try:
-        process.wait(timeout)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        raise DeploymentError(words[0], f"did not end within {timeout:.0f} s", "Raise --restart-timeout") from None
-    output = parts()
-    if process.returncode:
-        lines = [line for line in output.splitlines() if line.strip()] or ["no output"]
-        raise DeploymentError(
-            words[0], f"exit status {process.returncode}: {lines[-1][:_OUTPUT_TAIL]}", "Run it by hand"
-        )
-    return output
+    if ended.timed_out or ended.status:
+        raise DeploymentError(words[0], ended.why(), "Run it by hand")
+    return ended.output
 
 
-def _drained(process: "subprocess.Popen[bytes]") -> Callable[[], str]:
-    """Read what *process* says until it ends, no longer: a server that it starts may keep the pipe open."""
-    said = bytearray()
-    pipe = process.stdout
-    assert pipe is not None
-
-    def read() -> None:
-        with pipe:
-            for part in iter(lambda: os.read(pipe.fileno(), 65_536), b""):
-                said.extend(part)
-
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-
-    def collected() -> str:
-        reader.join(_LAST_WORDS)
-        return bytes(said).decode("utf-8", "replace")
-
-    return collected
+def environment() -> Dict[str, str]:
+    """Return the environment of the operator's own commands: the whole of the caller's, with a complete PATH."""
+    return {**os.environ, "PATH": process.search_path()}
 
 
 def _processes(proc: Path) -> List[Tuple[Process, str]]:

@@ -17,7 +17,9 @@ from ..artifact.zipreader import Artifact
 from ..console import Console
 from ..errors import DeployableZipfileError, DeploymentError, Interrupted, UsageError
 from . import journal, provision, releases, steps
+from .commands import CommandError
 from .context import Context
+from .lock import Lock, locked
 from .options import Options, Settings
 from .releases import Root, build_id_of, release_target
 
@@ -73,11 +75,16 @@ def deploy(archive: str, root: Root, options: Options, console: Console) -> Outc
             when even that failed, the message says so.
     """
     with Artifact.open(archive) as artifact:
-        check(root, options)
+        target = release_target(artifact.manifest.build_id)
+        check(root)
+        if not root.books.is_dir():  # what would be refused is refused before the root is made
+            first = options.settled({})
+            first.settings.check()
+            steps.check(Context(root, target, first, console), artifact)
+            artifact.verify(options.workers)
         root.create()
-        with releases.locked(root, "deploy", options.lock_wait) as lock:
-            target = release_target(artifact.manifest.build_id)
-            return _Rollout(Context(root, target, options, console, lock)).deploy(artifact)
+        with _locked(root, "deploy", options) as (lock, settled):
+            return _Rollout(Context(root, target, settled, console, lock)).deploy(artifact)
 
 
 def planned_deploy(archive: str, root: Root, options: Options, console: Console) -> Dict[str, Any]:
@@ -87,10 +94,12 @@ def planned_deploy(archive: str, root: Root, options: Options, console: Console)
         DeployableZipfileError: what :func:`deploy` would refuse at once.
     """
     with Artifact.open(archive) as artifact:
-        check(root, options)
+        check(root)
+        settled = options.settled(releases.folded(root).options)
+        settled.settings.check()
         artifact.verify(options.workers)
         target = release_target(artifact.manifest.build_id)
-        return _Rollout(Context(root, target, options, console, lock=-1)).plan(artifact)
+        return _Rollout(Context(root, target, settled, console)).plan(artifact)
 
 
 def rollback(root: Root, wanted: Optional[str], options: Options, mark_bad: bool, console: Console) -> Outcome:
@@ -103,11 +112,11 @@ def rollback(root: Root, wanted: Optional[str], options: Options, mark_bad: bool
     Raises:
         DeployableZipfileError: there is none, or it does not answer; then the one that was current is so again.
     """
-    check(root, options)
+    check(root)
     check_is_root(root)
-    with releases.locked(root, "rollback", options.lock_wait) as lock:
-        target = releases.rollback_target(root, wanted, options.force)
-        return _Rollout(Context(root, target, options, console, lock)).rollback(mark_bad)
+    with _locked(root, "rollback", options) as (lock, settled):
+        target = releases.rollback_target(root, wanted, settled.force)
+        return _Rollout(Context(root, target, settled, console, lock)).rollback(mark_bad)
 
 
 def prune(root: Root, options: Options, console: Console) -> Tuple[str, ...]:
@@ -116,11 +125,21 @@ def prune(root: Root, options: Options, console: Console) -> Tuple[str, ...]:
     Raises:
         DeployableZipfileError: the lock is held, or a folder cannot be removed.
     """
-    check(root, options)
+    check(root)
     check_is_root(root)
-    with releases.locked(root, "prune", options.lock_wait):
+    with _locked(root, "prune", options) as (_, settled):
         root.empty_trash()
-        return _prune(root, options.settings, console)
+        return _prune(root, settled.settings, console)
+
+
+@contextlib.contextmanager
+def _locked(root: Root, verb: str, options: Options) -> Iterator[Tuple[Lock, Options]]:
+    """Hold the root's lock; everything that a decision rests on is read after this."""
+    with locked(root.lock, verb, options.lock_wait) as lock:
+        check(root)
+        settled = options.settled(releases.folded(root).options)
+        settled.settings.check()
+        yield lock, settled
 
 
 class _Rollout:
@@ -133,9 +152,12 @@ class _Rollout:
 
     def deploy(self, artifact: Artifact) -> Outcome:
         self._step("check", lambda: steps.check(self._at, artifact))
+        steps.warn(self._at, artifact)
         # Also when nothing else is to be done: it may have been the pruning that was cut short.
         self._at.root.empty_trash()
-        if self._is_live_already():
+        # A deployment that was killed left a new environment in the live release, and maybe a server that loaded it.
+        restored = provision.restore_environment(self._at.root.current)
+        if not restored and self._is_live_already():
             return self._outcome(changed=False)
         self._at.write(journal.STARTED, verb="deploy", **{"from": self._at.before})
         self._prepare(steps.preparation(self._at, artifact))
@@ -149,6 +171,9 @@ class _Rollout:
         left, begun = self._at.before, self._at.known.unfinished
         if begun is not None and begun.release == self._at.before == self._at.target:
             left = begun.details.get("from")
+        self._at.root.empty_trash()
+        for target in {left, self._at.target} - {None}:
+            provision.restore_environment(self._at.root.folder(str(target)))  # of a deployment that was killed
         self._at.variables = provision.environment_of(self._at.release)
         self._at.write(journal.STARTED, verb="rollback", bad=mark_bad, **{"from": left})
         self._prepare([("config-test", lambda: steps.check_configuration(self._at))])
@@ -161,6 +186,7 @@ class _Rollout:
     def plan(self, artifact: Artifact) -> Dict[str, Any]:
         """Return what would be done."""
         self._step("check", lambda: steps.check(self._at, artifact))
+        steps.warn(self._at, artifact)
         return {
             "verb": "deploy",
             "dry_run": True,
@@ -170,7 +196,7 @@ class _Rollout:
             "back_to": self._at.fallback and (build_id_of(self._at.fallback) or self._at.fallback),
             "install": not self._at.root.is_complete(self._at.release.name),
             "migrate": self._at.options.migrate,
-            "settings": self._at.settings.document(),
+            "settings": self._at.settings.document(self._at.secrets().hidden),
         }
 
     def _is_live_already(self) -> bool:
@@ -202,8 +228,9 @@ class _Rollout:
             return
         if isinstance(error, (Interrupted, KeyboardInterrupt)):
             self._at.write(journal.INTERRUPTED, step=name)
-        elif self._at.target != self._at.fallback:
-            self._at.write(journal.BAD, step=name, why=_reason(error))
+        elif self._at.target != self._at.fallback and self._verb == "deploy":
+            # What a rollback goes to was proven before; that it could not be prepared says nothing against it.
+            self._at.write(journal.BAD, step=name, why=self._reason(error))
 
     def _make_live(self) -> None:
         """Switch, restart, prove, and record it; a failure on the way goes back to what was live."""
@@ -234,7 +261,7 @@ class _Rollout:
             if isinstance(error, (Interrupted, KeyboardInterrupt)):
                 self._at.write(journal.INTERRUPTED, step=name)
             elif self._at.target != self._at.fallback:
-                self._at.write(journal.BAD, step=name, why=_reason(error))
+                self._at.write(journal.BAD, step=name, why=self._reason(error))
             if self._at.fallback is not None and self._at.root.target() == self._at.fallback:
                 self._at.root.journal.append(journal.RETURNED, self._at.fallback, **{"from": self._at.target})
         except DeploymentError as unwritten:
@@ -242,7 +269,7 @@ class _Rollout:
         if isinstance(error, (Interrupted, KeyboardInterrupt)):
             return Interrupted(name, f"was interrupted; {where}", "Run it again")
         fix = error.fix if isinstance(error, DeployableZipfileError) else None
-        return DeploymentError(name, f"{_reason(error)}; {where}", fix)
+        return DeploymentError(name, f"{self._reason(error)}; {where}", fix)
 
     def _returned(self) -> str:
         """Go back and say where the site is now."""
@@ -257,8 +284,12 @@ class _Rollout:
             self._step("back: health", lambda: steps.prove(self._at, str(self._at.fallback)))
         except (DeployableZipfileError, OSError) as error:
             now = self._at.root.target()
-            return f"going back failed too, `current` points to {now}: {_reason(error)}"
+            return f"going back failed too, `current` points to {now}: {self._reason(error)}"
         return f"{name} is live again"
+
+    def _reason(self, error: BaseException) -> str:
+        said = _reason(error)
+        return said if isinstance(error, CommandError) else self._at.secrets().hidden(said)
 
     def _step(self, name: str, action: Callable[[], str]) -> None:
         self._at.console.step(f"{name} ...")
@@ -290,14 +321,13 @@ def perform(_name: str, action: Callable[[], str]) -> str:
     return action()
 
 
-def check(root: Root, options: Options) -> None:
-    """Refuse options and a root that no verb could work with, before anything is opened for writing.
+def check(root: Root) -> None:
+    """Refuse a root that no verb could work with, before anything is opened for writing.
 
     Raises:
-        UsageError, DestinationError: what is wrong.
+        DestinationError: what is wrong.
     """
-    options.settings.check()
-    releases.check_writable_root(root)
+    releases.check_place(root)
     root.target()
 
 
@@ -313,11 +343,22 @@ def check_is_root(root: Root) -> None:
 
 def _prune(root: Root, settings: Settings, console: Console) -> Tuple[str, ...]:
     victims = releases.prunable(root, settings.keep, settings.older_than, time.time())
+    removed: List[str] = []
+    refused: List[DeploymentError] = []
     for target in victims:
         console.step(f"removing {target}")
-        root.remove(target)
+        try:
+            root.remove(target)
+        except DeploymentError as error:  # the others can go nevertheless
+            refused.append(error)
+            continue
         root.journal.append(journal.PRUNED, target)
-    return tuple(victims)
+        removed.append(target)
+    for other in refused[1:]:
+        console.warn(str(other))
+    if refused:
+        raise refused[0]
+    return tuple(removed)
 
 
 def _reason(error: BaseException) -> str:

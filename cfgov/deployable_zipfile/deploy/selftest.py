@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import secrets
 import shutil
 import subprocess
@@ -18,13 +17,15 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from .. import process
 from ..artifact import layout
 from ..artifact.zipreader import Artifact
 from ..console import Console
 from ..errors import DeploymentError
 from ..install import installation
 from . import provision
-from .commands import Commands, Secrets, clean_environment, excerpt
+from .commands import CommandError, Commands, Log, excerpt
+from .redaction import Secrets
 
 _TIMEOUT = 900.0  # seconds for one command
 _MODULE_TIMEOUT = 120.0  # seconds without a word from the process that imports
@@ -170,7 +171,7 @@ def selftest(
     variables = _environment(env_file, scratch)
     provision.place_environment(release, variables, provision.NOBODY)
     project = artifact.manifest.project
-    commands = Commands(release, project, Secrets(variables), scratch / "logs" / "selftest.log", _TIMEOUT)
+    commands = Commands(release, project, Log(scratch / "logs" / "selftest.log", Secrets(variables)), _TIMEOUT)
     console.step("Importing every module and every compiled file")
     tried, findings = _imported(release, project, ignored)
     host = _host(variables)
@@ -185,6 +186,8 @@ def selftest(
         console.step(name)
         try:
             step()
+        except CommandError as error:
+            findings.append(Finding(name, f"{error.why}: {excerpt(error.output)}"))
         except DeploymentError as error:
             findings.append(Finding(name, error.why))
         else:
@@ -277,7 +280,7 @@ def _imported(release: Path, project: str, ignored: Sequence[str]) -> Tuple[int,
     What fails among the others is tried once more alone: setuptools, for one, refuses to come after distutils.
     """
     python = [str(release / layout.VENV / "bin" / "python"), "-I", "-c"]
-    environment = clean_environment(os.environ)
+    environment = process.environment()
     listed = subprocess.run([*python, _LIST], env=environment, capture_output=True, timeout=_TIMEOUT, check=False)
     if listed.returncode:
         raise DeploymentError("the new Python", excerpt(listed.stderr.decode("utf-8", "replace")), "Read it above")

@@ -7,16 +7,21 @@ import os
 import re
 import shlex
 from pathlib import Path
-from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
+from .. import durable
+from ..artifact import layout
 from ..artifact.zipreader import Artifact
 from ..errors import DeploymentError
 from ..install import installation, preflight
 from . import health, journal, provision, restart, selftest
+from .commands import CommandError
 from .context import Context
 from .options import Settings, read_variables
 from .releases import build_id_of
 from .tool import write_tool
+
+_DATABASES = (".sqlite3", ".sqlite", ".db", ".db3")  # names of SQLite's files
 
 Named = Tuple[str, Callable[[], str]]
 
@@ -27,7 +32,7 @@ def preparation(context: Context, artifact: Artifact) -> List[Named]:
         ("install", lambda: install(context, artifact)),
         ("environment", lambda: place_environment(context)),
         ("shared", lambda: place_shared(context)),
-        ("labels", lambda: provision.relabel(context.release)),
+        ("labels", lambda: provision.relabel(context.release, context.log())),
         ("django-check", lambda: check_django(context)),
         ("collectstatic", lambda: collect_static(context)),
         ("migrate", lambda: migrate(context)),
@@ -39,6 +44,7 @@ def preparation(context: Context, artifact: Artifact) -> List[Named]:
 
 def check(context: Context, artifact: Artifact) -> str:
     """Refuse what can be refused before anything is written."""
+    _check_source(artifact, context.options.allow_dirty)
     if not context.root.is_complete(context.release.name):
         found = preflight.problems(artifact.manifest, str(context.release))
         for problem in found[1:]:
@@ -47,33 +53,47 @@ def check(context: Context, artifact: Artifact) -> str:
             raise found[0]
     context.variables = _wanted_variables(context)
     context.strategy().prepare()
-    _warn(context, context.variables)
     return f"{artifact.manifest.project} {context.release.name}"
+
+
+def _check_source(artifact: Artifact, allow_dirty: bool) -> None:
+    """Refuse an artifact that no commit tells the content of."""
+    source = artifact.manifest.source
+    if allow_dirty or (source.commit and not source.dirty):
+        return
+    why = f"commit {source.commit[:12]} had uncommitted changes" if source.commit else "it was not built from a commit"
+    fix = "Build it from a clean checkout (create --require-clean), or add --allow-dirty"
+    raise DeploymentError("this artifact", f"is not deployed: {why}", fix)
 
 
 def _wanted_variables(context: Context) -> Optional[Dict[str, str]]:
     """Return the new environment: of --env-file, or what the release has, or what the live release has."""
     if context.options.env_file is not None:
-        return provision.read_environment(context.options.env_file)
-    own = provision.environment_of(context.release)
+        return context.options.env_file.read()
+    own = provision.proven_environment_of(context.release)
     if own is None and context.fallback is not None:
-        return provision.environment_of(context.root.folder(context.fallback))
+        return provision.proven_environment_of(context.root.folder(context.fallback))
     return own
 
 
-def _warn(context: Context, variables: Optional[Mapping[str, str]]) -> None:
-    if variables is None:
-        context.console.warn("no environment.json: give --env-file, or the site starts with its defaults")
-    elif os.geteuid() == 0 and not context.settings.group:
-        context.console.warn("no --group: environment.json can be read by root's group alone")
-    if context.options.env_file is not None and os.stat(str(context.options.env_file)).st_mode & 0o007:
-        context.console.warn(f"{context.options.env_file} can be read by everybody: chmod 0640")
-    for name in provision.loader_variables(variables or {}):
-        context.console.warn(f"environment.json sets {name}, which changes the code that every process loads")
-    if context.settings.restart == "none":
-        context.console.warn("--restart none: running processes keep the release that they loaded")
-    if not context.settings.health_url:
-        context.console.warn("no --health-url: nothing proves that the new release answers")
+def warn(context: Context, artifact: Artifact) -> None:
+    """Say what should be looked at before the release is made live."""
+    console, settings = context.console, context.settings
+    source = artifact.manifest.source
+    if source.dirty or not source.commit:
+        console.warn(f"--allow-dirty: {'uncommitted changes' if source.commit else 'no commit'} in this artifact")
+    if context.variables is None:
+        console.warn("no environment.json: give --env-file, or the site starts with its defaults")
+    elif os.geteuid() == 0 and not settings.group:
+        console.warn("no --group: environment.json can be read by root's group alone")
+    if context.options.env_file is not None and context.options.env_file.is_open_to_all():
+        console.warn("the file of --env-file can be read by everybody: chmod 0640")
+    for name in provision.loader_variables(context.variables or {}):
+        console.warn(f"environment.json sets {name}, which changes the code that every process loads")
+    if settings.restart == "none":
+        console.warn("--restart none: running processes keep the release that they loaded")
+    if not settings.health_url:
+        console.warn("no --health-url: nothing proves that the new release answers")
 
 
 def is_unchanged(context: Context) -> bool:
@@ -143,19 +163,22 @@ def migrate(context: Context) -> str:
         return "nothing to apply"
     try:
         output = context.commands().manage("migrate", ["migrate", "--noinput"])
-    except DeploymentError as error:
+    except CommandError as error:
         # The command prints "Applying NAME..." before each migration: the last one is the one that failed.
-        name = _last_migration(context)
-        raise DeploymentError(error.what, f"{name}{error.why}", error.fix) from None
+        names = re.findall(r"^ *Applying ([\w.]+)\.\.\.", error.output, re.MULTILINE)
+        why = f"{names[-1]}: {error.why}" if names else error.why
+        raise CommandError(error.what, why, error.fix, error.output) from None
+    _warn_of_databases(context)
     return f"{len(re.findall(r'^ *Applying ', output, re.MULTILINE))} applied"
 
 
 def _look_for_migrations(context: Context) -> None:
     try:
-        _manage(context, "migrate", ["migrate", "--check", "--plan"])
-    except DeploymentError:
-        # A plan with something in it ends with exit status 1 too, and its last line says little.
-        left = _planned_migrations(context)
+        context.commands().manage("migrate", ["migrate", "--check", "--plan"])
+    except CommandError as error:
+        # A plan with something in it ends with exit status 1 too.
+        _, planned, names = error.output.partition("Planned operations:\n")
+        left = re.findall(r"^(\w+\.\w+)$", names, re.MULTILINE) if planned else []
         if not left:
             raise
         why = f"{len(left)} left to apply, the first is {left[0]}; --migrate=check applies none"
@@ -163,41 +186,54 @@ def _look_for_migrations(context: Context) -> None:
         raise DeploymentError("migrate --check", why, fix) from None
 
 
-def _planned_migrations(context: Context) -> List[str]:
-    """Return the names in the plan that the last command printed, nothing when it printed none."""
-    said = context.log().read_text("utf-8", "replace").rpartition("\n--- ")[2]
-    _, planned, names = said.partition("\nPlanned operations:\n")
-    return re.findall(r"^(\w+\.\w+)$", names, re.MULTILINE) if planned else []
+def _warn_of_databases(context: Context) -> None:
+    """Warn of an SQLite database inside the release: the next release would start without its content."""
+    for folder, folders, files in os.walk(str(context.release)):
+        folders[:] = [name for name in folders if name not in (layout.VENV, layout.DEPLOY, "__pycache__")]
+        for name in files:
+            path = os.path.join(folder, name)
+            if name.endswith(_DATABASES) and not os.path.islink(path) and _is_database(path):
+                inner = os.path.relpath(path, str(context.release))
+                context.console.warn(
+                    f"{inner} is an SQLite database inside the release: the next release starts with an empty one. "
+                    "Keep it outside, or in a folder of --shared"
+                )
 
 
-def _last_migration(context: Context) -> str:
-    applied = re.findall(r"^ *Applying ([\w.]+)\.\.\.", context.log().read_text("utf-8", "replace"), re.MULTILINE)
-    return f"{applied[-1]}: " if applied else ""
+def _is_database(path: str) -> bool:
+    """Tell whether the file begins as SQLite's do (https://sqlite.org/fileformat.html, 1.3)."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(16) == b"SQLite format 3\0"
+    except OSError:
+        return False
 
 
 def manage_more(context: Context) -> str:
     """Run the commands of --manage."""
     for text in context.settings.manage:
-        _manage(context, f"manage {text}", shlex.split(text))
-    return ", ".join(context.settings.manage) or "none"
+        _manage(context, context.secrets().hidden(f"manage {text}"), shlex.split(text))
+    return context.secrets().hidden(", ".join(context.settings.manage)) or "none"
 
 
 def _manage(context: Context, step: str, words: Sequence[str]) -> str:
-    lines = context.commands().manage(step, words).strip().splitlines()
-    return lines[-1].strip()[:80] if lines else "no output"
+    context.commands().manage(step, words)
+    return "done"
 
 
 def collect_static(context: Context) -> str:
     """Collect static files."""
-    said = _manage(context, "collectstatic", ["collectstatic", "--noinput"])
+    output = context.commands().manage("collectstatic", ["collectstatic", "--noinput"])
     # Django takes a file that is there for collected: one that a power failure emptied would stay so for good.
     _wait_for_disk(context)
-    return said
+    found = re.findall(r"^(\d+) (?:static|unmodified)", output, re.MULTILINE) or re.findall(r"(\d+) unmodified", output)
+    return f"{found[-1]} files" if found else "done"
 
 
 def load_wsgi(context: Context, project: str) -> str:
     """Load the WSGI callable in the release's own Python."""
-    return context.commands().python("wsgi", ["-c", selftest.LOAD_WSGI, project]).strip().splitlines()[-1]
+    lines = context.commands().python("wsgi", ["-c", selftest.LOAD_WSGI, project]).split()
+    return lines[-1] if lines and re.match(r"[\w.]+\Z", lines[-1]) else "loaded"
 
 
 def check_configuration(context: Context) -> str:
@@ -270,7 +306,7 @@ def _wait_for_disk(context: Context) -> None:
     writable = [path for path in named if os.access(path, os.R_OK | os.W_OK)]
     for path in {os.stat(path).st_dev: path for path in [*writable, str(context.root.path)]}.values():
         try:
-            installation.sync_file_system(path)
+            durable.sync_file_system(path)
         except OSError as error:
             why = f"the disk did not take what was written ({error.strerror})"
             raise DeploymentError(path, why, "Check the disk") from error

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-
+from .. import durable
 from ..artifact import layout
 from ..artifact.zipreader import Artifact
 from ..install import installation
-from . import provision, releases
+from . import provision
 from .releases import Root
 
 
@@ -28,10 +27,10 @@ def write_tool(artifact: Artifact, root: Root) -> None:
         provision.write_atomically(
             folder / "__main__.py", _TOOL_MAIN.encode("ascii"), 0o644
         )  # last: it marks the whole
-    releases.point(root.tool, name)
+    durable.point(str(root.tool), name)
     for old in root.books.glob("tool-*"):
         if old.name != name:
-            shutil.rmtree(str(old))
+            durable.remove_tree(str(old))
 
 
 _TOOL_MAIN = '''"""Rollback, releases and prune without an artifact at hand. Written by deploy."""

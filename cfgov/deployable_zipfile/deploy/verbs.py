@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, List, Mapping
 
 from ..console import Console
+from ..errors import printable
 from . import releases, rollout
 from .options import Options, Settings
+from .provision import EnvironmentFile
 from .releases import Root, build_id_of
 
 
@@ -33,6 +35,7 @@ def add_parsers(subparsers: Any, common: List[argparse.ArgumentParser]) -> None:
     verb.add_argument("--env-file", type=Path, metavar="FILE", help="environment.json; else the live one's")
     verb.add_argument("--migrate", choices=("auto", "check", "skip"), default="auto", help="apply, look, or neither")
     verb.add_argument("--forget", action="store_true", help="do not take over the last deployment's options")
+    verb.add_argument("--allow-dirty", action="store_true", help="also an artifact of no commit, or of more than it")
     verb.add_argument("--force", action="store_true", help="do every step, also when the release is live already")
     verb.set_defaults(run=_run_deploy)
 
@@ -85,20 +88,17 @@ def _settings_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _options(arguments: argparse.Namespace, root: Root) -> Options:
-    """Return the options of this command: given, else remembered, else the default."""
-    remembered = {} if getattr(arguments, "forget", False) else releases.folded(root).options
-    settings = Settings.remembered(remembered)
-    given = {}
-    for key in Settings._fields:
-        value = getattr(arguments, key, None)
-        if value is not None:
-            given[key] = value
+def _options(arguments: argparse.Namespace) -> Options:
+    """Return the options that were given; what the root remembers is read under its lock."""
+    given = {key: getattr(arguments, key, None) for key in Settings._fields}
+    env_file = getattr(arguments, "env_file", None)
     return Options(
-        settings=settings.replaced(given),
-        env_file=getattr(arguments, "env_file", None),
+        given={key: value for key, value in given.items() if value is not None},
+        forget=getattr(arguments, "forget", False),
+        env_file=None if env_file is None else EnvironmentFile(env_file),
         migrate=getattr(arguments, "migrate", "auto"),
         force=getattr(arguments, "force", False),
+        allow_dirty=getattr(arguments, "allow_dirty", False),
         lock_wait=arguments.lock_wait,
         workers=arguments.workers,
     )
@@ -106,51 +106,58 @@ def _options(arguments: argparse.Namespace, root: Root) -> Options:
 
 def _run_deploy(arguments: argparse.Namespace, archive: str, console: Console) -> int:
     root = Root(arguments.root)
-    options = _options(arguments, root)
+    options = _options(arguments)
     if arguments.dry_run:
         plan = rollout.planned_deploy(archive, root, options, console)
         console.result(plan, _plan_text(plan))
         return 0
     outcome = rollout.deploy(archive, root, options, console)
-    console.result(outcome.document(), outcome.text())
+    console.outcome(outcome.document(), outcome.text())
     return 0
 
 
 def _run_rollback(arguments: argparse.Namespace, _archive: str, console: Console) -> int:
     root = Root(arguments.root)
-    options = _options(arguments, root)
+    options = _options(arguments)
     if arguments.dry_run:
-        rollout.check(root, options)
+        rollout.check(root)
         rollout.check_is_root(root)
+        options.settled(releases.folded(root).options).settings.check()
         target = releases.rollback_target(root, arguments.release, options.force)
         name = build_id_of(target) or target
         console.result({"verb": "rollback", "dry_run": True, "changed": True, "release": name}, f"would go to {name}")
         return 0
     outcome = rollout.rollback(root, arguments.release, options, not arguments.not_bad, console)
-    console.result(outcome.document(), outcome.text())
+    console.outcome(outcome.document(), outcome.text())
     return 0
 
 
 def _run_releases(arguments: argparse.Namespace, _archive: str, console: Console) -> int:
     root = Root(arguments.root)
     rows = releases.listing(root)
-    lines = [f"{row.release:32}  {row.state:9}  {row.time:20}  {row.commit[:12]:12}  {row.by}" for row in rows]
+    lines = [printable(f"{row.release:32}  {row.state:9}  {row.time:20}  {_commit(row):13}  {row.by}") for row in rows]
     console.result({"verb": "releases", "releases": [row._asdict() for row in rows]}, "\n".join(lines) or "none")
     return 0
 
 
+def _commit(row: releases.Row) -> str:
+    """Return the commit as the list shows it: a plus for a release that holds more than it."""
+    return row.commit[:12] + ("+" if row.dirty else "")
+
+
 def _run_prune(arguments: argparse.Namespace, _archive: str, console: Console) -> int:
     root = Root(arguments.root)
-    options = _options(arguments, root)
+    options = _options(arguments)
     if arguments.dry_run:
+        rollout.check(root)
         rollout.check_is_root(root)
-        settings = options.settings
+        settings = options.settled(releases.folded(root).options).settings
         gone = tuple(releases.prunable(root, settings.keep, settings.older_than, time.time()))
     else:
         gone = rollout.prune(root, options, console)
     names = [build_id_of(target) or target for target in gone]
     document = {"verb": "prune", "dry_run": arguments.dry_run, "changed": bool(gone), "pruned": names}
-    console.result(document, "\n".join(names) or "nothing to remove")
+    (console.result if arguments.dry_run else console.outcome)(document, "\n".join(names) or "nothing to remove")
     return 0
 
 

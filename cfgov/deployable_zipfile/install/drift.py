@@ -208,4 +208,12 @@ def _linked(destination: str) -> Iterator[str]:
 def _unrecorded(manifest: layout.Manifest) -> Set[str]:
     listings = {payload.listing for payload in manifest.payloads}
     scripts = {f"{_SCRIPTS}/{name}" for name in _OWN_SCRIPTS}
-    return {layout.MANIFEST, layout.INSTALLED, layout.LINKS, layout.SBOM, *listings, *scripts}
+    return {
+        layout.MANIFEST,
+        layout.INSTALLED,
+        layout.LINKS,
+        layout.ENVIRONMENT_BEFORE,
+        layout.SBOM,
+        *listings,
+        *scripts,
+    }

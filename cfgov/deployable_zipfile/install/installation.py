@@ -20,6 +20,7 @@ import time
 from types import SimpleNamespace
 from typing import Any, Dict, Iterator, List, NamedTuple, NoReturn, Optional, Tuple
 
+from .. import durable
 from ..artifact import layout
 from ..artifact.zipreader import Artifact, folders_of
 from ..console import Console
@@ -213,7 +214,7 @@ class _Staging:
                 ) from None
             raise _disk_error(error, self._destination) from None
         try:
-            _sync_folder(os.path.dirname(self._destination))
+            durable.sync_folder(os.path.dirname(self._destination))
         except OSError as error:
             self._console.warn(f"{self._destination} is complete, but could be lost with the power ({error.strerror})")
 
@@ -365,7 +366,7 @@ class _WriteBehind:
         try:
             os.close(self._stop)
             while not select.select([watched], [], [], 0.05)[0]:
-                sync_file_system(self._tree)
+                durable.sync_file_system(self._tree)
             status = 0
         except OSError as error:
             status = min(error.errno or errno.EIO, 255)
@@ -382,28 +383,7 @@ class _WriteBehind:
         # The kernel tells of each failed write once: to whichever process asked first.
         if os.WIFEXITED(status) and os.WEXITSTATUS(status):
             raise OSError(os.WEXITSTATUS(status), os.strerror(os.WEXITSTATUS(status)), self._tree)
-        sync_file_system(self._tree)
-
-
-def sync_file_system(path: str) -> None:
-    """Wait until everything written so far to the file system of *path* is on its disk (syncfs(2)).
-
-    Where the C library cannot be called, all file systems are synchronised (sync(2)).
-    """
-    try:
-        import ctypes
-
-        syncfs = ctypes.CDLL(None, use_errno=True).syncfs
-    except (ImportError, OSError, AttributeError):
-        os.sync()
-        return
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        if syncfs(descriptor):
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), path)
-    finally:
-        os.close(descriptor)
+        durable.sync_file_system(self._tree)
 
 
 def _write_tree(
@@ -610,17 +590,6 @@ def _disk_error(error: OSError, destination: str) -> DestinationError:
         f"cannot be written ({error.strerror or error})",
         advice.get(error.errno or 0, "Check the file system"),
     )
-
-
-def _sync_folder(path: str) -> None:
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems without fsync of folders
-            raise
-    finally:
-        os.close(folder)
 
 
 def _remove(tree: str) -> None:

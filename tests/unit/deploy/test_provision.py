@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from deployable_zipfile import process
 from deployable_zipfile.deploy import provision
+from deployable_zipfile.deploy.commands import Log
 from deployable_zipfile.deploy.provision import NOBODY, Link, Shared
+from deployable_zipfile.deploy.redaction import Secrets
 from deployable_zipfile.errors import DeploymentError, UsageError
 
 
@@ -142,9 +145,13 @@ class TestLink:
             provision.parse_link(text)
 
 
+def log(folder: Path) -> Log:
+    return Log(folder / "log", Secrets({}))
+
+
 class TestLabels:
     def test_nothing_is_done_where_selinux_is_off(self, release: Path, tmp_path: Path) -> None:
-        assert provision.relabel(release, tmp_path / "absent") == "SELinux is off"
+        assert provision.relabel(release, log(tmp_path), tmp_path / "absent") == "SELinux is off"
 
     @pytest.mark.parametrize(("code", "says"), [("0", "labels restored"), ("1", "exit status 1")])
     def test_restorecon_is_run_on_the_release_and_must_succeed(
@@ -156,18 +163,19 @@ class TestLabels:
         script.chmod(0o755)
         monkeypatch.setenv("PATH", f"{script.parent}:{os.environ['PATH']}")
         if code == "0":
-            assert says in provision.relabel(release, tmp_path)
+            assert says in provision.relabel(release, log(tmp_path), tmp_path)
         else:
             with pytest.raises(DeploymentError, match=says):
-                provision.relabel(release, tmp_path)
+                provision.relabel(release, log(tmp_path), tmp_path)
         assert (tmp_path / "words").read_text() == f"-RF {release}\n"
 
     def test_selinux_without_restorecon_is_a_failure(
         self, release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.setattr(process, "_FOLDERS", ())
         with pytest.raises(DeploymentError, match="restorecon"):
-            provision.relabel(release, tmp_path)
+            provision.relabel(release, log(tmp_path), tmp_path)
 
 
 def test_unknown_owners_are_refused() -> None:

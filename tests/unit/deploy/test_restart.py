@@ -12,6 +12,7 @@ from typing import Callable, Iterator, List
 
 import pytest
 
+from deployable_zipfile import process
 from deployable_zipfile.deploy import restart
 from deployable_zipfile.deploy.restart import Release
 from deployable_zipfile.errors import DeploymentError, UsageError
@@ -70,9 +71,9 @@ def httpd() -> Iterator[Start]:
         return process
 
     yield start
-    for process in started:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+    for one in started:
+        os.killpg(one.pid, signal.SIGKILL)
+        one.communicate()
 
 
 def group() -> str:
@@ -176,13 +177,21 @@ class TestHttpdGraceful:
             restart.HttpdGraceful().restart(RELEASE, 1)
 
 
+# Prints as systemd 219 does: NAME=value, nothing for a property that it does not know, no --value.
 SYSTEMCTL = """#!/bin/sh
-case "$*" in
-*InvocationID*) cat "$0.invocation" ;;
-*LoadState*) echo "$(cat "$0.load")" ;;
-*ActiveState*) echo "$(cat "$0.active")" ;;
-restart*) %s ;;
-esac
+if [ "$1" = restart ]; then
+    %s
+    exit
+fi
+for word; do
+    case "$word" in
+    --value) echo "systemctl: unrecognized option '--value'" >&2; exit 1 ;;
+    --property=*)
+        name=${word#--property=}
+        [ -f "$0.$name" ] && echo "$name=$(cat "$0.$name")" ;;
+    esac
+done
+exit 0
 """
 
 
@@ -191,14 +200,24 @@ class TestSystemd:
         script = tmp_path / "systemctl"
         script.write_text(SYSTEMCTL % does)
         script.chmod(0o755)
-        for name, text in (("invocation", "one"), ("load", "loaded"), ("active", "active")):
+        known = {
+            "ActiveEnterTimestampMonotonic": "1000",
+            "MainPID": "7",
+            "LoadState": "loaded",
+            "ActiveState": "active",
+        }
+        for name, text in known.items():
             (tmp_path / f"systemctl.{name}").write_text(text)
         monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
 
-    def test_a_new_invocation_that_is_active_is_a_restart(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(
+        "does",
+        ['echo 2000 > "$0.ActiveEnterTimestampMonotonic"', 'echo 8 > "$0.MainPID"', 'echo 9 > "$0.MainPID"; true'],
+    )
+    def test_a_unit_that_became_active_anew_or_has_another_main_process_was_restarted(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str
     ) -> None:
-        self.install(tmp_path, monkeypatch, 'echo two > "$0.invocation"')
+        self.install(tmp_path, monkeypatch, does)
         strategy = restart.Systemd("site.service")
         strategy.prepare()
         assert strategy.restart(RELEASE, 10) == "restarted site.service"
@@ -207,8 +226,9 @@ class TestSystemd:
         ("does", "why"),
         [
             ("true", "was not restarted"),
-            ('echo two > "$0.invocation"; echo failed > "$0.active"', "state failed"),
-            ("echo no such unit >&2; exit 5", "exit status 5: no such unit"),
+            ('echo 8 > "$0.MainPID"; echo failed > "$0.ActiveState"', "state failed"),
+            ('echo 0 > "$0.MainPID"', "was not restarted"),
+            ("echo no such unit >&2; exit 5", "exit status 5"),
             ("exec sleep 30", "did not end within"),
         ],
     )
@@ -223,12 +243,13 @@ class TestSystemd:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         self.install(tmp_path, monkeypatch, "true")
-        (tmp_path / "systemctl.load").write_text("not-found")
-        with pytest.raises(DeploymentError, match="no unit"):
+        (tmp_path / "systemctl.LoadState").write_text("not-found")
+        with pytest.raises(DeploymentError, match="not a unit"):
             restart.Systemd("site.service").prepare()
 
     def test_a_host_without_systemd_is_found_out_too(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.setattr(process, "_FOLDERS", ())
         with pytest.raises(DeploymentError, match="not installed"):
             restart.Systemd("site.service").prepare()
 
@@ -263,7 +284,7 @@ class TestCommand:
         assert time.monotonic() - before < 5
 
     def test_a_missing_command_is_found_out_before_anything_is_changed(self) -> None:
-        with pytest.raises(DeploymentError, match="is no command"):
+        with pytest.raises(DeploymentError, match="command not found"):
             restart.Command("/nonexistent/reload --now").prepare()
 
     def test_quotes_that_do_not_close_are_refused(self) -> None:

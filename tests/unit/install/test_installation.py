@@ -19,6 +19,7 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
 
+from deployable_zipfile import durable
 from deployable_zipfile.artifact import layout
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.console import Console
@@ -671,12 +672,12 @@ def test_a_failed_write_back_is_noticed_by_whichever_process_asks(
     def fail(path: str) -> None:
         raise OSError(errno.EIO, "Input/output error", path)
 
-    monkeypatch.setattr(installation, "sync_file_system", fail)
+    monkeypatch.setattr(durable, "sync_file_system", fail)
     error = refusal(site, tmp_path / "dest", sync=True)
     assert (error.exit_code, "Input/output error" in str(error)) == (5, True)
     assert faults.leftovers(str(tmp_path)) == ["made"]
     parent = os.getpid()
-    monkeypatch.setattr(installation, "sync_file_system", lambda path: fail(path) if os.getpid() != parent else None)
+    monkeypatch.setattr(durable, "sync_file_system", lambda path: fail(path) if os.getpid() != parent else None)
     make = installation._make_virtualenv
 
     def slowly(place: Any) -> None:

@@ -1,1 +1,0 @@
-../../../../docker/centos7/fix_centos_repos.sh

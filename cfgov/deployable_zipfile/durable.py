@@ -1,0 +1,237 @@
+"""Changes to the file system that are whole and on the disk, and the lock that keeps two of them apart.
+
+One of each: synchronise a folder or a file system, replace a file or a link at one instant, take a lock, remove a tree.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import stat
+import time
+from typing import Callable, Iterator, List, Optional, Set, Tuple
+
+_POLL = 0.05  # seconds between two tries for a lock
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+Identity = Tuple[int, int]  # device and inode: what a file is, by whatever path it was reached
+
+
+def sync_folder(path: str) -> None:
+    """Put the names in the folder *path* on the disk; file systems that cannot do that are left to themselves."""
+    descriptor = os.open(path, _FOLDER)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def sync_file_system(path: str) -> None:
+    """Wait until everything written so far to the file system of *path* is on its disk (syncfs(2)).
+
+    Where the C library cannot be called, all file systems are synchronised (sync(2)).
+    """
+    try:
+        import ctypes
+
+        syncfs = ctypes.CDLL(None, use_errno=True).syncfs
+    except (ImportError, OSError, AttributeError):
+        os.sync()
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if syncfs(descriptor):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), path)
+    finally:
+        os.close(descriptor)
+
+
+def replace_file(path: str, content: bytes, mode: int, owner: int = -1, group: int = -1) -> None:
+    """Write *path* so that it holds the old content or the new at every instant, on the disk when this returns.
+
+    Parameters:
+        mode: of the file, whatever the umask is.
+        owner, group: numbers, -1 leaves what the process makes.
+    """
+    folder, name = os.path.split(path)
+    fresh = os.path.join(folder, f".{name}.new")
+    _unlink(fresh)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            if (owner, group) != (-1, -1):
+                os.fchown(file.fileno(), owner, group)
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        os.replace(fresh, path)
+    except BaseException:
+        _unlink(fresh)
+        raise
+    sync_folder(folder)
+
+
+def point(link: str, target: str) -> None:
+    """Make *link* a symbolic link to *target*, at one instant when it is another link already.
+
+    ``ln -sfn`` removes the old link first; a new link renamed over the old one leaves no instant without.
+    """
+    folder, name = os.path.split(link)
+    fresh = os.path.join(folder, f".{name}.new")
+    _unlink(fresh)
+    os.symlink(target, fresh)
+    os.replace(fresh, link)
+    sync_folder(folder)
+
+
+def take_lock(descriptor: int, wait: float, held: Callable[[], bool] = lambda: False) -> bool:
+    """Take the ``flock`` of an open file, which the kernel frees when its holder dies; return whether it was free.
+
+    Parameters:
+        wait: seconds to wait for another holder.
+        held: called with the lock taken; True means that it is still in use and must be waited for.
+
+    Raises:
+        OSError: the file system cannot lock.
+    """
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not held():
+                return True
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return False
+        time.sleep(min(_POLL, left))
+
+
+def identity(path: str) -> Optional[Identity]:
+    """Return what *path* is, links followed; None when there is nothing."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def way_to(path: str) -> Set[Identity]:
+    """Return every folder and every link that is passed on the way from ``/`` to what *path* resolves to.
+
+    Removing none of these keeps *path* what it is, however its links are written: with ``.``, ``..``, doubled or
+    trailing slashes, absolute, or through other links. What does not exist ends the way.
+    """
+    passed: Set[Identity] = set()
+    place = "/"
+    waiting = [part for part in os.path.abspath(path).split("/") if part]
+    for _ in range(1024):  # a circle of links ends here too
+        if not waiting:
+            break
+        part = waiting.pop(0)
+        if part == "..":
+            place = os.path.dirname(place)
+            continue
+        step = os.path.join(place, part)
+        try:
+            status = os.lstat(step)
+            text = os.readlink(step) if stat.S_ISLNK(status.st_mode) else None
+        except OSError:
+            break
+        passed.add((status.st_dev, status.st_ino))
+        if text is None:
+            place = step
+            continue
+        waiting = [one for one in text.split("/") if one not in ("", ".")] + waiting
+        place = "/" if text.startswith("/") else place
+    return passed
+
+
+def mounts_below(path: str, table: str = "/proc/self/mountinfo") -> List[str]:
+    """Return the mount points at or below the folder *path*: bind mounts are on the device of the folder itself.
+
+    Parameters:
+        table: proc(5) mountinfo; on a system without it, none are known.
+    """
+    whole = os.path.realpath(path)
+    try:
+        with open(table, encoding="utf-8", errors="surrogateescape") as file:
+            points = [line.split(" ")[4] for line in file]
+    except OSError:
+        return []
+    plain = [re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), one) for one in points]
+    return sorted(one for one in plain if one == whole or one.startswith(whole + "/"))
+
+
+def remove_tree(path: str) -> None:
+    """Remove the folder *path* with everything in it, without following a link and without leaving its file system.
+
+    Raises:
+        OSError: EXDEV when something is mounted below it, before anything is removed; ENOTDIR when it is a link or
+            no folder; whatever the file system refuses.
+    """
+    if mounts_below(path):
+        raise OSError(errno.EXDEV, "something is mounted below it", path)
+    descriptor = os.open(path, _FOLDER | os.O_NOFOLLOW)
+    try:
+        device = os.fstat(descriptor).st_dev
+        _stay_on(descriptor, device, path)
+        _empty(descriptor, device, path)
+    finally:
+        os.close(descriptor)
+    os.rmdir(path)
+
+
+def _stay_on(descriptor: int, device: int, path: str) -> None:
+    """Refuse a tree that holds a folder of another file system."""
+    for name, is_folder in _entries(descriptor):
+        if is_folder:
+            with _inner(descriptor, name) as inner:
+                _check_device(inner, device, f"{path}/{name}")
+                _stay_on(inner, device, f"{path}/{name}")
+
+
+def _empty(descriptor: int, device: int, path: str) -> None:
+    for name, is_folder in _entries(descriptor):
+        if is_folder:
+            with _inner(descriptor, name) as inner:
+                _check_device(inner, device, f"{path}/{name}")
+                _empty(inner, device, f"{path}/{name}")
+            os.rmdir(name, dir_fd=descriptor)
+        else:
+            os.unlink(name, dir_fd=descriptor)
+
+
+def _entries(descriptor: int) -> List[Tuple[str, bool]]:
+    with os.scandir(descriptor) as entries:
+        return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+
+
+@contextlib.contextmanager
+def _inner(descriptor: int, name: str) -> Iterator[int]:
+    inner = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=descriptor)
+    try:
+        yield inner
+    finally:
+        os.close(inner)
+
+
+def _check_device(descriptor: int, device: int, path: str) -> None:
+    if os.fstat(descriptor).st_dev != device:
+        raise OSError(errno.EXDEV, "it is on another file system", path)
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)

@@ -1,0 +1,137 @@
+"""No form of a value of environment.json gets past the one redactor, and nothing else is taken out."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import pprint
+import textwrap
+import urllib.parse
+from typing import Callable, Dict, List
+
+import pytest
+
+from deployable_zipfile.deploy.redaction import Secrets
+
+SECRET = 'c4n&ry "of" <this> t\u00e9st+/\\='
+PASSWORD = "p@ss/w0rd+c4n#ry"
+QUOTED = urllib.parse.quote(PASSWORD, safe="")
+DSN = f"postgres://site:{QUOTED}@db.example:5432/site?sslmode=require&token=qu3ry-canary"
+
+WAYS: Dict[str, Callable[[str], str]] = {
+    "alone": lambda text: text,
+    "JSON": lambda text: json.dumps({"value": text}),
+    "JSON in UTF-8": lambda text: json.dumps({"value": text}, ensure_ascii=False),
+    "JSON in JSON": lambda text: json.dumps(json.dumps({"value": text})),
+    "repr": lambda text: repr({"value": text}),
+    "repr of bytes": lambda text: repr(text.encode()),
+    "ascii": ascii,
+    "HTML": html.escape,
+    "quote": lambda text: urllib.parse.quote(text, safe=""),
+    "quote of a path": urllib.parse.quote,
+    "quote_plus": lambda text: urllib.parse.urlencode({"value": text}),
+    "base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "base64 at 1": lambda text: base64.b64encode(b"x" + text.encode()).decode(),
+    "base64 at 2": lambda text: base64.b64encode(b"xx" + text.encode() + b"y").decode(),
+    "urlsafe base64": lambda text: base64.urlsafe_b64encode(b"x" + text.encode()).decode(),
+    "basic authentication": lambda text: base64.b64encode(f"user:{text}".encode()).decode(),
+    "hexadecimal": lambda text: text.encode().hex(),
+    "upper case": str.upper,
+    "lower case": str.lower,
+    "quoted in lower case": lambda text: urllib.parse.quote(text, safe="").lower(),
+    "wrapped": lambda text: "\n    ".join(textwrap.wrap(text, 7, drop_whitespace=False)),
+    "wrapped base64": lambda text: base64.encodebytes(b"z" * 40 + text.encode() * 3).decode(),
+    "pprint": lambda text: pprint.pformat({"value": f"{text} and words " * 3}, width=30),
+}
+
+
+def pieces(text: str) -> List[str]:
+    """Return the parts of *text* that would give a value away: 8 characters of it in a row, breaks left out."""
+    plain = "".join(text.split()).lower()
+    return [plain[start : start + 8] for start in range(len(plain) - 7)]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("value", [SECRET, PASSWORD, "hunter-2-hunter"])
+def test_no_form_of_a_value_is_shown(way: str, value: str) -> None:
+    shown = WAYS[way](value)
+    hidden = Secrets({"SECRET_KEY": value}).hidden(f"before {shown} after")
+    assert "[SECRET_KEY]" in hidden
+    assert hidden.startswith("before ")
+    rest = "".join(hidden.replace("[SECRET_KEY]", "\0").split()).lower()
+    if "base64" not in way and way != "pprint":
+        assert not [piece for piece in pieces(shown) if piece in rest and piece in "".join(pieces(value))]
+    assert value not in hidden
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        DSN,
+        PASSWORD,
+        QUOTED,
+        repr(PASSWORD),
+        f"site:{QUOTED}@db.example",
+        f'password authentication failed: "{PASSWORD}"',
+        base64.b64encode(f"site:{PASSWORD}".encode()).decode(),
+        "token=qu3ry-canary",
+        "qu3ry-canary",
+        DSN.upper(),
+    ],
+)
+def test_no_part_of_a_connection_string_is_shown(shown: str) -> None:
+    hidden = Secrets({"DATABASE_URL": DSN}).hidden(f"x {shown} y")
+    for secret in (PASSWORD, QUOTED, "qu3ry-canary", QUOTED.upper()):
+        assert secret not in hidden
+    assert "[DATABASE_URL]" in hidden
+
+
+@pytest.mark.parametrize(
+    ("value", "secret"),
+    [
+        ("postgres://u:pa/ss#w@h/db", "pa/ss#w"),
+        ("redis://:only-a-pass@h:6379/0", "only-a-pass"),
+        ("host=db user=u password='key-value-pass' dbname=x", "key-value-pass"),
+        ("Server=db;Password=semi-colon-pass;", "semi-colon-pass"),
+        ('{"default": {"NAME": "x", "PASSWORD": "inner-json-pass"}}', "inner-json-pass"),
+        ("-----BEGIN KEY-----\nMIIEvQIBADANBgkq\nhkiG9w0BAQEF\n-----END KEY-----\n", "MIIEvQIBADANBgkq"),
+    ],
+)
+def test_what_a_value_is_made_of_is_found_by_itself(value: str, secret: str) -> None:
+    hidden = Secrets({"SETTING": value}).hidden(f"cannot use {secret}!")
+    assert secret not in hidden
+    assert hidden == "cannot use [SETTING]!"
+
+
+def test_short_values_are_hidden_where_they_are_words_and_secrets() -> None:
+    secrets = Secrets({"DEBUG": "1", "DB_PASSWORD": "x1", "LEVEL": "info"})
+    assert secrets.hidden("10 files, 1 done, ax1b") == "10 files, 1 done, ax1b"
+    assert secrets.hidden("password x1: wrong") == "password [DB_PASSWORD]: wrong"
+    assert Secrets({"PASSWORD": ""}).hidden("nothing here") == "nothing here"
+
+
+def test_the_longest_value_is_hidden_first() -> None:
+    assert Secrets({"A": "canary", "B": "canary-long"}).hidden("canary-long canary") == "[B] [A]"
+
+
+def test_what_is_no_value_stays_as_it_is() -> None:
+    text = "line one\r\n  'indented'\n\n\ttabbed \\\nend"
+    assert Secrets({"KEY": "canary-1"}).hidden(text) == text
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+@pytest.mark.parametrize("way", ["alone", "wrapped", "base64 at 1"])
+def test_a_value_that_comes_in_pieces_is_found(size: int, way: str) -> None:
+    secret = "-".join(f"canary{number}" for number in range(20))
+    text = ("words " * 300 + WAYS[way](secret) + " and ") * 4
+    sink = Secrets({"KEY": secret}).sink()
+    parts = [sink.feed(text[start : start + size]) for start in range(0, len(text), size)]
+    shown = "".join([*parts, sink.end()])
+    assert shown.count("[KEY]") == 4
+    assert secret not in shown
+    assert "".join(shown.split("[KEY]")).replace(" ", "").startswith("wordswords")
+
+
+def test_many_blanks_are_no_work() -> None:
+    assert len(Secrets({"KEY": "canary-1"}).hidden(" " * 200_000 + '"' * 1000)) == 201_000

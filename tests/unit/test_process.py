@@ -1,0 +1,228 @@
+"""The state that a command line gives itself, and the one runner of other programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any, Dict, List
+
+import pytest
+
+from deployable_zipfile import process
+from tests.support.helpers import run_cli
+
+PACKAGE = str(Path(process.__file__).parents[1])
+
+# Prints the state it was started with: ignored signals, blocked ones, umask, open descriptors, session.
+STATE = """
+import json, os, signal
+status = dict(line.split(":\\t") for line in open("/proc/self/status").read().splitlines() if ":\\t" in line)
+known = lambda key: [n for n in range(1, 32) if int(status[key], 16) >> (n - 1) & 1 and n not in (13, 25)]
+number = os.umask(0)
+descriptors = [n for n in range(3, 64) if os.path.exists(f"/proc/self/fd/{n}")]
+print(json.dumps([known("SigIgn"), known("SigBlk"), number, len(descriptors), os.getsid(0) == os.getpid()]))
+"""
+CLEAN = [[], [], 0o022, 0, True]
+
+SPOIL = """
+import os, signal, sys
+for number in range(1, 65):
+    if number not in (9, 19, 32, 33):
+        signal.signal(number, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+os.umask(0o777)
+os.set_inheritable(os.open("/dev/null", os.O_RDONLY), True)
+os.execv(sys.executable, [sys.executable, "-c", sys.argv[1], *sys.argv[2:]])
+"""
+
+
+def spoiled(program: str, *words: str) -> str:
+    """Run *program* with every signal ignored and blocked, a wrong umask and a descriptor too many."""
+    begin = f"import sys; sys.path.insert(0, {PACKAGE!r})\n"
+    return run_cli([sys.executable, "-c", SPOIL, begin + textwrap.dedent(program), *words]).stdout
+
+
+def test_a_program_starts_clean_whatever_this_process_was_started_with() -> None:
+    said = spoiled(
+        """
+        from deployable_zipfile import process
+        process.claim()
+        print(process.run([sys.executable, "-c", sys.argv[1]], 30).output)
+        """,
+        STATE,
+    )
+    assert json.loads(said) == CLEAN
+
+
+def test_a_program_starts_clean_while_this_process_ignores_signals_on_its_way_back() -> None:
+    before = [signal.signal(number, signal.SIG_IGN) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
+    try:
+        assert json.loads(process.run([sys.executable, "-c", STATE], 30).output) == CLEAN
+    finally:
+        for number, handler in zip((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), before):
+            signal.signal(number, handler)
+
+
+def test_a_failed_program_is_no_success_though_its_end_was_to_be_ignored() -> None:
+    said = spoiled(
+        """
+        from deployable_zipfile import process
+        process.claim()
+        print(process.run(["false"], 30).status)
+        """
+    )
+    assert said == "1\n"
+
+
+def test_what_nohup_and_a_background_job_ask_for_is_kept_and_nothing_else() -> None:
+    said = spoiled(
+        """
+        import signal
+        from deployable_zipfile import process
+        process.claim()
+        print([n for n in range(1, 32) if signal.getsignal(n) == signal.SIG_IGN and n not in (13, 25)])
+        print(sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())))
+        """
+    )
+    assert said == "[1, 2]\n[]\n"
+
+
+def test_a_timer_of_the_caller_does_not_end_this_process() -> None:
+    program = (
+        "import os, signal, sys; signal.setitimer(signal.ITIMER_REAL, 0.5);"
+        "os.execv(sys.executable, [sys.executable, '-c', sys.argv[1]])"
+    )
+    own = (
+        f"import sys, time; sys.path.insert(0, {PACKAGE!r}); from deployable_zipfile import process;"
+        "process.claim(); time.sleep(1); print('alive')"
+    )
+    assert run_cli([sys.executable, "-c", program, own]).stdout == "alive\n"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_descriptors_are_filled(tmp_path: Path, closed: str) -> None:
+    program = (
+        f"import sys; sys.path.insert(0, {PACKAGE!r}); from deployable_zipfile import process; process.claim();"
+        f"import os; [os.fstat(number) for number in range(3)]; open({str(tmp_path / 'out')!r}, 'x').write('done')"
+    )
+    subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", program], check=True)
+    assert (tmp_path / "out").read_text() == "done"
+
+
+def test_output_that_must_wait_for_its_reader_arrives_whole() -> None:
+    program = (
+        f"import os, sys; sys.path.insert(0, {PACKAGE!r}); os.set_blocking(1, False)\n"
+        "from deployable_zipfile import process; process.claim(); sys.stdout.write('x' * 1_000_000)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    time.sleep(0.3)
+    assert len(child.communicate()[0]) == 1_000_000
+    assert child.returncode == 0
+
+
+def test_a_helper_that_keeps_the_output_open_is_not_waited_for(tmp_path: Path) -> None:
+    script = f"sleep 60 & echo $! > {tmp_path}/pid; echo started"
+    ended = process.run(["sh", "-c", script], 30)
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+    assert (ended.status, ended.output, ended.timed_out) == (0, "started\n", False)
+    assert ended.seconds < 20
+
+
+def test_a_program_that_closes_its_output_is_waited_for() -> None:
+    ended = process.run(["sh", "-c", "exec >&- 2>&-; sleep 0.3; exit 3"], 30)
+    assert ended.status == 3
+
+
+def test_a_helper_that_goes_on_talking_is_not_waited_for(tmp_path: Path) -> None:
+    script = f"(while :; do echo more; sleep 0.01; done) & echo $! > {tmp_path}/pid; echo started"
+    ended = process.run(["sh", "-c", script], 30)
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+    assert ended.seconds < 20
+
+
+def test_a_time_out_keeps_what_was_said_and_leaves_no_process(tmp_path: Path) -> None:
+    said: List[str] = []
+    script = f"trap '' TERM; echo so far; sh -c 'trap \"\" TERM; echo $$ > {tmp_path}/pid; sleep 60' & sleep 60"
+    ended = process.run(["sh", "-c", script], 0.5, log=said.append)
+    assert ended.timed_out
+    assert "so far" in ended.output
+    assert "so far" in "".join(said)
+    pid = (tmp_path / "pid").read_text().strip()
+    for _ in range(200):
+        if not Path("/proc", pid).exists() or b") Z" in Path("/proc", pid, "stat").read_bytes():
+            return
+        time.sleep(0.02)
+    pytest.fail("a process of the stopped session still runs")
+
+
+def test_long_output_is_read_while_the_program_runs_and_its_end_is_kept() -> None:
+    count: Dict[str, int] = {"size": 0}
+
+    def log(text: str) -> None:
+        count["size"] += len(text)
+
+    program = "import sys; sys.stdout.write('x' * 3_000_000 + 'end')"
+    ended = process.run([sys.executable, "-c", program], 30, log=log)
+    assert count["size"] == 3_000_003
+    assert ended.output.endswith("xend")
+    assert len(ended.output) == 1024 * 1024
+
+
+def test_characters_cut_by_a_piece_are_put_together() -> None:
+    program = "import os, time; os.write(1, b'caf\\xc3'); time.sleep(0.2); os.write(1, b'\\xa9\\n\\xff')"
+    assert process.run([sys.executable, "-c", program], 30).output == "caf\u00e9\n\ufffd"
+
+
+def test_the_end_by_a_signal_is_told() -> None:
+    assert process.run(["sh", "-c", "kill -9 $$"], 30).why() == "ended by SIGKILL"
+    assert process.run(["sh", "-c", "exit 3"], 30).why() == "exit status 3"
+
+
+def test_a_program_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(FileNotFoundError):
+        process.run(["/nonexistent/program"], 30)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_program_of_another_user_has_that_users_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/root")
+    monkeypatch.setenv("USER", "root")
+    nobody = process.person("nobody")
+    words = ["sh", "-c", "echo $HOME $USER $LOGNAME; id -u; id -G; ls /proc/self/fd | wc -l"]
+    lines = process.run(words, 30, user=nobody).output.splitlines()
+    assert lines[0].split() == [nobody.home, "nobody", "nobody"]
+    assert lines[1] == str(nobody.uid)
+    assert set(map(int, lines[2].split())) == set(os.getgrouplist("nobody", nobody.gid))
+    assert int(lines[3]) <= 4  # 0 to 2, and the one of ls itself
+
+
+@pytest.mark.parametrize(
+    "inherited",
+    [
+        {},
+        {"PATH": "/usr/bin:/bin"},
+        {"PATH": "", "HOME": "/h"},
+        {"PATH": "/usr/bin", "SECRET": "x", "PYTHONPATH": "/x"},
+    ],
+)
+def test_the_environment_is_complete_and_holds_nothing_else(inherited: Dict[str, str]) -> None:
+    found = process.environment(inherited=inherited)
+    assert {"/usr/sbin", "/sbin", "/usr/bin", "/bin"} <= set(found["PATH"].split(":"))
+    assert set(found) == {"PATH", "HOME", "USER", "LOGNAME", "SHELL"}
+    assert found["HOME"] == inherited.get("HOME", found["HOME"])
+
+
+def test_an_interruption_ends_the_program_too(tmp_path: Path) -> None:
+    def interrupt(_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        process.run(["sh", "-c", f"echo $$ > {tmp_path}/pid; echo said; sleep 60"], 30, log=interrupt)
+    pid = (tmp_path / "pid").read_text().strip()
+    assert not Path("/proc", pid).exists()
