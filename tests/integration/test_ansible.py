@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +21,7 @@ from tests.support.sites import PROJECT, Server, build_id, make_sites, serving_c
 HOSTS = ("web1", "web2", "web3")
 CANARY = "canary-of-ansible"
 ROLLBACK_SECONDS = 30.0
+LOOKALIKE = COLLECTION.parent / "tests/lookalike"
 
 
 class Farm:
@@ -217,6 +221,159 @@ def test_preparing_twice_changes_nothing_the_second_time(farm: Farm, tmp_path: P
     assert f"{farm.root('web1')}/current" in unit
 
 
+class System:
+    """A folder that stands for an Enterprise Linux whose package manager is a stub."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.state = folder / "var/lib/lookalike"
+        self.repositories = folder / "etc/yum.repos.d"
+        for path in (self.state / "installed", self.repositories, folder / "bin"):
+            path.mkdir(parents=True)
+        shutil.copytree(str(LOOKALIKE / "repos"), str(self.state / "repos"))
+        shutil.copy(str(LOOKALIKE / "packages.txt"), str(self.state))
+        for name in ("CentOS-Base.repo", "CentOS-Vault.repo"):
+            shutil.copy(str(LOOKALIKE / "repos" / name), str(self.repositories))
+        for name in ("yum", "rpm"):
+            self.program(name, f'LOOKALIKE_ROOT={folder} exec {LOOKALIKE}/bin/{name} "$@"')
+        monkeypatch.setenv("PATH", f"{folder}/bin:{os.environ['PATH']}")
+
+    def program(self, name: str, body: str) -> None:
+        path = self.folder / "bin" / name
+        path.write_text(f"#!/bin/bash\n{body}\n")
+        path.chmod(0o755)
+
+    def calls(self) -> List[str]:
+        path = self.state / "calls"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def prepare(self, farm: Farm, platform: str, **variables: Any) -> Play:
+        """Run the role for *platform* as far as its packages."""
+        places = {f"prepare_{name}_folder": str(self.folder / name) for name in ("unit", "config")}
+        return farm.play(
+            "prepare",
+            "--limit",
+            "web1",
+            prepare_platform=f"{{{{ prepare_platforms.{platform} }}}}",
+            prepare_repository_folder=str(self.repositories),
+            prepare_manage_units=False,
+            prepare_make_user=False,
+            prepare_user="root",
+            prepare_group="root",
+            **dict(places, **variables),
+        )
+
+
+@pytest.fixture
+def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[System]:
+    (tmp_path / "system/unit").mkdir(parents=True)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))  # as on a server; the stub has EL7's trap
+    yield System(tmp_path / "system", monkeypatch)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_packages_come_to_centos7_from_the_vault_and_a_second_run_installs_nothing(farm: Farm, system: System) -> None:
+    first = system.prepare(farm, "RedHat7", prepare_vault=True)
+    assert first.code == 0, first.output
+    packages = "rh-python38 policycoreutils-python httpd24 rh-python38-mod_wsgi"
+    install = "yum -y --setopt=skip_missing_names_on_install=False install"
+    assert system.calls() == [f"rpm -q {packages}", f"{install} centos-release-scl", f"{install} {packages}"]
+
+    second = system.prepare(farm, "RedHat7", prepare_vault=True)
+    assert second.changed == {"web1": 0}, second.output
+    assert system.calls()[3:] == [f"rpm -q {packages}"]
+
+
+def test_a_package_that_no_repository_has_stops_the_play_on_centos7(farm: Farm, system: System) -> None:
+    known = system.state / "packages.txt"
+    known.write_text(known.read_text().replace("rh-python38-mod_wsgi", "rh-python38-mod_wsgy"))
+    stopped = system.prepare(farm, "RedHat7", prepare_vault=True)
+    assert stopped.failed == {"web1": 1}
+    assert "No package rh-python38-mod_wsgi available" in stopped.output
+
+
+@pytest.mark.parametrize("platform", ["RedHat8", "RedHat9", "RedHat10"])
+def test_packages_come_to_later_systems_by_dnf(farm: Farm, system: System, platform: str) -> None:
+    record = 'for name in "$@"; do case $name in -*|install) ;; *) touch "$STATE/installed/$name" ;; esac; done'
+    system.program("dnf", f'STATE={system.state}; echo "dnf $*" >>"$STATE/calls"; {record}')
+    first = system.prepare(farm, platform, prepare_server="gunicorn")
+    assert first.code == 0, first.output
+    query, install = system.calls()
+    assert query.startswith("rpm -q python3")
+    assert install == query.replace("rpm -q", "dnf -y --setopt=install_weak_deps=False install")
+    second = system.prepare(farm, platform, prepare_server="gunicorn")
+    assert second.changed == {"web1": 0}, second.output
+    assert len(system.calls()) == 3
+
+
+def test_a_host_without_a_python_for_ansible_gets_it_first(farm: Farm, system: System) -> None:
+    """The interpreter that the inventory names appears when its package is installed."""
+    python = system.folder / "python3.8"
+    system.program(
+        "yum", f'LOOKALIKE_ROOT={system.folder} {LOOKALIKE}/bin/yum "$@" && ln -sf {sys.executable} {python}'
+    )
+    (system.folder / "os-release").write_text('ID="centos"\nVERSION_ID="7"\n')
+    more = {"ansible_python_interpreter": str(python), "prepare_os_release": str(system.folder / "os-release")}
+    made = system.prepare(farm, "RedHat7", prepare_server="gunicorn", **more)
+    assert made.code == 0, made.output
+    install = "yum -y --setopt=skip_missing_names_on_install=False install"
+    assert system.calls() == [
+        f"{install} centos-release-scl",
+        f"{install} rh-python38 policycoreutils-python",
+        "rpm -q rh-python38 policycoreutils-python",
+    ]
+    unit = (system.folder / "unit/cfgov-gunicorn.service").read_text()
+    assert "Environment=LD_LIBRARY_PATH=/opt/rh/rh-python38/root/usr/lib64\n" in unit
+    again = system.prepare(farm, "RedHat7", prepare_server="gunicorn", **more)
+    assert again.changed == {"web1": 0}, again.output
+
+
+SELINUX = """
+- hosts: web
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role:
+        name: prepare
+        tasks_from: selinux
+  handlers:
+    - name: Label the folders
+      ansible.builtin.command: restorecon -RF /srv/site
+"""
+
+
+@pytest.mark.parametrize("over_network", [False, True])
+def test_selinux_may_map_compiled_files_and_asks_for_databases_only_when_told(
+    farm: Farm, system: System, over_network: bool
+) -> None:
+    log = system.folder / "selinux"
+    rules = system.folder / "rules"
+    rules.write_text("")
+    keep = f'case "$*" in *--list*) cat {rules} ;; *) echo "$5 $4" >>{rules} ;; esac'
+    system.program("semanage", f'echo "$*" >>{log}; {keep}')
+    system.program("restorecon", f'echo "restorecon $*" >>{log}')
+    system.program("getsebool", f'if test -e {system.folder}/on; then echo "$1 --> on"; else echo "$1 --> off"; fi')
+    system.program("setsebool", f'echo "setsebool $*" >>{log}; touch {system.folder}/on')
+    (system.folder / "selinux-only.yml").write_text(SELINUX)
+    given = {"prepare_root": "/srv/site", "prepare_database_over_network": over_network}
+    words = ("--limit", "web1")
+
+    first = farm.play(str(system.folder / "selinux-only"), *words, **given)
+    assert first.code == 0, first.output
+    done = log.read_text().splitlines()
+    added = [line.split() for line in done if line.startswith("fcontext --add")]
+    # The last rule that fits decides.
+    assert [words[3] for words in added] == ["httpd_sys_content_t", *["httpd_sys_rw_content_t"] * 3, "lib_t"]
+    pattern = added[-1][4]
+    for name in ("venv/lib/python3.8/site-packages/_x.cpython-38.so", "venv/lib/libs/libz-1.so.1.3"):
+        assert re.fullmatch(pattern, f"/srv/site/releases/0123abcd/{name}")
+    for name in ("cfgov/venv/x.so", "venv/lib/x.py"):
+        assert not re.fullmatch(pattern, f"/srv/site/releases/0123abcd/{name}")
+    assert ("setsebool -P httpd_can_network_connect_db on" in done) == over_network
+    second = farm.play(str(system.folder / "selinux-only"), *words, **given)
+    assert second.changed == {"web1": 0}, second.output
+
+
 def test_the_collection_passes_its_linter_at_the_strictest_profile() -> None:
     lint = program("ansible-lint")
     environment = dict(os.environ, PATH=f"{Path(lint).parent}:{os.environ['PATH']}", NO_COLOR="1")
@@ -241,5 +398,8 @@ def test_the_collection_can_be_built_and_holds_no_inventory(tmp_path: Path) -> N
 
     with tarfile.open(str(tmp_path / "cfpb-deployable_zipfile-1.0.0.tar.gz")) as archive:
         names = archive.getnames()
+        fix = archive.extractfile("roles/prepare/files/fix_centos_repos.sh")
+        assert fix is not None, "a link out of the collection would lead nowhere"
+        assert fix.read() == (COLLECTION.parent / "docker/centos7/fix_centos_repos.sh").read_bytes()
     assert "roles/deploy/tasks/verb.yml" in names
     assert not [name for name in names if "inventory" in name or name == "ansible.cfg"]

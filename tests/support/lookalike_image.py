@@ -6,6 +6,7 @@ that runs the tests: PYTHON38 names it, else ``python3.8`` is looked for on PATH
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -19,11 +20,10 @@ from tools import interpreters
 
 CONTEXT = containers.ROOT / "tests" / "lookalike"
 TOOLCHAIN, BASE = "cfgov-lookalike-toolchain:latest", "cfgov-lookalike-base:latest"
-ORIGIN_LABEL = "cfgov-lookalike-toolchain"  # the image that mod_wsgi was compiled in
-MODULE = (
-    "/var/lib/lookalike/packages/rh-python38-mod_wsgi/opt/rh/httpd24/root/usr/lib64/httpd/modules/"
-    "mod_rh-python38-wsgi.so"
-)
+ORIGIN_LABEL = "cfgov-lookalike-toolchain"  # what the server was compiled from
+PACKAGES = "/var/lib/lookalike/packages"
+COMPILED = ("httpd24", "rh-python38-mod_wsgi")  # those of them that compile-server makes
+RECIPE = ("compile-server", "httpd24.txt", "mod_wsgi.txt", "tools.txt")
 PROBE = "import sys, sysconfig; print(sys.base_prefix); print(sysconfig.get_config_var('Py_ENABLE_SHARED'))"
 
 
@@ -50,9 +50,9 @@ def build(scratch: Path, environ: Mapping[str, str]) -> Images:
     shutil.copytree(CONTEXT, context)
     shutil.copyfile(containers.ROOT / "docker/centos7/tools.txt", context / "tools.txt")
     copy_python(find_python(environ), context / "python38")
-    (context / "mod_wsgi.so").write_bytes(b"")
+    (context / "compiled").mkdir()
     containers.build_image(context, TOOLCHAIN, "--target=lookalike-toolchain")
-    origin = compile_mod_wsgi(context, environ)
+    origin = compile_server(context, environ)
     containers.build_image(context, BASE, "--target=lookalike", "--label", f"{ORIGIN_LABEL}={origin}")
     for target in image_tool.TARGETS:
         command = image_tool.command(target, BASE, [_name(target)], environ)
@@ -99,29 +99,21 @@ def copy_python(prefix: Path, destination: Path) -> None:
         link.symlink_to("python3.8")
 
 
-def compile_mod_wsgi(context: Path, environ: Mapping[str, str]) -> str:
-    """Put mod_wsgi for that Python and its system's Apache into *context*: compiled, or as compiled before."""
-    origin = _image_id(TOOLCHAIN)
-    module = context / "mod_wsgi.so"
+def compile_server(context: Path, environ: Mapping[str, str]) -> str:
+    """Put Apache and mod_wsgi for that Python into *context*: compiled (minutes), or as compiled before."""
+    recipe = b"".join((context / name).read_bytes() for name in RECIPE)
+    origin = f"{_image_id(TOOLCHAIN)} {hashlib.sha256(recipe).hexdigest()}"
     if _label(BASE) == origin:
-        with module.open("wb") as stream:
-            subprocess.run(["docker", "run", "--rm", BASE, "cat", MODULE], stdout=stream, check=True)
+        command = ["docker", "run", "--rm", BASE, "tar", "--create", "--directory", PACKAGES, *COMPILED]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as kept:
+            subprocess.run(["tar", "--extract", "--directory", context / "compiled"], stdin=kept.stdout, check=True)
         return origin
     settings = host.host_settings(environ)
-    output = context / "wheel"
-    output.mkdir()
-    script = (
-        "python3.8 -c 'import ssl, sqlite3, zlib' || exit 99; "
-        "python3.8 -m venv /tmp/venv && /tmp/venv/bin/pip install --quiet --require-hashes -r /given/tools.txt && "
-        "/tmp/venv/bin/pip install --quiet --no-build-isolation --no-cache-dir --require-hashes --no-deps "
-        "--target /tmp/out -r /given/mod_wsgi.txt && cp /tmp/out/mod_wsgi/server/mod_wsgi*.so /given/wheel/"
-    )
-    command = [*containers.run_words(settings, f"{context}:/given"), TOOLCHAIN]
-    done = containers.docker_command([*command, "bash", "-c", script], environ=settings.environment)
+    command = [*containers.run_words(settings, f"{context}:/given"), TOOLCHAIN, "/given/compile-server"]
+    done = containers.docker_command(command, environ=settings.environment)
     if done.code == 99:
         raise Missing(f"the Python 3.8 of this machine does not run on the look-alike's system: {done.output.strip()}")
-    containers.check(done, "compiling mod_wsgi")
-    shutil.copyfile(next(output.glob("mod_wsgi*.so")), module)
+    containers.check(done, "compiling Apache and mod_wsgi")
     return origin
 
 

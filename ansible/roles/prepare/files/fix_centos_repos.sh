@@ -1,0 +1,1 @@
+../../../../docker/centos7/fix_centos_repos.sh
