@@ -43,7 +43,7 @@ try:
     for _needed in ("cyclonedx", "elftools", "rich"):  # imported when they are needed
         if importlib.util.find_spec(_needed) is None:
             raise ModuleNotFoundError(name=_needed)
-    from .builder import cache, collect, pack, requirements, settings, source, targets
+    from .builder import cache, collect, inputs, pack, requirements, settings, source, targets
     from .builder.output import Output, Written
 except ModuleNotFoundError as _error:
     if (_error.name or "").startswith("deployable_zipfile"):
@@ -73,6 +73,10 @@ class Options(NamedTuple):
     require_hashes: bool = False
     only_binary: bool = False
     strict: bool = False
+    group: Tuple[str, ...] = ()
+    extra: Tuple[str, ...] = ()
+    wheelhouse: str = ""
+    build_constraint: Tuple[str, ...] = ()
     bytecode: bool = True
     shebang: str = ""  # the settings' own, or else the default
     cache_dir: Optional[str] = None
@@ -136,10 +140,13 @@ def build(options: Options, console: Console) -> Built:
         chosen, state = _source(options, locked, output.names, console, warn)
         kept = stack.enter_context(cache.Cache(_cache_folder(options, warn)))
         house = collect.Wheelhouse(
-            collect.Settings(options.only_binary, options.use_cache, options.timeout), locked, kept, console
-        )
+            collect.Settings(
+                options.only_binary, options.use_cache, options.timeout, options.wheelhouse, options.build_constraint
+            ),
+            locked, kept, console,
+        )  # fmt: skip
         plans = collect.distinct([house.plan(target) for target in _targets(options)])
-        plans = [collect.check(plan, locked, options.strict, warn) for plan in plans]
+        plans = [collect.check(plan, house.locked, options.strict, warn) for plan in plans]
         files = [file for selection in chosen for file in selection.files]
         source.check_sizes(files, sum(facts.size for facts in collect.every_wheel(plans)))
         how = pack.Settings(_name(options.project), options.shebang, options.bytecode, options.workers)
@@ -191,7 +198,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "project_path", metavar="PROJECT_PATH", help="folder of the project; its name is the project's"
     )
-    command.add_argument("requirements_file", metavar="REQUIREMENTS_FILE", help="requirements file or pylock.toml")
+    command.add_argument(
+        "requirements_file", metavar="REQUIREMENTS_FILE", help="requirements file, pylock.toml, uv.lock or poetry.lock"
+    )
     command.add_argument("zipfile_basename", metavar="ZIPFILE_BASENAME", help="path of the artifact, without .zip")
     group = command.add_argument_group("what is packed")
     group.add_argument(
@@ -222,6 +231,21 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--shebang", metavar="LINE", help=f"first line of the artifact (default: {layout.DEFAULT_SHEBANG})"
     )
     group.add_argument("--no-bytecode", action="store_true", help="ship no compiled Python files; the target compiles")
+    group = command.add_argument_group("which wheels")
+    group.add_argument(
+        "--group", metavar="NAME", action="append", default=[], help="dependency group of the lock to take; repeatable"
+    )
+    group.add_argument(
+        "--extra", metavar="NAME", action="append", default=[], help="extra of the lock to take; repeatable"
+    )
+    group.add_argument("--wheelhouse", metavar="DIR", help="take wheels and sdists from this folder, from no index")
+    group.add_argument(
+        "--build-constraint",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="constraints on what build backends and their requirements may be; repeatable",
+    )
     group = command.add_argument_group("how strictly")
     group.add_argument("--require-hashes", action="store_true", help="refuse requirements without hashes")
     group.add_argument("--only-binary", action="store_true", help="build nothing from sdists")
@@ -258,6 +282,13 @@ def _with_settings(options: Options) -> Options:
         require_clean=options.require_clean or found.require_clean,
         require_hashes=options.require_hashes or found.require_hashes,
         strict=options.strict or found.strict,
+        group=options.group or found.group,
+        extra=options.extra or found.extra,
+        wheelhouse=_folder("--wheelhouse", options.wheelhouse or _beside(found.path, found.wheelhouse)),
+        build_constraint=tuple(
+            _file(path)
+            for path in options.build_constraint or [_beside(found.path, path) for path in found.build_constraint]
+        ),
         shebang=options.shebang or found.shebang or layout.DEFAULT_SHEBANG,
     )
     if not options.shebang.startswith("#!"):
@@ -267,15 +298,32 @@ def _with_settings(options: Options) -> Options:
     return options
 
 
+def _beside(settings_file: str, path: str) -> str:
+    """Return a path of the settings, which starts at their file's folder."""
+    return os.path.join(os.path.dirname(settings_file), path) if path else ""
+
+
+def _folder(option: str, path: str) -> str:
+    if path and not os.path.isdir(path):
+        raise UsageError(f"{option} {path}", "is not a directory", "Correct the path")
+    return os.path.abspath(path) if path else ""
+
+
+def _file(path: str) -> str:
+    if not os.path.isfile(path):
+        raise UsageError(f"--build-constraint {path}", "does not exist", "Correct the path")
+    return os.path.abspath(path)
+
+
 def _name(project: str) -> str:
     return os.path.basename(os.path.realpath(project))
 
 
 def _requirements(options: Options, warn: Callable[[str], None]) -> requirements.Requirements:
-    locked = requirements.read(options.requirements)
+    locked = inputs.read(options.requirements, inputs.Selection(options.group, options.extra))
     if not locked.lines:
         warn(f"{options.requirements}: holds no requirement; the artifact will carry pip alone")
-    elif not locked.hashed:
+    elif not locked.fixed:
         if options.require_hashes:
             raise BuildInputError(
                 options.requirements, "gives no hashes", "Lock it with uv pip compile --generate-hashes, or pip-compile"
@@ -359,6 +407,10 @@ def _options(parsed: argparse.Namespace) -> Options:
         require_hashes=parsed.require_hashes,
         only_binary=parsed.only_binary,
         strict=parsed.strict,
+        group=tuple(parsed.group),
+        extra=tuple(parsed.extra),
+        wheelhouse=parsed.wheelhouse or "",
+        build_constraint=tuple(parsed.build_constraint),
         bytecode=not parsed.no_bytecode,
         shebang=parsed.shebang or "",
         cache_dir=parsed.cache_dir,

@@ -27,6 +27,10 @@ class Settings(NamedTuple):
     require_clean: bool = False
     require_hashes: bool = False
     strict: bool = False
+    group: Tuple[str, ...] = ()
+    extra: Tuple[str, ...] = ()
+    wheelhouse: str = ""
+    build_constraint: Tuple[str, ...] = ()
 
 
 def read(project: str) -> Settings:

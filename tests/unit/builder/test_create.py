@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import platform
@@ -35,6 +36,12 @@ def lock(site: Path, *lines: str) -> str:
         path.write_text(text, encoding="utf-8")
         commit_all(site.parent)
     return str(path)
+
+
+def pinned(path: Path) -> str:
+    """Return the line that locks the wheel or sdist at *path* by its hash."""
+    name, version = path.name.replace(".tar.gz", "").split("-")[:2]
+    return f"{name}=={version} --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object, code: int = 0) -> Tuple[Dict[str, Any], str]:
@@ -158,8 +165,7 @@ def test_the_same_commit_gives_the_same_bytes_anywhere(
 def test_an_unchanged_lock_starts_no_pip_and_no_compiler(
     site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    index.add("foo", "1.0")
-    arguments = (site, lock(site, "foo==1.0"), tmp_path / "out")
+    arguments = (site, lock(site, pinned(index.add("foo", "1.0"))), tmp_path / "out")
     first, _ = run(capsys, *arguments)
     asked = len(index.asked)
     started: List[Any] = []
@@ -201,8 +207,7 @@ def test_a_lock_that_leaves_versions_open_is_resolved_every_time(
 def test_a_damaged_cache_costs_time_and_nothing_else(
     site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    index.add("foo", "1.0")
-    arguments = (site, lock(site, "foo==1.0"), tmp_path / "out")
+    arguments = (site, lock(site, pinned(index.add("foo", "1.0"))), tmp_path / "out")
     first, _ = run(capsys, *arguments)
     kept = [
         path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.suffix in (".json", ".whl", ".zip")
@@ -405,21 +410,61 @@ def test_a_pip_with_known_holes_is_warned_about(
 def test_an_sdist_becomes_a_wheel_that_is_noted_and_built_once(
     site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (index.folder / "foo-1.0.tar.gz").write_bytes(b"an sdist")
+    sdist = index.folder / "foo-1.0.tar.gz"
+    sdist.write_bytes(b"an sdist")
     built = make_wheel(tmp_path / "made", "foo", "1.0", {"foo.py": "x = 1\n"}, tag=f"{HERE}-{HERE}-linux_x86_64")
     index.sdists["foo-1.0.tar.gz"] = built
-    done, text = run(capsys, site, lock(site, "foo==1.0"), tmp_path / "out")
+    done, text = run(capsys, site, lock(site, pinned(sdist)), tmp_path / "out")
     assert done["from_sdists"] == [built.name]
     assert f"warning: {built.name}: was compiled here" in text
     index.sdists["foo-1.0.tar.gz"] = Path("/nowhere")
-    index.add("bar", "1.0")
-    again, _ = run(capsys, site, lock(site, "foo==1.0", "bar==1.0"), tmp_path / "out")
+    other = index.add("bar", "1.0")
+    again, _ = run(capsys, site, lock(site, pinned(sdist), pinned(other)), tmp_path / "out")
     assert again["from_sdists"] == [built.name]
     with zipfile.ZipFile(again["path"]) as artifact:
         bill = json.loads(artifact.read(".deploy/sbom.cdx.json"))
     foo = next(part for part in bill["components"] if part["name"] == "foo")
     digest = hashlib.sha256(b"an sdist").hexdigest()
     assert {"name": "deployable-zipfile:built-from", "value": f"foo-1.0.tar.gz sha256:{digest}"} in foo["properties"]
+
+
+def test_without_hashes_a_wheel_that_was_built_anew_under_one_version_is_packed(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for text in ("old", "new"):
+        index.add("foo", "1.0", {"foo.py": text})
+        done, _ = run(capsys, site, lock(site, "foo==1.0"), tmp_path / "out")
+        with zipfile.ZipFile(done["path"]) as artifact, artifact.open("wheels/foo-1.0-py3-none-any.whl") as file:
+            assert zipfile.ZipFile(io.BytesIO(file.read())).read("foo.py") == text.encode()
+
+
+@pytest.mark.parametrize("change", ["CFLAGS", "CC", "PYCURL_SSL_LIBRARY", "PIP_NO_BINARY", "backend", "constraint"])
+def test_an_sdist_is_built_anew_when_what_it_is_built_with_changes(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    change: str,
+) -> None:  # fmt: skip
+    sdist = index.folder / "foo-1.0.tar.gz"
+    sdist.write_bytes(b"an sdist")
+    links = write_tree(tmp_path, {"links/backend-1-py3-none-any.whl": "1", "gcc": ("1", 0o755), "c.txt": "x==1"})
+    arguments = [site, lock(site, f"--find-links {links}/links", pinned(sdist)), tmp_path / "out"]
+    arguments += ["--build-constraint", tmp_path / "c.txt"]
+    monkeypatch.setenv("CC", str(tmp_path / "gcc"))
+    found = []
+    for number in (1, 2, 2):
+        index.sdists["foo-1.0.tar.gz"] = make_wheel(tmp_path / "made", "foo", "1.0", {"foo.py": f"x = {number}\n"})
+        if change == "backend":
+            (tmp_path / "links" / "backend-1-py3-none-any.whl").write_text(str(number))
+        elif change == "CC":
+            (tmp_path / "gcc").write_text(str(number))
+        elif change == "constraint":
+            (tmp_path / "c.txt").write_text(f"x=={number}")
+        else:
+            monkeypatch.setenv(change, str(number))
+        done, _ = run(capsys, *arguments)
+        found.append((done["sha256"], bool(done["from_cache"])))
+    assert found[0][0] != found[1][0]
+    assert found[1][0] == found[2][0]
+    assert [cached for _, cached in found] == [False, False, True]
 
 
 def test_the_bill_of_materials_names_every_wheel_by_purl_and_digest(
@@ -687,17 +732,16 @@ def test_what_the_index_lacks_for_other_patch_releases_narrows_the_plan_and_is_n
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def download(runner: pip.Runner, arguments: Sequence[str], lines: str = "", **others: Any) -> List[str]:
+    def download(runner: pip.Runner, arguments: Sequence[str], lines: str) -> List[str]:
         if "bp==" in lines:
             raise pip.NotFound("bp", "no version of it fits", "Correct it")
-        return index.download(runner, arguments, lines, **others)
+        return index.download(runner, arguments, lines)
 
     marker = f'python_full_version != "{OWN}"'
-    index.add("fr", "1.0")
-    index.add("bp", "1.0")
-    index.add("other", "1.0")
     monkeypatch.setattr(pip, "download", download)
-    requirements = lock(site, "fr==1.0", f"bp==1.0 ; {marker}", f"other==1.0 ; {marker}")
+    fr, bp, other = (pinned(index.add(name, "1.0")).split(" ") for name in ("fr", "bp", "other"))
+    lines = [" ".join(fr), *(f"{name} ; {marker} {digest}" for name, digest in (bp, other))]
+    requirements = lock(site, *lines)
     done, text = run(capsys, site, requirements, tmp_path / "out")
     (target,) = manifest(done["path"]).targets
     assert target.patch_releases == (patches.Range(OWN, OWN),)

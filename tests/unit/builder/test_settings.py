@@ -31,7 +31,7 @@ def test_nothing_above_the_checkout_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("includes = []", "has the unknown setting 'includes'. Known are exclude, include, require-clean"),
+        ("includes = []", "has the unknown setting 'includes'. Known are build-constraint, exclude, extra, group"),
         ("require_clean = true", "has the unknown setting 'require_clean'"),
         ("path = 'x'", "has the unknown setting 'path'"),
         ("include = 'x'", "include in [tool.deployable-zipfile] is no list of strings"),
