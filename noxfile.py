@@ -72,7 +72,7 @@ def serve(session: nox.Session) -> None:
 
 @nox.session
 def images(session: nox.Session) -> None:
-    """Build the builder and tester images; -- --platform NAME (default: centos7)."""
+    """Build the builder and tester images, or pull those of a digest; -- --platform NAME (default: centos7)."""
     install(session, "e2e")
     tool(session, "images")
 
@@ -106,6 +106,13 @@ def release_check(session: nox.Session) -> None:
 
 
 @nox.session
+def package(session: nox.Session) -> None:
+    """Build wheel and sdist of the tool and try them; -- --output FOLDER."""
+    install(session, "release", "build")
+    tool(session, "package")
+
+
+@nox.session
 def release(session: nox.Session) -> None:
     """Make the release folder and publish it; -- --dry-run stops before the upload."""
     install(session, "release", "build")
@@ -120,24 +127,16 @@ def facts(session: nox.Session) -> None:
 
 @nox.session
 def matrix(session: nox.Session) -> None:
-    """Write the versions of a session as the matrix of a GitHub job; -- SESSION."""
+    """Write the versions of a session, or the platforms, as the matrix of a GitHub job; -- SESSION."""
     install(session, "nox")
     tool(session, "matrix")
 
 
 @nox.session
-def report_failure(session: nox.Session) -> None:
-    """Open an issue about a failed run of a workflow; -- TITLE (needs the network)."""
-    install(session, "release")
-    tool(session, "report_failure")
-
-
-@nox.session
 def audit(session: nox.Session) -> None:
-    """Compare every lock with the known weaknesses (needs the network)."""
+    """Compare every lock with the known weaknesses, for each Python (needs the network); -- NAME."""
     install(session, "audit")
-    for lock in sorted(pathlib.Path("requirements").glob("*.txt")):
-        session.run("pip-audit", "--require-hashes", "--disable-pip", "--requirement", str(lock), *session.posargs)
+    tool(session, "audit")
 
 
 @nox.session

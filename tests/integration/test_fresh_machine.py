@@ -11,8 +11,8 @@ import pytest
 
 from tests.support import containers
 from tests.support.documentation import ROOT, blocks
+from tools import assets, platforms
 from tools import containers as host
-from tools import platforms, release
 
 # The second command runs everything there is; here it is asked for the part that needs no engine and a minute.
 NARROWED = {"tools/nox -t test": "tools/nox -s unit-3.11 -- tests/unit/tools tests/unit/artifact/test_layout.py"}
@@ -37,7 +37,7 @@ def test_the_two_commands_of_the_readme_work_where_only_git_and_venv_are_install
     image = platforms.read()["debian12"].base_image
     if subprocess.run(["docker", "image", "inspect", image], stdout=subprocess.DEVNULL, check=False).returncode:
         pytest.skip(f"no image {image}. Make or pull it, on Debian with .ci/engine")
-    clone = release.clean_clone(ROOT, tmp_path / "clone")
+    clone = assets.clean_clone(ROOT, tmp_path / "clone")
     settings = host.host_settings(os.environ)
     script = " && ".join([PREPARE, CLONE, *readme_commands(), INSTALL, CHECK])
     command = ["docker", *containers.RUN_WORDS, *settings.arguments(), "-v", f"{clone}:/checkout:ro"]

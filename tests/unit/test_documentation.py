@@ -10,7 +10,6 @@ import pytest
 
 from deployable_zipfile import extract
 from tests.support.documentation import NEEDS, ROOT, Block, blocks, documents
-from tools import workflows
 
 DOCUMENTED = [
     "docker build docker/centos7 --target=cfgov-artifact-builder -t ghcr.io/cfpb/cfgov-artifact-builder:latest",
@@ -57,11 +56,12 @@ def test_commands_have_one_language(language: str) -> None:
 
 
 def test_every_session_that_a_command_names_exists() -> None:
-    sessions = workflows.sessions_of((ROOT / "noxfile.py").read_text(encoding="utf-8"))
+    noxfile = (ROOT / "noxfile.py").read_text(encoding="utf-8")
+    sessions = set(re.findall(r"^@nox\.session.*\ndef (\w+)\(", noxfile, re.MULTILINE))
     named = [(place, words[words.index("-s") + 1]) for place, words in calls("tools/nox") if "-s" in words]
 
     assert len(named) > 5
-    assert [(place, session) for place, session in named if session not in sessions] == []
+    assert [(place, session) for place, session in named if session.split("-3.")[0] not in sessions] == []
 
 
 @pytest.mark.parametrize("command", DOCUMENTED)
