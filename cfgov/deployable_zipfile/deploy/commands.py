@@ -19,7 +19,6 @@ from ..errors import DeploymentError, UsageError
 from ..process import Person
 from .redaction import Secrets
 
-_EXCERPT = 240  # characters of output in an excerpt
 _LOG_MODE = 0o640
 _MOST_LOG = 16 * 1024 * 1024  # characters of one command's output that are logged
 
@@ -153,13 +152,6 @@ class Commands:
         """
         env = {**process.environment(self._run_as), **variables}
         return self._log.run(step, words, self._timeout, str(self._release), env, self._run_as, self._note)
-
-
-def excerpt(output: str) -> str:
-    """Return the last line of *output* that says something, shortened."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    lines = [line for line in lines if not line.startswith("Type 'manage.py help")] or lines
-    return lines[-1][:_EXCERPT] if lines else "no output"
 
 
 class _Writer:

@@ -60,7 +60,7 @@ def main(argv: Sequence[str]) -> NoReturn:
         sys.stderr.write(f"{error.strerror or error}\n")
         sys.stderr.flush()
         os._exit(NOT_CONFINED)
-    os.execv(argv[1], argv[1:])
+    os.execv(argv[1], list(argv[1:]))
 
 
 def _libc() -> ctypes.CDLL:

@@ -14,6 +14,7 @@ import os
 import socket
 import sys
 import sysconfig
+from types import FrameType
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from . import overlay, scratch
@@ -94,7 +95,7 @@ class _Hook:
         path, _, flags = args
         return self._write(path) if isinstance(flags, int) and flags & _WRITES else None
 
-    def _write(self, path: Any, folder: int = -1) -> Optional[str]:
+    def _write(self, path: Any, folder: Any = -1) -> Optional[str]:
         if isinstance(path, int) or path is None:
             return None  # was opened, and looked at, before
         text = os.fsdecode(path)
@@ -144,7 +145,7 @@ def _address(address: Any) -> str:
 def _place() -> str:
     """Return file and line of the innermost code that is not the standard library's nor this module's."""
     standard = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
-    frame = sys._getframe(2)
+    frame: Optional[FrameType] = sys._getframe(2)
     last = ""
     while frame is not None:
         name = frame.f_code.co_filename
@@ -152,7 +153,7 @@ def _place() -> str:
             last = f"{name}:{frame.f_lineno}"
             if not name.startswith(standard) or "site-packages" in name:
                 return last
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return last or "code without a file"
 
 

@@ -29,7 +29,7 @@ class _Finder(importlib.abc.MetaPathFinder):
         self._change = change
 
     def find_spec(
-        self, name: str, path: Optional[Sequence[str]] = None, target: Optional[ModuleType] = None
+        self, name: str, path: Optional[Sequence[str]] = None, _: Optional[ModuleType] = None
     ) -> Optional[importlib.machinery.ModuleSpec]:
         """Return the module's own spec with a loader that changes the module once it has run."""
         if name != _MODULE:

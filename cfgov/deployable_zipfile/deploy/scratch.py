@@ -20,8 +20,10 @@ _LOCAL_STATIC = ("django.contrib.staticfiles.storage.", "whitenoise.storage.")
 def replaced(values: Values, folder: str) -> Values:
     """Return the settings of *values* that must change, with their values below *folder*."""
     found: Values = {}
-    for part in (_databases, _caches, _mail, _files, _sessions, _queues, _searches, _logs):
+    for part in (_databases, _mail, _files, _sessions):
         found.update(part(values, folder))
+    for one in (_caches, _queues, _searches, _logs):
+        found.update(one(values))
     return found
 
 
@@ -43,7 +45,7 @@ def _databases(values: Values, folder: str) -> Values:
     return {"DATABASES": {alias: dict(entry) for alias in sorted(aliases)}, "DATABASE_ROUTERS": []}
 
 
-def _caches(values: Values, folder: str) -> Values:
+def _caches(values: Values) -> Values:
     def become(alias: str, entry: Any) -> Any:
         backend = str(entry.get("BACKEND", "")) if isinstance(entry, dict) else ""
         if backend in [f"django.core.cache.backends.{name}" for name in _LOCAL_CACHES]:
@@ -125,34 +127,32 @@ _QUEUES: Values = {
 }
 
 
-def _queues(values: Values, folder: str) -> Values:
+def _queues(values: Values) -> Values:
     found = {name: value for name, value in _QUEUES.items() if values.get(name)}
-    found.update(
-        _each(values, "CHANNEL_LAYERS", lambda alias, entry: {"BACKEND": "channels.layers.InMemoryChannelLayer"})
-    )
+    found.update(_each(values, "CHANNEL_LAYERS", lambda *_: {"BACKEND": "channels.layers.InMemoryChannelLayer"}))
     dummy = "django.tasks.backends.dummy.DummyBackend"
-    found.update(_each(values, "TASKS", lambda alias, entry: {"BACKEND": dummy, "QUEUES": entry.get("QUEUES", [])}))
+    found.update(_each(values, "TASKS", lambda _, entry: {"BACKEND": dummy, "QUEUES": entry.get("QUEUES", [])}))
     # Port 1 of the own host: rq connects when a job is queued, not before.
-    found.update(_each(values, "RQ_QUEUES", lambda alias, entry: {"HOST": "127.0.0.1", "PORT": 1, "DB": 0}))
+    found.update(_each(values, "RQ_QUEUES", lambda *_: {"HOST": "127.0.0.1", "PORT": 1, "DB": 0}))
     return found
 
 
-def _searches(values: Values, folder: str) -> Values:
+def _searches(values: Values) -> Values:
     wagtail = {"BACKEND": "wagtail.search.backends.database"}
 
-    def become(alias: str, entry: Any) -> Any:
+    def become(_: str, entry: Any) -> Any:
         return entry if str(entry.get("BACKEND", "")) == wagtail["BACKEND"] else dict(wagtail)
 
     simple = "haystack.backends.simple_backend.SimpleEngine"
     return {
         **_each(values, "WAGTAILSEARCH_BACKENDS", become),
-        **_each(values, "HAYSTACK_CONNECTIONS", lambda alias, entry: {"ENGINE": simple}),
-        **_each(values, "ELASTICSEARCH_DSL", lambda alias, entry: {"hosts": "http://127.0.0.1:1"}),
+        **_each(values, "HAYSTACK_CONNECTIONS", lambda *_: {"ENGINE": simple}),
+        **_each(values, "ELASTICSEARCH_DSL", lambda *_: {"hosts": "http://127.0.0.1:1"}),
         **({"ELASTICSEARCH_DSL_AUTOSYNC": False} if "ELASTICSEARCH_DSL" in values else {}),
     }
 
 
-def _logs(values: Values, folder: str) -> Values:
+def _logs(values: Values) -> Values:
     """Keep formatters, filters and loggers; every handler writes to stderr."""
     logging = values.get("LOGGING")
     if not isinstance(logging, dict) or not isinstance(logging.get("handlers"), dict):

@@ -14,11 +14,12 @@ from ..artifact import layout
 from ..artifact.zipreader import Artifact
 from ..errors import DeploymentError
 from ..install import installation, preflight
-from . import health, journal, provision, restart, selftest
+from . import health, journal, provision, restart
 from .commands import CommandError
 from .context import Context
 from .options import Settings, read_variables
 from .releases import build_id_of
+from .site import site_of
 from .tool import write_tool
 
 _DATABASES = (".sqlite3", ".sqlite", ".db", ".db3")  # names of SQLite's files
@@ -35,9 +36,9 @@ def preparation(context: Context, artifact: Artifact) -> List[Named]:
         ("labels", lambda: provision.relabel(context.release, context.log())),
         ("django-check", lambda: check_django(context)),
         ("collectstatic", lambda: collect_static(context)),
+        ("wsgi", lambda: load_application(context, artifact)),
         ("migrate", lambda: migrate(context)),
         ("manage", lambda: manage_more(context)),
-        ("wsgi", lambda: load_wsgi(context, artifact.manifest.project)),
         ("config-test", lambda: check_configuration(context)),
     ]
 
@@ -230,10 +231,11 @@ def collect_static(context: Context) -> str:
     return f"{found[-1]} files" if found else "done"
 
 
-def load_wsgi(context: Context, project: str) -> str:
-    """Load the WSGI callable in the release's own Python."""
-    lines = context.commands().python("wsgi", ["-c", selftest.LOAD_WSGI, project]).split()
-    return lines[-1] if lines and re.match(r"[\w.]+\Z", lines[-1]) else "loaded"
+def load_application(context: Context, artifact: Artifact) -> str:
+    """Load the WSGI or ASGI callable in the release's own Python."""
+    site = site_of(artifact.manifest, context.release, context.variables)
+    lines = context.commands().python("wsgi", site.callable_arguments()).split()
+    return lines[-1] if lines and layout.CALLABLE.match(lines[-1]) else "loaded"
 
 
 def check_configuration(context: Context) -> str:
