@@ -17,6 +17,7 @@ from .. import process
 from ..artifact import layout
 from ..errors import DeploymentError, UsageError
 from ..process import Person
+from .excerpt import kind
 from .redaction import Secrets
 
 _LOG_MODE = 0o640
@@ -102,24 +103,27 @@ class Commands:
 
     Parameters:
         release: the folder, not through ``current``: a switch in the middle changes nothing.
-        project: name of the project's folder.
+        manage: the project's manage.py relative to the release; ``python -m django`` is run where there is none.
         log: where their output goes.
         timeout: seconds for one command.
         run_as: the user to become; None stays.
         note: told which command runs.
+        variables: further ones for the release's Python; environment.json wins over them.
     """
 
     def __init__(
         self,
         release: Path,
-        project: str,
+        manage: str,
         log: Log,
         timeout: float,
         run_as: Optional[Person] = None,
         note: Note = lambda _: None,
+        variables: Optional[Mapping[str, str]] = None,
     ) -> None:
+        self._variables = dict(variables or {})
         self._release = release
-        self._project = project
+        self._manage = manage
         self._log = log
         self._timeout = timeout
         self._run_as = run_as
@@ -131,7 +135,7 @@ class Commands:
         Raises:
             CommandError: it failed, or took longer than the timeout.
         """
-        script = self._release / self._project / "manage.py"
+        script = self._release / self._manage
         start = [str(script)] if script.is_file() else ["-m", "django"]
         return self.python(step, start + list(words))
 
@@ -142,7 +146,12 @@ class Commands:
             CommandError: as for :meth:`manage`.
         """
         interpreter = self._release / layout.VENV / "bin" / "python"
-        return self.command(step, [str(interpreter), "-I", "-u", *arguments], {})
+        try:
+            return self.command(step, [str(interpreter), "-I", "-u", *arguments], self._variables)
+        except CommandError as error:
+            shown = kind(error.output)
+            why = f"{error.why}: {shown}" if shown else error.why
+            raise CommandError(error.what, why, error.fix, error.output) from error
 
     def command(self, step: str, words: Sequence[str], variables: Mapping[str, str]) -> str:
         """Run any command with *variables* added to the clean environment.

@@ -11,6 +11,8 @@ _HEADINGS = ("CRITICALS:", "ERRORS:")  # of Django's system check; what follows 
 _ERROR = re.compile(
     r"(\[?(error|critical|fatal)\]?\b|([A-Za-z_]\w*\.)*[A-Za-z_]\w*(Error|Exception|Exit|Warning)\b)", re.I
 )
+_CHECK = re.compile(r"\(\w+\.[EC][0-9]+\)")
+_CLASS = re.compile(r"([A-Za-z_]\w*\.)*[A-Za-z_]\w*(Error|Exception|Exit)\b")
 _ADVICE = ("Type 'manage.py help", "HINT:")
 
 
@@ -22,6 +24,19 @@ def excerpt(output: str) -> str:
     """
     lines = output.splitlines()
     return (_of_check(lines) or _of_traceback(lines) or _first_error(lines) or _last(lines))[:_LENGTH]
+
+
+def kind(output: str) -> str:
+    """Return what may be shown of a failed command's output although it may quote secrets, "" when it is nothing.
+
+    That is the first error of Django's system check, which quotes settings by name, or the class of an exception.
+    """
+    lines = output.splitlines()
+    checked = _of_check(lines)
+    if checked and _CHECK.search(checked):
+        return checked[:_LENGTH]
+    raised = _CLASS.match(_of_traceback(lines) or _first_error(lines) or "")
+    return raised.group(0) if raised else ""
 
 
 def _of_check(lines: List[str]) -> Optional[str]:

@@ -189,10 +189,10 @@ def _steps(trial: "_Trial", path: str) -> List[Tuple[str, Callable[[], object], 
     load = "ASGI callable" if site.asgi and not site.wsgi else "WSGI callable"
     host = _host(trial.variables)
     return [
-        ("manage.py check", lambda: trial.manage("check", "check"), site.without("check")),
+        ("manage.py check", lambda: trial.manage("check", ["check"]), site.without("check")),
         ("manage.py collectstatic", trial.collect_static, site.without("collectstatic")),
         (load, lambda: trial.python("callable", site.callable_arguments()), ""),
-        ("manage.py migrate", lambda: trial.manage("migrate", "migrate", "--noinput"), site.without("migrate")),
+        ("manage.py migrate", lambda: trial.manage("migrate", ["migrate", "--noinput"]), site.without("migrate")),
         (f"GET {path}", lambda: trial.request(path, host), ""),
     ]
 
@@ -201,7 +201,7 @@ class _Trial(Commands):
     """Commands of the scratch release: confined, in a home and a temporary folder of their own."""
 
     def __init__(self, scratch: Path, release: Path, site: Site, variables: Mapping[str, str]) -> None:
-        super().__init__(release, "", Log(scratch / "logs" / "selftest.log", Secrets(variables)), _TIMEOUT)
+        super().__init__(release, site.manage, Log(scratch / "logs" / "selftest.log", Secrets(variables)), _TIMEOUT)
         self.scratch = scratch
         self.release = release
         self.site = site
@@ -255,14 +255,10 @@ class _Trial(Commands):
         """Run *words* within the limits."""
         return super().command(step, self.confined(words), {**self.environment(), **variables})
 
-    def manage(self, step: str, *words: str) -> str:  # type: ignore[override]
-        """Run one management command."""
-        return self.python(step, self.site.manage_arguments(self.release, words))
-
     def collect_static(self) -> str:
         """Collect static files, if the project has Django's command for it."""
         try:
-            return self.manage("collectstatic", "collectstatic", "--noinput")
+            return self.manage("collectstatic", ["collectstatic", "--noinput"])
         except CommandError as error:
             if NO_COLLECTSTATIC not in error.output:
                 raise
@@ -282,7 +278,9 @@ class _Trial(Commands):
         except _Skipped as skipped:
             return [Finding(name, "", str(skipped))]
         except DeploymentError as error:
-            why = f"{error.why}: {excerpt(error.output)}" if isinstance(error, CommandError) else error.why
+            why = error.why
+            if isinstance(error, CommandError):  # whose own words are those that may be shown of a real environment
+                why = f"{why.partition(': ')[0]}: {excerpt(error.output)}"
             tried = self.attempts(name)
             if not tried and self._is_other_database(name, why):
                 return [Finding(name, "", self._incomplete)]

@@ -6,7 +6,7 @@ import json
 import pkgutil
 import re
 from pathlib import Path
-from typing import Any, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, List, Mapping, NamedTuple, Optional
 
 from ..artifact import layout
 from ..errors import DeploymentError, UsageError
@@ -35,9 +35,10 @@ class Site(NamedTuple):
         wanted = {"wsgi": self.wsgi, "asgi": self.asgi, "settings": self.settings_module, **request}
         return ["-c", program("probe"), json.dumps(wanted)]
 
-    def manage_arguments(self, release: Path, words: Sequence[str]) -> List[str]:
-        """Return the arguments of the release's Python that run one management command."""
-        return [*([str(release / self.manage)] if self.manage else ["-m", "django"]), *words]
+    @property
+    def script(self) -> str:
+        """Return the file that defines the WSGI callable, relative to the project's folder, "" when there is none."""
+        return self.wsgi.partition(":")[0].replace(".", "/") + ".py" if self.wsgi else ""
 
     def without(self, step: str) -> str:
         """Return why *step* of ``layout.STEPS`` is not run, "" when it is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployable_zipfile.deploy.excerpt import excerpt
+from deployable_zipfile.deploy.excerpt import excerpt, kind
 
 CHECK = """\
 SystemCheckError: System check identified some issues:
@@ -67,3 +67,17 @@ def test_the_line_that_names_the_error_is_shown_and_not_its_advice(output: str, 
 
 def test_a_long_line_is_cut() -> None:
     assert len(excerpt("x" * 1000)) == 240
+
+
+@pytest.mark.parametrize(
+    ("output", "shown"),
+    [
+        (CHECK, "home.Page.owner: (fields.E300) Field defines a relation with model 'Owner', which is not installed."),
+        (CONNECTION, "django.db.utils.OperationalError"),
+        ("CommandError: canary\n", "CommandError"),
+        ("ERRORS:\ncanary\n", ""),
+        ("could not reach canary\n", ""),
+    ],
+)
+def test_what_may_be_shown_quotes_nothing(output: str, shown: str) -> None:
+    assert kind(output) == shown

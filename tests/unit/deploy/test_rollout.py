@@ -20,7 +20,7 @@ from deployable_zipfile.install import installation
 from tests.support.sites import PROJECT, Host, Server, make_sites, serving_current, write_environment
 
 Run = Callable[..., int]
-STEPS = ["install", "environment", "shared", "labels", "django-check", "collectstatic", "migrate", "manage", "wsgi"]
+STEPS = ["install", "environment", "shared", "labels", "django-check", "collectstatic", "wsgi", "migrate", "manage"]
 AFTER_SWITCH = ["switch", "restart", "health"]
 
 
