@@ -37,7 +37,7 @@ from .errors import ArtifactError, DeployableZipfileError, DestinationError, Int
 from .workers import ENDING_SIGNALS
 
 _WITH_VALUE = ("-d", "--destination", "--wait", "--workers")  # options that the next argument belongs to
-_VERBS = ("check", "verify", "info", "list", "selftest", "deploy", "releases", "rollback", "prune")
+VERBS = ("check", "verify", "info", "list", "selftest", "deploy", "releases", "rollback", "prune")
 
 
 def main(argv: Sequence[str], archive: Optional[str] = None) -> int:
@@ -101,7 +101,7 @@ def _parsed(argv: List[str], archive: Optional[str]) -> Tuple[argparse.Namespace
     if not argv:
         _parser(archive).print_help()
         raise UsageError("the command line", "names nothing to do", "Give -d DEST, or a verb")
-    verbs = [argument for argument in argv[:1] if argument in _VERBS]
+    verbs = [argument for argument in argv[:1] if argument in VERBS]
     return _parser(archive, verbs[0] if verbs else "").parse_args(argv), archive
 
 
@@ -136,7 +136,7 @@ def _parser(archive: str, verb: str = "") -> argparse.ArgumentParser:
     program = os.path.basename(archive)
     if not verb:
         parser = _Parser(prog=program, parents=[common], description="Install this artifact, or run one of its verbs.")
-        parser.epilog = f"verbs: {', '.join(_VERBS)}; VERB --help explains each"
+        parser.epilog = f"verbs: {', '.join(VERBS)}; VERB --help explains each"
         parser.add_argument("-d", "--destination", required=True, metavar="DEST", help="folder to install into")
         parser.add_argument("--wait", type=_seconds, default=0.0, metavar="SECONDS", help="for another installation")
         parser.add_argument("--no-sync", action="store_true", help="do not wait for the disk before the commit")

@@ -287,7 +287,7 @@ def test_help_is_no_error(arguments: List[str], run: Any, capsys: pytest.Capture
 
 def test_help_names_every_verb(run: Any) -> None:
     shown = run().out
-    assert all(verb in shown for verb in extract._VERBS)
+    assert all(verb in shown for verb in extract.VERBS)
 
 
 @pytest.mark.parametrize(

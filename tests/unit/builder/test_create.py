@@ -77,7 +77,7 @@ def test_a_project_becomes_an_artifact_with_all_its_parts(
 ) -> None:
     index.add("asgiref", "3.8")
     index.add("Django", "4.2", requires=["asgiref>=3"])
-    static = write_tree(tmp_path / "built", {"css/site.css": "body {}"})
+    static = write_tree(site.parent / "built", {"css/site.css": "body {}"})
     requirements = lock(site, "Django==4.2", "asgiref==3.8")
     done, _ = run(capsys, site, requirements, tmp_path / "out", "--extra-static", static)
     assert done["path"] == str(tmp_path / "out.zip")
@@ -246,7 +246,7 @@ def test_an_empty_requirements_file_is_allowed_with_a_note(
     site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     done, text = run(capsys, site, lock(site), tmp_path / "out")
-    assert "requirements.txt: holds no requirement; the artifact will carry pip alone" in text
+    assert "requirements.txt: holds no requirement; the artifact will hold only pip" in text
     assert manifest(done["path"]).targets[0].wheels == ()
 
 
@@ -391,8 +391,10 @@ def test_it_says_how_to_start_a_file_whose_first_line_does_not_work_here(
     words = [site, lock(site), tmp_path / "out", "--workers", "1", "--shebang", line]
     assert create.main([str(word) for word in words]) == 0
     said = capsys.readouterr().out
-    expected = f"  this machine has no {missing}: start the file with python3 -I out.zip\n"
+    expected = f"  this machine has no {missing}: start the file with python3 -I {tmp_path}/out.zip\n"
     assert (expected in said) == bool(missing)
+    start = f"{'python3 -I ' if missing else ''}{tmp_path}/out.zip"
+    assert said.endswith(f"Next: {start} -d DEST installs it into a new folder; {start} --help lists its other verbs\n")
     assert ("this machine has no" in said) == bool(missing)
 
 
@@ -491,11 +493,12 @@ def test_a_dirty_tree_is_recorded_and_warned_about_or_refused(
     (site / "manage.py").write_text("changed = True\n")
     write_tree(site, {"new.py": "x = 1\n"})
     done, text = run(capsys, site, requirements, tmp_path / "out")
-    assert "warning: the checkout differs from its commit: site_one/manage.py\n" in text
+    commit = git(site, "rev-parse", "HEAD")[:10]
+    assert f"warning: commit {commit} has uncommitted changes: site_one/manage.py\n" in text
     assert "warning: git does not track, so not packed: site_one/new.py\n" in text
     assert manifest(done["path"]).source.dirty is True
     line = failed(capsys, 7, site, requirements, tmp_path / "out", "--require-clean")
-    assert "is not clean: site_one/manage.py, site_one/new.py. Commit" in line
+    assert f"commit {commit} is not all that would be packed: site_one/manage.py, site_one/new.py. Commit" in line
 
 
 def test_secrets_are_left_out_and_listed(
@@ -522,7 +525,7 @@ def test_settings_of_the_repository_hold(
     made = manifest(done["path"])
     assert "site_one/dist/app.js" in made.members
     assert "site_one/site_one/wsgi.py" not in made.members
-    assert (made.shebang, made.source.dirty) == ("#!/usr/bin/python3", False)
+    assert (made.shebang, made.source.dirty) == ("#!/usr/bin/python3", True)
 
 
 @pytest.mark.parametrize("line", ["#!/bin/sh", "#!" + "/python" * 20, "#!/usr/bin/pythön", "#!python\nx"])
@@ -530,7 +533,7 @@ def test_a_first_line_that_starts_no_python_is_refused(
     site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str
 ) -> None:
     assert failed(capsys, 2, site, lock(site), tmp_path / "out", "--shebang", line).startswith(
-        "error: --shebang: is no line"
+        "error: --shebang: must be one line"
     )
 
 
@@ -630,8 +633,9 @@ def test_quiet_prints_the_result_alone_and_plain_output_names_each_step(
     arguments = [str(site), lock(site, f"foo==1.0 --hash=sha256:{digest}"), str(tmp_path / "out")]
     assert create.main(arguments) == 0
     loud = capsys.readouterr()
-    assert [line.split(" ")[0] for line in loud.err.splitlines()] == [
+    assert [line.strip().split(" ")[0] for line in loud.err.splitlines()] == [
         "Choosing",
+        "WSGI",
         "Fetching",
         "Compiling",
         "Packing",
@@ -669,7 +673,7 @@ def test_as_a_script_it_says_what_is_missing_to_build(tmp_path: Path) -> None:
     assert done.returncode == 7
     assert done.stderr.decode().startswith("error: ")
     assert done.stderr.decode().endswith(
-        "is needed to build and is not installed. Run pip install -r requirements/build.txt.\n"
+        "needed to build and not installed. Run pip install -r requirements/build.txt.\n"
     )
 
 
@@ -690,9 +694,13 @@ def test_as_a_script_from_another_folder_it_knows_its_own_package(tmp_path: Path
 def test_usage_errors_exit_with_two(
     capsys: pytest.CaptureFixture[str], site: Path, index: Index, tmp_path: Path
 ) -> None:
-    with pytest.raises(SystemExit) as caught:
-        create.main(["only-one"])
-    assert caught.value.code == 2
+    assert (
+        failed(capsys, 2, site)
+        == "error: REQUIREMENTS_FILE: not given. Give it, or set requirements in pyproject.toml."
+    )
+    assert failed(capsys, 2, site, "r.txt", "out", "more", "--what").startswith(
+        "error: the command line: unrecognized arguments: more --what. Run: "
+    )
     assert failed(capsys, 2, site, lock(site), tmp_path / "out", "--target", "windows").startswith(
         "error: --target windows"
     )
