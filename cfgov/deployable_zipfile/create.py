@@ -55,7 +55,7 @@ from typing import (
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from . import __version__
+from . import __version__, process
 from .artifact import layout, zipreader
 from .builder import interrupts
 from .console import Console
@@ -248,6 +248,7 @@ def build(options: Options, console: Console) -> Built:
 
 def main(arguments: Optional[Sequence[str]] = None, prog: Optional[str] = None) -> int:
     """Run the command line and return its exit code."""
+    process.claim()
     words = list(sys.argv[1:] if arguments is None else arguments)
     console = Console(as_json="--json" in words)
     before = interrupts.raise_once()
