@@ -94,8 +94,7 @@ def rules() -> Dict[str, Rule]:
         section = parser[name]
         takes = section.get("takes_command") == "yes"
         found[name] = rule(section["options"], section["platforms"].split(), takes)
-    table = GIT.read_text(encoding="utf-8") if GIT.exists() else ""
-    for name, text in re.findall(r"^ +\[([a-z-]+)\]='([^']*)'", table, re.MULTILINE):
+    for name, text in re.findall(r"^ +\[([a-z-]+)\]='([^']*)'", GIT.read_text(encoding="utf-8"), re.MULTILINE):
         found[f"git {name}"] = rule(re.sub(r"=?\*", "", text))
     return found
 
@@ -110,6 +109,8 @@ def check(words: Sequence[str], known: Dict[str, Rule]) -> FrozenSet[str]:
     if name == "git":
         while rest and rest[0] == "-c":
             rest = rest[2:]
+        if rest[:1] == ["--version"]:
+            return frozenset()
         if rest and rest[0].startswith("-"):
             raise Refused(f"git {rest[0]}")
         name, rest = f"git {rest[0]}", rest[1:]

@@ -185,7 +185,7 @@ def python_commands() -> List[Tuple[str, List[str]]]:
 
 
 _PROGRAMS = frozenset(
-    ["systemctl", "restorecon", "getenforce", "httpd", "curl", "readlink", "stat", "cp", "tar"]
+    ["git", "systemctl", "restorecon", "getenforce", "httpd", "curl", "readlink", "stat", "cp", "tar"]
 )
 
 
