@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """The artifact's command line: ``./artifact.zip -d DEST`` and its verbs.
 
 Also runs beside the sources as ``python extract.py artifact.zip -d DEST``.
@@ -180,6 +181,10 @@ def _install(arguments: argparse.Namespace, archive: str, console: Console) -> i
     from .install import installation
 
     with Artifact.open(archive) as artifact:
+        source = artifact.manifest.source
+        if source.dirty:
+            commit = f"commit {source.commit[:10]}" if source.commit else "no commit"
+            console.warn(f"{archive}: built from {commit} with changes that are not committed; deploy refuses it")
         done = installation.install(
             artifact,
             arguments.destination,
@@ -226,7 +231,7 @@ def _verify(arguments: argparse.Namespace, archive: str, console: Console) -> in
 
     with Artifact.open(archive) as artifact:
         artifact.verify(arguments.workers)
-        wheels = [name for name in artifact.members if name.endswith(".whl")]
+        wheels = [name for name in artifact.members if layout.is_wheel(name)]
         for name in wheels:
             entry = artifact.members[name]
             wheel = Wheel(artifact.descriptor, artifact.container.data_start(entry), entry.size, name)

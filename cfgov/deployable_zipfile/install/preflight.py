@@ -119,7 +119,11 @@ def space_needed(manifest: layout.Manifest) -> Tuple[int, int]:
     Wheels and bytecode are known by their packed size only: they count four times, and as files of 2000 bytes packed.
     """
     tops = (manifest.project + "/", layout.STATIC + "/")
-    packed = sum(member.size for name, member in manifest.members.items() if name.endswith((".whl", ".zip")))
+    packed = sum(
+        member.size
+        for name, member in manifest.members.items()
+        if layout.is_wheel(name) or name.startswith((f"{layout.BYTECODE}/", f"{layout.PAYLOAD}/"))
+    )
     plain = [member for name, member in manifest.members.items() if name.startswith(tops)]
     size = sum(-(-member.size // _BLOCK) * _BLOCK for member in plain) + 4 * packed
     inodes = len(plain) + packed // 2000
