@@ -194,6 +194,24 @@ def test_it_is_a_program_of_its_own(site: Path, tmp_path: Path) -> None:
     assert (tmp_path / "dest" / "venv").is_dir()
 
 
+INTERRUPTED_WHILE_LOADING = """
+import os, runpy, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+sys.meta_path.insert(0, Finder())
+runpy.run_path(sys.argv[3], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("module", ["deployable_zipfile.extract", "deployable_zipfile.artifact.zipreader"])
+def test_an_interrupt_before_the_runtime_is_loaded_leaves_no_traceback(site: Path, module: str, number: str) -> None:
+    done = run_python("-c", INTERRUPTED_WHILE_LOADING, module, number, site, code=130)
+    assert error_line(done) == "error: this run: was interrupted. Run it again."
+
+
 def test_verify_of_a_tree_names_what_drifted(run: Any, tmp_path: Path) -> None:
     run("-d", tmp_path / "dest")
     said = run("verify", tmp_path / "dest")

@@ -10,15 +10,17 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import pytest
 
 from deployable_zipfile import create
 from deployable_zipfile.artifact import layout, patches, wheel, zipreader
 from deployable_zipfile.builder import pip, targets
+from deployable_zipfile.errors import UsageError
 from tests.support.helpers import SECRET, make_wheel, write_tree
 from tests.unit.builder.conftest import Index, commit_all, git
+from tests.unit.builder.test_checkout import use_old_git
 
 HERE = "cp{}{}".format(*sys.version_info[:2])
 
@@ -783,3 +785,243 @@ def test_a_plan_that_depends_on_the_machine_says_so(
     done, _ = run(capsys, site, lock(site, "foo==1.0"), tmp_path / "out")
     (target,) = manifest(done["path"]).targets
     assert target.markers == (("platform_machine", platform.machine()), ("sys_platform", "linux"))
+
+
+def test_with_settings_no_argument_is_needed(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.add("foo", "1.0")
+    index.add("server", "1.0")
+    lock(site, "foo==1.0")
+    (site.parent / "server.txt").write_text("server==1.0\n")
+    lines = ["project = 'site_one'", "requirements = 'requirements.txt'", "extra-requirements = ['server.txt']"]
+    lines += ["name = 'shop'", "output = 'out.zip'", "wsgi = 'site_one.wsgi:application'", "skip-steps = ['migrate']"]
+    (site.parent / "pyproject.toml").write_text("\n".join(["[tool.deployable-zipfile]", *lines, ""]))
+    commit_all(site.parent)
+    monkeypatch.chdir(site)
+    done, _ = run(capsys)
+    assert done["path"] == str(site.parent / "out.zip")
+    made = manifest(done["path"])
+    assert (made.project, made.source.dirty) == ("shop", False)
+    assert "shop/manage.py" in made.members
+    assert made.site == layout.Site("", "site_one.wsgi:application", "", "", "", ("migrate",))
+    assert [one.name for one in made.targets[0].wheels] == ["foo", "server"]
+    again, _ = run(capsys, "--require-clean")  # the artifact in the checkout is no untracked file
+    assert again["sha256"] == done["sha256"]
+
+
+def test_without_settings_a_missing_argument_is_one_line(
+    site: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(site)
+    assert failed(capsys, 2) == (
+        "error: PROJECT_PATH: not given, and no pyproject.toml here has a section [tool.deployable-zipfile]. "
+        "Give PROJECT_PATH REQUIREMENTS_FILE ZIPFILE_BASENAME, or run deployable-zipfile init."
+    )
+
+
+@pytest.mark.parametrize("given", ["out.zip", "out", "./out.zip", "a.b.zip", "a.b"])
+def test_the_suffix_is_written_once(
+    site: Path,
+    index: Index,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    given: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done, _ = run(capsys, site, lock(site), given)
+    assert done["path"] == str(tmp_path / f"{Path(given).name.replace('.zip', '')}.zip")
+
+
+Change = Callable[[Path], object]
+DIRTY: Dict[str, Tuple[Change, List[str], str]] = {
+    "a file that git watches no more": (
+        lambda site: (git(site, "update-index", "--assume-unchanged", "manage.py"), spoil(site / "manage.py")),
+        [],
+        "site_one/manage.py",
+    ),
+    "all files": (lambda site: write_tree(site, {"new.py": "x"}), ["--all-files"], "site_one/new.py"),
+    "all files, ignored": (
+        lambda site: write_tree(site, {"dist/a.js": "x", ".gitignore": "dist\n.gitignore\n"}),
+        ["--all-files"],
+        "site_one/dist/a.js",
+    ),
+    "include": (
+        lambda site: write_tree(site, {"dist/a.js": "x", ".gitignore": "dist\n.gitignore\n"}),
+        ["--include", "site_one/dist/*"],
+        "site_one/dist/a.js",
+    ),
+    "extra static": (
+        lambda site: write_tree(site.parent / "built", {"a.css": "x"}),
+        ["--extra-static", "../built"],
+        "built/a.css",
+    ),
+    "extra static elsewhere": (
+        lambda site: write_tree(site.parent.parent / "built", {"a.css": "x"}),
+        ["--extra-static", "../../built"],
+        "built/a.css",
+    ),
+    "the lock": (lambda site: spoil(site.parent / "requirements.txt"), [], "requirements.txt"),
+}
+
+
+def spoil(path: Path) -> None:
+    path.write_text("# changed\n")
+
+
+@pytest.mark.parametrize(
+    ("case", "project"), [*((case, ".") for case in DIRTY), ("include", ""), ("include", "../site_one")]
+)
+def test_whatever_is_not_the_commits_makes_it_dirty(
+    site: Path,
+    index: Index,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    case: str,
+    project: str,
+) -> None:
+    change, options, path = DIRTY[case]
+    requirements = lock(site, "")
+    monkeypatch.chdir(site)
+    words = [project or str(site), requirements, str(tmp_path / "out")]
+    done, _ = run(capsys, *words, "--require-clean")
+    assert done["dirty"] is False
+    change(site)
+    done, text = run(capsys, *words, *options)
+    assert (done["dirty"], manifest(done["path"]).source.dirty) == (True, True)
+    assert path in text
+    line = failed(capsys, 7, *words, *options, "--require-clean")
+    assert path in line
+    assert line.endswith("Commit, ignore or remove them, or leave out --require-clean.")
+
+
+def test_all_files_of_a_checkout_need_no_git(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requirements = lock(site)
+    monkeypatch.setenv("PATH", "/nowhere")
+    done, text = run(capsys, site, requirements, tmp_path / "out", "--all-files")
+    assert (done["commit"], done["dirty"]) == ("", False)
+    assert "the commit is not known (is a git checkout, and git cannot be run" in text
+    assert "Install git" in failed(capsys, 7, site, requirements, tmp_path / "out", "--all-files", "--require-clean")
+    assert "Install git" in failed(capsys, 7, site, requirements, tmp_path / "out")
+
+
+def test_a_checkout_is_packed_with_the_git_of_centos_7(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.add("foo", "1.0")
+    requirements = lock(site, "foo==1.0")
+    now, _ = run(capsys, site, requirements, tmp_path / "out", "--require-clean")
+    use_old_git(tmp_path, monkeypatch)
+    then, _ = run(capsys, site, requirements, tmp_path / "out", "--require-clean")
+    assert then["sha256"] == now["sha256"]
+
+
+def test_a_project_without_python_is_packed_with_a_warning(
+    index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = write_tree(tmp_path / "plain", {"index.html": "x"})
+    (tmp_path / "r.txt").write_text("")
+    done, text = run(capsys, project, tmp_path / "r.txt", tmp_path / "out")
+    assert f"warning: {project}: holds no Python file\n" in text
+    assert "plain/index.html" in manifest(done["path"]).members
+
+
+def test_a_git_lfs_pointer_in_place_of_its_file_is_refused_by_name(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 5\n"
+    write_tree(site, {"static/a.png": pointer})
+    commit_all(site.parent)
+    line = failed(capsys, 7, site, lock(site), tmp_path / "out")
+    assert line == (
+        f"error: {site}/static/a.png: is a Git LFS pointer, not the file itself. Run git lfs pull, or exclude it."
+    )
+
+
+@pytest.mark.parametrize("value", ["python3", "python4", ("python3",), None, []])
+def test_upstreams_callers_may_give_one_python_or_several(
+    site: Path, index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: Any
+) -> None:
+    asked: List[str] = []
+    real = targets.of_interpreter
+
+    def of_interpreter(command: str) -> targets.Target:
+        asked.append(command)
+        return real(sys.executable)
+
+    monkeypatch.setattr(targets, "of_interpreter", of_interpreter)
+    path = create.create_zipfile(str(site), lock(site), str(tmp_path / "out"), extra_python=value)
+    assert path == str(tmp_path / "out.zip")
+    expected = [value] if isinstance(value, str) else list(value or ())
+    assert [command for command in asked if command != sys.executable] == expected
+
+
+def test_a_python_that_is_missing_is_named_whole(site: Path, index: Index, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"^python4: "):
+        create.create_zipfile(str(site), lock(site), str(tmp_path / "out"), extra_python="python4")
+
+
+INTERRUPTED_WHILE_IMPORTING = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+sys.meta_path.insert(0, Finder())
+from deployable_zipfile.__main__ import main
+sys.exit(main(["create", "a", "b", "c"]))
+"""
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("module", ["argparse", "deployable_zipfile.create", "deployable_zipfile.builder.collect"])
+def test_an_interrupt_before_the_build_begins_leaves_no_traceback(tmp_path: Path, module: str, number: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_WHILE_IMPORTING, module, number],
+        cwd=str(tmp_path),
+        env=dict(os.environ, PYTHONPATH=str(Path(create.__file__).parent.parent)),
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    assert done.stderr == b"error: build: was interrupted, nothing was written. Build again.\n"
+    assert done.returncode == 130
+
+
+def test_a_build_under_nohup_survives_the_hangup(site: Path, index: Index, tmp_path: Path) -> None:
+    index.add("foo", "1.0")
+    heard = []
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        download = pip.download
+
+        def hung_up(*arguments: Any, **options: Any) -> Any:
+            os.kill(os.getpid(), signal.SIGHUP)
+            heard.append(signal.getsignal(signal.SIGHUP))
+            return download(*arguments, **options)
+
+        pip.download = hung_up
+        try:
+            assert create.main([str(site), lock(site, "foo==1.0"), str(tmp_path / "out"), "--workers", "1"]) == 0
+        finally:
+            pip.download = download
+        assert heard
+        assert set(heard) == {signal.SIG_IGN}
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_it_is_a_program_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "python3").symlink_to(sys.executable)
+    done = subprocess.run(
+        [create.__file__, "--version"],
+        env=dict(os.environ, PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}"),
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert done.stdout.startswith(b"deployable-zipfile ")
