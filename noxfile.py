@@ -1,30 +1,21 @@
-"""Every task of this repository, on your machine and in CI: ``nox -l`` lists them, ``tools/`` holds their programs."""
+"""Every task of this repository, on a desk as in CI: ``nox -l`` lists them. What has branches stands in ``tools/``."""
 
 from __future__ import annotations
 
 import os
 import pathlib
-import sys
 
 import nox
 
-# Only ``python -m nox`` puts this folder on sys.path; the console script ``nox`` does not.
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-
-from tools import interpreters  # needs the line above
-
-# default_venv_backend came with 2024.3.2. Checked by nox itself before this file runs, with a message of its own.
-nox.needs_version = ">=2024.3.2"
-
-PYTHONS = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14"]
-RUNNING = "{}.{}".format(*sys.version_info)
+from tools import interpreters
 
 nox.options.default_venv_backend = "venv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
+nox.options.tags = ["test"]
 nox.options.reuse_existing_virtualenvs = True
-# What plain ``nox`` runs: no engine, no browser and no second Python needed. ``nox -t ci`` runs everything.
-nox.options.sessions = [f"unit-{RUNNING if RUNNING in PYTHONS else PYTHONS[-2]}", "site", "core"]
+
+PYTHONS = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14"]
 
 os.environ["PATH"] = interpreters.search_path(os.environ)
 
@@ -34,10 +25,10 @@ def install(session: nox.Session, *locks: str) -> None:
     session.install("--require-hashes", *[part for lock in locks for part in ("-r", f"requirements/{lock}.txt")])
 
 
-def pytest(session: nox.Session, folder: str, *options: str) -> None:
-    """Run the tests of *folder* with *options*, or those that the caller names."""
+def pytest(session: nox.Session, folder: str) -> None:
+    """Run the tests of *folder*, or those that the caller names."""
     named = any(pathlib.Path(part.split("::")[0]).exists() for part in session.posargs)
-    session.run("python", "-m", "pytest", *([] if named else [folder, *options]), *session.posargs)
+    session.run("python", "-m", "pytest", *([] if named else [folder]), *session.posargs)
 
 
 def tool(session: nox.Session, name: str, *arguments: str) -> None:
@@ -52,14 +43,14 @@ def lint(session: nox.Session) -> None:
     tool(session, "lint")
 
 
-@nox.session(python=PYTHONS, tags=["ci"])
+@nox.session(python=PYTHONS, tags=["test"], allow_parallel=True)
 def unit(session: nox.Session) -> None:
-    """Unit tests: no network, no engine, a minute."""
+    """Unit tests: no network, no engine, seconds."""
     install(session, "test")
-    pytest(session, "tests/unit", "--numprocesses=logical")
+    pytest(session, "tests/unit")
 
 
-@nox.session(tags=["ci"])
+@nox.session(tags=["test"], allow_parallel=True)
 def site(session: nox.Session) -> None:
     """Tests of the site in this repository."""
     install(session, "deployment", "site")
@@ -81,26 +72,19 @@ def serve(session: nox.Session) -> None:
 
 @nox.session
 def images(session: nox.Session) -> None:
-    """Build the builder and tester images, or pull those of a digest; -- --platform NAME (default: centos7)."""
+    """Build the builder and tester images; -- --platform NAME (default: centos7)."""
     install(session, "e2e")
     tool(session, "images")
 
 
-@nox.session
-def core(session: nox.Session) -> None:
-    """The core of the integration tests: build, install and run real artifacts, without an engine."""
-    install(session, "e2e")
-    pytest(session, "tests/integration", "--numprocesses=logical", "--dist=loadscope", "-m", "core")
-
-
-@nox.session(tags=["ci"])
+@nox.session(tags=["test"], allow_parallel=True)
 def integration(session: nox.Session) -> None:
     """Real pip, real Pythons, real images; -- --platform NAME (default: centos7)."""
     install(session, "e2e", "ansible")
-    pytest(session, "tests/integration", "--numprocesses=logical", "--dist=loadfile")
+    pytest(session, "tests/integration")
 
 
-@nox.session(tags=["ci"])
+@nox.session(tags=["test"], allow_parallel=True)
 def e2e(session: nox.Session) -> None:
     """Boot the artifact in the tester image and browse it; -- --platform NAME (default: centos7)."""
     install(session, "e2e", "ansible")
@@ -122,13 +106,6 @@ def release_check(session: nox.Session) -> None:
 
 
 @nox.session
-def package(session: nox.Session) -> None:
-    """Build wheel and sdist of the tool and try them; -- --output FOLDER."""
-    install(session, "release", "build")
-    tool(session, "package")
-
-
-@nox.session
 def release(session: nox.Session) -> None:
     """Make the release folder and publish it; -- --dry-run stops before the upload."""
     install(session, "release", "build")
@@ -143,16 +120,24 @@ def facts(session: nox.Session) -> None:
 
 @nox.session
 def matrix(session: nox.Session) -> None:
-    """Write the versions of a session, or the platforms, as the matrix of a GitHub job; -- SESSION."""
+    """Write the versions of a session as the matrix of a GitHub job; -- SESSION."""
     install(session, "nox")
     tool(session, "matrix")
 
 
 @nox.session
+def report_failure(session: nox.Session) -> None:
+    """Open an issue about a failed run of a workflow; -- TITLE (needs the network)."""
+    install(session, "release")
+    tool(session, "report_failure")
+
+
+@nox.session
 def audit(session: nox.Session) -> None:
-    """Compare every lock with the known weaknesses, for each Python (needs the network); -- NAME."""
+    """Compare every lock with the known weaknesses (needs the network)."""
     install(session, "audit")
-    tool(session, "audit")
+    for lock in sorted(pathlib.Path("requirements").glob("*.txt")):
+        session.run("pip-audit", "--require-hashes", "--disable-pip", "--requirement", str(lock), *session.posargs)
 
 
 @nox.session

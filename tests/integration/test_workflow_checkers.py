@@ -48,8 +48,7 @@ def zizmor(folder: Path, name: str, text: str) -> int:
         str(Path(sys.executable).with_name("zizmor")),
         "--offline",
         "--quiet",
-        "--persona",
-        "auditor",
+        "--pedantic",
         str(path),
     ]
     return subprocess.run(command, capture_output=True, check=False).returncode
