@@ -1,21 +1,30 @@
-"""Every task of this repository, on a desk as in CI: ``nox -l`` lists them. What has branches stands in ``tools/``."""
+"""Every task of this repository, on your machine and in CI: ``nox -l`` lists them, ``tools/`` holds their programs."""
 
 from __future__ import annotations
 
 import os
 import pathlib
+import sys
 
 import nox
 
-from tools import interpreters
+# Only ``python -m nox`` puts this folder on sys.path; the console script ``nox`` does not.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+from tools import interpreters  # needs the line above
+
+# default_venv_backend came with 2024.3.2. Checked by nox itself before this file runs, with a message of its own.
+nox.needs_version = ">=2024.3.2"
+
+PYTHONS = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14"]
+RUNNING = "{}.{}".format(*sys.version_info)
 
 nox.options.default_venv_backend = "venv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
-nox.options.tags = ["test"]
 nox.options.reuse_existing_virtualenvs = True
-
-PYTHONS = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14"]
+# What plain ``nox`` runs: no engine, no browser and no second Python needed. ``nox -t ci`` runs everything.
+nox.options.sessions = [f"unit-{RUNNING if RUNNING in PYTHONS else PYTHONS[-2]}", "site", "core"]
 
 os.environ["PATH"] = interpreters.search_path(os.environ)
 
@@ -25,10 +34,10 @@ def install(session: nox.Session, *locks: str) -> None:
     session.install("--require-hashes", *[part for lock in locks for part in ("-r", f"requirements/{lock}.txt")])
 
 
-def pytest(session: nox.Session, folder: str) -> None:
-    """Run the tests of *folder*, or those that the caller names."""
+def pytest(session: nox.Session, folder: str, *options: str) -> None:
+    """Run the tests of *folder* with *options*, or those that the caller names."""
     named = any(pathlib.Path(part.split("::")[0]).exists() for part in session.posargs)
-    session.run("python", "-m", "pytest", *([] if named else [folder]), *session.posargs)
+    session.run("python", "-m", "pytest", *([] if named else [folder, *options]), *session.posargs)
 
 
 def tool(session: nox.Session, name: str, *arguments: str) -> None:
@@ -43,14 +52,14 @@ def lint(session: nox.Session) -> None:
     tool(session, "lint")
 
 
-@nox.session(python=PYTHONS, tags=["test"], allow_parallel=True)
+@nox.session(python=PYTHONS, tags=["ci"])
 def unit(session: nox.Session) -> None:
-    """Unit tests: no network, no engine, seconds."""
+    """Unit tests: no network, no engine, a minute."""
     install(session, "test")
-    pytest(session, "tests/unit")
+    pytest(session, "tests/unit", "--numprocesses=logical")
 
 
-@nox.session(tags=["test"], allow_parallel=True)
+@nox.session(tags=["ci"])
 def site(session: nox.Session) -> None:
     """Tests of the site in this repository."""
     install(session, "deployment", "site")
@@ -72,19 +81,26 @@ def serve(session: nox.Session) -> None:
 
 @nox.session
 def images(session: nox.Session) -> None:
-    """Build the builder and tester images; -- --platform NAME (default: centos7)."""
+    """Build the builder and tester images, or pull those of a digest; -- --platform NAME (default: centos7)."""
     install(session, "e2e")
     tool(session, "images")
 
 
-@nox.session(tags=["test"], allow_parallel=True)
+@nox.session
+def core(session: nox.Session) -> None:
+    """The core of the integration tests: build, install and run real artifacts, without an engine."""
+    install(session, "e2e")
+    pytest(session, "tests/integration", "--numprocesses=logical", "--dist=loadscope", "-m", "core")
+
+
+@nox.session(tags=["ci"])
 def integration(session: nox.Session) -> None:
     """Real pip, real Pythons, real images; -- --platform NAME (default: centos7)."""
     install(session, "e2e", "ansible")
-    pytest(session, "tests/integration")
+    pytest(session, "tests/integration", "--numprocesses=logical", "--dist=loadfile")
 
 
-@nox.session(tags=["test"], allow_parallel=True)
+@nox.session(tags=["ci"])
 def e2e(session: nox.Session) -> None:
     """Boot the artifact in the tester image and browse it; -- --platform NAME (default: centos7)."""
     install(session, "e2e", "ansible")
@@ -106,6 +122,13 @@ def release_check(session: nox.Session) -> None:
 
 
 @nox.session
+def package(session: nox.Session) -> None:
+    """Build wheel and sdist of the tool and try them; -- --output FOLDER."""
+    install(session, "release", "build")
+    tool(session, "package")
+
+
+@nox.session
 def release(session: nox.Session) -> None:
     """Make the release folder and publish it; -- --dry-run stops before the upload."""
     install(session, "release", "build")
@@ -120,24 +143,16 @@ def facts(session: nox.Session) -> None:
 
 @nox.session
 def matrix(session: nox.Session) -> None:
-    """Write the versions of a session as the matrix of a GitHub job; -- SESSION."""
+    """Write the versions of a session, or the platforms, as the matrix of a GitHub job; -- SESSION."""
     install(session, "nox")
     tool(session, "matrix")
 
 
 @nox.session
-def report_failure(session: nox.Session) -> None:
-    """Open an issue about a failed run of a workflow; -- TITLE (needs the network)."""
-    install(session, "release")
-    tool(session, "report_failure")
-
-
-@nox.session
 def audit(session: nox.Session) -> None:
-    """Compare every lock with the known weaknesses (needs the network)."""
+    """Compare every lock with the known weaknesses, for each Python (needs the network); -- NAME."""
     install(session, "audit")
-    for lock in sorted(pathlib.Path("requirements").glob("*.txt")):
-        session.run("pip-audit", "--require-hashes", "--disable-pip", "--requirement", str(lock), *session.posargs)
+    tool(session, "audit")
 
 
 @nox.session

@@ -12,12 +12,13 @@ attestation.sigstore.json            optional: the attestation, for verification
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import re
+import shutil
 import subprocess
 from pathlib import Path
-from typing import Dict, List, Optional
-
-from tools.github import sha256
+from typing import Dict, Iterator, List, Optional
 
 ARTIFACT = "cfgov_current_build.zip"
 CHECKSUM = f"{ARTIFACT}.sha256"
@@ -34,10 +35,53 @@ class ReleaseError(Exception):
     """Something keeps the release from being made or published; the text is one line for people."""
 
 
+def package_names(version: str) -> List[str]:
+    """Return the names of wheel and sdist of *version*."""
+    return [f"deployable_zipfile-{version}-py3-none-any.whl", f"deployable_zipfile-{version}.tar.gz"]
+
+
 def required(version: str) -> List[str]:
     """Return the names that the release *version* must have, sorted, without the checksums over them."""
-    wheel, sdist = f"deployable_zipfile-{version}-py3-none-any.whl", f"deployable_zipfile-{version}.tar.gz"
-    return sorted([ARTIFACT, CHECKSUM, SBOM, NOTES, wheel, sdist])
+    return sorted([ARTIFACT, CHECKSUM, SBOM, NOTES, *package_names(version)])
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of the file *path*, 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(str(path), "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def show(folder: Path) -> None:
+    """Print checksum, size and name of each file of *folder*."""
+    for path in sorted(folder.iterdir()):
+        print(f"{sha256(path)}  {path.stat().st_size:>11,}  {path.name}")
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder that appears as *path* when the block ends well, and not at all when it does not."""
+    if path.exists():
+        raise ReleaseError(f"{path}: exists. Remove it, or name another folder with --output")
+    partial = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(str(partial), ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        partial.rename(path)
+    finally:
+        shutil.rmtree(str(partial), ignore_errors=True)
+
+
+def clean_clone(root: Path, destination: Path) -> Path:
+    """Clone the current commit of the checkout *root* to *destination*, with nothing that is not committed."""
+    quiet = ["--quiet", "--no-hardlinks", "--no-tags", str(root), str(destination)]
+    commit = git(root, "rev-parse", "HEAD")
+    subprocess.run(["git", "clone", "--no-checkout", *quiet], check=True)
+    subprocess.run(["git", "checkout", "--quiet", "--detach", commit], cwd=str(destination), check=True)
+    return destination
 
 
 def write_sums(folder: Path) -> None:
@@ -114,20 +158,31 @@ def git(root: Path, *arguments: str) -> str:
     return done.stdout.decode("utf-8", "surrogateescape").rstrip("\n")
 
 
-def commit_problems(root: Path, tag: Optional[str]) -> List[str]:
-    """Return why the checkout *root* cannot be released as it is: changes, version, changelog."""
+def commit_problems(root: Path, tag: Optional[str], branch: Optional[str] = None) -> List[str]:
+    """Return why the checkout *root* cannot be released as it is: changes, tag, branch, version, changelog.
+
+    An empty *tag* or *branch* is not checked.
+    """
     found = []
     changed = git(root, "status", "--porcelain", "--untracked-files=normal").splitlines()
     if changed:
         found.append(f"working tree: {changed[0][3:]} is changed or new ({len(changed)} in all). Commit or remove it")
     version = version_of(root)
-    if tag is not None and tag != f"v{version}":
+    if tag and tag != f"v{version}":
         found.append(f"tag {tag}: the package's version is {version}. Tag v{version}, or change __version__")
+    if branch and not is_on(root, branch):
+        found.append(f"commit: is not on {branch}. Merge it, and tag what was merged")
     try:
         notes((root / "CHANGELOG.md").read_text(encoding="utf-8"), version)
     except ReleaseError as error:
         found.append(str(error))
     return found
+
+
+def is_on(root: Path, branch: str) -> bool:
+    """Tell whether *branch* contains the current commit of the checkout *root*."""
+    command = ["git", "merge-base", "--is-ancestor", "HEAD", branch]
+    return subprocess.run(command, cwd=str(root), check=False).returncode == 0
 
 
 def sign(folder: Path, key: Path) -> None:

@@ -68,7 +68,7 @@ def missing(image: str) -> str:
     if not _answers(["docker", "info"]):
         return "no Docker engine answers"
     if not _answers(["docker", "image", "inspect", image]):
-        return f"the engine has no image {image} (tools/nox -s images makes it)"
+        return f"the engine has no image {image} (nox -s images makes it)"
     return ""
 
 

@@ -48,7 +48,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     command = ["docker", "run", "--rm", "--network", "none", "--entrypoint", "/bin/bash", arguments.image]
     done = subprocess.run([*command, "-c", QUESTIONS], check=False, stdout=subprocess.PIPE)
     if done.returncode:
-        print(f"error: {arguments.image}: did not answer. Build it: tools/nox -s images", file=sys.stderr)
+        print(f"error: {arguments.image}: did not answer. Build it: nox -s images", file=sys.stderr)
         return done.returncode
     seen = done.stdout.decode("utf-8")
     path = ROOT / "test-results/facts" / f"{arguments.platform}.txt"

@@ -1,6 +1,9 @@
 """Build the builder and tester images of a platform, named as every command of the documentation names them.
 
 python -m tools.images [--platform NAME] [--target builder|tester] [--base-image IMAGE]
+python -m tools.images --builder IMAGE@DIGEST --tester IMAGE@DIGEST
+
+The second form builds nothing: it pulls these images and gives them the documented names, so that tests run on them.
 """
 
 from __future__ import annotations
@@ -31,10 +34,15 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser.add_argument("--platform", choices=list(known), default=os.environ.get("PLATFORM") or platforms.DEFAULT)
     parser.add_argument("--target", choices=TARGETS, help="build this image alone")
     parser.add_argument("--base-image", metavar="IMAGE", help="build on this image, whatever the platform's own is")
+    parser.add_argument("--builder", metavar="IMAGE", help="pull this builder instead of building one")
+    parser.add_argument("--tester", metavar="IMAGE", help="pull this tester instead of building one")
     arguments = parser.parse_args(argv)
     if not engine_answers():
         print("error: docker: no Docker engine answers. Start one, on Debian with .ci/engine", file=sys.stderr)
         return 1
+    given = {target: getattr(arguments, target) for target in TARGETS if getattr(arguments, target)}
+    if given:
+        return fetch(given)
     base = arguments.base_image or known[arguments.platform].base_image
     for target in [arguments.target] if arguments.target else TARGETS:
         print(f"images: {names(target)[-1]} on {base}", flush=True)
@@ -42,6 +50,18 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         if code:
             print(f"error: {names(target)[-1]}: docker build ended with code {code}. Look above", file=sys.stderr)
             return code
+    return 0
+
+
+def fetch(given: Mapping[str, str]) -> int:
+    """Pull the images *given* by target under their documented names; return the first exit code but 0, else 0."""
+    for target, image in given.items():
+        tag = [["docker", "tag", image, name] for name in names(target)]
+        for words in (["docker", "pull", "--quiet", image], *tag):
+            code = subprocess.run(words, check=False).returncode
+            if code:
+                print(f"error: {image}: docker {words[1]} ended with code {code}. Look above", file=sys.stderr)
+                return code
     return 0
 
 

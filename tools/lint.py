@@ -15,6 +15,7 @@ from typing import Callable, Dict, List, Optional, Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKFLOWS = ".github/workflows"
+ACTIONS = ".github/actions"
 
 Checker = List[str]
 
@@ -41,6 +42,7 @@ def checkers(files: Sequence[str], fix: bool = False) -> Dict[str, Checker]:
     recipes = _some("image recipes", files, lambda name: Path(name).name.startswith("Dockerfile"))
     documents = _some("YAML files", files, lambda name: name.endswith((".yml", ".yaml")))
     workflows = _some("workflows", files, lambda name: name.startswith(f"{WORKFLOWS}/"))
+    actions = _some("actions", files, lambda name: name.startswith(f"{ACTIONS}/") and name.endswith("/action.yml"))
     schema = "vendor.github-workflows"
     return {
         "ruff": ["ruff", "check", *(["--fix"] if fix else []), "."],
@@ -50,9 +52,10 @@ def checkers(files: Sequence[str], fix: bool = False) -> Dict[str, Checker]:
         "hadolint": ["hadolint", *recipes],
         "yamllint": ["yamllint", "--strict", *documents],
         "workflow schema": ["check-jsonschema", "--builtin-schema", schema, *workflows],
+        "action schema": ["check-jsonschema", "--builtin-schema", "vendor.github-actions", *actions],
         "dependabot schema": ["check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml"],
         "manifest schema": ["check-jsonschema", "--check-metaschema", "docs/manifest.schema.json"],
-        "zizmor": ["zizmor", "--offline", "--no-progress", "--pedantic", ".github"],
+        "zizmor": ["zizmor", "--offline", "--no-progress", "--persona", "auditor", ".github"],
         "workflow rules": [sys.executable, "-m", "tools.workflows", "--shellcheck"],
     }
 

@@ -1,10 +1,11 @@
 """Say whether the current commit can be released, and what is in the way.
 
-    python -m tools.release_check [--tag TAG] [--folder FOLDER] [--native] [--no-build]
+    python -m tools.release_check [--tag TAG] [--branch BRANCH] [--folder FOLDER] [--native] [--no-build]
 
-Checked are: no change in the working tree, the version against the tag, the changelog, the exact set of files in a
-release folder when one is named, and that two builds of the artifact, in two folders under another umask, time zone,
-locale and hash seed, are the same bytes. All problems are printed, one line each.
+Checked are: no change in the working tree, the version against the tag, that the branch has the commit, the changelog,
+the exact set of files in a release folder when one is named, and that two builds of the artifact, in two folders under
+another umask, time zone, locale and hash seed, are the same bytes. They are built in the builder image, or with
+``--native`` on this machine; without the image the check fails. All problems are printed, one line each.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import zipfile
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence
 
-from tools import assets, github, release
+from tools import assets, build_artifact, release
 
 ROOT = release.ROOT
 # What must not change a byte.
@@ -31,16 +32,17 @@ UMASKS = (0o022, 0o077)
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Print the problems and return 1 when there are any, else 0."""
     parser = argparse.ArgumentParser(prog="release_check", description=__doc__.split("\n")[0])
-    parser.add_argument("--tag", help="the tag that is going to be released")
+    parser.add_argument("--tag", default="", help="the tag that is going to be released; empty for none")
+    parser.add_argument("--branch", default="", help="the branch that must have the commit; empty for any")
     parser.add_argument("--folder", type=Path, metavar="FOLDER", help="a release folder to check too")
     parser.add_argument("--native", action="store_true", help="build on this machine, not in the builder image")
     parser.add_argument("--no-build", action="store_true", help="do not build the artifact twice")
     arguments = parser.parse_args(argv)
-    found = assets.commit_problems(ROOT, arguments.tag)
+    found = assets.commit_problems(ROOT, arguments.tag, arguments.branch)
     if arguments.folder is not None:
         found += folder_problems(arguments.folder)
     if not found and not arguments.no_build:
-        found += build_problems(["--native"] if arguments.native else [])
+        found += build_problems(["--native"] if arguments.native else ["--image", build_artifact.IMAGE])
     for problem in found:
         print(f"error: {problem}", file=sys.stderr)
     if not found:
@@ -63,7 +65,7 @@ def build_problems(options: Sequence[str]) -> List[str]:
     with tempfile.TemporaryDirectory() as scratch:
         built = []
         for number, (surroundings, umask) in enumerate(zip(SURROUNDINGS, UMASKS)):
-            clone = release.clean_clone(ROOT, Path(scratch) / f"build {number}" / ("deeper/" * number) / "clone")
+            clone = assets.clean_clone(ROOT, Path(scratch) / f"build {number}" / ("deeper/" * number) / "clone")
             before = os.umask(umask)
             try:
                 built.append(release.build_artifact(clone, options, {**os.environ, **surroundings}))
@@ -71,7 +73,7 @@ def build_problems(options: Sequence[str]) -> List[str]:
                 return [str(error)]
             finally:
                 os.umask(before)
-        if github.sha256(built[0]) == github.sha256(built[1]):
+        if assets.sha256(built[0]) == assets.sha256(built[1]):
             return []
         return [f"artifact: two builds differ in {differing(*built)}. Find out why before releasing"]
 

@@ -2,7 +2,8 @@
 
     python -m tools.report_failure TITLE
 
-Reads what GitHub's runners set: GITHUB_TOKEN, GITHUB_REPOSITORY, GITHUB_SERVER_URL, GITHUB_RUN_ID, GITHUB_WORKFLOW.
+Needs ``gh`` with GH_TOKEN, and reads what GitHub's runners set: GITHUB_REPOSITORY, GITHUB_SERVER_URL, GITHUB_RUN_ID,
+GITHUB_WORKFLOW.
 """
 
 from __future__ import annotations
@@ -21,12 +22,21 @@ def main(argv: Optional[Sequence[str]] = None, environ: Mapping[str, str] = os.e
     parser.add_argument("title", metavar="TITLE", help="title of the issue: the same failure, the same title")
     arguments = parser.parse_args(argv)
     try:
-        written = github.repository_of(environ).report(arguments.title, body(environ))
+        print(report(arguments.title, body(environ)))
     except github.GitHubError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(written["html_url"])
     return 0
+
+
+def report(title: str, text: str) -> str:
+    """Write *text* into the open issue *title*, opened when there is none, and return its address."""
+    listed = github.read("issues?state=open&per_page=100")
+    known = [entry for entry in listed if entry["title"] == title and "pull_request" not in entry]
+    if known:
+        oldest = min(known, key=lambda entry: int(entry["number"]))
+        return str(github.write("POST", f"issues/{oldest['number']}/comments", {"body": text})["html_url"])
+    return str(github.write("POST", "issues", {"title": title, "body": text})["html_url"])
 
 
 def body(environ: Mapping[str, str]) -> str:

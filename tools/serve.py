@@ -34,7 +34,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser.add_argument("--check", action="store_true", help="stop after the home page has answered once")
     arguments = parser.parse_args(argv)
     if not arguments.artifact.is_file():
-        parser.error(f"{arguments.artifact} is missing. Build it first: tools/nox -s build")
+        parser.error(f"{arguments.artifact} is missing. Build it first: nox -s build")
     site = SCRATCH / "site"
     shutil.rmtree(site, ignore_errors=True)
     SCRATCH.mkdir(exist_ok=True)

@@ -1,15 +1,15 @@
-"""Hold the workflows under ``.github/workflows/`` to this repository's own rules.
+"""Hold the workflows under ``.github/workflows/`` to the rules of this repository that nothing else checks.
 
     python -m tools.workflows [--shellcheck]
 
-Each rule is one function that takes the parsed workflows and yields findings. The schema of workflows and the rules
-that hold for any repository are the business of check-jsonschema and zizmor; ``tools.lint`` runs all three.
+Each rule is one function that takes the parsed workflows and yields findings. Schemas, actionlint and zizmor know the
+rules that hold for any repository, and ``nox -s rehearse`` finds what fails when a workflow runs. Here is the rest:
+what only GitHub itself enforces (rights, environments, concurrency, retention), where a mistake shows too late.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
 import re
 import shlex
 import subprocess
@@ -19,14 +19,14 @@ from typing import Any, Callable, Dict, FrozenSet, Iterator, List, NamedTuple, O
 
 import yaml
 
-from tools import platforms
-
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ".github/workflows"
+REPOSITORY = "cfpb/deployable-zipfile"
 
 RUNNERS = frozenset(["ubuntu-24.04"])
 TRIGGERS = frozenset(["merge_group", "pull_request", "push", "schedule", "workflow_call", "workflow_dispatch"])
 LONGEST_MINUTES = 120
+APPROVAL_DAYS = 30  # how long GitHub lets a job wait for its environment's reviewers
 ACTIONS = frozenset(
     [
         "actions/attest",
@@ -36,9 +36,7 @@ ACTIONS = frozenset(
         "actions/upload-artifact",
         "docker/build-push-action",
         "docker/login-action",
-        "docker/metadata-action",
         "docker/setup-buildx-action",
-        "docker/setup-qemu-action",
         "github/codeql-action/analyze",
         "github/codeql-action/init",
         "pypa/gh-action-pypi-publish",
@@ -48,25 +46,39 @@ ACTIONS = frozenset(
 # Every permission to write, and the only jobs that have it.
 WRITERS: Dict[Tuple[str, str], FrozenSet[str]] = {
     ("artifact.yml", "attest"): frozenset(["attestations", "id-token"]),
-    ("image.yml", "push"): frozenset(["attestations", "id-token", "packages"]),
+    ("attest.yml", "attest"): frozenset(["attestations", "id-token"]),
+    ("ci.yml", "summary"): frozenset(["pull-requests"]),
+    ("image.yml", "stage"): frozenset(["packages"]),
+    ("image.yml", "promote"): frozenset(["attestations", "id-token", "packages"]),
     ("images.yml", "platform"): frozenset(["attestations", "id-token", "packages"]),  # hands them to image.yml
     ("images.yml", "report"): frozenset(["issues"]),
-    ("release.yml", "assemble"): frozenset(["attestations", "id-token"]),
+    ("locks.yml", "propose"): frozenset(["actions", "contents", "pull-requests"]),
+    ("locks.yml", "report"): frozenset(["issues"]),
+    ("release.yml", "sign"): frozenset(["attestations", "id-token"]),
     ("release.yml", "package"): frozenset(["id-token"]),
     ("release.yml", "publish"): frozenset(["contents"]),
+    ("report.yml", "report"): frozenset(["issues"]),
     ("security.yml", "code"): frozenset(["security-events"]),
+    ("security.yml", "report"): frozenset(["issues"]),
     ("security.yml", "workflows"): frozenset(["security-events"]),
 }
-PUBLISHING = frozenset(["artifact.yml", "images.yml", "release.yml"])  # a run of these is never cancelled half-way
-IMAGES = frozenset(["ghcr.io/cfpb/cfgov-artifact-builder", "ghcr.io/cfpb/cfgov-artifact-tester"])
-FROM_MAIN = "github.ref == 'refs/heads/main'"
+# Workflows that run for other repositories, and so not only for this one.
+FOR_OTHERS = frozenset(["attest.yml", "package.yml"])
+# Rights that a pull request from a branch of this repository may use; one from a fork never gets them.
+HARMLESS = frozenset(["pull-requests"])
 GATE = ("ci.yml", "required")
-
-_PIN = re.compile(r"\A[\w.-]+/[\w.-]+(?:/[\w./-]+)?@[0-9a-f]{40}\Z")
-_PINNED_LINE = re.compile(r"uses: \S+@[0-9a-f]{40} # v\d+\.\d+\.\d+\Z")
-_SELF = "$/"
-_VARIABLE = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
-_IMAGE = re.compile(r"ghcr\.io/[\w.-]+/[\w.-]+(?:\$\{\{[^}]*\}\})?")
+# What a job with a key or an identity may run: nothing that was installed or built in that job.
+PLAIN = re.compile(r"(python3 -m tools\.\w+|sha256sum --check)( |\Z)")
+PLAIN_ACTIONS = frozenset(
+    [
+        "actions/attest",
+        "actions/checkout",
+        "actions/download-artifact",
+        "actions/upload-artifact",
+        "docker/login-action",
+        "pypa/gh-action-pypi-publish",
+    ]
+)
 
 
 class Finding(NamedTuple):
@@ -85,7 +97,6 @@ class Workflow(NamedTuple):
     """One file, parsed with every scalar a string."""
 
     name: str
-    text: str
     document: Dict[str, Any]
 
     @property
@@ -108,85 +119,46 @@ class Workflow(NamedTuple):
                 yield f"{self.name}:{name}:{step.get('name', number)}", name, job, step
 
 
-class Repository(NamedTuple):
-    """What the rules look at."""
-
-    workflows: Dict[str, Workflow]  # by file name
-    sessions: FrozenSet[str]  # names of nox sessions
-    platforms: Dict[str, str]  # name to base image
-
-
-Rule = Callable[[Repository], Iterator[Finding]]
+Workflows = Dict[str, Workflow]  # by file name
+Rule = Callable[[Workflows], Iterator[Finding]]
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Print the findings and return 1 when there are any, else 0."""
     parser = argparse.ArgumentParser(prog="tools.workflows", description=__doc__.split("\n")[0])
     parser.add_argument("--shellcheck", action="store_true", help="run shellcheck over the run blocks too")
+    parser.add_argument("--root", type=Path, default=ROOT, help="the checkout to read (default: this one)")
     arguments = parser.parse_args(argv)
-    texts = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / FOLDER).glob("*.yml"))}
-    found = findings(read_repository(ROOT, texts))
+    workflows = read(arguments.root)
+    found = findings(workflows)
     for finding in found:
         print(finding)
-    if arguments.shellcheck and not run_blocks_pass(texts):
+    if arguments.shellcheck and not run_blocks_pass(workflows):
         return 1
-    print(f"workflows: {len(found)} findings in {len(texts)} files")
-    return 1 if found or not texts else 0
+    print(f"workflows: {len(found)} findings in {len(workflows)} files")
+    return 1 if found or not workflows else 0
 
 
-def findings(repository: Repository) -> List[Finding]:
-    """Return every finding, sorted."""
-    return sorted({finding for rule in RULES for finding in rule(repository)})
-
-
-def read_repository(root: Path, texts: Dict[str, str]) -> Repository:
-    """Parse the workflows *texts* (file name to text), the noxfile and the table of platforms below *root*."""
-    workflows = {name: parse(name, text) for name, text in texts.items()}
-    table = platforms.read(root / "docker/centos7/platforms.ini")
-    bases = {name: platform.base_image for name, platform in table.items()}
-    return Repository(workflows, sessions_of((root / "noxfile.py").read_text(encoding="utf-8")), bases)
+def read(root: Path) -> Workflows:
+    """Parse the workflows of the checkout *root*."""
+    return {path.name: parse(path.name, path.read_text("utf-8")) for path in sorted((root / FOLDER).glob("*.yml"))}
 
 
 def parse(name: str, text: str) -> Workflow:
-    """Parse one workflow, every scalar as the string that stands there."""
-    return Workflow(name, text, yaml.load(text, yaml.BaseLoader))
+    """Parse the *text* of one workflow, every scalar as the string that is written there."""
+    return Workflow(name, yaml.load(text, yaml.BaseLoader))
 
 
-def sessions_of(noxfile: str) -> FrozenSet[str]:
-    """Return the names of the sessions that the text of a noxfile defines, without running it.
-
-    A session with ``python=NAME`` has one name per string of the list NAME: ``unit-3.8``. The tests hold this against
-    what nox itself says.
-    """
-    tree = ast.parse(noxfile)
-    lists = {
-        target.id: ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.List)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-    names: List[str] = []
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef):
-            for decorator in node.decorator_list:
-                if "session" in ast.dump(decorator):
-                    names.extend([node.name, *[f"{node.name}-{python}" for python in _pythons(decorator, lists)]])
-    return frozenset(names)
+def findings(workflows: Workflows) -> List[Finding]:
+    """Return every finding, sorted."""
+    return sorted({finding for rule in RULES for finding in rule(workflows)})
 
 
-def _pythons(decorator: ast.expr, lists: Dict[str, List[str]]) -> List[str]:
-    for keyword in decorator.keywords if isinstance(decorator, ast.Call) else []:
-        if keyword.arg == "python" and isinstance(keyword.value, ast.Name):
-            return lists[keyword.value.id]
-    return []
-
-
-def run_blocks_pass(texts: Dict[str, str]) -> bool:
+def run_blocks_pass(workflows: Workflows) -> bool:
     """Return whether shellcheck accepts every ``run`` block, and print what it says."""
     accepted = True
-    for name, text in texts.items():
-        for where, _, _, step in parse(name, text).steps():
+    for workflow in workflows.values():
+        for where, _, _, step in workflow.steps():
             if "run" in step:
                 command = ["shellcheck", "--shell=bash", "-"]
                 done = subprocess.run(command, input=step["run"].encode("utf-8"), check=False)
@@ -196,69 +168,90 @@ def run_blocks_pass(texts: Dict[str, str]) -> bool:
     return accepted
 
 
-def _triggers(repository: Repository) -> Iterator[Finding]:
+def _triggers(workflows: Workflows) -> Iterator[Finding]:
     """Only known events: pull_request_target and workflow_run give strangers' code our rights."""
-    for workflow in repository.workflows.values():
+    for workflow in workflows.values():
         for event in sorted(set(workflow.triggers) - TRIGGERS):
             yield Finding("trigger", workflow.name, f"is started by {event}")
 
 
-def _permissions(repository: Repository) -> Iterator[Finding]:
+def _permissions(workflows: Workflows) -> Iterator[Finding]:
     """Nothing for the workflow, little for each job, and writing only where the table says so."""
-    for workflow in repository.workflows.values():
+    for workflow in workflows.values():
         if workflow.document.get("permissions") != {}:
             yield Finding("permissions", workflow.name, "has no `permissions: {}` at the top")
         for name, job in workflow.jobs.items():
             where = f"{workflow.name}:{name}"
-            granted = job.get("permissions")
-            if not isinstance(granted, dict):
+            if not isinstance(job.get("permissions"), dict):
                 yield Finding("permissions", where, "does not list its permissions")
                 continue
-            writes = {key for key, value in granted.items() if value == "write"}
+            writes = _writes(job)
             for key in sorted(writes - WRITERS.get((workflow.name, name), frozenset())):
                 yield Finding("permissions", where, f"may write {key}")
-            if writes and "pull_request" in workflow.triggers:
+            if writes - HARMLESS and "pull_request" in workflow.triggers:
                 yield Finding("permissions", where, "may write although a pull request can start it")
 
 
-def _guards(repository: Repository) -> Iterator[Finding]:
-    """Images are pushed from main only, releases are made from version tags only."""
-    for workflow in repository.workflows.values():
+def _guards(workflows: Workflows) -> Iterator[Finding]:
+    """What publishes does so from this repository alone, images from main, and behind an environment."""
+    for workflow in workflows.values():
         for name, job in workflow.jobs.items():
-            granted = job.get("permissions")
-            granted = granted if isinstance(granted, dict) else {}
-            where = f"{workflow.name}:{name}"
-            if granted.get("packages") == "write" and job.get("if") != FROM_MAIN:
-                yield Finding("guard", where, f"pushes images without `if: {FROM_MAIN}`")
-            if granted.get("contents") == "write" and workflow.triggers != {"push": {"tags": ["v*"]}}:
-                yield Finding("guard", where, "makes releases but is not started by version tags alone")
-            publishes = "write" in (granted.get("packages"), granted.get("contents"))
-            if publishes and "uses" not in job and "environment" not in job:
-                yield Finding("guard", where, "publishes without an environment")
+            writes, where = _writes(job), f"{workflow.name}:{name}"
+            if writes & {"contents", "packages", "issues"} and "steps" in job and not _guarded(workflow, name):
+                yield Finding("guard", where, f"may run in another repository than {REPOSITORY}")
+            first = "steps" in job and not _listed(job.get("needs", []))
+            if "packages" in writes and first and "github.ref == 'refs/heads/main'" not in str(job.get("if")):
+                yield Finding("guard", where, "pushes images of other branches than main")
+            if "id-token" in writes and "steps" in job and "environment" not in job and workflow.name not in FOR_OTHERS:
+                yield Finding("guard", where, "has an identity without an environment")
+        if "schedule" in workflow.triggers:
+            for name, job in workflow.jobs.items():
+                if not _listed(job.get("needs", [])) and not _guarded(workflow, name):
+                    yield Finding("guard", f"{workflow.name}:{name}", "runs on the schedules of forks")
 
 
-def _secrets(repository: Repository) -> Iterator[Finding]:
-    """A secret is named by one job of a protected environment, or is the job's own token; a fork gets none."""
-    for workflow in repository.workflows.values():
+def _guarded(workflow: Workflow, name: str) -> bool:
+    """Tell whether the job *name*, or each that it needs, runs in this repository only."""
+    job = workflow.jobs[name]
+    if f"github.repository == '{REPOSITORY}'" in str(job.get("if")):
+        return True
+    needs = _listed(job.get("needs", []))
+    return bool(needs) and all(needed in workflow.jobs and _guarded(workflow, needed) for needed in needs)
+
+
+def _secrets(workflows: Workflows) -> Iterator[Finding]:
+    """A secret is named by one job of a protected environment, or is the job's own token."""
+    for workflow in workflows.values():
         for name, job in workflow.jobs.items():
             where = f"{workflow.name}:{name}"
             if job.get("secrets") == "inherit":
                 yield Finding("secret", where, "hands on every secret")
-            named = set(re.findall(r"secrets\.(\w+)", str(job)))
-            if named and {"pull_request", "merge_group"} & set(workflow.triggers):
-                yield Finding("secret", where, "uses a secret although a pull request can start it")
-            if named - {"GITHUB_TOKEN"} and "environment" not in job:
+            named = set(re.findall(r"secrets\.(\w+)", str(job))) - {"GITHUB_TOKEN"}
+            if named and "environment" not in job:
                 yield Finding("secret", where, "uses a secret outside of an environment")
 
 
-def _limits(repository: Repository) -> Iterator[Finding]:
-    """Every job ends by itself, on a runner that stays the same; superseded runs are ended, publishing ones never."""
-    for workflow in repository.workflows.values():
+def _identities(workflows: Workflows) -> Iterator[Finding]:
+    """A job with an identity or a key runs no build code: what it runs was neither installed nor built there."""
+    for workflow in workflows.values():
+        for where, _, job, step in workflow.steps():
+            secrets = set(re.findall(r"secrets\.(\w+)", str(job))) - {"GITHUB_TOKEN"}
+            if "id-token" not in _writes(job) and not secrets:
+                continue
+            action = str(step.get("uses", "")).split("@")[0]
+            if ("run" in step and not PLAIN.match(step["run"])) or (action and action not in PLAIN_ACTIONS):
+                yield Finding("identity", where, "runs build code in a job that has a key or an identity")
+
+
+def _limits(workflows: Workflows) -> Iterator[Finding]:
+    """Every job ends by itself, on a fixed runner, and no run is dropped but that of a superseded pull request."""
+    for workflow in workflows.values():
         group = workflow.document.get("concurrency", {})
-        if set(workflow.triggers) != {"workflow_call"} and not group.get("group"):
-            yield Finding("concurrency", workflow.name, "has no concurrency group")
-        if workflow.name in PUBLISHING and group.get("cancel-in-progress") != "false":
-            yield Finding("concurrency", workflow.name, "may be cancelled while it publishes")
+        if set(workflow.triggers) != {"workflow_call"}:
+            cancels, drops = group.get("cancel-in-progress", "false"), group.get("queue") != "max"
+            superseded = "github.run_id" in group.get("group", "") and "github.event_name == 'pull_request'" in cancels
+            if not group.get("group") or (drops and not superseded) or cancels == "true":
+                yield Finding("concurrency", workflow.name, "may drop a run; say `queue: max`")
         for name, job in workflow.jobs.items():
             where = f"{workflow.name}:{name}"
             if "uses" in job:
@@ -270,101 +263,26 @@ def _limits(repository: Repository) -> Iterator[Finding]:
                 yield Finding("runner", where, f"runs on {job.get('runs-on')}, not on {', '.join(sorted(RUNNERS))}")
 
 
-def _pins(repository: Repository) -> Iterator[Finding]:
-    """A foreign action is known, pinned to one commit with its version beside it, and pinned the same everywhere."""
+def _actions(workflows: Workflows) -> Iterator[Finding]:
+    """A foreign action is one of the list, and of the same commit everywhere."""
     pins: Dict[str, str] = {}
-    for workflow in repository.workflows.values():
-        for number, line in enumerate(workflow.text.splitlines(), 1):
-            if re.search(r"uses:\s*[^$\s]", line) and not _PINNED_LINE.search(line):
-                yield Finding("pin", f"{workflow.name}:{number}", "is not `OWNER/ACTION@COMMIT # vX.Y.Z`")
+    for workflow in workflows.values():
         used = [(where, step["uses"]) for where, _, _, step in workflow.steps() if "uses" in step]
         used += [(f"{workflow.name}:{name}", job["uses"]) for name, job in workflow.jobs.items() if "uses" in job]
         for where, uses in used:
-            if uses.startswith(_SELF):
-                continue
             action, _, commit = uses.partition("@")
+            if uses.startswith("$/"):
+                continue
             if action not in ACTIONS:
                 yield Finding("action", where, f"uses {action}, which is not on the list of known actions")
-            if not _PIN.match(uses):
-                yield Finding("pin", where, f"uses {uses}, not a full commit")
             if pins.setdefault(action, commit) != commit:
-                yield Finding("pin", where, f"uses another commit of {action} than elsewhere")
+                yield Finding("action", where, f"uses another commit of {action} than elsewhere")
 
 
-def _calls(repository: Repository) -> Iterator[Finding]:
-    """A reusable workflow exists, can be called, and gets the inputs that it declares."""
-    for workflow in repository.workflows.values():
-        for name, job in workflow.jobs.items():
-            if "uses" not in job:
-                continue
-            where, uses = f"{workflow.name}:{name}", job["uses"]
-            prefix = f"{_SELF}{FOLDER}/"
-            called = repository.workflows.get(uses[len(prefix) :]) if uses.startswith(prefix) else None
-            if called is None or "workflow_call" not in called.triggers:
-                yield Finding("call", where, f"calls {uses}, which is no reusable workflow of this repository")
-                continue
-            inputs = called.triggers["workflow_call"].get("inputs", {})
-            given = job.get("with", {})
-            for key in sorted(set(given) - set(inputs)):
-                yield Finding("call", where, f"gives {key}, which {called.name} does not take")
-            for key in sorted(key for key, value in inputs.items() if value.get("required") == "true"):
-                if key not in given:
-                    yield Finding("call", where, f"does not give {key} to {called.name}")
-
-
-def _checkouts(repository: Repository) -> Iterator[Finding]:
-    """No token stays behind in the checkout."""
-    for workflow in repository.workflows.values():
-        for where, _, _, step in workflow.steps():
-            if _is(step, "checkout") and _argument(step, "persist-credentials") != "false":
-                yield Finding("checkout", where, "keeps its credentials")
-
-
-def _scripts(repository: Repository) -> Iterator[Finding]:
-    """A step is one nox session: no expression in its text, no other program, no variable from nowhere."""
-    for workflow in repository.workflows.values():
-        if workflow.document.get("defaults", {}).get("run", {}).get("shell") != "bash":
-            yield Finding("shell", workflow.name, "does not say `shell: bash`, which stops at the first failure")
-        for where, name, job, step in workflow.steps():
-            script = step.get("run")
-            if script is None:
-                continue
-            if "${{" in script:
-                yield Finding("injection", where, "puts an expression into a script; pass it by env")
-            known = {**workflow.document.get("env", {}), **job.get("env", {}), **step.get("env", {})}
-            for variable in sorted(set(_VARIABLE.findall(script))):
-                if variable not in known and not variable.startswith("GITHUB_"):
-                    yield Finding("variable", where, f"reads ${variable}, which nothing sets")
-            if not (script == "exit 1" and (workflow.name, name) == GATE):
-                yield from _session_findings(where, script, known, repository.sessions)
-
-
-def _session_findings(where: str, script: str, known: Dict[str, str], sessions: FrozenSet[str]) -> Iterator[Finding]:
-    words = shlex.split(script)
-    if words[0] != "tools/nox" or "\n" in script.strip() or re.search(r"[;|&<>`]|\$\(", script):
-        yield Finding("session", where, "runs something else than one nox session")
-    elif "-s" not in words:
-        yield Finding("session", where, "names no session")
-    else:
-        session = words[words.index("-s") + 1]
-        from_matrix = session == "$SESSION" and known.get("SESSION") == "${{ matrix.session }}"
-        if not from_matrix and session not in sessions:
-            yield Finding("session", where, f"names the session {session}, which the noxfile does not have")
-
-
-def _needs(repository: Repository) -> Iterator[Finding]:
-    """Jobs wait for jobs that exist, and the gate for all of them, whatever became of them."""
-    for workflow in repository.workflows.values():
-        for name, job in workflow.jobs.items():
-            for needed in _listed(job.get("needs", [])):
-                if needed not in workflow.jobs:
-                    yield Finding("needs", f"{workflow.name}:{name}", f"needs {needed}, which does not exist")
-    yield from _gate(repository)
-
-
-def _gate(repository: Repository) -> Iterator[Finding]:
+def _gate(workflows: Workflows) -> Iterator[Finding]:
+    """The one required check waits for every job, whatever became of it."""
     where = ":".join(GATE)
-    jobs = repository.workflows[GATE[0]].jobs if GATE[0] in repository.workflows else {}
+    jobs = workflows[GATE[0]].jobs if GATE[0] in workflows else {}
     if GATE[1] not in jobs:
         yield Finding("gate", where, "does not exist")
         return
@@ -379,66 +297,83 @@ def _gate(repository: Repository) -> Iterator[Finding]:
             yield Finding("gate", where, f"lets {result} jobs pass")
 
 
-def _listed(value: Any) -> List[str]:
-    return [value] if isinstance(value, str) else list(value)
+def _reports(workflows: Workflows) -> Iterator[Finding]:
+    """A scheduled run that fails is reported, whichever job of it failed."""
+    for workflow in workflows.values():
+        if "schedule" not in workflow.triggers:
+            continue
+        report = workflow.jobs.get("report", {})
+        missing = set(workflow.jobs) - {"report"} - set(_listed(report.get("needs", [])))
+        if not report or missing or "failure()" not in str(report.get("if")):
+            yield Finding(
+                "report", workflow.name, f"does not report a failure of {', '.join(sorted(missing)) or 'a job'}"
+            )
 
 
-def _hand_overs(repository: Repository) -> Iterator[Finding]:
-    """What is uploaded exists and goes away again; what is downloaded was uploaded in the same run."""
-    for workflow in repository.workflows.values():
-        reachable = [workflow, *_called(workflow, repository.workflows)]
-        uploads = [step for part in reachable for _, _, _, step in part.steps() if _is(step, "upload-artifact")]
-        patterns = [re.sub(r"\\\$\\\{\\\{.*?\\\}\\\}", ".+", re.escape(_argument(step, "name"))) for step in uploads]
+def _hand_overs(workflows: Workflows) -> Iterator[Finding]:
+    """What a job fetches after an approval is still there, and lies where git ignores it."""
+    kept = _retention(workflows)
+    for workflow in workflows.values():
+        for where, _, job, step in workflow.steps():
+            if not str(step.get("uses", "")).startswith("actions/download-artifact@"):
+                continue
+            name, path = _pattern(_argument(step, "name")), _argument(step, "path")
+            days = [value for known, value in kept.items() if re.match(known, name) or re.match(name, known)]
+            if "environment" in job and (not days or min(days) <= APPROVAL_DAYS):
+                yield Finding("retention", where, f"may wait {APPROVAL_DAYS} days for what is kept {min(days or [0])}")
+            checks_out = any(str(other.get("uses", "")).startswith("actions/checkout@") for other in job["steps"])
+            if checks_out and path != "requirements" and not ignored(path):
+                yield Finding("ignored", where, f"downloads into {path or '.'}, which git does not ignore")
+
+
+def _retention(workflows: Workflows) -> Dict[str, int]:
+    kept = {}
+    for workflow in workflows.values():
+        for _, _, _, step in workflow.steps():
+            if str(step.get("uses", "")).startswith("actions/upload-artifact@"):
+                days = _argument(step, "retention-days")
+                kept[_pattern(_argument(step, "name"))] = int(days) if days.isdigit() else 0
+    return kept
+
+
+def _pattern(name: str) -> str:
+    return re.sub(r"\\\$\\\{\\\{.*?\\\}\\\}", "x", re.escape(name)).replace("\\-", "-")
+
+
+def ignored(path: str) -> bool:
+    """Tell whether git ignores what is below the folder *path* of this checkout."""
+    command = ["git", "check-ignore", "--quiet", "--no-index", f"{path}/file"]
+    return bool(path) and subprocess.run(command, cwd=str(ROOT), check=False).returncode == 0
+
+
+def _clean(workflows: Workflows) -> Iterator[Finding]:
+    """An artifact is built from a clean checkout, in the builder image."""
+    builds = 0
+    for workflow in workflows.values():
         for where, _, _, step in workflow.steps():
-            if _is(step, "upload-artifact"):
-                for key in ("retention-days", "if-no-files-found"):
-                    if not _argument(step, key):
-                        yield Finding("upload", where, f"does not say {key}")
-            if _is(step, "download-artifact"):
-                name = _argument(step, "name")
-                sample = re.sub(r"\$\{\{.*?\}\}", "x", name)
-                if not any(re.match(rf"{pattern}\Z", sample) for pattern in patterns):
-                    yield Finding("download", where, f"fetches {name or 'everything'}, which no job of this run keeps")
+            words = shlex.split(step.get("run", "")) if "nox -s build" in step.get("run", "") else []
+            builds += bool(words)
+            if words and not {"--require-clean", "--image"} <= set(words):
+                yield Finding("clean", where, "builds an artifact that may be dirty or from another place")
+    if not builds:
+        yield Finding("clean", FOLDER, "builds no artifact")
 
 
-def _called(workflow: Workflow, workflows: Dict[str, Workflow]) -> List[Workflow]:
-    names = [str(job["uses"]).rsplit("/", 1)[-1] for job in workflow.jobs.values() if "uses" in job]
-    return [workflows[name] for name in names if name in workflows]
-
-
-def _is(step: Dict[str, Any], action: str) -> bool:
-    return str(step.get("uses", "")).startswith(f"actions/{action}@")
+def _writes(job: Dict[str, Any]) -> FrozenSet[str]:
+    granted = job.get("permissions")
+    return (
+        frozenset(key for key, value in granted.items() if value == "write")
+        if isinstance(granted, dict)
+        else frozenset()
+    )
 
 
 def _argument(step: Dict[str, Any], key: str) -> str:
     return str(step.get("with", {}).get(key, ""))
 
 
-def _platforms(repository: Repository) -> Iterator[Finding]:
-    """Platforms and their base images are those of the one table, and no matrix leaves one out."""
-    table = repository.platforms
-    for workflow in repository.workflows.values():
-        for name, job in workflow.jobs.items():
-            where = f"{workflow.name}:{name}"
-            matrix = job.get("strategy", {}).get("matrix", {})
-            rows = [row for row in matrix.get("include", []) if isinstance(row, dict) and "platform" in row]
-            named = {*_listed(matrix.get("platform", [])), *[row["platform"] for row in rows]}
-            for platform in sorted(named - set(table)):
-                yield Finding("platform", where, f"names the platform {platform}, which the table does not have")
-            for platform in sorted(set(table) - named if named else ()):
-                yield Finding("platform", where, f"leaves out the platform {platform}")
-            for row in rows:
-                if row.get("base", table.get(row["platform"])) != table.get(row["platform"]):
-                    yield Finding("platform", where, f"builds {row['platform']} on {row['base']}, the table does not")
-
-
-def _images(repository: Repository) -> Iterator[Finding]:
-    """Images have the two documented names and no other."""
-    for workflow in repository.workflows.values():
-        for written in sorted(set(_IMAGE.findall(workflow.text))):
-            names = {re.sub(r"\$\{\{[^}]*\}\}", target, written) for target in ("builder", "tester")}
-            if not names <= IMAGES:
-                yield Finding("image", workflow.name, f"names the image {written}")
+def _listed(value: Any) -> List[str]:
+    return [value] if isinstance(value, str) else list(value)
 
 
 RULES: Tuple[Rule, ...] = (
@@ -446,15 +381,13 @@ RULES: Tuple[Rule, ...] = (
     _permissions,
     _guards,
     _secrets,
+    _identities,
     _limits,
-    _pins,
-    _calls,
-    _checkouts,
-    _scripts,
-    _needs,
+    _actions,
+    _gate,
+    _reports,
     _hand_overs,
-    _platforms,
-    _images,
+    _clean,
 )
 
 if __name__ == "__main__":

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
+import os
 import sys
-from typing import List, Optional
+from typing import List, Optional, Tuple
 
 from . import __version__
 
-_EPILOG = """
-create packs a project; every other verb is one of the artifact's own (run it on an artifact: verify ARTIFACT.zip):
+_BUILD_VERBS = ("create",)
+_HELP = """usage: deployable-zipfile VERB ...
+
+Pack a Django, WSGI or ASGI project and all its dependencies into one self-extracting zip, and unpack it.
+
+  create    pack a project
+{verbs}
+The others are verbs of the artifact, whose path follows: deployable-zipfile verify ARTIFACT.zip is the same as
+./ARTIFACT.zip verify. VERB --help explains each; --version prints the version.
 
   deployable-zipfile create mysite requirements.txt mysite_build
   ./mysite_build.zip -d /srv/mysite
@@ -18,27 +25,71 @@ create packs a project; every other verb is one of the artifact's own (run it on
 
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run one verb and return its exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments[:1] == ["create"]:
-        from . import create
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words[:1] == ["create"]:
+        return _create(words[1:])
+    from . import extract
 
-        return create.main(arguments[1:], prog="deployable-zipfile create")
-    if arguments and not arguments[0].startswith("-"):
-        from . import extract
+    if words[:1] == ["--version"]:
+        return _said(f"deployable-zipfile {__version__}")
+    if words[:1] in (["-h"], ["--help"]):
+        return _said(_HELP.format(verbs=_list_of_verbs(extract.VERBS)))
+    from .console import Console
+    from .errors import UsageError
 
-        return extract.main(arguments)
-    parser = argparse.ArgumentParser(
-        prog="deployable-zipfile",
-        description="Pack a Django site and all its dependencies into one self-extracting zip, and unpack it.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "verb", metavar="VERB", help="create, or a verb of the artifact: check, verify, info, list, ..."
-    )
-    parser.add_argument("--version", action="version", version=f"deployable-zipfile {__version__}")
-    parser.parse_args(arguments)
-    return 2
+    known = [*_BUILD_VERBS, *extract.VERBS]
+    try:
+        if not words:
+            raise UsageError("the command line", "names no verb", f"Give one of {', '.join(known)}")
+        if words[0] in extract.VERBS:
+            archive, rest = _artifact_of(words[0], words[1:])
+            return extract.main([words[0], *rest], archive)
+        if "-d" in words or "--destination" in words or _is_artifact(words[0]):
+            return extract.main(words)
+        raise UsageError(f"the verb {words[0]!r}", "not known", f"Give one of {', '.join(known)}")
+    except UsageError as error:
+        Console(as_json="--json" in words).error(error)
+        return error.exit_code
+
+
+def _create(words: List[str]) -> int:
+    from .builder import interrupts
+
+    interrupts.end_quietly()
+    from . import create
+
+    return create.main(words, prog="deployable-zipfile create")
+
+
+def _artifact_of(verb: str, words: List[str]) -> Tuple[str, List[str]]:
+    """Take the artifact's path out of the words after *verb*: the first that looks like one, else the first word."""
+    from .errors import UsageError
+
+    candidates = [word for word in words if not word.startswith("-")]
+    for looks in (_is_artifact, os.path.isfile, bool):
+        for word in filter(looks, candidates):
+            number = words.index(word)
+            return word, words[:number] + words[number + 1 :]
+    if {"-h", "--help"} & set(words):
+        return "ARTIFACT", words
+    raise UsageError(f"deployable-zipfile {verb}", "names no artifact", f"Run: deployable-zipfile {verb} ARTIFACT.zip")
+
+
+def _is_artifact(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(2) == b"#!"
+    except OSError:
+        return path.endswith(".zip")
+
+
+def _list_of_verbs(verbs: Tuple[str, ...]) -> str:
+    return f"  {', '.join(verbs)}\n"
+
+
+def _said(text: str) -> int:
+    print(text.rstrip("\n"))
+    return 0
 
 
 if __name__ == "__main__":

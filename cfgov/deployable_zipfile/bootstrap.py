@@ -59,5 +59,26 @@ def load_package(archive):
     return importlib.import_module("deployable_zipfile.extract")
 
 
+def end_quietly():
+    # type: () -> None
+    """Let Ctrl-C and its like end the process without a traceback until the runtime is loaded and catches them."""
+    import os
+
+    try:
+        import _signal as signal  # type: ignore[import-not-found]  # built in
+    except ImportError:
+        import signal  # Python 2
+
+    def end(_number, _frame):
+        # type: (int, Any) -> None
+        os.write(2, b"error: this run: was interrupted. Run it again.\n")
+        os._exit(130)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, end)
+
+
 if __name__ == "__main__":
+    end_quietly()
     sys.exit(main())

@@ -10,7 +10,7 @@ import json
 import sys
 from typing import Any, Dict, Optional, TextIO
 
-from .errors import DeployableZipfileError, printable
+from .errors import DeployableZipfileError, masked, printable
 
 
 class Console:
@@ -73,13 +73,13 @@ class Console:
     def _say(self, text: str) -> None:
         if self._err is not None:
             with contextlib.suppress(OSError):
-                print(_encodable(text, self._err), file=self._err, flush=True)
+                print(_encodable(masked(text), self._err), file=self._err, flush=True)
 
     def _print(self, text: str) -> None:
         reason = "it is closed"
         try:
             if self._out is not None:
-                print(_encodable(text, self._out), file=self._out, flush=True)
+                print(_encodable(masked(text), self._out), file=self._out, flush=True)
                 return
         except BrokenPipeError:
             raise

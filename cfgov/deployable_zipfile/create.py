@@ -1,14 +1,14 @@
+#!/usr/bin/env python3
 """Command line of the build side: pack a Django site and all its dependencies into one self-extracting zip.
 
     create.py PROJECT_PATH REQUIREMENTS_FILE ZIPFILE_BASENAME [--extra-static DIR]... [--extra-python PY]...
 
-The story of a build, top-down: :func:`build`. Its steps stand in ``builder/``; this module alone knows them all.
+The story of a build, top-down: :func:`build`. Its steps are in ``builder/``; only this module knows them all.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 
 if __name__ == "__main__" and not __package__:
@@ -27,59 +27,95 @@ if __name__ == "__main__" and not __package__:
     _SPEC.loader.exec_module(sys.modules["deployable_zipfile"])
     __package__ = "deployable_zipfile"
 
+if __name__ == "__main__":
+    from deployable_zipfile.builder import interrupts as early
+
+    early.end_quietly()
+
 import argparse
 import contextlib
 import importlib.util
 import re
-import signal
-from typing import Any, Callable, FrozenSet, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+import shutil
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    FrozenSet,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    NoReturn,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
-from . import __version__
+from . import __version__, process
 from .artifact import layout, zipreader
+from .builder import interrupts
 from .console import Console
-from .errors import BuildInputError, DeployableZipfileError, Interrupted, UsageError
+from .errors import BuildInputError, DeployableZipfileError, Interrupted, UsageError, printable
 
 try:
     for _needed in ("cyclonedx", "elftools", "rich"):  # imported when they are needed
         if importlib.util.find_spec(_needed) is None:
             raise ModuleNotFoundError(name=_needed)
-    from .builder import cache, collect, pack, requirements, settings, source, targets
+    from .builder import cache, checkout, collect, inputs, pack, project, requirements, settings, source, targets
     from .builder.output import Output, Written
 except ModuleNotFoundError as _error:
     if (_error.name or "").startswith("deployable_zipfile"):
         raise
     print(
-        f"error: {_error.name}: is needed to build and is not installed. Run pip install -r requirements/build.txt.",
+        f"error: {_error.name}: needed to build and not installed. Run pip install -r requirements/build.txt.",
         file=sys.stderr,
     )
     sys.exit(BuildInputError.exit_code)
 
 _SHEBANG = re.compile(r"#![\x20-\x7e]{1,125}\Z")
+_MINOR = re.compile(r"3\.[0-9]{1,2}\Z")
 
 
 class Options(NamedTuple):
-    """What a build was asked for."""
+    """What a build was asked for: each field but the first is the setting of its name, see ``builder/settings.py``."""
 
+    file: str  # pyproject.toml that the settings are from, "" without one
     project: str
     requirements: str
-    basename: str
-    extra_static: Tuple[str, ...] = ()
-    extra_python: Tuple[str, ...] = ()
-    target: Tuple[str, ...] = ()
-    include: Tuple[str, ...] = ()
-    exclude: Tuple[str, ...] = ()
-    all_files: bool = False
-    require_clean: bool = False
-    require_hashes: bool = False
-    only_binary: bool = False
-    strict: bool = False
-    allow: Tuple[str, ...] = ()
-    bytecode: bool = True
-    shebang: str = ""  # the settings' own, or else the default
-    cache_dir: Optional[str] = None
-    use_cache: bool = True
-    timeout: float = 1800.0
-    workers: int = 0
+    output: str
+    name: str
+    extra_static: Tuple[str, ...]
+    include: Tuple[str, ...]
+    exclude: Tuple[str, ...]
+    all_files: bool
+    require_clean: bool
+    settings_module: str
+    wsgi: str
+    asgi: str
+    manage: str
+    python_path: str
+    skip_steps: Tuple[str, ...]
+    python: str
+    extra_python: Tuple[str, ...]
+    target: Tuple[str, ...]
+    extra_requirements: Tuple[str, ...]
+    group: Tuple[str, ...]
+    extra: Tuple[str, ...]
+    wheelhouse: str
+    build_constraint: Tuple[str, ...]
+    require_hashes: bool
+    only_binary: bool
+    strict: bool
+    shebang: str
+    bytecode: bool
+    cache: bool
+    cache_dir: str
+    timeout: float
+    workers: int
 
 
 class Built(NamedTuple):
@@ -96,8 +132,8 @@ def create_zipfile(
     project_path: str,
     requirements_file: str,
     zipfile_basename: str,
-    extra_static: Optional[Sequence[str]] = None,
-    extra_python: Optional[Sequence[str]] = None,
+    extra_static: Union[str, Sequence[str], None] = None,
+    extra_python: Union[str, Sequence[str], None] = None,
 ) -> str:
     """Build an artifact and return its path.
 
@@ -105,25 +141,74 @@ def create_zipfile(
         project_path: the project's folder; its name is the project's name.
         requirements_file: a requirements file or ``pylock.toml``.
         zipfile_basename: the artifact's path without ``.zip``.
-        extra_static: folders that become ``static.in/0``, ``static.in/1``, ...
-        extra_python: further interpreters to collect wheels for.
+        extra_static: folders, or one, that become ``static.in/0``, ``static.in/1``, ...
+        extra_python: further interpreters, or one, to collect wheels for.
 
     Raises:
         DeployableZipfileError: the build failed; nothing was written.
     """
-    options = Options(
-        project_path, requirements_file, zipfile_basename, tuple(extra_static or ()), tuple(extra_python or ())
-    )
-    return build(options, Console()).written.path
+    given = {
+        "project": os.fspath(project_path),
+        "requirements": os.fspath(requirements_file),
+        "output": os.fspath(zipfile_basename),
+        "extra-static": _several(extra_static),
+        "extra-python": _several(extra_python),
+    }
+    return build(options(given), Console()).written.path
+
+
+def _several(value: Union[str, Sequence[str], None]) -> Tuple[str, ...]:
+    """Return *value* as several, as upstream's callers may give one."""
+    return (os.fspath(value),) if isinstance(value, (str, os.PathLike)) else tuple(map(os.fspath, value or ()))
+
+
+def options(given: Mapping[str, Any]) -> Options:
+    """Return what to build: what was *given*, by the names of the settings, and what ``pyproject.toml`` says.
+
+    Without a project it is the one that the ``pyproject.toml`` of the working directory, or of a folder above, is for.
+
+    Raises:
+        UsageError: something necessary is missing, or a value makes no sense.
+        BuildInputError: the file cannot be used.
+    """
+    found = settings.read(given.get("project") or os.curdir)
+    values = settings.merged(found, dict(given))
+    if not given.get("project"):
+        if not found.path:
+            raise UsageError(
+                "PROJECT_PATH",
+                f"not given, and no pyproject.toml here has a section [{settings.SECTION}]",
+                "Give PROJECT_PATH REQUIREMENTS_FILE ZIPFILE_BASENAME, or run deployable-zipfile init",
+            )
+        values["project"] = values["project"] or found.folder
+    if not values["requirements"]:
+        place = found.path or "pyproject.toml"
+        raise UsageError("REQUIREMENTS_FILE", "not given", f"Give it, or set requirements in {place}")
+    values["shebang"] = _shebang(values["shebang"])
+    values["output"] = re.sub(r"(?<=[^/])\.zip\Z", "", values["output"])
+    made = Options(found.path, **{name.replace("-", "_"): value for name, value in values.items()})
+    if not os.path.isdir(made.project):
+        raise BuildInputError(made.project, "directory not found", "Give the folder of a Django, WSGI or ASGI project")
+    made = made._replace(name=source.project_name(made.project, made.name), wheelhouse=_directory(made.wheelhouse))
+    for path in made.build_constraint:
+        if not os.path.isfile(path):
+            raise UsageError(f"--build-constraint {path}", "does not exist", "Correct the path")
+    made = made._replace(build_constraint=tuple(map(os.path.abspath, made.build_constraint)))
+    return made if made.output else made._replace(output=f"{made.name}_build")
+
+
+def _directory(wheelhouse: str) -> str:
+    if wheelhouse and not os.path.isdir(wheelhouse):
+        raise UsageError(f"--wheelhouse {wheelhouse}", "is not a directory", "Correct the path")
+    return os.path.abspath(wheelhouse) if wheelhouse else ""
 
 
 def build(options: Options, console: Console) -> Built:
     """Build one artifact.
 
     Raises:
-        DeployableZipfileError: the build failed; what stood at the artifact's path before still does.
+        DeployableZipfileError: the build failed; what was at the artifact's path before still is.
     """
-    options = _with_settings(options)
     warnings: List[str] = []
 
     def warn(text: str) -> None:
@@ -132,24 +217,28 @@ def build(options: Options, console: Console) -> Built:
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(_fixed_umask())
+        wanted = project.check(
+            project.Wanted(
+                options.settings_module, options.wsgi, options.asgi, options.manage, options.python_path,
+                options.skip_steps,
+            )
+        )  # fmt: skip
         locked = _requirements(options, warn)
-        output = stack.enter_context(Output(options.basename))
+        output = stack.enter_context(Output(options.output))
         chosen, state = _source(options, locked, output.names, console, warn)
+        site = _site(chosen[0], wanted, console, warn)
         kept = stack.enter_context(cache.Cache(_cache_folder(options, warn)))
         house = collect.Wheelhouse(
-            collect.Settings(options.only_binary, options.use_cache, options.timeout, options.allow),
-            locked,
-            kept,
-            console,
-        )
+            collect.Settings(
+                options.only_binary, options.cache, options.timeout, options.wheelhouse, options.build_constraint
+            ),
+            locked, kept, console,
+        )  # fmt: skip
         plans = collect.distinct([house.plan(target) for target in _targets(options)])
-        plans = [collect.check(plan, locked, options.strict, warn) for plan in plans]
+        plans = [collect.check(plan, house.locked, options.strict, warn) for plan in plans]
         files = [file for selection in chosen for file in selection.files]
-        modules = {file.name.split("/")[1].partition(".py")[0] for file in files if file.name.endswith(".py")}
-        for plan in plans:
-            collect.rehearse(plan, house, _name(options.project), modules, warn)
         source.check_sizes(files, sum(facts.size for facts in collect.every_wheel(plans)))
-        how = pack.Settings(_name(options.project), options.shebang, options.bytecode, options.workers)
+        how = pack.Settings(options.name, options.shebang, site, options.bytecode, options.workers)
         manifest = pack.Packer(how, house, plans, chosen, state, console).pack(output.temporary)
         with zipreader.Artifact.open(output.temporary):
             pass  # our own strict reader takes it
@@ -159,35 +248,49 @@ def build(options: Options, console: Console) -> Built:
 
 def main(arguments: Optional[Sequence[str]] = None, prog: Optional[str] = None) -> int:
     """Run the command line and return its exit code."""
-    parsed = parser(prog).parse_args(arguments)
-    console = Console(quiet=parsed.quiet, as_json=parsed.json)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    process.claim()
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    console = Console(as_json="--json" in words)
+    before = interrupts.raise_once()
     try:
-        _report(build(_options(parsed), console), console)
+        parsed = parser(prog).parse_args(words)
+        console = Console(quiet=parsed.quiet, as_json=parsed.json)
+        built = build(options(_given(parsed)), console)
+        _report(built, console)
         return 0
     except KeyboardInterrupt:
         error: DeployableZipfileError = Interrupted("build", "was interrupted, nothing was written", "Build again")
     except DeployableZipfileError as raised:
         error = raised
-        if parsed.debug:
+        if "--debug" in words:
             raise
     except OSError as raised:
         error = BuildInputError(
             raised.filename or "build", (raised.strerror or str(raised)), "Free space, or look at the path"
         )
-        if parsed.debug:
+        if "--debug" in words:
             raise
+    finally:
+        interrupts.restore(before)
     console.error(error)
     return error.exit_code
 
 
+class Parser(argparse.ArgumentParser):
+    """Reports a wrong command line in the one line that every error has."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise :class:`UsageError` instead of printing the usage."""
+        raise UsageError("the command line", printable(message), f"Run: {self.prog} --help")
+
+
 def parser(prog: Optional[str] = None) -> argparse.ArgumentParser:
     """Return the command line's parser."""
-    result = argparse.ArgumentParser(
+    result = Parser(
         prog=prog,
-        description="Pack a Django or WSGI project and all its dependencies into one self-extracting zip.",
-        epilog="Settings of a project stand in [tool.deployable-zipfile] of its pyproject.toml; see docs/build.md.",
+        allow_abbrev=False,
+        description="Pack a Django, WSGI or ASGI project and all its dependencies into one self-extracting zip.",
+        epilog=f"Every option is also a setting in [{settings.SECTION}] of pyproject.toml; see docs/build.md.",
     )
     add_arguments(result)
     return result
@@ -195,102 +298,59 @@ def parser(prog: Optional[str] = None) -> argparse.ArgumentParser:
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of a build to *command*."""
-    command.add_argument(
-        "project_path", metavar="PROJECT_PATH", help="folder of the project; its name is the project's"
-    )
-    command.add_argument("requirements_file", metavar="REQUIREMENTS_FILE", help="requirements file or pylock.toml")
-    command.add_argument("zipfile_basename", metavar="ZIPFILE_BASENAME", help="path of the artifact, without .zip")
-    group = command.add_argument_group("what is packed")
-    group.add_argument(
-        "--extra-static", metavar="DIR", action="append", default=[], help="folder of static files; repeatable"
-    )
-    group.add_argument(
-        "--include", metavar="GLOB", action="append", default=[], help="untracked files to pack as well; repeatable"
-    )
-    group.add_argument("--exclude", metavar="GLOB", action="append", default=[], help="files to leave out; repeatable")
-    group.add_argument("--all-files", action="store_true", help="pack untracked files too, not only what git tracks")
-    group.add_argument("--require-clean", action="store_true", help="refuse a checkout with changed or untracked files")
-    group = command.add_argument_group("what it runs on")
-    group.add_argument(
-        "--extra-python",
-        metavar="PY",
-        action="append",
-        default=[],
-        help="another Python to collect wheels for; repeatable",
-    )
-    group.add_argument(
-        "--target",
-        metavar="NAME",
-        action="append",
-        default=[],
-        help="build for cp38-manylinux_2_17_x86_64 or the like, not for this machine; takes wheels alone; repeatable",
-    )
-    group.add_argument(
-        "--shebang", metavar="LINE", help=f"first line of the artifact (default: {layout.DEFAULT_SHEBANG})"
-    )
-    group.add_argument("--no-bytecode", action="store_true", help="ship no compiled Python files; the target compiles")
-    group = command.add_argument_group("how strictly")
-    group.add_argument("--require-hashes", action="store_true", help="refuse requirements without hashes")
-    group.add_argument("--only-binary", action="store_true", help="build nothing from sdists")
-    group.add_argument(
-        "--allow",
-        metavar="WHEEL",
-        action="append",
-        default=[],
-        help="pack this wheel although it is broken, with a new RECORD; a file name or a project's name; repeatable",
-    )
-    group.add_argument(
-        "--strict", action="store_true", help="refuse wheels that run code at every start of Python (.pth)"
-    )
-    group = command.add_argument_group("the build itself")
-    group.add_argument(
-        "--cache-dir", metavar="DIR", help="folder of the cache (default: deployable-zipfile in the user's cache)"
-    )
-    group.add_argument("--no-cache", action="store_true", help="neither use nor fill the cache")
-    group.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=_seconds,
-        default=1800.0,
-        help="give up a run of pip after this time (default: 1800)",
-    )
-    group.add_argument(
-        "--workers", metavar="N", type=_count, default=0, help="processes to use (default: one per core)"
-    )
-    group.add_argument("--quiet", action="store_true", help="print warnings, errors and the result only")
+    for name in settings.ARGUMENTS:
+        setting = settings.BY_NAME[name]
+        command.add_argument(name, metavar=setting.metavar, nargs="?", help=setting.help)
+    groups = {title: command.add_argument_group(title) for title in settings.groups()}
+    for setting in settings.TABLE:
+        if setting.group:
+            _add_option(groups[setting.group], setting)
+    group = command.add_argument_group("output")
+    group.add_argument("--quiet", "-q", action="store_true", help="print only warnings, errors and the result")
     group.add_argument("--json", action="store_true", help="print the result as one JSON object")
     group.add_argument("--debug", action="store_true", help="print tracebacks of errors")
     command.add_argument("--version", action="version", version=f"deployable-zipfile {__version__}")
 
 
-def _with_settings(options: Options) -> Options:
-    found = settings.read(options.project)
-    options = options._replace(
-        include=found.include + options.include,
-        exclude=found.exclude + options.exclude,
-        target=options.target or found.target,
-        require_clean=options.require_clean or found.require_clean,
-        require_hashes=options.require_hashes or found.require_hashes,
-        strict=options.strict or found.strict,
-        allow=found.allow + options.allow,
-        shebang=options.shebang or found.shebang or layout.DEFAULT_SHEBANG,
-    )
-    if not options.shebang.startswith("#!"):
-        options = options._replace(shebang="#!" + options.shebang)
-    if not _SHEBANG.match(options.shebang) or "python" not in options.shebang:
-        raise UsageError("--shebang", "is no line of at most 127 printable characters that names python", "Correct it")
-    return options
+def _add_option(group: Any, setting: settings.Setting) -> None:
+    option, where = f"--{setting.name}", setting.name
+    if setting.kind == settings.FLAG:
+        words = (f"--no-{setting.name}", option) if setting.default else (option, f"--no-{setting.name}")
+        text = f"do not {setting.help}" if setting.default else setting.help
+        group.add_argument(words[0], dest=where, action="store_const", const=not setting.default, help=text)
+        group.add_argument(
+            words[1], dest=where, action="store_const", const=setting.default, help="the opposite, if the file sets it"
+        )
+    elif setting.kind in (settings.TEXTS, settings.PATHS):
+        group.add_argument(option, dest=where, metavar=setting.metavar, action="append", help=setting.help)
+    elif setting.kind == settings.NUMBER:
+        kind = _count if isinstance(setting.default, int) else _seconds
+        group.add_argument(option, dest=where, metavar=setting.metavar, type=kind, help=setting.help)
+    else:
+        group.add_argument(option, dest=where, metavar=setting.metavar, help=setting.help)
 
 
-def _name(project: str) -> str:
-    return os.path.basename(os.path.realpath(project))
+def _given(parsed: argparse.Namespace) -> Dict[str, Any]:
+    return {setting.name: getattr(parsed, setting.name) for setting in settings.TABLE}
+
+
+def _shebang(line: str) -> str:
+    line = line or layout.DEFAULT_SHEBANG
+    line = line if line.startswith("#!") else f"#!{line}"
+    if not _SHEBANG.match(line) or "python" not in line:
+        raise UsageError(
+            "--shebang", "must be one line of at most 127 printable ASCII characters that names python", "Correct it"
+        )
+    return line
 
 
 def _requirements(options: Options, warn: Callable[[str], None]) -> requirements.Requirements:
-    locked = requirements.read(options.requirements)
+    locked = inputs.read(options.requirements, inputs.Selection(options.group, options.extra))
+    for path in options.extra_requirements:
+        locked = _with_more(locked, inputs.read(path))
     if not locked.lines:
-        warn(f"{options.requirements}: holds no requirement; the artifact will carry pip alone")
-    elif not locked.hashed:
+        warn(f"{options.requirements}: holds no requirement; the artifact will hold only pip")
+    elif not locked.fixed:
         if options.require_hashes:
             raise BuildInputError(
                 options.requirements, "gives no hashes", "Lock it with uv pip compile --generate-hashes, or pip-compile"
@@ -302,6 +362,19 @@ def _requirements(options: Options, warn: Callable[[str], None]) -> requirements
     return locked
 
 
+def _with_more(locked: requirements.Requirements, more: requirements.Requirements) -> requirements.Requirements:
+    """Return *locked* with the requirements of a further file."""
+    if locked.lines and more.lines and locked.fixed != more.fixed:
+        bare = more.path if locked.fixed else locked.path
+        raise BuildInputError(bare, "gives no hashes, the other requirements do", "Lock it with hashes too")
+    return locked._replace(
+        lines=locked.lines + more.lines,
+        options=locked.options + tuple(word for word in more.options if word not in locked.options),
+        constraints=tuple(dict.fromkeys(locked.constraints + more.constraints)),
+        digest=cache.key(locked.digest, more.digest),
+    )
+
+
 def _source(
     options: Options,
     locked: requirements.Requirements,
@@ -309,44 +382,136 @@ def _source(
     console: Console,
     warn: Callable[[str], None],
 ) -> Tuple[List[source.Selection], layout.Source]:
-    """Choose the files of project and static folders, and say what was left out."""
-    source.check_project(os.path.realpath(options.project))
-    found = settings.read(options.project)
-    base = os.path.dirname(found.path) if found.path else ""
-    watched = [path for path in (locked.path, found.path) if path]
-    state = source.checkout(options.project, watched, options.exclude, base)
-    if options.require_clean:
-        source.require_clean(state)
-    epoch = source.source_epoch(os.environ.get("SOURCE_DATE_EPOCH"), state.epoch)
+    """Choose the files of project and static folders, and say what was left out and what is not the commit's."""
+    root, base = os.path.realpath(options.project), os.path.dirname(options.file)
+    state = _checkout(options, warn)
     console.step(f"Choosing the files of {options.project}")
-    chosen = [source.project_files(options.project, options.include, options.exclude, base, options.all_files, outputs)]
-    chosen += [source.static_files(folder, number, outputs) for number, folder in enumerate(options.extra_static)]
+    known = checkout.tracked(state, root) if state.root and not options.all_files else None
+    chosen = [
+        source.project_files(root, options.name, options.include, options.exclude, base, known, outputs),
+        *(source.static_files(folder, number, outputs) for number, folder in enumerate(options.extra_static)),
+    ]
     source.check_together(file for selection in chosen for file in selection.files)
-    if state.changed:
-        warn(f"the checkout differs from its commit: {source.named(state.changed)}")
-    if state.untracked and not options.all_files:
-        warn(f"git does not track, so not packed: {source.named(state.untracked)}")
+    dirty = _compare(options, locked, state, chosen, warn)
+    if not any(file.name.endswith(".py") for file in chosen[0].files):
+        warn(f"{options.project}: holds no Python file")
+    if options.name != os.path.basename(root):
+        console.step(f"  the project is called {options.name} in the artifact")
     for selection in chosen:
         if selection.left_out:
             console.step(f"  never packed: {source.named(selection.left_out)}")
         if selection.links:
             console.step(f"  symbolic links packed as copies: {source.named(selection.links)}")
-    return chosen, layout.Source(state.commit, bool(state.changed), epoch)
+    commit_time = max(state.epoch, source.EARLIEST)
+    epoch = source.source_epoch(os.environ.get("SOURCE_DATE_EPOCH"), commit_time)
+    return chosen, layout.Source(state.commit, dirty, epoch)
+
+
+def _checkout(options: Options, warn: Callable[[str], None]) -> checkout.Checkout:
+    """Return the project's checkout; what packs all files needs none, so it may be one that git cannot read."""
+    try:
+        return checkout.find(options.project)
+    except BuildInputError as error:
+        if not options.all_files or options.require_clean:
+            raise
+        warn(f"{error.what}: the commit is not known ({error.why})")
+        return checkout.Checkout()
+
+
+def _compare(
+    options: Options,
+    locked: requirements.Requirements,
+    state: checkout.Checkout,
+    chosen: Sequence[source.Selection],
+    warn: Callable[[str], None],
+) -> bool:
+    """Say whether a packed byte is not the commit's, warn of it, and refuse it if only the commit may be packed."""
+    if options.require_clean and not state.commit:
+        raise BuildInputError(
+            "--require-clean", f"{options.project} is not in a git checkout with a commit", "Commit it first"
+        )
+    if not state.root:
+        return False
+    packed = [
+        checkout.Packed(os.path.join(one.root, file.name[len(one.prefix) + 1 :]), file.mode == layout.FILE_MODES[1])
+        for one in chosen
+        for file in one.files
+    ]
+    rules = [source.leaves_out(chosen[0].root, options.exclude, os.path.dirname(options.file))]
+    rules += [source.leaves_out(one.root) for one in chosen[1:]]
+    roots = [one.root for one in chosen]
+
+    def left_out(path: str) -> bool:
+        return all(rule(path) for rule, root in zip(rules, roots) if path.startswith(root + os.sep))
+
+    different = checkout.differences(state, packed, roots, left_out)
+    deciding = [os.path.realpath(path) for path in (options.file, locked.path, *options.extra_requirements) if path]
+    different = different.and_(checkout.input_differences(state, deciding))
+    for folder in _local_projects(locked):
+        different = different.and_(checkout.folder_differences(state, folder))
+    untracked = [
+        path for path in checkout.untracked(state, [*roots, *deciding]) if not left_out(os.path.join(state.root, path))
+    ]
+    untracked = [path for path in untracked if path not in different.added]
+    if options.require_clean and (different or untracked):
+        paths = [*different.changed, *different.added, *untracked]
+        raise BuildInputError(
+            state.root,
+            f"{state.short} is not all that would be packed: {source.named(paths)}",
+            "Commit, ignore or remove them, or leave out --require-clean",
+        )
+    if different.changed:
+        warn(f"{state.short} has uncommitted changes: {source.named(different.changed)}")
+    if different.added:
+        warn(f"packed, but not in {state.short}: {source.named(different.added)}")
+    if untracked and not options.all_files:
+        warn(f"git does not track, so not packed: {source.named(untracked)}")
+    return bool(different)
+
+
+def _local_projects(locked: requirements.Requirements) -> List[str]:
+    """Return the folders that wheels are built from."""
+    urls = [line.requirement.url or "" for line in locked.lines if line.kind == "folder"]
+    return [os.path.realpath(url2pathname(urlsplit(url).path)) for url in urls]
+
+
+def _site(
+    chosen: source.Selection, wanted: project.Wanted, console: Console, warn: Callable[[str], None]
+) -> layout.Site:
+    site = project.describe({file.name[len(chosen.prefix) + 1 :]: file.path for file in chosen.files}, wanted)
+    callables = [f"{kind} {value}" for kind, value in (("WSGI", site.wsgi), ("ASGI", site.asgi)) if value]
+    if site.settings_module:
+        callables.insert(0, f"Django settings {site.settings_module}")
+    if callables:
+        console.step(f"  {', '.join(callables)}")
+    if not site.wsgi and not site.asgi:
+        warn(
+            f"{chosen.root}: no WSGI or ASGI callable found, so nothing can serve it; "
+            f"set wsgi or asgi in [{settings.SECTION}], or give --wsgi or --asgi"
+        )
+    return site
 
 
 def _targets(options: Options) -> List[targets.Target]:
-    """Return what to build for: the named targets, or else this Python; and every further Python."""
-    goals = [targets.of_name(name, (sys.executable, *options.extra_python)) for name in options.target]
-    commands = options.extra_python if goals else (sys.executable, *options.extra_python)
+    """Return what to build for: the named targets, or else one Python; and every further Python."""
+    python = _command(options.python) or sys.executable
+    further = [_command(python) for python in options.extra_python]
+    goals = [targets.of_name(name, (python, *further)) for name in options.target]
+    commands = further if goals else [python, *further]
     goals += [targets.of_interpreter(command) for command in commands]
     distinct = {(goal.python, goal.label if goal.cross else goal.machine): goal for goal in reversed(goals)}
     return [goal for goal in goals if goal in distinct.values()]
 
 
+def _command(python: str) -> str:
+    """Return the interpreter's command: "3.11" means python3.11."""
+    return f"python{python}" if _MINOR.match(python) else python
+
+
 def _cache_folder(options: Options, warn: Callable[[str], None]) -> Optional[str]:
-    """Return the cache's folder; None for a build that keeps nothing, by wish or for want of a home."""
-    if not options.use_cache or options.cache_dir:
-        return options.cache_dir if options.use_cache else None
+    """Return the cache's folder; None for a build that keeps nothing, by wish or without a home folder."""
+    if not options.cache or options.cache_dir:
+        return options.cache_dir if options.cache else None
     folder = cache.default_folder()
     if folder is None:
         warn("there is no home folder for the cache, so nothing is kept; give --cache-dir DIR")
@@ -357,31 +522,6 @@ def _cache_folder(options: Options, warn: Callable[[str], None]) -> Optional[str
         warn(f"{folder}: cannot hold the cache ({error.strerror}), so nothing is kept; give --cache-dir DIR")
         return None
     return folder
-
-
-def _options(parsed: argparse.Namespace) -> Options:
-    return Options(
-        project=parsed.project_path,
-        requirements=parsed.requirements_file,
-        basename=parsed.zipfile_basename,
-        extra_static=tuple(parsed.extra_static),
-        extra_python=tuple(parsed.extra_python),
-        target=tuple(parsed.target),
-        include=tuple(parsed.include),
-        exclude=tuple(parsed.exclude),
-        all_files=parsed.all_files,
-        require_clean=parsed.require_clean,
-        require_hashes=parsed.require_hashes,
-        only_binary=parsed.only_binary,
-        strict=parsed.strict,
-        allow=tuple(parsed.allow),
-        bytecode=not parsed.no_bytecode,
-        shebang=parsed.shebang or "",
-        cache_dir=parsed.cache_dir,
-        use_cache=not parsed.no_cache,
-        timeout=parsed.timeout,
-        workers=parsed.workers,
-    )
 
 
 def _report(built: Built, console: Console) -> None:
@@ -405,9 +545,18 @@ def _report(built: Built, console: Console) -> None:
         f"  {written.size} bytes ({written.size / 1e6:.1f} MB) for {', '.join(labels)}",
         f"  build id {manifest.build_id}",
         f"  sha256   {written.sha256}",
-        *_start_hint(manifest.shebang, os.path.basename(written.path)),
+        *_next_steps(written.path, manifest.shebang),
     ]
     console.result(document, "\n".join(lines))
+
+
+def _next_steps(path: str, first_line: str) -> List[str]:
+    """Return how to use the artifact."""
+    here = os.path.relpath(path)
+    shown = path if here.startswith(os.pardir) else os.path.join(os.curdir, here)
+    hint = _start_hint(first_line, shown)
+    start = f"python3 -I {shown}" if hint else shown
+    return [*hint, f"Next: {start} -d DEST installs it into a new folder; {start} --help lists its other verbs"]
 
 
 def _start_hint(first_line: str, file: str) -> List[str]:
@@ -431,23 +580,20 @@ def _fixed_umask() -> Iterator[None]:
         os.umask(before)
 
 
-def _interrupt(number: int, frame: Any) -> None:
-    del number, frame
-    raise KeyboardInterrupt
-
-
 def _seconds(text: str) -> float:
-    value = float(text)
-    if not value > 0:
-        raise ValueError(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number of seconds greater than 0")
     return value
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError(text)
-    return value
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= 64:
+        raise argparse.ArgumentTypeError(f"{text!r} must be an integer from 1 to 64")
+    return int(text)
 
 
 if __name__ == "__main__":

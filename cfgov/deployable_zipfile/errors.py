@@ -15,8 +15,9 @@ Only a command line prints them or exits: library code raises.
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from typing import Optional
+from typing import Optional, Set
 
 MAX_LINE = 500  # characters of a whole error line; longer ones lose their middle
 
@@ -35,9 +36,9 @@ class DeployableZipfileError(Exception):
     exit_code = 1
 
     def __init__(self, what: object, why: str, fix: Optional[str] = None) -> None:
-        self.what = printable(what)
-        self.why = printable(why)
-        self.fix = printable(fix) if fix else ""
+        self.what = printable(masked(str(what)))
+        self.why = printable(masked(why))
+        self.fix = printable(masked(fix)) if fix else ""
         super().__init__(self.what, self.why, self.fix)
 
     def __str__(self) -> str:
@@ -105,6 +106,54 @@ def printable(value: object) -> str:
         character.encode("unicode_escape", "backslashreplace").decode("ascii") if _acts(character) else character
         for character in str(value)
     )
+
+
+# A secret can be a part of a URL's authority (RFC 3986, 3.2.1), of its query or of its fragment. A password may hold
+# "/" and "@" that nobody has percent-encoded; a port is digits only.
+_URL_PARTS = (
+    (re.compile(r"(://[^\s/?#@:\"'<>]*:)(?!\d{1,5}(?:[/?#\s]|$))[^\s@\"'<>]*@"), r"\1****@"),
+    (re.compile(r"(://)[^\s/?#\"'<>]*@"), r"\1****@"),
+    (re.compile(r"(%3A%2F%2F)(?:(?!%2F)[^\s\"'<>/])*?%40", re.IGNORECASE), r"\1****%40"),
+    (re.compile(r"(://[^\s?#\"'<>]*)\?[^\s#\"'<>]*"), r"\1?****"),
+    (re.compile(r"(?<=[\w/.-])\?[\w.~%+-]+=[^\s#\"'<>)]*"), "?****"),
+    (re.compile(r"(%3F[\w.~+-]+%3D)[^\s\"'<>)]*", re.IGNORECASE), r"\1****"),
+    (re.compile(r"(://[^\s#\"'<>]*#)(?!(?:sha\d+|md5|egg|subdirectory)=)[^\s=\"'<>]*=[^\s\"'<>]*"), r"\1****"),
+)
+_URL = re.compile(r"[a-z][a-z0-9+.-]{0,20}://[^\s\"'<>]+", re.IGNORECASE)
+_SHORTEST_SECRET = 5  # characters; shorter ones are only masked where a URL holds them
+_PUBLIC_USERS = {"__token__", "oauth2", "oauth2accesstoken", "x-access-token", "x-token-auth", "gitlab-ci-token"}
+_concealed: Set[str] = set()
+
+
+def conceal(text: str) -> None:
+    """Remember the secret parts of every URL in *text*, so that :func:`masked` finds them outside of a URL too."""
+    from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+    for url in _URL.findall(text):
+        try:
+            parts = urlsplit(url)
+            user, _, password = parts.netloc.rpartition("@")[0].partition(":")
+            values = [password, *(value for _, value in parse_qsl(parts.query))]
+        except ValueError:  # no URL after all: what looks like one is masked by its form
+            continue
+        values += [user] if not password and user not in _PUBLIC_USERS else []
+        for value in (unquote(value) for value in values):
+            forms = {value, quote(value, safe="")}
+            _concealed.update(form for form in forms if len(form) >= _SHORTEST_SECRET)
+
+
+def masked(text: str) -> str:
+    """Return *text* without the user information and the query of any URL, and without what was concealed.
+
+    Every exit of a build goes through here: console, logs, JSON, errors, and what an artifact says of its sources.
+    """
+    for secret in sorted(_concealed, key=len, reverse=True):
+        if secret in text:
+            text = re.sub(rf"(?<![0-9A-Za-z]){re.escape(secret)}(?![0-9A-Za-z])", "****", text)
+    if "://" in text or "?" in text or "%" in text:
+        for pattern, replacement in _URL_PARTS:
+            text = pattern.sub(replacement, text)
+    return text
 
 
 def shortened(line: str, limit: int) -> str:

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """The artifact's command line: ``./artifact.zip -d DEST`` and its verbs.
 
 Also runs beside the sources as ``python extract.py artifact.zip -d DEST``.
@@ -37,7 +38,7 @@ from .errors import ArtifactError, DeployableZipfileError, DestinationError, Int
 from .workers import ENDING_SIGNALS
 
 _WITH_VALUE = ("-d", "--destination", "--wait", "--workers")  # options that the next argument belongs to
-_VERBS = ("check", "verify", "info", "list", "selftest", "deploy", "releases", "rollback", "prune")
+VERBS = ("check", "verify", "info", "list", "selftest", "deploy", "releases", "rollback", "prune")
 
 
 def main(argv: Sequence[str], archive: Optional[str] = None) -> int:
@@ -101,7 +102,7 @@ def _parsed(argv: List[str], archive: Optional[str]) -> Tuple[argparse.Namespace
     if not argv:
         _parser(archive).print_help()
         raise UsageError("the command line", "names nothing to do", "Give -d DEST, or a verb")
-    verbs = [argument for argument in argv[:1] if argument in _VERBS]
+    verbs = [argument for argument in argv[:1] if argument in VERBS]
     return _parser(archive, verbs[0] if verbs else "").parse_args(argv), archive
 
 
@@ -136,7 +137,7 @@ def _parser(archive: str, verb: str = "") -> argparse.ArgumentParser:
     program = os.path.basename(archive)
     if not verb:
         parser = _Parser(prog=program, parents=[common], description="Install this artifact, or run one of its verbs.")
-        parser.epilog = f"verbs: {', '.join(_VERBS)}; VERB --help explains each"
+        parser.epilog = f"verbs: {', '.join(VERBS)}; VERB --help explains each"
         parser.add_argument("-d", "--destination", required=True, metavar="DEST", help="folder to install into")
         parser.add_argument("--wait", type=_seconds, default=0.0, metavar="SECONDS", help="for another installation")
         parser.add_argument("--no-sync", action="store_true", help="do not wait for the disk before the commit")
@@ -180,6 +181,10 @@ def _install(arguments: argparse.Namespace, archive: str, console: Console) -> i
     from .install import installation
 
     with Artifact.open(archive) as artifact:
+        source = artifact.manifest.source
+        if source.dirty:
+            commit = f"commit {source.commit[:10]}" if source.commit else "no commit"
+            console.warn(f"{archive}: built from {commit} with changes that are not committed; deploy refuses it")
         done = installation.install(
             artifact,
             arguments.destination,
@@ -226,7 +231,7 @@ def _verify(arguments: argparse.Namespace, archive: str, console: Console) -> in
 
     with Artifact.open(archive) as artifact:
         artifact.verify(arguments.workers)
-        wheels = [name for name in artifact.members if name.endswith(".whl")]
+        wheels = [name for name in artifact.members if layout.is_wheel(name)]
         for name in wheels:
             entry = artifact.members[name]
             wheel = Wheel(artifact.descriptor, artifact.container.data_start(entry), entry.size, name)

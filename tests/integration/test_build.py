@@ -28,6 +28,8 @@ from deployable_zipfile import create
 from deployable_zipfile.artifact import zipreader
 from tests.support.helpers import SECRET, File, error_line, make_wheel, run_cli, write_tree
 
+pytestmark = pytest.mark.core
+
 CREATE = create.__file__
 SITE: Dict[str, File] = {
     "manage.py": ("#!/usr/bin/env python\n", 0o755),

@@ -11,7 +11,7 @@ from typing import Dict, List
 import pytest
 
 from tests.support.documentation import ROOT, Block, blocks
-from tools import release
+from tools import assets
 
 # In the order of reading: later blocks use what earlier ones made.
 STORIES = ["docs/release.md"]
@@ -24,7 +24,7 @@ def runnable(document: str) -> List[Block]:
 
 @pytest.fixture(name="clone", scope="module")
 def _clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return release.clean_clone(ROOT, tmp_path_factory.mktemp("documentation") / "deployable zipfile")
+    return assets.clean_clone(ROOT, tmp_path_factory.mktemp("documentation") / "deployable zipfile")
 
 
 @pytest.mark.parametrize("document", STORIES)
@@ -55,7 +55,7 @@ def pyenv_root() -> str:
 def test_the_release_folder_of_another_clone_in_another_place_has_the_same_bytes(clone: Path, tmp_path: Path) -> None:
     first = clone / "release"
     assert first.is_dir(), "made by the commands of docs/release.md"
-    other = release.clean_clone(clone, tmp_path / "somewhere" / "else" / "entirely")
+    other = assets.clean_clone(clone, tmp_path / "somewhere" / "else" / "entirely")
     shutil.copytree(str(clone / ".venv"), str(other / ".venv"), symlinks=True)
 
     before = os.umask(0o077)

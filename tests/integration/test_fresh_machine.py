@@ -1,4 +1,4 @@
-"""The README on a machine that has git and Python's venv module, and nothing else."""
+"""The README on a machine that has git, Python's venv module and pipx, and nothing else."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ import pytest
 
 from tests.support import containers
 from tests.support.documentation import ROOT, blocks
+from tools import assets, platforms
 from tools import containers as host
-from tools import platforms, release
 
-# The second command runs everything there is; here it is asked for the part that needs no engine and a minute.
-NARROWED = {"tools/nox -t test": "tools/nox -s unit-3.11 -- tests/unit/tools tests/unit/artifact/test_layout.py"}
+# The second command takes minutes; here it runs a part of the unit tests only.
+NARROWED = {"nox": "nox -l && nox -s unit-3.11 -- tests/unit/tools tests/unit/artifact/test_layout.py"}
 
 PREPARE = (
-    "apt-get update -qq && apt-get install -yqq --no-install-recommends git python3-venv ca-certificates >/dev/null"
+    "apt-get update -qq"
+    " && apt-get install -yqq --no-install-recommends git python3-venv pipx ca-certificates >/dev/null"
+    " && pipx install nox && export PATH=$PATH:~/.local/bin"
 )
 CLONE = "git config --global --add safe.directory '*' && git clone --quiet /checkout ~/site && cd ~/site"
 INSTALL = "env -i /usr/bin/python3 -I -S cfgov_current_build.zip -d '/srv/my site'"
@@ -27,17 +29,17 @@ CHECK = "sha256sum --check cfgov_current_build.zip.sha256 && cd '/srv/my site' &
 
 def readme_commands() -> List[str]:
     """Return the two commands of the README."""
-    block = next(block for block in blocks("README.md") if "tools/nox -t test" in block.commands)
+    block = next(block for block in blocks("README.md") if "nox -s build" in block.commands)
     return [NARROWED.get(command, command) for command in block.commands]
 
 
-def test_the_two_commands_of_the_readme_work_where_only_git_and_venv_are_installed(
+def test_the_two_commands_of_the_readme_work_where_only_git_and_nox_are_installed(
     engine: containers.Engine, tmp_path: Path
 ) -> None:
     image = platforms.read()["debian12"].base_image
     if subprocess.run(["docker", "image", "inspect", image], stdout=subprocess.DEVNULL, check=False).returncode:
         pytest.skip(f"no image {image}. Make or pull it, on Debian with .ci/engine")
-    clone = release.clean_clone(ROOT, tmp_path / "clone")
+    clone = assets.clean_clone(ROOT, tmp_path / "clone")
     settings = host.host_settings(os.environ)
     script = " && ".join([PREPARE, CLONE, *readme_commands(), INSTALL, CHECK])
     command = ["docker", *containers.RUN_WORDS, *settings.arguments(), "-v", f"{clone}:/checkout:ro"]

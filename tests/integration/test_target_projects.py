@@ -13,6 +13,8 @@ from tests.integration.test_target_pythons import FOUND
 from tests.support.artifacts import PACKAGE
 from tests.support.helpers import error_line, peak_memory, read_tree, run_cli, write_tree
 
+pytestmark = pytest.mark.core
+
 FILES = 70_000
 
 Tree = Dict[str, Tuple[int, bytes]]

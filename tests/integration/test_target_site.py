@@ -23,6 +23,8 @@ from tests.integration.test_target_pythons import FOUND, without_network
 from tests.support.artifacts import PACKAGE
 from tests.support.helpers import run_cli
 
+pytestmark = pytest.mark.core
+
 ROOT = PACKAGE.parent.parent
 RUNNING = f"{sys.version_info[0]}.{sys.version_info[1]}"
 EVERY = os.environ.get("EVERY_PYTHON") == "1"

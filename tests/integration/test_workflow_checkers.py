@@ -48,7 +48,8 @@ def zizmor(folder: Path, name: str, text: str) -> int:
         str(Path(sys.executable).with_name("zizmor")),
         "--offline",
         "--quiet",
-        "--pedantic",
+        "--persona",
+        "auditor",
         str(path),
     ]
     return subprocess.run(command, capture_output=True, check=False).returncode

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 STEPS = [
-    *("check", "install", "environment", "shared", "labels", "django-check", "collectstatic", "migrate", "manage"),
-    *("wsgi", "config-test", "switch", "restart", "health", "prune"),
+    *("check", "install", "environment", "shared", "labels", "django-check", "collectstatic", "wsgi", "migrate"),
+    *("manage", "config-test", "switch", "restart", "health", "prune"),
 ]
 LATE = ("switch", "restart", "health", "prune")  # steps at or after which `current` may be the new release
 

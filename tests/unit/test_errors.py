@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 
 from deployable_zipfile import errors
+from deployable_zipfile.console import Console
 
 
 @pytest.mark.parametrize(
@@ -63,3 +66,63 @@ def test_an_error_of_a_worker_can_be_made_again_from_its_parts() -> None:
     error = errors.WheelError("a\nb", "is cut", None)
     again = errors.WheelError(error.what, error.why, error.fix)
     assert str(again) == str(error)
+
+
+GIT = "git+https://{}@h/r.git@" + "a" * 40 + "#egg=x"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://u:TOKEN@h/x", "https://****@h/x"),
+        ("https://TOKEN@h:8443/x@1?y", "https://****@h:8443/x@1?****"),
+        (GIT.format("u:TOKEN"), GIT.format("****")),
+        (GIT.format("u:a%40b%2FTOKEN"), GIT.format("****")),
+        ("https://u:a/TOKEN@h/x", "https://****@h/x"),
+        ("https://u:a@TOKEN@h/x", "https://****@h/x"),
+        ("x @ http://127.0.0.1:9/x-1-py3-none-any.whl?sig=TOKEN", "x @ http://127.0.0.1:9/x-1-py3-none-any.whl?****"),
+        ("--index-url http://h/simple?token=TOKEN/foo/", "--index-url http://h/simple?****"),
+        ("exceeded with url: /x.whl?sig=TOKEN (Caused by", "exceeded with url: /x.whl?**** (Caused by"),
+        ("https%3A%2F%2Fu%3ATOKEN%40h%2Fx%3Fsig%3DTOKEN", "https%3A%2F%2F****%40h%2Fx%3Fsig%3D****"),
+        ("https://h/x#token=TOKEN", "https://h/x#****"),
+        ('{"why": "https://u:TOKEN@h/x?a=TOKEN", "fix": "?"}', '{"why": "https://****@h/x?****", "fix": "?"}'),
+    ],
+)
+def test_no_text_shows_the_secret_part_of_a_url(text: str, shown: str) -> None:
+    assert errors.masked(text) == shown
+    assert "TOKEN" not in str(errors.BuildInputError(text, text, text))
+    console = Console(as_json=True, out=io.StringIO(), err=io.StringIO())
+    console.step(text)
+    console.warn(text)
+    console.error(errors.BuildInputError("what", text, text))
+    console.result({"text": text}, text)
+    for stream in (console._out, console._err):
+        assert isinstance(stream, io.StringIO)
+        assert "TOKEN" not in stream.getvalue()
+        assert len(stream.getvalue()) > 20
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://h:8443/a@b#subdirectory=x&egg=y",
+        "docs: https://h/x#anchor is it? yes",
+        "file:///a/b@c/d.whl",
+        "100% of 5",
+    ],
+)
+def test_what_holds_no_secret_is_shown_as_it_is(text: str) -> None:
+    assert errors.masked(text) == text
+
+
+def test_a_secret_that_was_seen_in_a_url_is_masked_outside_of_one_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(errors, "_concealed", set())
+    errors.conceal("--index-url https://git:pa%2Fss-w0rd@h/simple\nx @ https://h/x.whl?sig=s1gnature&v=1")
+    assert (
+        errors.masked("401 for pa/ss-w0rd, pa%2Fss-w0rd and s1gnature; git 1") == "401 for ****, **** and ****; git 1"
+    )
+
+
+def test_masking_a_long_log_takes_no_time_that_grows_with_its_square() -> None:
+    text = "https://h/" + "a" * 200_000 + " " + "?" * 100_000 + "%3A%2F%2F" * 10_000
+    assert len(errors.masked(text)) > 1000

@@ -15,9 +15,10 @@ from typing import Any, Dict, Iterator, List
 import pytest
 
 from deployable_zipfile import extract
+from deployable_zipfile.artifact import layout
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.errors import DeploymentError, Interrupted
-from deployable_zipfile.install import installation
+from deployable_zipfile.install import installation, preflight
 from tests.support import faults
 from tests.support.artifacts import PACKAGE, PYTHON, make_artifact, make_target, simple_wheel
 from tests.support.helpers import error_line, make_wheel, read_tree, run_cli, run_python
@@ -157,6 +158,60 @@ def test_verify_proves_the_file(run: Any, site: Path, tmp_path: Path) -> None:
     assert "wheels/lie-1-py3-none-any.whl/a.py: its sha256 is not the one in RECORD" in said.err
 
 
+def test_a_project_may_hold_files_that_are_called_like_wheels_and_zips(run: Any, tmp_path: Path) -> None:
+    files = {"data/fake-1.0-py3-none-any.whl": "no wheel", "data/wheels/b.whl": "x", "data/a.zip": "no zip" * 999}
+    archive = make_artifact(tmp_path / "own.zip", files, [simple_wheel(tmp_path)])
+    said = run("verify", "--json", archive=archive)
+    assert (said.code, said.document["wheels"]) == (0, 1)
+    with Artifact.open(str(archive)) as artifact:
+        manifest = artifact.manifest
+    large = layout.Member(2**30, 0o644, "0" * 64)
+    grown = manifest._replace(members={**manifest.members, "site_one/data/a.zip": large})
+    assert preflight.space_needed(grown)[0] - preflight.space_needed(manifest)[0] < 1.5 * 2**30
+    assert run("-d", tmp_path / "dest", archive=archive).code == 0
+    assert (tmp_path / "dest/site_one/data/wheels/b.whl").read_text() == "x"
+
+
+@pytest.mark.parametrize("commit", ["ab" * 20, ""])
+def test_an_artifact_that_is_not_its_commit_is_installed_with_a_warning(run: Any, tmp_path: Path, commit: str) -> None:
+    dirty = layout.Source(commit, True, 1)
+    archive = make_artifact(tmp_path / "d.zip", manifest=lambda manifest: manifest._replace(source=dirty))
+    said = run("-d", tmp_path / "dest", archive=archive)
+    assert said.code == 0
+    built = "commit ababababab" if commit else "no commit"
+    expected = f"warning: {archive}: built from {built} with changes that are not committed; deploy refuses it"
+    assert said.err.splitlines()[0] == expected
+
+
+def test_a_clean_artifact_is_installed_without_a_warning(run: Any, tmp_path: Path) -> None:
+    assert "warning" not in run("-d", tmp_path / "dest").err
+
+
+def test_it_is_a_program_of_its_own(site: Path, tmp_path: Path) -> None:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    (tmp_path / "python3").symlink_to(sys.executable)
+    run_cli([extract.__file__, site, "-d", tmp_path / "dest"], extra_env={"PATH": f"{tmp_path}:{path}"})
+    assert (tmp_path / "dest" / "venv").is_dir()
+
+
+INTERRUPTED_WHILE_LOADING = """
+import os, runpy, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+sys.meta_path.insert(0, Finder())
+runpy.run_path(sys.argv[3], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("module", ["deployable_zipfile.extract", "deployable_zipfile.artifact.zipreader"])
+def test_an_interrupt_before_the_runtime_is_loaded_leaves_no_traceback(site: Path, module: str, number: str) -> None:
+    done = run_python("-c", INTERRUPTED_WHILE_LOADING, module, number, site, code=130)
+    assert error_line(done) == "error: this run: was interrupted. Run it again."
+
+
 def test_verify_of_a_tree_names_what_drifted(run: Any, tmp_path: Path) -> None:
     run("-d", tmp_path / "dest")
     said = run("verify", tmp_path / "dest")
@@ -287,7 +342,7 @@ def test_help_is_no_error(arguments: List[str], run: Any, capsys: pytest.Capture
 
 def test_help_names_every_verb(run: Any) -> None:
     shown = run().out
-    assert all(verb in shown for verb in extract._VERBS)
+    assert all(verb in shown for verb in extract.VERBS)
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,11 @@ def runtime_path(member: str) -> str:
     return member[len(RUNTIME) + 1 :] if member.startswith(RUNTIME + "/") else ""
 
 
+def is_wheel(member: str) -> bool:
+    """Say whether *member* is one of the artifact's wheels: a project may hold files that end in ``.whl`` too."""
+    return member.startswith((f"{WHEELS}/", f"{BOOTSTRAP_WHEELS}/"))
+
+
 class Member(NamedTuple):
     """What the manifest says of one file."""
 

@@ -5,36 +5,30 @@ With ``pack.py`` one of the two modules that tell how the steps in this folder f
 
 from __future__ import annotations
 
-import contextlib
+import fnmatch
 import os
+import shutil
 import sys
 import tempfile
-from typing import (
-    AbstractSet,
-    Any,
-    Callable,
-    Dict,
-    FrozenSet,
-    Iterable,
-    List,
-    NamedTuple,
-    Optional,
-    Sequence,
-    Set,
-    Tuple,
-)
+from typing import Any, Callable, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
+from urllib.parse import quote, unquote, urlsplit
 
+from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from .. import __version__, install_wheels
-from ..artifact import patches, wheel
+from .. import __version__
+from ..artifact import patches
 from ..console import Console
-from ..errors import BuildInputError, WheelError
-from . import cache, closure, pip, progress, requirements, targets, wheels
+from ..errors import BuildInputError, WheelError, masked
+from . import cache, closure, inputs, pip, progress, requirements, surroundings, targets, urls, wheels
 
-_FORMAT = 3  # of the documents in the cache
+_FORMAT = 4  # of the documents in the cache
+_LARGEST_FILE = 2 * 1024**3  # bytes of one file that a lock names by URL
+# What is no source of a Python project; ``.git`` is, as versions are read from it.
+_LEFT_BY_PYTHON = ("__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache")
+_LEFT_BY_BUILDS = (*_LEFT_BY_PYTHON, "*.egg-info", "build", "dist", ".venv", "venv", ".tox", ".nox", "node_modules")
 _PIP_FLOOR = Version("26.1.2")  # older ones let an entry point's name leave the environment (CVE-2026-8643)
 _PIP_FLOOR_FROM = (3, 10)  # the oldest Python that such a pip exists for
 
@@ -56,7 +50,8 @@ class Settings(NamedTuple):
     only_binary: bool = False
     use_cache: bool = True
     timeout: float = 1800.0  # seconds for one run of pip
-    allow: Tuple[str, ...] = ()  # broken wheels to mend, by file or project name
+    wheelhouse: str = ""  # a folder that is taken instead of any index
+    build_constraints: Tuple[str, ...] = ()  # paths of files that constrain what build backends get
 
 
 class Wheelhouse:
@@ -84,6 +79,7 @@ class Wheelhouse:
         self._console = console
         self._bootstrap = requirements.read(pip.BOOTSTRAP)
         self._pips: Dict[str, Tuple[wheels.Facts, ...]] = {}
+        self._surroundings: Dict[str, str] = {}
         self._incomplete: Set[str] = set()  # labels of the targets for which a line of the lock was not found
 
     def plan(self, target: targets.Target) -> Plan:
@@ -93,9 +89,13 @@ class Wheelhouse:
             BuildInputError: pip cannot fetch or build them.
             WheelError: one of them is broken.
         """
+        self._check_python(target)
+        if not self._locked.fixed:
+            with progress.phase(self._console, f"Fetching wheels for {target.label}"):
+                return self._fetched(target)
         name = cache.key(
             "plans", _FORMAT, __version__, self._locked.digest, self._bootstrap.digest, target.label, target.identity,
-            self._settings.only_binary, pip.index_settings(), sorted(self._settings.allow),
+            self._settings.only_binary, self._settings.wheelhouse, surroundings.pip_settings(target.interpreter),
         )  # fmt: skip
         plan = self._recalled(target, self.kept.document("plans", name))
         if plan is not None:
@@ -104,21 +104,41 @@ class Wheelhouse:
             return plan
         with progress.phase(self._console, f"Fetching wheels for {target.label}"):
             plan = self._fetched(target)
-        pinned = requirements.pinned(self._locked)
-        if target.label not in self._incomplete and not {facts.name for facts in plan.wheels} - pinned:
-            self.kept.keep_document("plans", name, [_references(plan.wheels), _references(plan.bootstrap)])
+        made = {facts.name for facts in plan.wheels if facts.built_from}
+        folders = requirements.names(line for line in self._lines(target) if line.kind == "folder")
+        document = [
+            self._inputs(target) if made - folders else "",
+            _references(facts for facts in plan.wheels if facts.name not in folders),
+            _references(plan.bootstrap),
+        ]
+        if target.label not in self._incomplete:
+            self.kept.keep_document("plans", name, document)
         return plan
 
     def _recalled(self, target: targets.Target, document: Any) -> Optional[Plan]:
-        if document is None:
+        """Return the plan in *document*, with the folders beside the project built anew: nothing pins those."""
+        if document is None or document[0] not in ("", self._inputs(target)):
             return None
         groups = []
-        for references in document:
+        for references in document[1:]:
             group = [self._known(*reference) for reference in references]
             if None in group:
                 return None
-            groups.append(tuple(facts for facts in group if facts is not None))
-        return Plan(target, groups[0], groups[1])
+            groups.append([facts for facts in group if facts is not None])
+        wheels_, bootstrap = groups
+        folders = [line for line in self._lines(target) if line.kind == "folder"]
+        if folders:
+            runner = self._runner(target)
+            wheels_ += [self._made(runner, target, line) for line in folders]
+        return Plan(target, _sorted(wheels_), tuple(bootstrap))
+
+    def _inputs(self, target: targets.Target) -> str:
+        """Return what of this machine decides how an sdist is built for *target*, as a digest."""
+        if target.python not in self._surroundings:
+            found = surroundings.compiling(target.interpreter, self._options())
+            found += [surroundings.state(path) for path in self._settings.build_constraints]
+            self._surroundings[target.python] = cache.key(found, surroundings.pip_settings(target.interpreter))
+        return self._surroundings[target.python]
 
     def _known(self, sha256: str, file: str, built_from: str) -> Optional[wheels.Facts]:
         kept = self.kept.file(sha256, file)
@@ -134,78 +154,94 @@ class Wheelhouse:
         self.kept.keep_document("facts", _facts_key(kept.sha256, facts.file), wheels.to_document(facts))
         return facts
 
-    def rehearsed(self, chosen: Sequence[wheels.Facts], python: str, project: str) -> List[Tuple[str, str, List[str]]]:
-        """Plan the installation of *chosen*; return (wheel, later wheel, paths) where one replaces files of another.
-
-        Raises:
-            WheelError: the target would refuse a wheel.
-        """
-        name = cache.key(
-            "rehearsed", _FORMAT, __version__, python, project, [[facts.sha256, facts.file] for facts in chosen]
-        )  # fmt: skip
-        found = self.kept.document("rehearsed", name)
-        if found is None:
-            with contextlib.ExitStack() as stack:
-                opened = [self._opened(stack, facts) for facts in chosen]
-                pairs: Dict[Tuple[str, str], List[str]] = {}
-                for one in install_wheels.examine(opened, python, project):
-                    pairs.setdefault((one.first, one.second), []).append(one.path)
-            found = [[first, second, paths] for (first, second), paths in pairs.items()]
-            self.kept.keep_document("rehearsed", name, found)
-        return [(first, second, list(paths)) for first, second, paths in found]
-
-    def _opened(self, stack: contextlib.ExitStack, facts: wheels.Facts) -> wheel.Wheel:
-        advice = "Lock another version, or leave it out"
-        return stack.enter_context(wheel.Wheel.open(self.paths[facts.sha256], facts.file, advice))
-
     def requested(self, target: targets.Target) -> FrozenSet[str]:
         """Return the projects that the requirements file itself names for *target*."""
+        return requirements.names(self._lines(target))
+
+    @property
+    def locked(self) -> requirements.Requirements:
+        """What was to be collected, with the names of projects that were unknown before they were built."""
+        return self._locked
+
+    def _lines(self, target: targets.Target) -> List[requirements.Line]:
+        """Return the lines that any patch release of *target* needs."""
         at = closure.Releases(target.markers)
-        return requirements.names(line for line in self._locked.lines if at.where(line.requirement.marker))
+        return [line for line in self._locked.lines if at.where(line.requirement.marker)]
+
+    def _check_python(self, target: targets.Target) -> None:
+        """Refuse a lock that was not made for the Python or the platform of *target*."""
+        at = closure.Releases(target.markers)
+        own = at.final if target.cross else at.of(target.release)
+        for problem in _limits(self._locked, at):
+            if problem.releases & own == own:
+                raise BuildInputError(problem.what, f"{problem.why} (for {target.label})", problem.fix)
 
     def _fetched(self, target: targets.Target) -> Plan:
         bootstrap = self._bootstrap_of(target)
         if not self._locked.lines:
             return Plan(target, (), bootstrap)
         runner = self._runner(target)
-        files = self._files(runner, target)
-        found = {facts.sha256: facts for facts in (self._wheel(runner, target, file) for file in files)}
+        if not self._locked.fixed:
+            runner = runner._replace(cache="")  # a server may say that a file stays fresh which nothing pins
+        lines = [self._chosen(target, line) for line in self._lines(target)]
+        sources = [line for line in lines if line.kind in ("vcs", "folder", "archive")]
+        made = [self._made(runner, target, line) for line in sources]
+        built = [(line, facts) for line, facts in zip(sources, made)]
+        found = {facts.sha256: facts for facts in made}
+        for file in self._files(runner, target, [line for line in lines if line not in sources], built):
+            if os.path.basename(file) not in {facts.file for facts in made}:
+                facts = self._wheel(runner, target, file)
+                found[facts.sha256] = facts
         return Plan(target, _sorted(found.values()), bootstrap)
 
-    def _files(self, runner: pip.Runner, target: targets.Target) -> List[str]:
-        """Let pip fetch what the lock names for *target*, for each of its patch releases."""
-        locked = self._locked
-        binary = ["--only-binary=:all:"] if target.cross or self._settings.only_binary else []
+    def _files(
+        self,
+        runner: pip.Runner,
+        target: targets.Target,
+        lines: Sequence[requirements.Line],
+        built: Sequence[Tuple[requirements.Line, wheels.Facts]],
+    ) -> List[str]:
+        """Let pip fetch *lines* for *target*, for each of its patch releases.
+
+        A fixed list is complete, so it needs no resolver; the check of the closure finds what it lacks. Otherwise pip
+        resolves what this release needs, and takes what was *built* already as given.
+        """
+        arguments = ["--only-binary=:all:"] if target.cross or self._settings.only_binary else []
+        if self._locked.fixed:
+            arguments += ["--require-hashes", "--no-deps"]
         files: List[str] = []
         own: List[requirements.Line] = []
         if not target.cross:
             here = closure.Releases(target.markers, frozenset())
-            own = [line for line in locked.lines if here.where(line.requirement.marker) & here.of(target.release)]
-            if not locked.rewritten:
-                files = pip.download(runner, binary, requirements=os.path.abspath(locked.path))
-            elif own:
-                files = self._download(runner, binary, own)
+
+            def is_own(line: requirements.Line) -> bool:
+                return bool(here.where(line.requirement.marker) & here.of(target.release))
+
+            own = [line for line in lines if is_own(line)]
+            given = [] if self._locked.fixed else [self._stand_in(*one) for one in built if is_own(one[0])]
+            if own or given:
+                files = self._download(runner, arguments, [*own, *given])
         if target.cross:
-            binary += ["--implementation=cp", *(f"--abi={abi}" for abi in (target.abi, "abi3", "none"))]
-            binary += [f"--platform={platform}" for platform in target.platforms]
-        for version, lines in self._further(target, own):
+            arguments += ["--implementation=cp", *(f"--abi={abi}" for abi in (target.abi, "abi3", "none"))]
+            arguments += [f"--platform={platform}" for platform in target.platforms]
+        for version, further in self._further(target, [line for line in lines if line not in own]):
             # pip evaluates the markers of dependencies for the Python that runs it, so it is not asked for any.
-            arguments = [*binary, f"--python-version={version}", "--no-deps"]
+            chosen = [*arguments, f"--python-version={version}", "--no-deps"]
             if target.cross and version == target.version:
-                files += self._download(runner, arguments, lines)
+                files += self._download(runner, chosen, further)
             else:
-                files += self._found(runner, target, arguments, lines)
+                files += self._found(runner, target, chosen, further)
         return files
 
     def _further(
-        self, target: targets.Target, own: Sequence[requirements.Line]
+        self, target: targets.Target, lines: Sequence[requirements.Line]
     ) -> List[Tuple[str, List[requirements.Line]]]:
-        """Return the lines beside *own* that a final patch release of *target* needs, with the newest that does."""
+        """Return those of *lines* that a final patch release of *target* needs, with the newest that does."""
         at = closure.Releases(target.markers)
         found: Dict[str, List[requirements.Line]] = {}
-        for line in self._locked.lines:
+        for line in lines:
             needed = at.where(line.requirement.marker) & at.final
-            if needed and line not in own:
+            if needed:
                 found.setdefault(at.newest(needed), []).append(line)
         return list(found.items())
 
@@ -222,53 +258,137 @@ class Wheelhouse:
             return [file for line in lines for file in self._found(runner, target, arguments, [line])]
 
     def _download(self, runner: pip.Runner, arguments: List[str], lines: List[requirements.Line]) -> List[str]:
-        text = requirements.as_pip_lines(lines)
-        return pip.download(runner, [*arguments, *self._locked.options], text, constraints=self._locked.constraints)
+        text = requirements.as_pip_lines(lines, self._options(), self._locked.constraints)
+        return pip.download(runner, arguments, text)
 
-    def _wheel(self, runner: pip.Runner, target: targets.Target, path: str) -> wheels.Facts:
-        """Keep what pip fetched: a wheel as it is, an sdist as the wheel that is built from it."""
-        if path.endswith(".whl"):
-            return self._sound(path)
-        if not path.endswith(pip.SDISTS):
-            raise BuildInputError(os.path.basename(path), "is neither wheel nor sdist", "Lock another version")
-        sdist = self.kept.keep_file(path)
-        origin = f"{os.path.basename(path)} sha256:{sdist.sha256}"
-        name = cache.key("built", _FORMAT, __version__, sdist.sha256, target.identity)
-        built = self.kept.document("built", name)
-        facts = self._known(*built) if built else None
+    def _options(self) -> Tuple[str, ...]:
+        """Return the options that decide where pip looks, in the words of a requirements file."""
+        if not self._settings.wheelhouse:
+            return self._locked.options
+        kept: List[str] = []
+        words = iter(self._locked.options)
+        for word in words:
+            value = [next(words)] if word in requirements.ONE_VALUE else []
+            if word not in requirements.INDEXES:
+                kept += [word, *value]
+        return (*kept, "--no-index", "--find-links", self._settings.wheelhouse)
+
+    def _chosen(self, target: targets.Target, line: requirements.Line) -> requirements.Line:
+        """Return *line* with the one file of those that the lock offers that suits *target* best (PEP 751)."""
+        if not line.files or self._settings.wheelhouse:
+            return line
+        name = line.requirement.name
+        file = targets.best({file.name: file for file in line.files}, target)
+        sdists = [file for file in line.files if not file.name.endswith(".whl")]
+        if file is None and (target.cross or self._settings.only_binary or not sdists):
+            why = f"{name} has no wheel for {target.label}" + (", only an sdist" if sdists else " and no sdist")
+            raise BuildInputError(line.place, why, "Lock another version")
+        file = file or sdists[0]
+        requirement = Requirement(f"{name} @ {self._url(file)}")
+        requirement.extras = line.requirement.extras
+        return line._replace(requirement=requirement, hashes=file.hashes, files=())
+
+    def _url(self, file: requirements.File) -> str:
+        """Return a URL of *file* that ends in its name, for pip reads what a wheel is from that."""
+        if os.path.basename(unquote(urlsplit(file.url).path)) == file.name:
+            return file.url
+        folder = tempfile.mkdtemp(dir=self.kept.work)
+        path = os.path.join(folder, file.name)
+        with open(path, "wb") as copy:
+            copy.write(urls.content(file.url, _LARGEST_FILE))
+        return "file://" + quote(path)
+
+    def _stand_in(self, line: requirements.Line, facts: wheels.Facts) -> requirements.Line:
+        """Return the line of the wheel that was built for *line*."""
+        folder = tempfile.mkdtemp(dir=self.kept.work)
+        path = os.path.join(folder, facts.file)
+        shutil.copyfile(self.paths[facts.sha256], path)
+        extras = f"[{','.join(sorted(line.requirement.extras))}]" if line.requirement.extras else ""
+        return line._replace(
+            requirement=Requirement(f"{facts.name}{extras} @ file://{quote(path)}"), hashes=(), options=()
+        )
+
+    def _made(self, runner: pip.Runner, target: targets.Target, line: requirements.Line) -> wheels.Facts:
+        """Build what a line names by URL or path.
+
+        Kept for the next build is what a hash or a commit fixes. What a folder holds today is built today.
+        """
+        shown = masked(str(line.requirement if line.named else line.requirement.url))
+        if self._settings.only_binary:
+            raise BuildInputError(line.place, f"{shown} has to be built", "Leave out --only-binary")
+        where = requirements.origin(line)
+        name = ""
+        if line.fixed and line.kind != "folder":
+            name = cache.key("made", _FORMAT, __version__, where, line.options, target.identity, self._inputs(target))
+        known = self.kept.document("made", name) if name else None
+        facts = self._known(*known) if known else None
         if facts is None:
-            self._console.step(f"  building {os.path.basename(path)}")
-            facts = self._proven(self.kept.keep_file(self._repacked(runner, sdist.path)), origin)
-            self.kept.keep_document("built", name, *_references([facts]))
+            self._console.step(f"  building {shown}")
+            facts = self._built(runner, line, where)
+            if name:
+                self.kept.keep_document("made", name, *_references([facts]))
+        if not line.named:
+            self._locked = inputs.named(self._locked, [(line.place, facts.name)])
         self.built.append(facts.file)
         return facts
 
-    def _sound(self, path: str) -> wheels.Facts:
-        """Keep the wheel *path* as it is, or mended if it is broken and that is allowed."""
-        kept = self.kept.keep_file(path)
-        file, allowed = os.path.basename(path), self._settings.allow
-        try:
-            return self._proven(kept, "")
-        except WheelError as error:
-            folder = os.path.join(self.kept.work, f"mended-{kept.sha256[:16]}")
-            os.makedirs(folder, exist_ok=True)
-            mended = os.path.join(folder, file)
-            if not wheels.mend(kept.path, mended):
-                raise
-            if not {file, canonicalize_name(file.partition("-")[0])} & {*allowed, *map(canonicalize_name, allowed)}:
-                raise WheelError(
-                    error.what, error.why, f"Lock another version, or pack it mended with --allow {file}"
-                ) from None
-        return self._proven(self.kept.keep_file(mended), f"{file} sha256:{kept.sha256}")
+    def _built(self, runner: pip.Runner, line: requirements.Line, where: str) -> wheels.Facts:
+        if line.kind == "folder":
+            line = line._replace(requirement=self._copied(line))
+        wheel = pip.build(runner, requirements.as_pip_lines([line], self._options()))
+        path = self._repacked(wheel)
+        if not line.named:
+            where = where.replace(line.requirement.name, requirements.project_of(os.path.basename(path)))
+        return self._proven(self.kept.keep_file(path), where)
 
-    def _repacked(self, runner: pip.Runner, sdist: str) -> str:
-        index = [word for word in self._locked.options if word not in ("--require-hashes", "--pre")]
-        # The sdist may be for another patch release than the one that builds it.
-        built = pip.build(runner, sdist, [*index, "--ignore-requires-python"])
-        folder = built + ".repacked"
+    def _copied(self, line: requirements.Line) -> Requirement:
+        """Return the requirement of a copy of the folder: a build leaves files behind, and may pick up old ones."""
+        parts = urlsplit(str(line.requirement.url))
+        copy = os.path.join(tempfile.mkdtemp(dir=self.kept.work), os.path.basename(unquote(parts.path)) or "project")
+        top = unquote(parts.path)
+
+        def left_out(folder: str, names: List[str]) -> List[str]:
+            unwanted = _LEFT_BY_BUILDS if os.path.samefile(folder, top) else _LEFT_BY_PYTHON
+            inside = [name for name in names if os.path.join(os.path.realpath(folder), name) == self.kept.folder]
+            return inside + [name for name in names for pattern in unwanted if fnmatch.fnmatch(name, pattern)]
+
+        shutil.copytree(top, copy, symlinks=True, ignore=left_out)
+        requirement = Requirement(str(line.requirement))
+        requirement.url = parts._replace(path=quote(copy)).geturl()
+        return requirement
+
+    def _wheel(self, runner: pip.Runner, target: targets.Target, path: str) -> wheels.Facts:
+        """Keep what pip fetched: a wheel as it is, an sdist as the wheel that is built from it."""
+        name = requirements.project_of(os.path.basename(path))
+        options = [line.options for line in self._lines(target) if canonicalize_name(line.requirement.name) == name]
+        settings = [option for words in options for option in words]
+        if path.endswith(".whl"):
+            if settings:
+                self._console.warn(f"{os.path.basename(path)}: is a wheel, so {settings[0]} has no effect on it")
+            return self._proven(self.kept.keep_file(path), "")
+        if not path.endswith(requirements.SDISTS):
+            raise BuildInputError(os.path.basename(path), "is neither wheel nor sdist", "Lock another version")
+        sdist = self.kept.keep_file(path)
+        origin = f"{os.path.basename(path)} sha256:{sdist.sha256}"
+        key = cache.key("built", _FORMAT, __version__, sdist.sha256, target.identity, settings, self._inputs(target))
+        # Without a lock the build backend may be another one today, as everything else.
+        built = self.kept.document("built", key) if self._locked.fixed else None
+        facts = self._known(*built) if built else None
+        if facts is None:
+            self._console.step(f"  building {os.path.basename(path)}")
+            url = "file://" + quote(sdist.path)
+            line = requirements.Line(path, Requirement(f"{name} @ {url}"), (), tuple(settings), named=False)
+            wheel = pip.build(runner, requirements.as_pip_lines([line], self._options()))
+            facts = self._proven(self.kept.keep_file(self._repacked(wheel)), origin)
+            self.kept.keep_document("built", key, *_references([facts]))
+        self.built.append(facts.file)
+        return facts
+
+    def _repacked(self, wheel: str) -> str:
+        folder = wheel + ".repacked"
         os.mkdir(folder)
-        path = os.path.join(folder, os.path.basename(built))
-        wheels.repack(built, path)
+        path = os.path.join(folder, os.path.basename(wheel))
+        wheels.repack(wheel, path)
         return path
 
     def _runner(self, target: targets.Target) -> pip.Runner:
@@ -277,12 +397,15 @@ class Wheelhouse:
         tool = next(facts for facts in self._bootstrap_of(goal) if facts.name == "pip")
         folder = os.path.join(self.kept.work, f"pip-{tool.version}")
         command = pip.unpacked(self.paths[tool.sha256], goal.interpreter, folder)
-        return self._run_by(command)
+        return self._run_by(command, tool.version)
 
-    def _run_by(self, command: Tuple[str, ...]) -> pip.Runner:
+    def _run_by(self, command: Tuple[str, ...], version: str = "") -> pip.Runner:
         cached = os.path.join(self.kept.folder, "pip") if self._settings.use_cache else ""
         logs = os.path.join(self.kept.folder if cached else cache.default_folder() or tempfile.gettempdir(), "logs")
-        return pip.Runner(command, self.kept.work, cached, logs, self._settings.timeout)
+        return pip.Runner(
+            command, self.kept.work, cached, logs, self._settings.timeout, version, self._settings.build_constraints,
+            bool(self._settings.wheelhouse),
+        )  # fmt: skip
 
     def _bootstrap_of(self, target: targets.Target) -> Tuple[wheels.Facts, ...]:
         """Return the pinned pip, and what else a virtual environment of *target* starts with."""
@@ -303,7 +426,8 @@ class Wheelhouse:
         at = closure.Releases(target.markers)
         lines = [line for line in self._bootstrap.lines if at.where(line.requirement.marker) & at.of(target.release)]
         arguments = ["--no-deps", "--only-binary=:all:", "--require-hashes", f"--python-version={target.version}"]
-        files = pip.download(runner, arguments, requirements.as_pip_lines(lines))
+        house = ["--find-links", self._settings.wheelhouse] if self._settings.wheelhouse else []
+        files = pip.download(runner, arguments, requirements.as_pip_lines(lines, house))
         return [self._proven(self.kept.keep_file(file), "") for file in files]
 
 
@@ -311,7 +435,7 @@ def _facts_key(sha256: str, file: str) -> str:
     return cache.key("facts", _FORMAT, wheels.FORMAT, __version__, sha256, file)
 
 
-def _references(facts: Sequence[wheels.Facts]) -> List[List[str]]:
+def _references(facts: Iterable[wheels.Facts]) -> List[List[str]]:
     """Return what finds wheels again in the cache."""
     return [[one.sha256, one.file, one.built_from] for one in facts]
 
@@ -364,6 +488,7 @@ def check(plan: Plan, locked: requirements.Requirements, strict: bool, warn: Cal
     roots += [("the virtual environment", Requirement(name)) for name in sorted(facts.name for facts in plan.bootstrap)]
     judged = [_judged(facts, facts in plan.bootstrap) for facts in plan.wheels + plan.bootstrap]
     outcome = closure.follow(roots, judged, at)
+    outcome = outcome._replace(problems=(*outcome.problems, *_limits(locked, at)))
     holding = at.all & ~outcome.failing
     _check_holding(target, at, outcome, holding)
     ranges = at.ranges(holding)
@@ -378,10 +503,31 @@ def check(plan: Plan, locked: requirements.Requirements, strict: bool, warn: Cal
 
 
 def _judged(facts: wheels.Facts, spare: bool) -> closure.Wheel:
-    origin = facts.built_from.partition(" ")[0]
+    origin = unquote(os.path.basename(urlsplit(facts.built_from.partition(" ")[0]).path))
     return closure.Wheel(
         facts.file, facts.name, facts.version, facts.requires, facts.requires_python, origin, spare
     )  # fmt: skip
+
+
+def _limits(locked: requirements.Requirements, at: closure.Releases) -> List[closure.Problem]:
+    """Return the releases that a lock excludes by its own words: ``requires-python`` and ``environments`` (PEP 751)."""
+    found = [_unfit(locked.path, locked.requires_python, at, at.all)]
+    found += [
+        _unfit(f"{line.place}: {line.requirement.name}", line.requires_python, at, at.where(line.requirement.marker))
+        for line in locked.lines
+        if line.requires_python
+    ]
+    covered = at.all if not locked.environments else 0
+    for marker in locked.environments:
+        covered |= at.where(Marker(marker))
+    why = f"was made for {' or '.join(locked.environments)}"
+    found.append(closure.Problem(locked.path, why, "Lock for this platform as well", at.all & ~covered))
+    return [problem for problem in found if problem.releases]
+
+
+def _unfit(what: str, requires_python: str, at: closure.Releases, wanted: int) -> closure.Problem:
+    releases = wanted & ~at.admitting(requires_python)
+    return closure.Problem(what, f"needs Python {requires_python}", "Lock for this Python as well", releases)
 
 
 def _check_holding(target: targets.Target, at: closure.Releases, outcome: closure.Outcome, holding: int) -> None:
@@ -446,70 +592,17 @@ def _check_each(plan: Plan, warn: Callable[[str], None]) -> None:
 
 
 def _doubts(plan: Plan) -> List[str]:
-    """Return what deserves a look.
-
-    Code that runs at every start of Python, a pip with known holes, wheels that were broken, imports of a
-    pkg_resources that is not there.
-    """
+    """Return what deserves a look: code that runs at every start of Python, a pip with known holes."""
     found = [
         f"{facts.file}: runs code at every start of Python ({', '.join(facts.startup)})"
         for facts in plan.wheels
         if facts.startup
     ]
-    found += [f"{facts.file}: {doubt}" for facts in plan.wheels for doubt in facts.doubts]
-    found += [
-        f"{facts.file}: was broken and is packed with a new RECORD, as allowed"
-        for facts in plan.wheels
-        if facts.built_from.partition(" ")[0].endswith(".whl")
-    ]
-    found += _without_pkg_resources(plan)
     release = Version(plan.target.version).release[:2]
     for facts in plan.wheels + plan.bootstrap:
         if facts.name == "pip" and release >= _PIP_FLOOR_FROM and Version(facts.version) < _PIP_FLOOR:
             found.append(f"{facts.file}: is older than pip {_PIP_FLOOR}, which closed CVE-2026-8643")
     return found
-
-
-def _without_pkg_resources(plan: Plan) -> List[str]:
-    """Name the wheels that import pkg_resources, which setuptools has no more since version 82."""
-    everything = plan.wheels + plan.bootstrap
-    if any(name.startswith("pkg_resources/") for facts in everything for _, name in facts.python_files):
-        return []
-    return [
-        f"{facts.file}: imports pkg_resources ({facts.pkg_resources}), which no wheel here has; lock setuptools<82"
-        for facts in plan.wheels
-        if facts.pkg_resources
-    ]
-
-
-def rehearse(
-    plan: Plan, house: Wheelhouse, project: str, modules: AbstractSet[str], warn: Callable[[str], None]
-) -> None:
-    """Refuse at build every wheel of *plan* that the target would refuse to install, by the installer's own code.
-
-    Parameters:
-        project: its name.
-        modules: names of the modules and packages in its folder, which is on ``sys.path`` after site-packages.
-
-    Raises:
-        WheelError: naming wheel and inner file.
-    """
-    everything = plan.wheels + plan.bootstrap
-    limited = dict(plan.limited)
-    starts = {one.first for ranges in [plan.holds, *limited.values()] for one in ranges} or {plan.target.version}
-    chosen: Dict[Tuple[str, ...], List[wheels.Facts]] = {}
-    for start in sorted(starts):
-        patch = patches.parsed(start)
-        facts = [one for one in everything if patches.hold(limited.get(one.file, ()), patch)]
-        chosen.setdefault(tuple(one.file for one in facts), facts)
-    for facts in chosen.values():
-        for first, second, paths in house.rehearsed(facts, plan.target.python, project):
-            more = f" and {len(paths) - 1} more file{'s' if len(paths) > 2 else ''}" if len(paths) > 1 else ""
-            warn(f"{first} and {second}: both hold {paths[0]}{more} with different content; {second} wins, as with pip")
-    for one in everything:
-        hidden = sorted(modules & {name.partition("/")[0].partition(".py")[0] for _, name in one.python_files})
-        if hidden:
-            warn(f"{one.file}: its module {hidden[0]} hides the project's own module of that name")
 
 
 def _sorted(facts: Iterable[wheels.Facts]) -> Tuple[wheels.Facts, ...]:

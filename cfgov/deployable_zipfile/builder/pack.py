@@ -26,6 +26,7 @@ class Settings(NamedTuple):
 
     project: str  # its name
     shebang: str
+    site: layout.Site
     bytecode: bool = True
     workers: int = 0  # processes, 0: one per core
 
@@ -67,7 +68,7 @@ class Packer:
         """
         files = [_of_file(file) for selection in self._chosen for file in selection.files]
         stored = self._wheels() + self._wheel_bytecode()
-        runtime = _runtime(self._settings.project)
+        runtime = _runtime(self._settings.project, self._settings.site.path)
         nested = self._is_too_much(runtime, stored, files)
         text = f"Packing {len(files)} files and {len(collect.every_wheel(self._plans))} wheels"
         total = sum(_size(item) for item in [*runtime, *stored, *files])
@@ -164,6 +165,7 @@ class Packer:
             members=dict(members),
             directories=tuple(sorted(name for selection in self._chosen for name in selection.directories)),
             payloads=payloads,
+            site=self._settings.site,
         )
 
     def _target(self, plan: collect.Plan) -> layout.Target:
@@ -231,14 +233,14 @@ def _parts(plans: Sequence[collect.Plan]) -> Iterator[sbom.Part]:
         yield found[member]
 
 
-def _runtime(project: str) -> List[zipwriter.Item]:
+def _runtime(project: str, below: str) -> List[zipwriter.Item]:
     """Return the members that run on the target, the entry point first."""
     items = {}
     for name in _modules():
         items[_AT_ROOT.get(name, f"{layout.RUNTIME}/{name}")] = _own(name)
     items[layout.LOADENV_PTH] = _own(layout.LOADENV_PTH)
     items[layout.LOADENV_START] = _own(os.path.basename(layout.LOADENV_START))
-    items[layout.project_pth_name(project)] = layout.project_pth_text(project).encode("ascii")
+    items[layout.project_pth_name(project)] = layout.project_pth_text(project, below).encode("ascii")
     first = [layout.MAIN, layout.INSTALL_WHEELS, layout.LOADENV]
     # A Python without zlib can read the entry point, which tells it so, only if that is stored.
     return [

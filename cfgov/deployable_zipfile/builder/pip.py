@@ -6,7 +6,9 @@ once, so that resolution and messages do not depend on the pip that an interpret
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pwd
 import re
 import signal
 import subprocess
@@ -14,20 +16,28 @@ import time
 import zipfile
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
-from ..errors import BuildInputError, Interrupted
+from packaging.version import Version
+
+from ..errors import BuildInputError, Interrupted, conceal, masked
 
 BOOTSTRAP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bootstrap.txt")
-SDISTS = (".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tgz")
 
 _EPOCH = "315532800"  # 1980-01-01: what is built from an sdist depends on the lock, not on the commit
 # Settings of pip that would change what is fetched, or where it goes; index, proxy and certificate settings stay.
 _UNWANTED = (
     "PIP_TARGET", "PIP_USER", "PIP_PREFIX", "PIP_ROOT", "PIP_PYTHON", "PIP_DRY_RUN", "PIP_REPORT", "PIP_NO_DEPS",
-    "PIP_REQUIRE_VIRTUALENV", "PIP_REQUIREMENT", "PIP_DEST", "PIP_PLATFORM", "PIP_PYTHON_VERSION", "PIP_ABI",
+    "PIP_REQUIRE_VIRTUALENV", "PIP_REQUIREMENT", "PIP_REQUIRE_HASHES", "PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT",
+    "PIP_DEST", "PIP_PLATFORM", "PIP_PYTHON_VERSION", "PIP_ABI",
     "PIP_IMPLEMENTATION", "PIP_WHEEL_DIR", "PIP_QUIET", "PIP_VERBOSE", "PIP_LOG", "PYTHONPATH", "PYTHONHOME",
     "PYTHONSTARTUP", "PYTHONOPTIMIZE", "PYTHONDONTWRITEBYTECODE",
+    # Set inside of git's hooks; they would hold for the repository of a requirement too.
+    "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_NAMESPACE",
 )  # fmt: skip
-_INDEX = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_CONFIG_FILE", "PIP_CONSTRAINT")
+# Where a network's own index, or none, is set; what a wheelhouse replaces.
+_INDEX = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_CONFIG_FILE")
+_BUILD_CONSTRAINTS_SINCE = Version("25.3")  # of pip; earlier ones obey PIP_CONSTRAINT in build environments
+_DOWNLOADS = ("http", "http-v2")  # folders of pip's cache that hold what was downloaded
 _NO_WHEEL = re.compile(
     r"ERROR: (?:No matching distribution found for|Could not find a version that satisfies the requirement) "
     r"(.+?)(?: \(from |$)",
@@ -58,6 +68,9 @@ class Runner(NamedTuple):
         cache: folder for pip's own cache, "" for none.
         logs: folder for the output of runs that fail.
         timeout: seconds after which a run is given up.
+        version: of pip, "" when it is any.
+        constraints: paths of files that constrain what build environments get.
+        offline: no index and no setting that names one.
     """
 
     command: Tuple[str, ...]
@@ -65,6 +78,9 @@ class Runner(NamedTuple):
     cache: str
     logs: str
     timeout: float
+    version: str = ""
+    constraints: Tuple[str, ...] = ()
+    offline: bool = False
 
 
 class NotFound(BuildInputError):
@@ -107,43 +123,65 @@ def unpacked(wheel: str, interpreter: str, folder: str) -> Tuple[str, ...]:
     return interpreter, "-I", os.path.join(folder, "pip")
 
 
-def download(
-    runner: Runner, arguments: Sequence[str], lines: str = "", requirements: str = "", constraints: Sequence[str] = ()
-) -> List[str]:
+def download(runner: Runner, arguments: Sequence[str], lines: str) -> List[str]:
     """Fetch what is asked for and return the paths of the files, wheels and sdists, sorted.
 
     Parameters:
         arguments: further arguments of ``pip download``.
-        lines: text of a requirements file; *requirements* is the path of one.
+        lines: text of a requirements file.
 
     Raises:
         NotFound: the package index has no file that fits.
         BuildInputError: pip failed; the message names requirement and cause, the log has the rest.
     """
     folder = _fresh(runner, "download")
-    if lines:
-        requirements = os.path.join(folder + ".txt")
-        with open(requirements, "w", encoding="utf-8") as file:
-            file.write(lines)
     os.mkdir(folder)
-    constrained = [f"--constraint={path}" for path in constraints]
-    run(runner, ["download", "--dest", folder, *arguments, *constrained, "--requirement", requirements])
+    run(runner, ["download", "--dest", folder, *arguments, "--requirement", _file_of(folder, lines)])
     return sorted(os.path.join(folder, name) for name in os.listdir(folder))
 
 
-def build(runner: Runner, sdist: str, arguments: Sequence[str]) -> str:
-    """Build the *sdist* with ``pip wheel`` and return the path of the wheel.
+def build(runner: Runner, lines: str) -> str:
+    """Build one requirement with ``pip wheel`` and return the path of the wheel.
+
+    Parameters:
+        lines: text of a requirements file: options, and the line of what is to be built.
 
     Raises:
         BuildInputError: it cannot be built.
     """
     folder = _fresh(runner, "wheel")
     os.mkdir(folder)
-    run(runner, ["wheel", "--no-deps", "--wheel-dir", folder, *arguments, sdist])
+    # An sdist may be for another patch release than the one that builds it.
+    arguments = ["--no-deps", "--ignore-requires-python", "--wheel-dir", folder]
+    run(runner, ["wheel", *arguments, "--requirement", _file_of(folder, lines)])
     names = os.listdir(folder)
     if len(names) != 1:
-        raise BuildInputError(os.path.basename(sdist), f"made {len(names)} wheels instead of one", "Report it")
+        raise BuildInputError(lines.splitlines()[-1], f"made {len(names)} wheels instead of one", "Report it")
     return os.path.join(folder, names[0])
+
+
+def constraints() -> List[str]:
+    """Return the constraint files of ``PIP_CONSTRAINT``.
+
+    They hold for what is fetched. pip itself is not handed the variable: earlier releases let it reach into build
+    environments, where a file with hashes fails every build.
+    """
+    return [
+        os.path.abspath(path) if "://" not in path else path for path in os.environ.get("PIP_CONSTRAINT", "").split()
+    ]
+
+
+def hashes_required() -> bool:
+    """Say whether ``PIP_REQUIRE_HASHES`` is set."""
+    return os.environ.get("PIP_REQUIRE_HASHES", "").lower() in ("1", "true", "yes", "on", "y", "t")
+
+
+def _file_of(folder: str, lines: str) -> str:
+    """Write *lines* beside *folder*. In a file they show in no list of processes, where an argument would."""
+    path = folder + ".txt"
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(lines)
+    return path
 
 
 def run(runner: Runner, arguments: Sequence[str]) -> None:
@@ -155,6 +193,9 @@ def run(runner: Runner, arguments: Sequence[str]) -> None:
     """
     command = [*runner.command, *arguments]
     log = _fresh(runner, "log") + ".txt"
+    for name, value in os.environ.items():
+        if name.upper().startswith("PIP_"):
+            conceal(value)
     with open(log, "wb") as output:
         process = subprocess.Popen(
             command,
@@ -178,7 +219,7 @@ def run(runner: Runner, arguments: Sequence[str]) -> None:
             raise
     if code:
         with open(log, encoding="utf-8", errors="replace") as file:
-            text = without_secrets(file.read())
+            text = masked(file.read())
         kept = _kept_log(runner, text)
         if code < 0 and -code == signal.SIGINT:
             raise Interrupted(f"pip {arguments[0]}", "was interrupted", "Build again")
@@ -229,16 +270,6 @@ def explained(text: str, arguments: Sequence[str]) -> Failure:
     return Failure(f"pip {arguments[0]}", last[:300], "See its output")
 
 
-def without_secrets(text: str) -> str:
-    """Return *text* with the user information of every URL replaced (RFC 3986, 3.2.1)."""
-    return re.sub(r"(\w+://)[^/\s@'\"]+@", r"\1****@", text)
-
-
-def index_settings() -> List[str]:
-    """Return the settings of the environment that decide where packages come from, for cache keys."""
-    return [f"{name}={os.environ[name]}" for name in _INDEX if name in os.environ]
-
-
 def _hash_failure(text: str) -> Failure:
     block = text.partition("DO NOT MATCH THE HASHES")[2]
     name = _HASH_BLOCK.search(block)
@@ -265,7 +296,8 @@ def _cause(lines: Sequence[str]) -> str:
 
 
 def _environment(runner: Runner) -> Dict[str, str]:
-    environment = {name: value for name, value in os.environ.items() if name not in _UNWANTED}
+    unwanted = (*_UNWANTED, *(_INDEX if runner.offline else ()))
+    environment = {name: value for name, value in os.environ.items() if name not in unwanted}
     environment.update(
         PIP_DISABLE_PIP_VERSION_CHECK="1",
         PIP_NO_INPUT="1",
@@ -280,13 +312,51 @@ def _environment(runner: Runner) -> Dict[str, str]:
         TZ="UTC",
         LC_ALL="C",
         LANGUAGE="C",
+        COLUMNS="400",  # pip breaks lines at the width of a terminal, in the middle of a URL too
         TMPDIR=runner.work,
         # Debug information names the temporary folder of the build.
         CFLAGS=(os.environ.get("CFLAGS", "") + " -g0").strip(),
         CXXFLAGS=(os.environ.get("CXXFLAGS", "") + " -g0").strip(),
     )
-    environment.update({"PIP_CACHE_DIR": runner.cache} if runner.cache else {"PIP_NO_CACHE_DIR": "1"})
+    if runner.offline:
+        environment.update(PIP_NO_INDEX="1", PIP_CONFIG_FILE=os.devnull)
+    if runner.constraints:
+        old = runner.version and Version(runner.version) < _BUILD_CONSTRAINTS_SINCE
+        environment["PIP_CONSTRAINT" if old else "PIP_BUILD_CONSTRAINT"] = " ".join(runner.constraints)
+    environment.update(_identity(runner, environment))
+    environment.update({"PIP_CACHE_DIR": _downloads(runner)} if runner.cache else {"PIP_NO_CACHE_DIR": "1"})
     return environment
+
+
+def _identity(runner: Runner, environment: Dict[str, str]) -> Dict[str, str]:
+    """Return what git and Python need of a user, for a process whose uid has no entry in the passwd file."""
+    found = {
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_COMMITTER_NAME": environment.get("GIT_COMMITTER_NAME") or "deployable-zipfile",
+        "GIT_COMMITTER_EMAIL": environment.get("GIT_COMMITTER_EMAIL") or "deployable-zipfile@localhost",
+    }
+    if not os.path.isdir(environment.get("HOME", "")):
+        found["HOME"] = runner.work
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        found["USER"] = environment.get("USER") or "builder"
+        found["LOGNAME"] = environment.get("LOGNAME") or found["USER"]
+    return found
+
+
+def _downloads(runner: Runner) -> str:
+    """Return a folder for pip's cache that keeps downloads but no wheel that pip built.
+
+    pip finds those by URL alone, so it would hand out a wheel that another compiler made, or of another content.
+    """
+    folder = os.path.join(runner.work, "pip-cache")
+    for name in _DOWNLOADS:
+        os.makedirs(os.path.join(runner.cache, name), mode=0o700, exist_ok=True)
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.symlink(os.path.abspath(os.path.join(runner.cache, name)), os.path.join(folder, name))
+    return folder
 
 
 def _fresh(runner: Runner, stem: str) -> str:

@@ -1,7 +1,9 @@
-"""Reads what is to be installed: a requirements file as pip does, or a ``pylock.toml`` (PEP 751).
+"""Reads a requirements file as pip does: its lines, its options, the files that it includes.
 
 pip resolves; this module makes mistakes visible before pip runs, with file and line, and gives the closure check its
-roots. Form of the file: pip's reference manual, "Requirements File Format"; lines: PEP 508.
+roots. Form of the file: pip's reference manual, "Requirements File Format"; lines: PEP 508, and pip's own short forms
+for URLs and paths. Paths mean what they mean to pip: an included file and ``--find-links`` start at the file that names
+them, a requirement that is a path at the working directory; each is then looked for at the other place.
 """
 
 from __future__ import annotations
@@ -10,35 +12,44 @@ import hashlib
 import os
 import re
 import shlex
-import sys
-from typing import Any, FrozenSet, Iterable, Iterator, List, NamedTuple, NoReturn, Optional, Sequence, Tuple
-from urllib.parse import unquote, urlsplit
+from typing import Callable, FrozenSet, Iterable, Iterator, List, NamedTuple, NoReturn, Optional, Sequence, Tuple
+from urllib.parse import parse_qsl, quote, unquote, urljoin, urlsplit
 
-from packaging.markers import InvalidMarker, Marker
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
-from ..errors import BuildInputError
+from ..errors import BuildInputError, conceal, masked
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+SDISTS = (".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tgz", ".tar")
 
 _LONGEST_LINE = 64 * 1024  # characters; pip-compile's longest, with all its hashes, have about 12 000
-_ONE_VALUE = {
+_SPELLINGS = {
     "-i": "--index-url", "--index-url": "--index-url", "--pypi-url": "--index-url",
     "--extra-index-url": "--extra-index-url", "-f": "--find-links", "--find-links": "--find-links",
     "--no-binary": "--no-binary", "--only-binary": "--only-binary", "--trusted-host": "--trusted-host",
-    "--use-feature": "--use-feature", "--uploaded-prior-to": "--uploaded-prior-to",
+    "--use-feature": "--use-feature", "--all-releases": "--all-releases", "--only-final": "--only-final",
 }  # fmt: skip
+ONE_VALUE = frozenset(_SPELLINGS.values())
+INDEXES = ("--index-url", "--extra-index-url", "--find-links", "--no-index")  # options that say where pip looks
 _NO_VALUE = ("--no-index", "--pre", "--prefer-binary", "--require-hashes")
-_PER_REQUIREMENT = ("--hash", "--config-settings", "--config-setting", "-C", "--global-option")
+_INCLUDING = ("-r", "--requirement", "--requirements", "-c", "--constraint", "--constraints")
+_CONFIG = ("--config-settings", "--config-setting", "-C")
+# What pip passed to setup.py before there were build backends; newer releases of it have dropped them.
+_LEGACY = ("--global-option", "--build-option", "--install-option")
 _VCS = ("git+", "hg+", "svn+", "bzr+")
-_COMMIT = re.compile(r"@[0-9a-f]{40}(?:[#&]|\Z)")
+_COMMIT = re.compile(r"@(?:[0-9a-f]{64}|[0-9a-f]{40})\Z")
 _HASH = re.compile(r"(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})\Z")
 _COMMENT = re.compile(r"(?:^|\s)#.*$")
 _REFERENCE = re.compile(r"\$\{([A-Z0-9_]+)\}")  # pip's environment variables in requirements files
+_EXTRAS = re.compile(r"(?P<location>.*?)(?P<extras>\[[A-Za-z0-9._, -]*\])\Z")
+
+
+class File(NamedTuple):
+    """One of the files that a lock offers for a project."""
+
+    name: str
+    url: str
+    hashes: Tuple[str, ...]  # "sha256:..."
 
 
 class Line(NamedTuple):
@@ -47,51 +58,61 @@ class Line(NamedTuple):
     place: str  # "requirements/deployment.txt:12", for messages
     requirement: Requirement
     hashes: Tuple[str, ...]  # "sha256:..."
-    options: Tuple[str, ...]  # further options of this requirement, for pip
+    options: Tuple[str, ...] = ()  # "--config-settings=KEY=VALUE", for pip
+    named: bool = True  # False: a bare URL or path whose project is known when it has been built
+    files: Tuple[File, ...] = ()  # to choose from, by the tags of the target; () leaves the choice to pip
+    requires_python: str = ""  # what the lock says of it
+
+    @property
+    def kind(self) -> str:
+        """Where it comes from: ``index``, ``wheel``, ``archive``, ``folder`` or ``vcs``."""
+        url = self.requirement.url
+        if not url:
+            return "index"
+        if url.startswith(_VCS):
+            return "vcs"
+        path = unquote(urlsplit(url).path)
+        if path.endswith(".whl"):
+            return "wheel"
+        return "folder" if url.startswith("file:") and os.path.isdir(path) else "archive"
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it names one content: by hash, by commit, or as a folder beside the project."""
+        return bool(self.hashes) or self.kind in ("vcs", "folder")
 
 
 class Requirements(NamedTuple):
-    """Everything that a requirements file asks for, includes resolved."""
+    """Everything that is to be installed, includes resolved."""
 
     path: str
     lines: Tuple[Line, ...]
     options: Tuple[str, ...]  # index and selection options, for pip
-    constraints: Tuple[str, ...]  # paths
+    constraints: Tuple[str, ...]  # paths and URLs
     digest: str  # of the content of every file that was read: the lock's identity
-    rewritten: bool  # pip must be given the lines, not the file (pylock.toml)
+    requires_python: str = ""
+    environments: Tuple[str, ...] = ()  # markers, of which one must hold
 
     @property
-    def hashed(self) -> bool:
-        """Whether every requirement carries a hash."""
-        return bool(self.lines) and all(line.hashes for line in self.lines)
+    def fixed(self) -> bool:
+        """Whether every requirement names one content, so that the list is complete and needs no resolver."""
+        return bool(self.lines) and all(line.fixed for line in self.lines)
 
 
-def read(path: str) -> Requirements:
-    """Read the requirements file or ``pylock.toml`` at *path*.
+def read(path: str, fetch: Optional[Callable[[str], bytes]] = None) -> Requirements:
+    """Read the requirements file at *path*.
+
+    Parameters:
+        fetch: returns what an included ``https://`` URL holds; without it, such a line is refused.
 
     Raises:
         BuildInputError: naming file and line.
     """
-    name = os.path.basename(path)
-    if name == "pylock.toml" or (name.startswith("pylock.") and name.endswith(".toml")):
-        return _read_pylock(path)
-    reader = _Reader()
+    reader = _Reader(fetch)
     reader.read(path)
-    _check_hashes(reader.lines, "--require-hashes" in reader.options)
-    return Requirements(
-        path, tuple(reader.lines), tuple(reader.options), tuple(reader.constraints), reader.digest.hexdigest(), False
-    )
-
-
-def pinned(requirements: Requirements) -> FrozenSet[str]:
-    """Return the projects of which the file admits one version: by ``==``, a URL, or a local file."""
-    found = set()
-    for line in requirements.lines:
-        specifiers = list(line.requirement.specifier)
-        exact = [one for one in specifiers if one.operator in ("==", "===") and not one.version.endswith(".*")]
-        if exact or line.requirement.url:
-            found.add(canonicalize_name(line.requirement.name))
-    return frozenset(found)
+    options = [word for word in reader.options if word != "--require-hashes"]
+    _check_hashes(reader.lines, len(options) < len(reader.options))
+    return Requirements(path, tuple(reader.lines), tuple(options), tuple(reader.constraints), reader.digest.hexdigest())
 
 
 def names(lines: Iterable[Line]) -> FrozenSet[str]:
@@ -99,58 +120,92 @@ def names(lines: Iterable[Line]) -> FrozenSet[str]:
     return frozenset(canonicalize_name(line.requirement.name) for line in lines)
 
 
-def as_pip_lines(lines: Sequence[Line]) -> str:
-    """Return *lines*, chosen already, without their markers as the text of a requirements file."""
-    text = []
-    for line in lines:
-        requirement = Requirement(str(line.requirement))
-        requirement.marker = None
-        hashes = [f"--hash={digest}" for digest in line.hashes]
-        text.append(" ".join([str(requirement), *line.options, *hashes]))
+def as_pip_lines(lines: Sequence[Line], options: Sequence[str] = (), constraints: Sequence[str] = ()) -> str:
+    """Return *lines*, chosen already, without their markers, and *options* as the text of a requirements file."""
+    text: List[str] = []
+    for word in options:
+        if word.startswith("-"):
+            text.append(word)
+        else:
+            text[-1] += " " + shlex.quote(word)
+    text += [f"--constraint {shlex.quote(path)}" for path in constraints]
+    text += [_as_pip_line(line) for line in lines]
     return "\n".join(text) + "\n"
 
 
-def without_credentials(text: str) -> str:
-    """Return *text* with the user information and the query of every URL in it replaced.
+def _as_pip_line(line: Line) -> str:
+    requirement = Requirement(str(line.requirement))
+    requirement.marker = None
+    shown = str(requirement) if line.named else str(requirement.url) + _extras(requirement)
+    parts = [option.partition("=") for option in line.options]  # pip knows an option by the dash before it
+    options = [f"{name}={shlex.quote(value)}" for name, _, value in parts]
+    return " ".join([shown, *options, *(f"--hash={digest}" for digest in line.hashes)])
 
-    Tokens of private package indexes travel there, and in no other part (RFC 3986, 3.2.1).
+
+def _extras(requirement: Requirement) -> str:
+    return f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+
+
+def project_of(filename: str) -> str:
+    """Return the normalised name of the project that a wheel or sdist belongs to."""
+    if filename.endswith(".whl"):
+        return canonicalize_name(filename.split("-")[0])
+    stem = next((filename[: -len(end)] for end in SDISTS if filename.endswith(end)), filename)
+    return canonicalize_name(stem.rpartition("-")[0] or stem)
+
+
+def origin(line: Line) -> str:
+    """Return where what is built for *line* comes from, for the bill of materials: no secret, no place of this machine.
+
+    A folder is named as its requirement is written; an archive with its locked hash.
     """
-    text = re.sub(r"(\w+://)[^/\s@'\"]+@", r"\1****@", text)
-    return re.sub(r"(\w+://[^\s?'\"]+)\?[^\s#'\"]+", r"\1?****", text)
+    url = str(line.requirement.url)
+    if line.kind == "folder":
+        return f"folder {line.requirement.name}"
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        shown = os.path.basename(unquote(parts.path))
+    else:
+        shown = masked(parts._replace(query="", fragment="").geturl()).replace("****@", "")
+    subdirectory = dict(parse_qsl(parts.fragment)).get("subdirectory")
+    shown += f"#subdirectory={subdirectory}" if subdirectory else ""
+    return " ".join([shown, *line.hashes])
 
 
 class _Reader:
     """Reads files that include each other."""
 
-    def __init__(self) -> None:
+    def __init__(self, fetch: Optional[Callable[[str], bytes]]) -> None:
         self.lines: List[Line] = []
         self.options: List[str] = []
         self.constraints: List[str] = []
         self.digest = hashlib.sha256()
+        self._fetch = fetch
         self._open: List[str] = []
 
     def read(self, path: str, at: str = "", constraint: bool = False) -> None:
-        real = os.path.realpath(path)
+        real = path if _is_remote(path) else os.path.realpath(path)
         if real in self._open:
             _refuse(at, f"includes {path}, which includes this file", "Remove one of the two lines")
         self._open.append(real)
         for number, text in self._logical_lines(path, at):
-            place = f"{path}:{number}"
+            place = f"{masked(path)}:{number}"
             if len(text) > _LONGEST_LINE:
-                _refuse(place, f"is a line of {len(text)} characters", "This is no requirements file")
-            if text.startswith("-"):
-                self._option(path, place, text, constraint)
+                _refuse(place, f"is a line of {len(text)} characters", "Give a requirements file")
+            editable = re.match(r"(?:-e|--editable)(?:\s*=?\s*)(?P<what>\S.*)", text)
+            if editable:  # what is edited later is not what was packed, so a wheel is built from it
+                self._add(_requirement(path, place, editable["what"]))
+            elif text.startswith("-"):
+                self._options(path, place, text, constraint)
             elif constraint:
-                _requirement(place, text)
+                _requirement(path, place, text)
             else:
-                line = _requirement(place, text)
-                self.lines.append(line)
-                self._add_local_file(place, line.requirement.url or "")
+                self._add(_requirement(path, place, text))
         self._open.pop()
 
     def _logical_lines(self, path: str, at: str) -> Iterator[Tuple[int, str]]:
         """Yield (number, text) of each line, joined over backslashes, without comments, as pip does it."""
-        content = _content(path, at)
+        content = self._content(path, at)
         self.digest.update(hashlib.sha256(content).digest())
         try:
             text = content.decode("utf-8-sig")
@@ -170,118 +225,238 @@ class _Reader:
         if pending.strip():
             yield first, _expanded(pending.strip())
 
-    def _option(self, path: str, place: str, text: str, constraint: bool) -> None:
+    def _content(self, path: str, at: str) -> bytes:
+        if not _is_remote(path):
+            return content(path, at)
+        if self._fetch is None:
+            _refuse(at, f"includes {path}", "Save that file beside this one")
+        return self._fetch(path)
+
+    def _options(self, path: str, place: str, text: str, constraint: bool) -> None:
+        """Read a line of options; pip allows several."""
         try:
             words = shlex.split(text)
         except ValueError as error:
             _refuse(place, f"cannot be read ({error})", "Correct the line")
-        name, equals, value = words[0].partition("=")
-        if not name.startswith("--") and len(name) > 2:  # -rfile
-            name, equals, value = name[:2], "=", words[0][2:].lstrip("=")
-        rest = words[1:]
-        if not equals and rest:
-            value, rest = rest[0], rest[1:]
-        if name in ("-e", "--editable"):
-            _refuse(place, "asks for an editable installation", "Write NAME @ URL of a released version instead")
-        if name in _NO_VALUE and len(words) == 1:
-            self.options.append(name)
-            return
-        if rest or not value:
-            _refuse(place, f"cannot be read as an option: {name}", "Correct the line")
-        if name in ("-r", "--requirement", "-c", "--constraint"):
-            included = os.path.join(os.path.dirname(path), value)
-            constraining = constraint or name in ("-c", "--constraint")
+        while words:
+            word = words.pop(0)
+            name, equals, value = word.partition("=")
+            if not word.startswith("--") and len(word) > 2:  # -rfile
+                name, equals, value = word[:2], "=", word[2:].lstrip("=")
+            if name in _NO_VALUE and not equals:
+                self.options.append(name)
+                continue
+            if not equals and words and name.startswith("-"):
+                value = words.pop(0)
+            if not value:
+                _refuse(place, f"cannot be read as an option: {name}", "Correct the line")
+            self._option(path, place, name, value, constraint)
+
+    def _option(self, path: str, place: str, name: str, value: str, constraint: bool) -> None:
+        if name in _INCLUDING:
+            included = _beside(path, value)
+            constraining = constraint or "-c" in name
             if constraining:
                 self.constraints.append(included)
-            self.read(included, place, constraining)
-        elif name in _ONE_VALUE:
-            self.options += [_ONE_VALUE[name], _resolved(path, name, value)]
+            if not (constraining and _is_remote(included)):  # pip fetches a constraint; it adds no requirement
+                self.read(included, place, constraining)
+        elif name in _SPELLINGS:
+            option = _SPELLINGS[name]
+            self.options += [option, _find_links(path, value) if option == "--find-links" else value]
         else:
-            _refuse(place, f"uses the option {name}, which is unknown", "Remove it")
+            _refuse(place, f"uses the unknown option {name}", "Remove it")
 
-    def _add_local_file(self, place: str, url: str) -> None:
-        """Make the content of a requirement that is a local file part of the lock's identity."""
-        if not url.startswith("file:"):
-            return
-        path = unquote(urlsplit(url).path)
-        if not os.path.isfile(path):
-            _refuse(place, f"names {path}, which is no file", "Give a wheel or an sdist, not a folder")
-        with open(path, "rb") as file:
-            for block in iter(lambda: file.read(1 << 20), b""):
-                self.digest.update(block)
+    def _add(self, line: Line) -> None:
+        """Add a requirement; the content of a local file becomes its hash."""
+        url = line.requirement.url or ""
+        if url.startswith("file:") and line.kind != "folder":
+            path = unquote(urlsplit(url).path)
+            if not os.path.isfile(path):
+                _refuse(line.place, f"names {path}, which does not exist", "Correct the path")
+            digest = hashlib.sha256()
+            with open(path, "rb") as file:
+                for block in iter(lambda: file.read(1 << 20), b""):
+                    digest.update(block)
+            self.digest.update(digest.digest())
+            line = line._replace(hashes=line.hashes or (f"sha256:{digest.hexdigest()}",))
+        self.lines.append(line)
 
 
-def _content(path: str, at: str) -> bytes:
+def content(path: str, at: str = "") -> bytes:
+    """Return the bytes of the input file *path*.
+
+    Parameters:
+        at: the line that names it, for messages.
+
+    Raises:
+        BuildInputError: it cannot be read.
+    """
     where, what = (at, f"names {path}, which ") if at else (path, "")
     if os.path.isdir(path):
-        _refuse(where, f"{what}is a folder", "Give a requirements file")
+        _refuse(where, f"{what}is a directory", "Give a requirements file or a lock")
     try:
         with open(path, "rb") as file:
-            return file.read()
+            read = file.read()
     except OSError as error:
-        _refuse(where, f"{what}cannot be read ({error.strerror})", "Give a requirements file")
+        _refuse(where, f"{what}cannot be read ({error.strerror})", "Give a requirements file or a lock")
+    conceal(read.decode("utf-8", "replace"))
+    return read
 
 
-def _requirement(place: str, text: str) -> Line:
-    text, *options = re.split(r"\s+(?=(?:--|-C)[a-zA-Z]?)", text)
+def _requirement(path: str, place: str, text: str) -> Line:
+    words = text.split(" ")
+    start = next((number for number, word in enumerate(words) if re.match(r"--[a-z]|-C", word)), len(words))
+    hashes, further = _line_options(place, " ".join(words[start:]))
+    line = _parsed(path, place, " ".join(words[:start]).strip())
+    check_location(line)
+    hashes += [one for one in _fragment_hashes(line.requirement.url or "") if one not in hashes]
+    return line._replace(hashes=tuple(hashes), options=tuple(further))
+
+
+def _line_options(place: str, text: str) -> Tuple[List[str], List[str]]:
+    """Return the hashes and the settings for the backend that stand behind a requirement."""
     hashes, further = [], []
-    words = [word for option in options for word in shlex.split(option)]
-    position = 0
-    while position < len(words):
-        name, equals, value = words[position].partition("=")
-        position += 1
-        if name not in _PER_REQUIREMENT:
-            _refuse(place, f"uses the option {name}, which is unknown here", "Remove it")
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        _refuse(place, f"cannot be read ({error})", "Correct the line")
+    while words:
+        word = words.pop(0)
+        name, equals, value = word.partition("=")
+        if word.startswith("-C") and len(word) > 2:
+            name, equals, value = "-C", "=", word[2:].lstrip("=")
         if not equals:
-            value = words[position] if position < len(words) else ""
-            position += 1
-        if name != "--hash":
-            further.append(f"{name}={value}")
+            value = words.pop(0) if words else ""
+        if name in _CONFIG:
+            if "=" not in value:
+                _refuse(place, f"{value!r} is not of the form KEY=VALUE", "Write --config-settings=KEY=VALUE")
+            further.append(f"--config-settings={value}")
+        elif name in _LEGACY:
+            _refuse(place, f"uses {name}, which build backends do not know", "Write --config-settings=KEY=VALUE")
+        elif name != "--hash":
+            _refuse(place, f"uses the option {name}, which is unknown here", "Remove it")
         elif _HASH.match(value):
             hashes.append(value)
         else:
-            _refuse(place, f"{value[:80]!r} is no sha256, sha384 or sha512 digest", "Lock the requirements again")
-    return Line(place, _parsed(place, text.strip()), tuple(hashes), tuple(further))
+            _refuse(place, f"{value[:80]!r} is not a sha256, sha384 or sha512 hash", "Lock the requirements again")
+    return hashes, further
 
 
-def _parsed(place: str, text: str) -> Requirement:
-    shown = without_credentials(text)[:120]
-    location = text.partition(" @ ")[2] if " @ " in text else text
-    if location.startswith(_VCS):
-        if not location.startswith("git+") or not _COMMIT.search(location) or " @ " not in text:
-            _refuse(place, f"takes {shown} from version control", "Write NAME @ git+URL@COMMIT with a 40-digit commit")
-    elif " @ " not in text and (re.match(r"\w+://|file:|\.{0,2}/", text) or text.endswith((".whl", ".tar.gz", ".zip"))):
-        return _of_location(place, text)
+def _parsed(path: str, place: str, text: str) -> Line:
+    location, _, marker = text.partition(" ;")
+    if _is_location(location):
+        return _of_location(path, place, location.strip(), marker.strip())
     try:
-        return Requirement(text)
+        requirement = Requirement(text)
     except InvalidRequirement as error:
-        _refuse(place, f"{shown!r} is no requirement ({str(error).splitlines()[0]})", "Correct the line")
+        _refuse(
+            place, f"{masked(text)[:120]!r} is not a requirement ({str(error).splitlines()[0]})", "Correct the line"
+        )
+    if requirement.url and not re.match(r"[a-z][a-z0-9+.-]*://", requirement.url, re.IGNORECASE):
+        requirement.url = _file_url(path, re.sub(r"^file:", "", requirement.url))
+    return Line(place, requirement, ())
 
 
-def _of_location(place: str, text: str) -> Requirement:
-    """Return the requirement for a bare URL or path of a wheel or sdist, named by its file name.
+def _is_location(text: str) -> bool:
+    """Say whether *text* is a bare URL or path, by pip's rules: no ``NAME @`` before it."""
+    if re.match(r"[A-Za-z0-9._-]+\s*(?:\[[^]]*\])?\s*@", text):
+        return False
+    match = _EXTRAS.match(text)
+    path = match["location"] if match else text
+    return bool(
+        re.match(r"[a-z][a-z0-9+.-]*://|file:|\.", text, re.IGNORECASE)
+        or path.endswith((".whl", *SDISTS))
+        or ("/" in path and not re.search(r"[<>=!~;]", path))
+    )
 
-    pip takes a path as relative to the working directory, not to the file that names it.
-    """
-    location, _, marker = text.partition(" ;") if " ;" in text else (text, "", "")
-    url = location.strip()
-    if not re.match(r"\w+:", url):
-        url = "file://" + os.path.abspath(url)
-    filename = unquote(os.path.basename(urlsplit(url).path))
-    name = filename.split("-")[0] if filename.endswith(".whl") else re.sub(r"-[0-9][^-]*$", "", filename)
-    if not filename.endswith((".whl", ".tar.gz", ".zip")):
-        _refuse(place, f"{without_credentials(text)[:120]} is no wheel or sdist", "Give the URL of a .whl or .tar.gz")
+
+def _of_location(path: str, place: str, text: str, marker: str) -> Line:
+    """Return the line for a bare URL or path. Its name: a wheel's from its file name, else ``#egg=``, else unknown."""
+    match = _EXTRAS.match(text)
+    location, extras = (match["location"], match["extras"]) if match else (text, "")
+    url = location if re.match(r"[a-z][a-z0-9+.-]*://", location) else _file_url(path, re.sub(r"^file:", "", location))
+    parts = urlsplit(url)
+    egg = re.match(r"([A-Za-z0-9._-]+)(\[.*\])?\Z", dict(parse_qsl(parts.fragment)).get("egg", ""))
+    filename = unquote(os.path.basename(parts.path))
+    named = True
+    if filename.endswith(".whl"):
+        try:
+            name = str(parse_wheel_filename(filename)[0])
+        except InvalidWheelFilename:
+            _refuse(place, f"{filename} is not the name of a wheel", "Correct the line")
+    elif egg:
+        name, extras = egg[1], extras or egg[2] or ""
+    else:
+        name, named = "unnamed-" + hashlib.sha256(url.encode("utf-8")).hexdigest()[:12], False
     try:
-        return Requirement(f"{name} @ {url}" + (f" ; {marker}" if marker else ""))
+        requirement = Requirement(f"{name}{extras} @ {url}" + (f" ; {marker}" if marker else ""))
     except InvalidRequirement as error:
         _refuse(place, f"cannot be read ({str(error).splitlines()[0]})", "Write it as NAME @ URL")
+    return Line(place, requirement, (), (), named)
 
 
-def _resolved(path: str, name: str, value: str) -> str:
-    """Return an option's value so that it means the same from any working directory."""
-    if name in ("-f", "--find-links") and not re.match(r"\w+:", value):
-        return os.path.abspath(os.path.join(os.path.dirname(path), value))
-    return value
+def check_location(line: Line) -> None:
+    """Refuse a URL or path that does not name one content.
+
+    Raises:
+        BuildInputError: naming the line.
+    """
+    url = line.requirement.url
+    if not url:
+        return
+    shown = masked(url)[:120]
+    fix = "Write NAME @ git+URL@COMMIT with the full commit"
+    if line.kind == "vcs":
+        if not url.startswith("git+"):
+            _refuse(line.place, f"takes {shown} from version control other than git", fix)
+        if not _COMMIT.search(urlsplit(url).path):
+            _refuse(line.place, f"takes {shown} from version control without a full commit", fix)
+    elif url.startswith("file:"):
+        path = unquote(urlsplit(url).path)
+        if not os.path.exists(path):
+            _refuse(line.place, f"names {path}, which does not exist", "Correct the path")
+        parts = ("pyproject.toml", "setup.py")
+        path = os.path.join(path, dict(parse_qsl(urlsplit(url).fragment)).get("subdirectory", ""))
+        if line.kind == "folder" and not any(os.path.exists(os.path.join(path, part)) for part in parts):
+            _refuse(line.place, f"{path} has neither pyproject.toml nor setup.py", "Give a Python project")
+
+
+def _fragment_hashes(url: str) -> List[str]:
+    """Return the hashes in the fragment of *url*; weak ones do not count, pip compares them all the same."""
+    found = [f"{name}:{value}" for name, value in parse_qsl(urlsplit(url).fragment)]
+    return [one for one in found if _HASH.match(one)]
+
+
+def _is_remote(path: str) -> bool:
+    return re.match(r"https?://", path, re.IGNORECASE) is not None
+
+
+def _beside(path: str, value: str) -> str:
+    """Return where the file *value*, named in the requirements file *path*, is."""
+    if _is_remote(value):
+        return value
+    if _is_remote(path):
+        return urljoin(path, value)
+    if value.startswith("file:"):
+        return unquote(urlsplit(value).path)
+    beside = os.path.join(os.path.dirname(path), value)
+    return value if not os.path.exists(beside) and os.path.exists(value) else beside
+
+
+def _find_links(path: str, value: str) -> str:
+    """Return ``--find-links`` so that it means the same from any working directory."""
+    if re.match(r"\w+:", value):
+        return value
+    return os.path.abspath(_beside("" if _is_remote(path) else path, os.path.expanduser(value)))
+
+
+def _file_url(path: str, value: str) -> str:
+    """Return the ``file:`` URL of the path *value* in the requirements file *path*, with its fragment."""
+    location, mark, fragment = unquote(value).partition("#")
+    if not os.path.isabs(location):
+        beside = os.path.join(os.path.dirname(path), location)
+        location = beside if not os.path.exists(location) and os.path.exists(beside) else location
+    return "file://" + quote(os.path.abspath(location)) + mark + fragment
 
 
 def _expanded(text: str) -> str:
@@ -289,58 +464,18 @@ def _expanded(text: str) -> str:
 
 
 def _check_hashes(lines: Sequence[Line], demanded: bool) -> None:
-    """Refuse a file that gives hashes for some requirements alone: the others could be anything."""
-    bare = [line for line in lines if not line.hashes]
-    if bare and (demanded or len(bare) < len(lines)):
+    """Refuse a file that gives hashes for some requirements only: the others could be anything.
+
+    A full commit of git is a pin as a hash is, and nobody else can change a folder beside the project.
+    """
+    bare = [line for line in lines if not line.fixed]
+    given = any(line.hashes and not (line.requirement.url or "").startswith("file:") for line in lines)
+    if bare and (demanded or given):
         more = f" (and {len(bare) - 1} more)" if len(bare) > 1 else ""
-        _refuse(
-            bare[0].place,
-            f"{bare[0].requirement.name} has no hash{more}, others have",
-            "Lock all of them: uv pip compile --generate-hashes",
-        )
-
-
-def _read_pylock(path: str) -> Requirements:
-    content = _content(path, "")
-    try:
-        document = tomllib.loads(content.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        _refuse(path, f"is no TOML ({error})", "Lock the requirements again")
-    if not str(document.get("lock-version", "")).startswith("1."):
-        _refuse(path, f"has lock-version {document.get('lock-version')!r}, known is 1.0", "Export it again")
-    packages = document.get("packages")
-    if not isinstance(packages, list):
-        _refuse(path, "has no packages", "Export it again")
-    lines = [_locked(path, number, package) for number, package in enumerate(packages, 1)]
-    digest = hashlib.sha256(content).hexdigest()
-    return Requirements(path, tuple(lines), ("--require-hashes",), (), digest, True)
-
-
-def _locked(path: str, number: int, package: Any) -> Line:
-    place = f"{path}:packages[{number}]"
-    name = package.get("name") if isinstance(package, dict) else None
-    if not isinstance(name, str):
-        _refuse(place, "has no name", "Export it again")
-    for kind in ("vcs", "directory"):
-        if kind in package:
-            _refuse(place, f"{name} comes from a {kind}", "Lock a released version")
-    files = list(package.get("wheels", [])) + [package[kind] for kind in ("sdist", "archive") if kind in package]
-    hashes = tuple(f"{kind}:{value}" for file in files for kind, value in sorted(file.get("hashes", {}).items()))
-    if not hashes or not all(_HASH.match(one) for one in hashes):
-        _refuse(place, f"{name} has no usable hash", "Export it with hashes")
-    text = f"{name}=={package['version']}" if "version" in package and "archive" not in package else ""
-    if not text:
-        url = package.get("archive", {}).get("url")
-        if not url:
-            _refuse(place, f"{name} has neither version nor URL", "Export it again")
-        text = f"{name} @ {url}"
-    try:
-        requirement = Requirement(text)
-        requirement.marker = Marker(package["marker"]) if "marker" in package else None
-    except (InvalidRequirement, InvalidMarker) as error:
-        _refuse(place, f"cannot be read ({str(error).splitlines()[0]})", "Export it again")
-    return Line(place, requirement, hashes, ())
+        shown = bare[0].requirement.name if bare[0].named else masked(str(bare[0].requirement.url))
+        why = f"{shown} has no hash{more}, others have" if given else f"{shown} has no hash{more}, which is required"
+        _refuse(bare[0].place, why, "Lock all of them: uv pip compile --generate-hashes")
 
 
 def _refuse(place: str, why: str, fix: Optional[str] = None) -> NoReturn:
-    raise BuildInputError(place, without_credentials(why), fix)
+    raise BuildInputError(place, why, fix)

@@ -1,10 +1,14 @@
-"""The build's settings in ``[tool.deployable-zipfile]`` of ``pyproject.toml``."""
+"""The settings of a build: one table for ``[tool.deployable-zipfile]`` of ``pyproject.toml`` and for the options.
+
+Every setting has an option of the same name and every option of a build, those that only change the output aside, has a
+setting. A path in the file is relative to the file's folder.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import Any, Dict, NamedTuple, Tuple
+from typing import Any, Dict, List, NamedTuple, Tuple
 
 from ..errors import BuildInputError
 
@@ -13,41 +17,97 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-_SECTION = "tool.deployable-zipfile"
+SECTION = "tool.deployable-zipfile"
+
+TEXT, TEXTS, PATH, PATHS, FLAG, NUMBER = "string", "list of strings", "path", "list of paths", "true or false", "number"
+_TEXTS = (TEXTS, PATHS)
 
 
-class Settings(NamedTuple):
-    """What the file says; the command line says more, or says otherwise."""
+class Setting(NamedTuple):
+    """One setting and its option."""
+
+    name: str  # as in the file; --NAME on the command line, unless it is an argument without a name
+    kind: str
+    metavar: str
+    group: str  # of the help
+    help: str
+    default: Any
+    adds: bool = False  # the option adds to the file's list, otherwise it takes its place
+
+
+ARGUMENTS = ("project", "requirements", "output")  # without a name, in this order
+
+_PACKED, _RUN, _WHEELS, _BUILD = "what is packed", "how it is run", "what it runs on", "the build itself"
+TABLE: Tuple[Setting, ...] = (
+    Setting("project", PATH, "PROJECT_PATH", "", "folder of the project (default: that of its pyproject.toml)", ""),
+    Setting("requirements", PATH, "REQUIREMENTS_FILE", "", "requirements, pylock.toml, uv.lock or poetry.lock", ""),
+    Setting("output", PATH, "ZIPFILE_BASENAME", "", "path of the artifact, with or without .zip", ""),
+    Setting("name", TEXT, "NAME", _PACKED, "name of the project in the artifact (default: its folder's)", ""),
+    Setting("extra-static", PATHS, "DIR", _PACKED, "folder of static files; repeatable", ()),
+    Setting("include", TEXTS, "GLOB", _PACKED, "untracked files to pack as well; repeatable", (), True),
+    Setting("exclude", TEXTS, "GLOB", _PACKED, "files to leave out; repeatable", (), True),
+    Setting("all-files", FLAG, "", _PACKED, "pack untracked files too, not only what git tracks", False),
+    Setting("require-clean", FLAG, "", _PACKED, "refuse to pack anything that is not the commit's", False),
+    Setting("settings-module", TEXT, "MODULE", _RUN, "Django's settings (default: named in wsgi.py or manage.py)", ""),
+    Setting("wsgi", TEXT, "MODULE:CALLABLE", _RUN, "WSGI callable (default: WSGI_APPLICATION of the settings)", ""),
+    Setting("asgi", TEXT, "MODULE:CALLABLE", _RUN, "ASGI callable (default: ASGI_APPLICATION of the settings)", ""),
+    Setting("manage", TEXT, "PATH", _RUN, "manage.py in the project's folder (default: the topmost one)", ""),
+    Setting("python-path", TEXT, "PATH", _RUN, "folder in the project's folder to import from too", ""),
+    Setting("skip-steps", TEXTS, "STEP", _RUN, "check, collectstatic or migrate: not run by deploy; repeatable", ()),
+    Setting("python", TEXT, "PY", _WHEELS, "Python to collect wheels for (default: the one that runs the build)", ""),
+    Setting("extra-python", TEXTS, "PY", _WHEELS, "another Python to collect wheels for; repeatable", ()),
+    Setting(
+        "target", TEXTS, "NAME", _WHEELS,
+        "build for cp38-manylinux_2_17_x86_64 or the like, not for this machine; takes only wheels; repeatable", (),
+    ),
+    Setting("extra-requirements", PATHS, "FILE", _WHEELS, "more requirements, e.g. of the server; repeatable", ()),
+    Setting("group", TEXTS, "NAME", _WHEELS, "dependency group of the lock to take; repeatable", ()),
+    Setting("extra", TEXTS, "NAME", _WHEELS, "extra of the lock to take; repeatable", ()),
+    Setting("wheelhouse", PATH, "DIR", _WHEELS, "take wheels and sdists from this folder, from no index", ""),
+    Setting("build-constraint", PATHS, "FILE", _WHEELS, "constraints on what build backends get; repeatable", ()),
+    Setting("require-hashes", FLAG, "", _WHEELS, "refuse requirements without hashes", False),
+    Setting("only-binary", FLAG, "", _WHEELS, "build nothing from source", False),
+    Setting("strict", FLAG, "", _WHEELS, "refuse wheels that run code at every start of Python (.pth)", False),
+    Setting("shebang", TEXT, "LINE", _BUILD, "first line of the artifact (default: #!/usr/bin/env python)", ""),
+    Setting("bytecode", FLAG, "", _BUILD, "ship compiled Python files; otherwise the target compiles", True),
+    Setting("cache", FLAG, "", _BUILD, "use and fill the cache", True),
+    Setting("cache-dir", PATH, "DIR", _BUILD, "folder of the cache (default: in the user's cache)", ""),
+    Setting("timeout", NUMBER, "SECONDS", _BUILD, "give up a run of pip after this time (default: 1800)", 1800.0),
+    Setting("workers", NUMBER, "N", _BUILD, "processes to use (default: one per core)", 0),
+)  # fmt: skip
+BY_NAME: Dict[str, Setting] = {setting.name: setting for setting in TABLE}
+
+
+class Found(NamedTuple):
+    """What a file says."""
 
     path: str = ""  # of the file, "" when there is none
-    include: Tuple[str, ...] = ()
-    exclude: Tuple[str, ...] = ()
-    target: Tuple[str, ...] = ()
-    shebang: str = ""
-    require_clean: bool = False
-    require_hashes: bool = False
-    strict: bool = False
-    allow: Tuple[str, ...] = ()
+    values: Dict[str, Any] = {}  # by name, paths absolute
+
+    @property
+    def folder(self) -> str:
+        """Return the folder that patterns of the file are relative to, "" without a file."""
+        return os.path.dirname(self.path)
 
 
-def read(project: str) -> Settings:
-    """Read the settings that hold for *project*: of the nearest ``pyproject.toml`` that has the section.
+def read(folder: str) -> Found:
+    """Read the settings that hold for *folder*: of the nearest ``pyproject.toml`` that has the section.
 
-    Looked for in the project's folder and in those above it, up to the top of the git checkout.
+    Looked for in the folder and in those above it, up to the top of the git checkout.
 
     Raises:
-        BuildInputError: the file is no TOML, or a setting is unknown or of a wrong type.
+        BuildInputError: the file is not TOML, or a setting is unknown or of a wrong type.
     """
-    folder = os.path.realpath(project)
+    folder = os.path.realpath(folder)
     while True:
         path = os.path.join(folder, "pyproject.toml")
         if os.path.isfile(path):
             section = _section(path)
             if section is not None:
-                return _settings(path, section)
+                return Found(path, _values(path, section))
         above = os.path.dirname(folder)
         if above == folder or os.path.lexists(os.path.join(folder, ".git")):
-            return Settings()
+            return Found()
         folder = above
 
 
@@ -57,24 +117,67 @@ def _section(path: str) -> Any:
             document = tomllib.load(file)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BuildInputError(path, f"cannot be read as TOML ({error})", "Correct the file") from None
-    return document.get("tool", {}).get("deployable-zipfile")
+    tool = document.get("tool", {})
+    return tool.get("deployable-zipfile") if isinstance(tool, dict) else None
 
 
-def _settings(path: str, section: Any) -> Settings:
+def _values(path: str, section: Any) -> Dict[str, Any]:
     if not isinstance(section, dict):
-        raise BuildInputError(path, f"its [{_SECTION}] is no table", "See docs/build.md")
+        raise BuildInputError(path, f"[{SECTION}] must be a table", "See docs/build.md")
     values: Dict[str, Any] = {}
-    defaults = Settings()._asdict()
     for name, value in section.items():
-        field = name.replace("-", "_")
-        if field == "path" or field not in defaults or "_" in name:
-            known = ", ".join(sorted(field.replace("_", "-") for field in set(defaults) - {"path"}))
-            raise BuildInputError(path, f"[{_SECTION}] has the unknown setting {name!r}", f"Known are {known}")
-        if isinstance(defaults[field], tuple):
-            if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-                raise BuildInputError(path, f"{name} in [{_SECTION}] is no list of strings", "See docs/build.md")
-            value = tuple(value)
-        elif type(value) is not type(defaults[field]):
-            raise BuildInputError(path, f"{name} in [{_SECTION}] has a wrong type", "See docs/build.md")
-        values[field] = value
-    return Settings(path=path, **values)
+        setting = BY_NAME.get(name)
+        if setting is None:
+            known = ", ".join(sorted(BY_NAME))
+            raise BuildInputError(path, f"[{SECTION}] has the unknown setting {name!r}", f"Known are {known}")
+        problem = _problem(setting, value)
+        if problem:
+            raise BuildInputError(path, f"{name} in [{SECTION}] {problem}", "See docs/build.md")
+        values[name] = _absolute(setting, os.path.dirname(path), value)
+    return values
+
+
+def _problem(setting: Setting, value: Any) -> str:
+    if setting.kind in _TEXTS:
+        fits = isinstance(value, list) and all(isinstance(item, str) and item for item in value)
+    elif setting.kind == FLAG:
+        fits = isinstance(value, bool)
+    elif setting.kind == NUMBER:
+        whole = isinstance(setting.default, int)
+        fits = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool) and value > 0
+        return "" if fits else f"must be a {'whole ' if whole else ''}number greater than 0"
+    else:
+        fits = isinstance(value, str) and bool(value)
+    article = "" if setting.kind == FLAG else "a "
+    return "" if fits else f"must be {article}{setting.kind}"
+
+
+def _absolute(setting: Setting, folder: str, value: Any) -> Any:
+    if setting.kind == PATH:
+        return os.path.join(folder, value)
+    if setting.kind == PATHS:
+        return tuple(os.path.join(folder, item) for item in value)
+    return tuple(value) if setting.kind == TEXTS else value
+
+
+def merged(found: Found, given: Dict[str, Any]) -> Dict[str, Any]:
+    """Return every setting's value: as *given* on the command line, else as *found* in the file, else its default.
+
+    Parameters:
+        given: by name; None, or an empty tuple, when the option was not given.
+    """
+    values: Dict[str, Any] = {}
+    for setting in TABLE:
+        stated = found.values.get(setting.name, setting.default)
+        wanted = given.get(setting.name)
+        if setting.kind in _TEXTS:
+            wanted = tuple(wanted or ())
+            values[setting.name] = tuple(stated) + wanted if setting.adds else wanted or tuple(stated)
+        else:
+            values[setting.name] = stated if wanted is None or wanted == "" else wanted
+    return values
+
+
+def groups() -> List[str]:
+    """Return the groups of options in the order of the help."""
+    return list(dict.fromkeys(setting.group for setting in TABLE if setting.group))

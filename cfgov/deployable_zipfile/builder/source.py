@@ -1,46 +1,40 @@
 """Which files of the project are packed: what git tracks, and why the rest is left out.
 
 In a git checkout exactly the tracked files are packed, plus what ``include`` names, minus ``exclude``; outside git, or
-with *all_files*, everything. In all cases some files are never packed: version control, caches, virtual environments,
-``environment.json``, ``.env`` files and private keys.
+when the caller wants everything, all files. In all cases some are never packed: see ``exclusions.py``.
 """
 
 from __future__ import annotations
 
 import errno
-import fnmatch
 import os
 import re
 import stat
-import subprocess
 import sys
 import sysconfig
-from typing import Callable, Dict, FrozenSet, Iterable, List, NamedTuple, NoReturn, Optional, Sequence, Set, Tuple
+import unicodedata
+from typing import (
+    Callable,
+    Dict,
+    FrozenSet,
+    Iterable,
+    List,
+    Mapping,
+    NamedTuple,
+    NoReturn,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+)
 
 from ..artifact import layout
 from ..artifact.zipreader import check_distinct, name_problem, project_name_problem
 from ..errors import BuildInputError
+from . import exclusions
 
 EARLIEST, LATEST = 315_532_800, 4_354_819_199  # seconds: 1980-01-01 to 2107-12-31, what a zip can name
 LISTED = 10  # paths that a message names at most
-
-
-def _any_of(*patterns: str) -> "re.Pattern[str]":
-    return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns))
-
-
-_CACHES = frozenset(
-    ["__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", ".tox", ".nox", ".cache", ".eggs"]
-)
-_VERSION_CONTROL = frozenset([".git", ".hg", ".svn", ".bzr"])
-_COMPILED = _any_of("*.pyc", "*.pyo", ".coverage", ".DS_Store")
-_SECRETS = _any_of(
-    layout.ENVIRONMENT, ".env", ".env.*", ".netrc", ".pypirc", "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519"
-)
-_KEYS = _any_of("*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore")
-_EXAMPLES = (".env.example", ".env.sample", ".env.template", ".env.dist")
-_KEY_MARK = b"PRIVATE KEY"
-_GITLINK = "160000"  # git's mode of a submodule
 
 
 class File(NamedTuple):
@@ -56,54 +50,12 @@ class File(NamedTuple):
 class Selection(NamedTuple):
     """What is packed of one folder, and what a person should know about it."""
 
+    root: str  # absolute path of the folder
+    prefix: str  # its name in the artifact: PROJECT or static.in/N
     files: Tuple[File, ...]  # sorted by name
     directories: Tuple[str, ...]  # empty folders
     left_out: Tuple[str, ...]  # never packed: paths relative to the folder; a trailing "/" marks folders
     links: Tuple[str, ...]  # symbolic links that are packed as copies
-
-
-class Checkout(NamedTuple):
-    """The state of the git checkout around the project; all empty outside git."""
-
-    root: str  # absolute path, "" outside git
-    commit: str  # 40 hexadecimal digits, "" outside git or before the first commit
-    epoch: int  # seconds since 1970 UTC: of the commit, or the first moment a zip can name
-    changed: Tuple[str, ...]  # tracked paths that differ from the commit
-    untracked: Tuple[str, ...]  # paths that git neither tracks nor ignores
-
-
-def checkout(project: str, watched: Sequence[str] = (), exclude: Sequence[str] = (), base: str = "") -> Checkout:
-    """Return the state of the git checkout that holds *project*.
-
-    Parameters:
-        project: path of the project's folder.
-        watched: further files whose changes count (requirements, configuration).
-        exclude, base: as for :func:`project_files`; untracked files that are excluded are not mentioned.
-
-    Raises:
-        BuildInputError: git refuses to read the checkout, or there is one but no git.
-    """
-    root = _git_root(project)
-    if not root:
-        return Checkout("", "", EARLIEST, (), ())
-    paths = [project] + [path for path in watched if os.path.realpath(path).startswith(root + os.sep)]
-    rules = _Rules(root, base or os.path.dirname(os.path.realpath(project)), (), exclude, frozenset())
-    changed, untracked = [], []
-    fields = iter(_git(root, "status", "--porcelain", "-z", "--untracked-files=normal", "--", *paths).split("\0"))
-    for field in fields:
-        state, path = field[:2], field[3:]
-        if state == "??":
-            # Of a folder that it does not track git names the folder alone.
-            inside = f"{path}*" if path.endswith("/") else path
-            if not _is_never_packed(path.rstrip("/")) and not rules.excludes(inside):
-                untracked.append(path)
-        elif state:
-            changed.append(path)
-            if "R" in state or "C" in state:
-                next(fields)
-    head = _git(root, "rev-parse", "--verify", "--quiet", "HEAD", allow_failure=True).strip()
-    epoch = int(_git(root, "-c", "log.showSignature=false", "log", "-1", "--format=%ct", head)) if head else EARLIEST
-    return Checkout(root, head, max(epoch, EARLIEST), tuple(sorted(changed)), tuple(sorted(untracked)))
 
 
 def source_epoch(value: Optional[str], otherwise: int) -> int:
@@ -123,54 +75,40 @@ def source_epoch(value: Optional[str], otherwise: int) -> int:
     return int(value)
 
 
-def require_clean(state: Checkout) -> None:
-    """Refuse a checkout whose commit is not what would be packed.
-
-    Raises:
-        BuildInputError: not a git checkout, or changed or untracked files; names up to ten.
-    """
-    if not state.commit:
-        raise BuildInputError("--require-clean", "the project is in no git checkout with a commit", "Commit it first")
-    paths = state.changed + state.untracked
-    if paths:
-        raise BuildInputError(
-            state.root, f"is not clean: {named(paths)}", "Commit, ignore or remove them, or leave out --require-clean"
-        )
-
-
 def project_files(
     project: str,
+    name: str,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     base: str = "",
-    all_files: bool = False,
+    tracked: Optional[Mapping[str, Optional[bool]]] = None,
     outputs: FrozenSet[str] = frozenset(),
 ) -> Selection:
     """Choose the files of *project*.
 
     Parameters:
-        project: path of its folder; the folder's real name is the project's name.
+        project: path of its folder.
+        name: the project's name, which its folder gets in the artifact.
         include, exclude: patterns relative to *base*: ``*`` and ``?`` stay within a folder, ``**`` crosses folders, a
             pattern that matches a folder means everything in it.
         base: folder of the configuration file; the project's parent when empty.
-        all_files: take untracked files too.
+        tracked: relative paths that git tracks, with its executable bit or None for the file system's own; None takes
+            every file.
         outputs: real paths that this build writes; never packed.
 
     Raises:
-        BuildInputError: the folder, its name, a link, a special file or a file name cannot be packed.
+        BuildInputError: a link, a special file or a file name cannot be packed, or there is no file.
     """
     root = os.path.realpath(project)
-    check_project(root)
+    if not os.path.isdir(root):
+        raise BuildInputError(project, "directory not found", "Give the folder of a Django, WSGI or ASGI project")
     rules = _Rules(root, base or os.path.dirname(root), include, exclude, outputs)
-    in_git = not all_files and _git_root(root)
-    names = _tracked(root) if in_git else None
-    selection = _selected(root, os.path.basename(root), rules, names)
+    selection = _selected(root, name, rules, tracked)
     rules.check_used()
-    if not any(file.name.endswith(".py") for file in selection.files):
-        why = "holds no manage.py and no package"
-        if in_git:
-            raise BuildInputError(root, f"{why} that git tracks", "Run git add, or use --all-files")
-        raise BuildInputError(root, why, "Give the folder of a Django or WSGI project")
+    if not selection.files:
+        if tracked is not None:
+            raise BuildInputError(root, "holds no file that git tracks", "Run git add, or use --all-files")
+        raise BuildInputError(root, "holds no file to pack", "Give the folder of a Django, WSGI or ASGI project")
     return selection
 
 
@@ -182,29 +120,58 @@ def static_files(directory: str, number: int, outputs: FrozenSet[str] = frozense
     """
     root = os.path.realpath(directory)
     if not os.path.isdir(root):
-        raise BuildInputError(directory, "is no folder", "Correct --extra-static")
+        raise BuildInputError(directory, "directory not found", "Correct --extra-static")
     selection = _selected(root, f"{layout.STATIC}/{number}", _Rules(root, root, (), (), outputs), None)
     if selection.files or selection.directories:
         return selection
     return selection._replace(directories=(f"{layout.STATIC}/{number}",))
 
 
-def check_project(root: str) -> None:
-    """Refuse a folder that is missing, or whose name cannot be a project's.
+def project_name(project: str, wanted: str = "") -> str:
+    """Return the name of *project* in the artifact: *wanted*, or one made from the folder's own.
+
+    A folder's name that is an ASCII identifier and clashes with nothing is kept. Otherwise what an identifier cannot
+    hold becomes "_", and a name that Python or the artifact uses itself gets "_project" added.
 
     Raises:
-        BuildInputError: naming the clash.
+        BuildInputError: *wanted* cannot be a name, or the folder's name gives none.
     """
-    name = os.path.basename(root)
-    if not os.path.isdir(root):
-        raise BuildInputError(root, "is no folder", "Give the folder of a Django or WSGI project")
-    problem = project_name_problem(name)
-    if problem:
-        raise BuildInputError(root, f"its name {problem}", "Rename the folder")
-    if name in _standard_modules():
-        raise BuildInputError(
-            root, f"its name {name!r} is that of a module of Python's standard library", "Rename the folder"
-        )
+    if wanted:
+        problem = _name_clash(wanted)
+        if problem:
+            raise BuildInputError(f"the name {wanted!r}", problem, "Give another name")
+        return wanted
+    folder = os.path.basename(os.path.realpath(project))
+    if not _name_clash(folder):
+        return folder
+    plain = unicodedata.normalize("NFKD", folder).encode("ascii", "ignore").decode("ascii")
+    made = re.sub(r"[^A-Za-z0-9]+", "_", plain).strip("_")
+    made = f"project_{made}" if made[:1].isdigit() else made
+    made = f"{made}_project" if made and _name_clash(made) else made
+    if not made or _name_clash(made):
+        raise BuildInputError(os.path.realpath(project), "its name gives no project name", "Give --name NAME")
+    return made
+
+
+def leaves_out(root: str, exclude: Sequence[str] = (), base: str = "") -> Callable[[str], bool]:
+    """Return a function that says of an absolute path below *root* whether the rules leave it out.
+
+    Parameters:
+        root: the packed folder; *exclude* and *base* as for :func:`project_files`.
+    """
+    root = os.path.realpath(root)
+    rules = _Rules(root, base or os.path.dirname(root), (), exclude, frozenset())
+
+    def left_out(path: str) -> bool:
+        name = os.path.relpath(path, root)
+        if exclusions.is_never_packed(name) or rules.excludes(name):
+            return True
+        # Of a folder that it does not track git names the folder alone.
+        if os.path.isdir(path) and not os.path.islink(path):
+            return rules.excludes(f"{name}/*")
+        return os.path.isfile(path) and exclusions.is_never_packed_content(path)
+
+    return left_out
 
 
 def check_together(files: Iterable[File]) -> None:
@@ -248,37 +215,66 @@ def named(paths: Sequence[str], limit: int = LISTED) -> str:
     return shown if len(paths) <= limit else f"{shown} and {len(paths) - limit} more"
 
 
-def _selected(root: str, prefix: str, rules: "_Rules", tracked: Optional[Dict[str, bool]]) -> Selection:
-    """Choose below *root*; *tracked* maps relative paths to git's executable bit, None takes everything."""
+def _name_clash(name: str) -> str:
+    """Return why *name* cannot be a project's, "" when it can."""
+    problem = project_name_problem(name)
+    if not problem and name in _standard_modules():
+        return "is the name of a module of Python's standard library"
+    return problem or ""
+
+
+def _selected(root: str, prefix: str, rules: "_Rules", tracked: Optional[Mapping[str, Optional[bool]]]) -> Selection:
+    """Choose below *root*; *tracked* as for :func:`project_files`."""
     walk = _Walk(root, rules)
-    if tracked is None:
-        names: Iterable[str] = walk.everything()
-    else:
-        names = walk.these(sorted(tracked))
-        if rules.include:
-            names = sorted(set(names) | {name for name in walk.everything() if rules.includes(name)})
-    modes = tracked if tracked and not _trusts_modes(root) else {}
+    names = [name for name in _names(walk, rules, tracked) if not rules.excludes(name)]
+    copies = exclusions.Copies([*rules.places, *(os.path.join(root, os.path.dirname(name)) for name in names)])
     files, links = [], []
     for name in names:
-        if rules.excludes(name):
-            continue
         file = _File.at(root, name)
+        secret = exclusions.is_never_packed_content(file.path) or copies.holds(file.path, file.status)
+        if secret and not file.link:  # a link to what is not packed is refused below
+            walk.left_out.add(name)
+            continue
+        if exclusions.is_pointer(file.path):
+            raise BuildInputError(
+                file.path, "is a Git LFS pointer, not the file itself", "Run git lfs pull, or exclude it"
+            )
         if file.link:
             links.append(name)
-        executable = modes.get(name, bool(file.status.st_mode & stat.S_IXUSR))
-        mode = layout.FILE_MODES[1] if executable else layout.FILE_MODES[0]
-        files.append(File(f"{prefix}/{name}", file.path, file.status.st_size, file.status.st_ino, mode))
-    packed = {os.path.join(root, file.name[len(prefix) + 1 :]) for file in files}
+        files.append(_packed(f"{prefix}/{name}", file, (tracked or {}).get(name)))
+    _check_links(root, links, {os.path.join(root, file.name[len(prefix) + 1 :]) for file in files})
+    empty = [] if tracked is not None else [f"{prefix}/{name}" for name in walk.empty if not rules.excludes(name)]
+    for path in [*(file.name for file in files), *empty]:
+        _check_name(path)
+    left_out = tuple(sorted(walk.left_out))
+    return Selection(root, prefix, tuple(sorted(files)), tuple(sorted(empty)), left_out, tuple(links))
+
+
+def _names(walk: "_Walk", rules: "_Rules", tracked: Optional[Mapping[str, Optional[bool]]]) -> List[str]:
+    """Return the paths to pack, and let *rules* see which patterns of ``include`` name something."""
+    if tracked is None:
+        names = walk.everything()
+        for name in names:
+            rules.includes(name)
+        return names
+    names = walk.these(sorted(tracked))
+    if not rules.include:
+        return names
+    return sorted({*names, *(name for name in walk.everything() if rules.includes(name))})
+
+
+def _packed(name: str, file: "_File", executable: Optional[bool]) -> File:
+    if executable is None:
+        executable = bool(file.status.st_mode & stat.S_IXUSR)
+    mode = layout.FILE_MODES[1] if executable else layout.FILE_MODES[0]
+    return File(name, file.path, file.status.st_size, file.status.st_ino, mode)
+
+
+def _check_links(root: str, links: Sequence[str], packed: Set[str]) -> None:
     for name in links:
         target = os.path.realpath(os.path.join(root, name))
         if target not in packed:
             _refuse_link(root, name, f"leads to {os.path.relpath(target, root)}, which is not packed")
-    for packed_file in files:
-        _check_name(packed_file.name)
-    empty = [] if tracked is not None else [f"{prefix}/{name}" for name in walk.empty if not rules.excludes(name)]
-    for folder in empty:
-        _check_name(folder)
-    return Selection(tuple(sorted(files)), tuple(sorted(empty)), tuple(sorted(walk.left_out)), tuple(links))
 
 
 class _Rules:
@@ -289,6 +285,7 @@ class _Rules:
     ) -> None:
         self._root = root
         self._offset = os.path.relpath(root, os.path.realpath(base))
+        self.places = (root, os.path.dirname(root), os.path.realpath(base))  # where an environment.json is kept
         self.include = [(pattern, _compiled(pattern)) for pattern in include]
         self._exclude = [_compiled(pattern) for pattern in exclude]
         self._outputs = outputs
@@ -355,7 +352,7 @@ class _Walk:
         return found
 
     def _may_enter(self, name: str) -> bool:
-        if _is_never_packed(name) or os.path.lexists(os.path.join(self._root, name, "pyvenv.cfg")):
+        if exclusions.is_never_packed(name) or os.path.lexists(os.path.join(self._root, name, "pyvenv.cfg")):
             self.left_out.add(f"{name}/")
             return False
         return True
@@ -364,22 +361,17 @@ class _Walk:
         if any(name.startswith(f"{environment}/") for environment in environments if environment):
             self.left_out.add(name)
             return False
-        if not _is_never_packed(name) or self._is_public(name):
+        if not exclusions.is_never_packed(name) or self._is_public(name):
             return True
         self.left_out.add(name)
         return False
 
     def _is_public(self, name: str) -> bool:
-        """Say whether *name* is a certificate that ``include`` asks for, not a key."""
-        if not _KEYS.match(os.path.basename(name)) or any(_is_never_packed(part) for part in name.split("/")[:-1]):
-            return False
-        if not self._rules.includes(name):
+        """Say whether *name* is a certificate that ``include`` names, not a key."""
+        if not exclusions.may_be_certificate(name) or not self._rules.includes(name):
             return False
         path = os.path.join(self._root, name)
-        if not stat.S_ISREG(os.lstat(path).st_mode):
-            return False
-        with open(path, "rb") as file:
-            return _KEY_MARK not in file.read()
+        return stat.S_ISREG(os.lstat(path).st_mode) and not exclusions.holds_key(path)
 
     def _is_there(self, name: str, folders: Dict[str, bool]) -> bool:
         """Say whether a tracked file exists, not reached through a folder that became a link."""
@@ -454,15 +446,6 @@ def _check_name(name: str) -> None:
         raise BuildInputError(name, problem, "Rename it, or exclude it: see docs/build.md")
 
 
-def _is_never_packed(name: str) -> bool:
-    *folders, last = name.split("/")
-    if any(part in _CACHES or part in _VERSION_CONTROL for part in [*folders, last]):
-        return True
-    if _COMPILED.match(last):
-        return True
-    return bool(_SECRETS.match(last) or _KEYS.match(last)) and last not in _EXAMPLES
-
-
 def _compiled(pattern: str) -> "re.Pattern[str]":
     """Translate one pattern of include or exclude; a match of a folder is a match of all below it."""
     text = ""
@@ -497,62 +480,3 @@ def _largest(files: Iterable[File]) -> str:
         sizes[folder] = sizes.get(folder, 0) + file.size
     most = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[:3]
     return ", ".join(f"{folder} ({size // 1_000_000} MB)" for folder, size in most)
-
-
-def _tracked(root: str, prefix: str = "") -> Dict[str, bool]:
-    """Return every path that git tracks below *root*, submodules included, and whether git says executable."""
-    found: Dict[str, bool] = {}
-    for line in _git(root, "ls-files", "-z", "--stage").split("\0"):
-        if not line:
-            continue
-        information, _, path = line.partition("\t")
-        mode = information.split(" ")[0]
-        if mode != _GITLINK:
-            found[prefix + path] = mode == "100755"
-            continue
-        if not os.path.lexists(os.path.join(root, path, ".git")):
-            raise BuildInputError(
-                os.path.join(root, path), "is a submodule that is not checked out", "Run git submodule update --init"
-            )
-        found.update(_tracked(os.path.join(root, path), f"{prefix}{path}/"))
-    return found
-
-
-def _trusts_modes(root: str) -> bool:
-    return _git(root, "config", "--bool", "core.fileMode", allow_failure=True).strip() != "false"
-
-
-def _git_root(folder: str) -> str:
-    """Return the top of the checkout that holds *folder*, "" when there is none."""
-    above = os.path.realpath(folder)
-    while not os.path.lexists(os.path.join(above, ".git")):
-        if above == os.path.dirname(above):
-            return ""
-        above = os.path.dirname(above)
-    return _git(above, "rev-parse", "--show-toplevel").rstrip("\n")
-
-
-def _git(folder: str, *arguments: str, allow_failure: bool = False) -> str:
-    # A hook's GIT_DIR or GIT_INDEX_FILE would make git speak of another checkout.
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    environment.update({name: value for name, value in os.environ.items() if name.startswith("GIT_CONFIG")})
-    environment.update(LC_ALL="C", GIT_OPTIONAL_LOCKS="0")
-    command = ["git", "-C", folder, *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, env=environment, check=False)
-    except OSError as error:
-        raise BuildInputError(
-            folder, f"is a git checkout, and git cannot be run ({error.strerror})", "Install git, or use --all-files"
-        ) from None
-    if done.returncode and not allow_failure:
-        text = done.stderr.decode("utf-8", "replace").strip()
-        if "dubious ownership" in text or "unsafe repository" in text:
-            raise BuildInputError(
-                folder,
-                "is a git checkout of another user, which git refuses to read",
-                f"Run git config --global --add safe.directory {folder}, or use --all-files",
-            )
-        raise BuildInputError(
-            folder, f"git {arguments[0]} failed ({(text.splitlines() or ['?'])[-1]})", "Repair the checkout"
-        )
-    return os.fsdecode(done.stdout)

@@ -11,9 +11,10 @@ import os
 import re
 import shutil
 import subprocess
-from typing import Any, Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
 from packaging import tags
+from packaging.utils import parse_wheel_filename
 
 from ..errors import BuildInputError, UsageError
 
@@ -50,6 +51,8 @@ if sys.version_info >= (3, 8):
 print(json.dumps(facts))
 """
 
+_File = TypeVar("_File")
+
 
 class Target(NamedTuple):
     """One kind of Python and machine to build for."""
@@ -82,13 +85,18 @@ class Target(NamedTuple):
     @property
     def tags(self) -> FrozenSet[str]:
         """Every wheel tag that runs here."""
+        return frozenset(self.ranked_tags)
+
+    @property
+    def ranked_tags(self) -> Tuple[str, ...]:
+        """Every wheel tag that runs here, best first."""
         version = _release(self.version)
         platforms = list(self.platforms)
         supported = [
             *tags.cpython_tags(version, abis=[self.abi], platforms=platforms),
             *tags.compatible_tags(version, interpreter=self.abi, platforms=platforms),
         ]
-        return frozenset(str(tag) for tag in supported)
+        return tuple(str(tag) for tag in supported)
 
     @property
     def markers(self) -> Dict[str, str]:
@@ -156,6 +164,19 @@ def of_name(name: str, at_hand: Sequence[str] = ()) -> Target:
         interpreter, json.dumps([name, facts.get("full", "")]), True,
         facts.get("cache_tag", ""), facts.get("magic", ""),
     )  # fmt: skip
+
+
+def best(files: Mapping[str, _File], target: Target) -> Optional[_File]:
+    """Return the wheel of *files* (by file name) that suits *target* best; None when none does."""
+    ranks = {tag: number for number, tag in enumerate(target.ranked_tags)}
+    found = []
+    for name, file in files.items():
+        if name.endswith(".whl"):
+            _, _, build, supported = parse_wheel_filename(name)
+            known = [ranks[str(tag)] for tag in supported if str(tag) in ranks]
+            if known:
+                found.append(((-min(known), build), name, file))
+    return max(found, key=lambda one: one[:2])[2] if found else None
 
 
 def _asked(path: str) -> Optional[Dict[str, Any]]:

@@ -17,9 +17,9 @@ from .. import process
 from ..artifact import layout
 from ..errors import DeploymentError, UsageError
 from ..process import Person
+from .excerpt import kind
 from .redaction import Secrets
 
-_EXCERPT = 240  # characters of output in an excerpt
 _LOG_MODE = 0o640
 _MOST_LOG = 16 * 1024 * 1024  # characters of one command's output that are logged
 
@@ -103,24 +103,27 @@ class Commands:
 
     Parameters:
         release: the folder, not through ``current``: a switch in the middle changes nothing.
-        project: name of the project's folder.
+        manage: the project's manage.py relative to the release; ``python -m django`` is run where there is none.
         log: where their output goes.
         timeout: seconds for one command.
         run_as: the user to become; None stays.
         note: told which command runs.
+        variables: further ones for the release's Python; environment.json wins over them.
     """
 
     def __init__(
         self,
         release: Path,
-        project: str,
+        manage: str,
         log: Log,
         timeout: float,
         run_as: Optional[Person] = None,
         note: Note = lambda _: None,
+        variables: Optional[Mapping[str, str]] = None,
     ) -> None:
+        self._variables = dict(variables or {})
         self._release = release
-        self._project = project
+        self._manage = manage
         self._log = log
         self._timeout = timeout
         self._run_as = run_as
@@ -132,7 +135,7 @@ class Commands:
         Raises:
             CommandError: it failed, or took longer than the timeout.
         """
-        script = self._release / self._project / "manage.py"
+        script = self._release / self._manage
         start = [str(script)] if script.is_file() else ["-m", "django"]
         return self.python(step, start + list(words))
 
@@ -143,7 +146,12 @@ class Commands:
             CommandError: as for :meth:`manage`.
         """
         interpreter = self._release / layout.VENV / "bin" / "python"
-        return self.command(step, [str(interpreter), "-I", "-u", *arguments], {})
+        try:
+            return self.command(step, [str(interpreter), "-I", "-u", *arguments], self._variables)
+        except CommandError as error:
+            shown = kind(error.output)
+            why = f"{error.why}: {shown}" if shown else error.why
+            raise CommandError(error.what, why, error.fix, error.output) from error
 
     def command(self, step: str, words: Sequence[str], variables: Mapping[str, str]) -> str:
         """Run any command with *variables* added to the clean environment.
@@ -153,13 +161,6 @@ class Commands:
         """
         env = {**process.environment(self._run_as), **variables}
         return self._log.run(step, words, self._timeout, str(self._release), env, self._run_as, self._note)
-
-
-def excerpt(output: str) -> str:
-    """Return the last line of *output* that says something, shortened."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    lines = [line for line in lines if not line.startswith("Type 'manage.py help")] or lines
-    return lines[-1][:_EXCERPT] if lines else "no output"
 
 
 class _Writer:

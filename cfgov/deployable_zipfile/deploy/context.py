@@ -13,6 +13,7 @@ from .lock import Lock
 from .options import Options
 from .redaction import Secrets
 from .releases import Root, build_id_of
+from .site import Site, site_of
 
 
 class Context:
@@ -41,13 +42,15 @@ class Context:
 
     def commands(self) -> Commands:
         """Return what runs commands of the release."""
+        site = self.site()
         return Commands(
             release=self.release,
-            project=self.project(),
+            manage=site.manage if site else "",
             log=self.log(),
             timeout=self.settings.step_timeout,
             run_as=person(self.settings.run_as) if self.settings.run_as else None,
             note=self.lock.note if self.lock else lambda _: None,
+            variables=site.variables() if site else None,
         )
 
     def secrets(self) -> Secrets:
@@ -66,19 +69,35 @@ class Context:
         """
         return self.log().run(f"restart {words[0]}", words, timeout, env=restart.environment())
 
-    def project(self) -> str:
-        """Return the name of the project's folder."""
+    def manifest(self) -> Optional[layout.Manifest]:
+        """Return the release's manifest, None of a folder that was made by hand before the first deployment."""
         try:
-            return layout.Manifest.from_json((self.release / layout.MANIFEST).read_bytes()).project
-        except FileNotFoundError:  # a folder that was made by hand before the first deployment
-            return ""
+            return layout.Manifest.from_json((self.release / layout.MANIFEST).read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def site(self) -> Optional[Site]:
+        """Return how the release is run, None of a folder that was made by hand.
+
+        Raises:
+            DeploymentError: nothing says how.
+        """
+        manifest = self.manifest()
+        if manifest is None:
+            return None
+        settings = self.settings
+        return site_of(manifest, self.release, self.variables, settings.wsgi_module, settings.asgi_module)
 
     def wsgi_script(self) -> str:
         """Return the WSGI script's path in the release, "" when it is not known."""
         if self.settings.wsgi_script:
             return str(self.settings.wsgi_script)
-        project = self.project()
-        return f"{project}/{project}/wsgi.py" if project else ""
+        manifest, site = self.manifest(), self.site()
+        if manifest is None or site is None or not site.script:
+            return ""
+        below = manifest.site.path if manifest.site else ""
+        choices = [f"{manifest.project}/{site.script}", f"{manifest.project}/{below}/{site.script}"]
+        return next((one for one in choices if (self.release / one).is_file()), choices[0])
 
     def owners(self) -> provision.Ownership:
         """Return who owns what the host adds."""

@@ -7,13 +7,14 @@ while, so several answers in a row, each over a fresh connection, must be right.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import re
+import socket
+import threading
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
-from typing import Any, Dict, Mapping, NamedTuple, Optional
+from typing import Dict, Mapping, NamedTuple, Optional
 
 from ..errors import DeploymentError, UsageError
 
@@ -101,36 +102,91 @@ def parse_header(text: str) -> "tuple[str, str]":
     return name, value.strip()
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect is an answer of its own: following it could prove another host."""
+class _Answer(NamedTuple):
+    """What came back."""
 
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> None:
-        """Follow nothing."""
+    status: int
+    build_id: Optional[str]  # of the header, None without one
+    location: Optional[str]  # of a redirect, which is an answer of its own: following it could prove another host
+    body: bytes  # its beginning
 
 
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
+class _Exchange:
+    """One request and its answer, by a thread, so that nothing in it can take longer than is left.
+
+    A time-out of the socket is for one read, and a server that drips headers, interim answers or the sizes of chunks
+    is never too late for it; looking up the name has none at all.
+    """
+
+    def __init__(self, check: Check) -> None:
+        self._check = check
+        self._connection: Optional[http.client.HTTPConnection] = None
+        self._answer: Optional[_Answer] = None
+        self._error: Optional[Exception] = None
+        self._over = False
+
+    def run(self, timeout: float) -> _Answer:
+        """Return the answer that is complete within *timeout* seconds.
+
+        Raises:
+            OSError, http.client.HTTPException, ValueError: there is none.
+        """
+        thread = threading.Thread(target=self._work, args=(timeout,), daemon=True)
+        thread.start()
+        thread.join(timeout)
+        self._over = True
+        if thread.is_alive():
+            self._cut()
+            raise OSError(f"it was not complete within {timeout:.1f} s")
+        if self._error is not None:
+            raise self._error
+        assert self._answer is not None
+        return self._answer
+
+    def _work(self, timeout: float) -> None:
+        try:
+            self._answer = self._ask(timeout)
+        except Exception as error:
+            self._error = error
+
+    def _ask(self, timeout: float) -> _Answer:
+        parts = urllib.parse.urlsplit(self._check.url)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        connection = self._connection = kind(str(parts.hostname), parts.port, timeout=timeout)
+        try:
+            connection.connect()
+            if self._over:
+                raise OSError("it is too late")
+            path = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
+            connection.request("GET", path, headers=_headers(self._check.headers))
+            answer = connection.getresponse()
+            named = answer.headers.get(HEADER)
+            return _Answer(answer.status, named, answer.headers.get("Location"), _body(answer))
+        finally:
+            connection.close()
+
+    def _cut(self) -> None:
+        """End the connection under the thread's hands: its next read fails."""
+        socket_ = None if self._connection is None else self._connection.sock
+        if socket_ is not None:
+            with contextlib.suppress(OSError):
+                socket_.shutdown(socket.SHUT_RDWR)
 
 
 def _fault(check: Check, build_id: Optional[str], timeout: float) -> Optional[str]:
     """Return what is wrong with one answer, None when it is right."""
-    request = urllib.request.Request(check.url, headers=_headers(check.headers))
     try:
-        with _OPENER.open(request, timeout=timeout) as answer:
-            status, headers, body = answer.status, answer.headers, _body(answer, time.monotonic() + timeout)
-    except urllib.error.HTTPError as error:
-        with error:
-            return _status_fault(error.code, error.headers.get("Location"))
+        answer = _Exchange(check).run(timeout)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        return f"no answer: {type(reason).__name__}: {reason}"[:200]
-    if status != 200:
-        return _status_fault(status, None)
+        return f"no answer: {type(error).__name__}: {error}"[:200]
+    if answer.status != 200:
+        return _status_fault(answer.status, answer.location)
     if build_id is None:
         return None
-    named = headers.get(HEADER)
-    if named is not None:
-        return None if named.strip() == build_id else f"release {named.strip()[:64]} answers instead of {build_id}"
-    if re.search(rb"(?<![0-9a-f])" + re.escape(build_id.encode("ascii")) + rb"(?![0-9a-f])", body):
+    if answer.build_id is not None:
+        named = answer.build_id.strip()
+        return None if named == build_id else f"release {named[:64]} answers instead of {build_id}"
+    if re.search(rb"(?<![0-9a-f])" + re.escape(build_id.encode("ascii")) + rb"(?![0-9a-f])", answer.body):
         return None
     return f"the answer names no release: neither a header {HEADER} nor the build id in its body"
 
@@ -139,16 +195,14 @@ def _headers(extra: Mapping[str, str]) -> Dict[str, str]:
     return {"User-Agent": "deployable-zipfile", "Cache-Control": "no-cache", "Connection": "close", **extra}
 
 
-def _body(answer: Any, deadline: float) -> bytes:
-    """Read the beginning of the body; a server that drips single bytes is stopped at *deadline*."""
+def _body(answer: http.client.HTTPResponse) -> bytes:
+    """Return the beginning of the body."""
     body = b""
     while len(body) < _MAX_BODY:
         part = answer.read1(_MAX_BODY - len(body))
         if not part:
             break
         body += part
-        if time.monotonic() > deadline:
-            raise OSError("the answer does not end")
     return body
 
 

@@ -161,6 +161,9 @@ def history(records: List[Record]) -> History:
             commits[release] = str(record.details.get("commit", ""))
             (dirty.add if record.details.get("dirty") else dirty.discard)(release)
         elif record.event in (LIVE, RETURNED):
+            left = record.details.get("from")
+            if isinstance(left, str) and left not in last and left not in proven:
+                proven.append(left)  # live before there was a journal: made by hand
             proven = [one for one in proven if one != release] + [release]
             if record.event == LIVE:
                 bad.pop(release, None)

@@ -34,7 +34,9 @@ class Settings(NamedTuple):
     config_test: str = ""
     httpd_env: str = ""
     config_path: str = ""  # relative to the release
-    wsgi_script: str = ""  # relative to the release; "": PROJECT/PROJECT/wsgi.py
+    wsgi_script: str = ""  # relative to the release; "": the file of the WSGI module
+    wsgi_module: str = ""  # MODULE or MODULE:CALLABLE; "": the artifact's
+    asgi_module: str = ""
     step_timeout: float = 1800.0  # seconds
     keep: int = 5
     older_than: Optional[float] = None  # seconds

@@ -14,11 +14,12 @@ from ..artifact import layout
 from ..artifact.zipreader import Artifact
 from ..errors import DeploymentError
 from ..install import installation, preflight
-from . import health, journal, provision, restart, selftest
+from . import health, journal, provision, restart
 from .commands import CommandError
 from .context import Context
 from .options import Settings, read_variables
 from .releases import build_id_of
+from .site import NO_COLLECTSTATIC
 from .tool import write_tool
 
 _DATABASES = (".sqlite3", ".sqlite", ".db", ".db3")  # names of SQLite's files
@@ -35,9 +36,9 @@ def preparation(context: Context, artifact: Artifact) -> List[Named]:
         ("labels", lambda: provision.relabel(context.release, context.log())),
         ("django-check", lambda: check_django(context)),
         ("collectstatic", lambda: collect_static(context)),
+        ("wsgi", lambda: load_application(context)),
         ("migrate", lambda: migrate(context)),
         ("manage", lambda: manage_more(context)),
-        ("wsgi", lambda: load_wsgi(context, artifact.manifest.project)),
         ("config-test", lambda: check_configuration(context)),
     ]
 
@@ -128,6 +129,9 @@ def install(context: Context, artifact: Artifact) -> str:
 
 def check_django(context: Context) -> str:
     """Run Django's checks for a site that is deployed."""
+    skipped = _skipped(context, "check")
+    if skipped:
+        return skipped
     return _manage(context, "django-check", ["check", "--deploy", "--fail-level", "ERROR"])
 
 
@@ -156,8 +160,9 @@ def place_shared(context: Context) -> str:
 
 def migrate(context: Context) -> str:
     """Apply migrations, or look for them."""
-    if context.options.migrate == "skip":
-        return "skipped, as asked"
+    skipped = _skipped(context, "migrate")
+    if skipped or context.options.migrate == "skip":
+        return skipped or "skipped, as asked"
     if context.options.migrate == "check":
         _look_for_migrations(context)
         return "nothing to apply"
@@ -216,6 +221,12 @@ def manage_more(context: Context) -> str:
     return context.secrets().hidden(", ".join(context.settings.manage)) or "none"
 
 
+def _skipped(context: Context, step: str) -> str:
+    """Return why a step of Django does not apply, "" when it does."""
+    site = context.site()
+    return "skipped: the release has no manifest" if site is None else site.without(step)
+
+
 def _manage(context: Context, step: str, words: Sequence[str]) -> str:
     context.commands().manage(step, words)
     return "done"
@@ -223,17 +234,28 @@ def _manage(context: Context, step: str, words: Sequence[str]) -> str:
 
 def collect_static(context: Context) -> str:
     """Collect static files."""
-    output = context.commands().manage("collectstatic", ["collectstatic", "--noinput"])
+    skipped = _skipped(context, "collectstatic")
+    if skipped:
+        return skipped
+    try:
+        output = context.commands().manage("collectstatic", ["collectstatic", "--noinput"])
+    except CommandError as error:
+        if NO_COLLECTSTATIC in error.output:
+            return "skipped: django.contrib.staticfiles is not installed"
+        raise
     # Django takes a file that is there for collected: one that a power failure emptied would stay so for good.
     _wait_for_disk(context)
     found = re.findall(r"^(\d+) (?:static|unmodified)", output, re.MULTILINE) or re.findall(r"(\d+) unmodified", output)
     return f"{found[-1]} files" if found else "done"
 
 
-def load_wsgi(context: Context, project: str) -> str:
-    """Load the WSGI callable in the release's own Python."""
-    lines = context.commands().python("wsgi", ["-c", selftest.LOAD_WSGI, project]).split()
-    return lines[-1] if lines and re.match(r"[\w.]+\Z", lines[-1]) else "loaded"
+def load_application(context: Context) -> str:
+    """Load the WSGI or ASGI callable in the release's own Python."""
+    site = context.site()
+    if site is None:
+        return "skipped: the release has no manifest"
+    lines = context.commands().python("wsgi", site.callable_arguments()).split()
+    return lines[-1] if lines and layout.CALLABLE.match(lines[-1]) else "loaded"
 
 
 def check_configuration(context: Context) -> str:

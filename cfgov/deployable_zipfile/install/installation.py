@@ -28,7 +28,7 @@ from ..errors import ArtifactError, DeployableZipfileError, DestinationError, Ta
 from ..install_wheels import Place, Source, open_wheels
 from ..install_wheels import install as install_wheels
 from ..workers import unbroken
-from . import preflight
+from . import ownership, preflight
 from .writer import Job, bytecode, bytecode_path, write_bytes, write_files
 
 _DYING = 10.0  # seconds that workers of a killed installation may take to end
@@ -258,6 +258,8 @@ class _Staging:
     def _acquire(self, deadline: float) -> None:
         while True:
             self._make_parents()
+            # Once more, now that all of them exist: somebody else may have made one first.
+            ownership.check_folder(os.path.dirname(self._destination), sticky=True)
             descriptor = self._open_lock()
             if descriptor >= 0:
                 holder = self._try_lock(descriptor)

@@ -12,6 +12,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from ..artifact import layout, patches
 from ..errors import DeployableZipfileError, DestinationError, TargetError
+from . import ownership
 
 _SLACK = 1.05  # of the space the files need: folders, journals, rounding
 _BLOCK = 4096  # bytes: files take whole blocks
@@ -118,7 +119,11 @@ def space_needed(manifest: layout.Manifest) -> Tuple[int, int]:
     Wheels and bytecode are known by their packed size only: they count four times, and as files of 2000 bytes packed.
     """
     tops = (manifest.project + "/", layout.STATIC + "/")
-    packed = sum(member.size for name, member in manifest.members.items() if name.endswith((".whl", ".zip")))
+    packed = sum(
+        member.size
+        for name, member in manifest.members.items()
+        if layout.is_wheel(name) or name.startswith((f"{layout.BYTECODE}/", f"{layout.PAYLOAD}/"))
+    )
     plain = [member for name, member in manifest.members.items() if name.startswith(tops)]
     size = sum(-(-member.size // _BLOCK) * _BLOCK for member in plain) + 4 * packed
     inodes = len(plain) + packed // 2000
@@ -237,13 +242,10 @@ def _destination_problems(manifest: layout.Manifest, destination: str) -> Iterat
             f"cannot be written ({parent} is not writable for uid {os.geteuid()})",
             "Run it as a user who may write there: the tree is prepared beside the destination",
         )
-    status = os.stat(parent)
-    if os.geteuid() == 0 and status.st_mode & (stat.S_IWOTH | stat.S_IWGRP) and not status.st_mode & stat.S_ISVTX:
-        yield DestinationError(
-            destination,
-            f"{parent} can be written by others, who could redirect what root writes",
-            f"Run: chmod go-w {parent}",
-        )
+    try:
+        ownership.check_folder(parent, sticky=True)
+    except DestinationError as error:
+        yield error
     filled = filled_problem(destination)
     if filled:
         yield filled

@@ -88,30 +88,23 @@ class Index:
         content = {f"{name.replace('-', '_')}/__init__.py": f"version = {version!r}\n"} if files is None else files
         return make_wheel(self.folder, name, version, content, **options)  # type: ignore[arg-type]
 
-    def download(
-        self,
-        runner: pip.Runner,
-        arguments: Sequence[str],
-        lines: str = "",
-        requirements: str = "",
-        constraints: Sequence[str] = (),
-    ) -> List[str]:
+    def download(self, runner: pip.Runner, arguments: Sequence[str], lines: str) -> List[str]:
         """Stand in for ``pip download``: the file's own pins, and no more, as a complete lock gives them."""
-        text = lines or Path(requirements).read_text(encoding="utf-8")
-        self.asked.append(text)
+        self.asked.append(lines)
         target = Path(runner.work) / f"index-{len(self.asked)}"
         target.mkdir()
         python = next((word.split("=")[1] for word in arguments if word.startswith("--python-version=")), "")
         found = []
-        for name, version in _pins(text, Path(runner.work), python or _python_of(runner)):
+        for name, version in _pins(lines, Path(runner.work), python or _python_of(runner)):
             found.append(str(shutil.copy(self._file(name, version, python or _python_of(runner)), target)))
         return sorted(found)
 
-    def build(self, runner: pip.Runner, sdist: str, arguments: Sequence[str]) -> str:
+    def build(self, runner: pip.Runner, lines: str) -> str:
         """Stand in for ``pip wheel``."""
         folder = Path(runner.work) / f"built-{len(os.listdir(runner.work))}"
         folder.mkdir()
-        return str(shutil.copy(self.sdists[os.path.basename(sdist)], folder))
+        sdist = os.path.basename(lines.splitlines()[-1].split(" ")[0])
+        return str(shutil.copy(self.sdists[sdist], folder))
 
     def _file(self, name: str, version: str, python: str) -> Path:
         fitting = []

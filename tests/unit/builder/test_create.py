@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import platform
@@ -9,15 +10,17 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import pytest
 
 from deployable_zipfile import create
 from deployable_zipfile.artifact import layout, patches, wheel, zipreader
-from deployable_zipfile.builder import pip, requirements, targets
+from deployable_zipfile.builder import pip, targets
+from deployable_zipfile.errors import UsageError
 from tests.support.helpers import SECRET, make_wheel, write_tree
 from tests.unit.builder.conftest import Index, commit_all, git
+from tests.unit.builder.test_checkout import use_old_git
 
 HERE = "cp{}{}".format(*sys.version_info[:2])
 
@@ -35,6 +38,12 @@ def lock(site: Path, *lines: str) -> str:
         path.write_text(text, encoding="utf-8")
         commit_all(site.parent)
     return str(path)
+
+
+def pinned(path: Path) -> str:
+    """Return the line that locks the wheel or sdist at *path* by its hash."""
+    name, version = path.name.replace(".tar.gz", "").split("-")[:2]
+    return f"{name}=={version} --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object, code: int = 0) -> Tuple[Dict[str, Any], str]:
@@ -70,7 +79,7 @@ def test_a_project_becomes_an_artifact_with_all_its_parts(
 ) -> None:
     index.add("asgiref", "3.8")
     index.add("Django", "4.2", requires=["asgiref>=3"])
-    static = write_tree(tmp_path / "built", {"css/site.css": "body {}"})
+    static = write_tree(site.parent / "built", {"css/site.css": "body {}"})
     requirements = lock(site, "Django==4.2", "asgiref==3.8")
     done, _ = run(capsys, site, requirements, tmp_path / "out", "--extra-static", static)
     assert done["path"] == str(tmp_path / "out.zip")
@@ -158,8 +167,7 @@ def test_the_same_commit_gives_the_same_bytes_anywhere(
 def test_an_unchanged_lock_starts_no_pip_and_no_compiler(
     site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    index.add("foo", "1.0")
-    arguments = (site, lock(site, "foo==1.0"), tmp_path / "out")
+    arguments = (site, lock(site, pinned(index.add("foo", "1.0"))), tmp_path / "out")
     first, _ = run(capsys, *arguments)
     asked = len(index.asked)
     started: List[Any] = []
@@ -201,8 +209,7 @@ def test_a_lock_that_leaves_versions_open_is_resolved_every_time(
 def test_a_damaged_cache_costs_time_and_nothing_else(
     site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    index.add("foo", "1.0")
-    arguments = (site, lock(site, "foo==1.0"), tmp_path / "out")
+    arguments = (site, lock(site, pinned(index.add("foo", "1.0"))), tmp_path / "out")
     first, _ = run(capsys, *arguments)
     kept = [
         path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.suffix in (".json", ".whl", ".zip")
@@ -241,7 +248,7 @@ def test_an_empty_requirements_file_is_allowed_with_a_note(
     site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     done, text = run(capsys, site, lock(site), tmp_path / "out")
-    assert "requirements.txt: holds no requirement; the artifact will carry pip alone" in text
+    assert "requirements.txt: holds no requirement; the artifact will hold only pip" in text
     assert manifest(done["path"]).targets[0].wheels == ()
 
 
@@ -357,10 +364,7 @@ def test_a_broken_wheel_fails_the_build_by_name(
 ) -> None:
     index.add("foo", "1.0", unrecorded={"evil.py": "x"})
     line = failed(capsys, 6, site, lock(site, "foo==1.0"), tmp_path / "out")
-    assert line == (
-        "error: foo-1.0-py3-none-any.whl/evil.py: is not listed in RECORD. "
-        "Lock another version, or pack it mended with --allow foo-1.0-py3-none-any.whl."
-    )
+    assert line == "error: foo-1.0-py3-none-any.whl/evil.py: is not listed in RECORD. Copy the artifact again."
 
 
 def test_a_wheel_that_runs_code_at_every_start_is_warned_about_or_refused(
@@ -389,8 +393,10 @@ def test_it_says_how_to_start_a_file_whose_first_line_does_not_work_here(
     words = [site, lock(site), tmp_path / "out", "--workers", "1", "--shebang", line]
     assert create.main([str(word) for word in words]) == 0
     said = capsys.readouterr().out
-    expected = f"  this machine has no {missing}: start the file with python3 -I out.zip\n"
+    expected = f"  this machine has no {missing}: start the file with python3 -I {tmp_path}/out.zip\n"
     assert (expected in said) == bool(missing)
+    start = f"{'python3 -I ' if missing else ''}{tmp_path}/out.zip"
+    assert said.endswith(f"Next: {start} -d DEST installs it into a new folder; {start} --help lists its other verbs\n")
     assert ("this machine has no" in said) == bool(missing)
 
 
@@ -408,21 +414,61 @@ def test_a_pip_with_known_holes_is_warned_about(
 def test_an_sdist_becomes_a_wheel_that_is_noted_and_built_once(
     site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (index.folder / "foo-1.0.tar.gz").write_bytes(b"an sdist")
+    sdist = index.folder / "foo-1.0.tar.gz"
+    sdist.write_bytes(b"an sdist")
     built = make_wheel(tmp_path / "made", "foo", "1.0", {"foo.py": "x = 1\n"}, tag=f"{HERE}-{HERE}-linux_x86_64")
     index.sdists["foo-1.0.tar.gz"] = built
-    done, text = run(capsys, site, lock(site, "foo==1.0"), tmp_path / "out")
+    done, text = run(capsys, site, lock(site, pinned(sdist)), tmp_path / "out")
     assert done["from_sdists"] == [built.name]
     assert f"warning: {built.name}: was compiled here" in text
     index.sdists["foo-1.0.tar.gz"] = Path("/nowhere")
-    index.add("bar", "1.0")
-    again, _ = run(capsys, site, lock(site, "foo==1.0", "bar==1.0"), tmp_path / "out")
+    other = index.add("bar", "1.0")
+    again, _ = run(capsys, site, lock(site, pinned(sdist), pinned(other)), tmp_path / "out")
     assert again["from_sdists"] == [built.name]
     with zipfile.ZipFile(again["path"]) as artifact:
         bill = json.loads(artifact.read(".deploy/sbom.cdx.json"))
     foo = next(part for part in bill["components"] if part["name"] == "foo")
     digest = hashlib.sha256(b"an sdist").hexdigest()
     assert {"name": "deployable-zipfile:built-from", "value": f"foo-1.0.tar.gz sha256:{digest}"} in foo["properties"]
+
+
+def test_without_hashes_a_wheel_that_was_built_anew_under_one_version_is_packed(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for text in ("old", "new"):
+        index.add("foo", "1.0", {"foo.py": text})
+        done, _ = run(capsys, site, lock(site, "foo==1.0"), tmp_path / "out")
+        with zipfile.ZipFile(done["path"]) as artifact, artifact.open("wheels/foo-1.0-py3-none-any.whl") as file:
+            assert zipfile.ZipFile(io.BytesIO(file.read())).read("foo.py") == text.encode()
+
+
+@pytest.mark.parametrize("change", ["CFLAGS", "CC", "PYCURL_SSL_LIBRARY", "PIP_NO_BINARY", "backend", "constraint"])
+def test_an_sdist_is_built_anew_when_what_it_is_built_with_changes(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    change: str,
+) -> None:  # fmt: skip
+    sdist = index.folder / "foo-1.0.tar.gz"
+    sdist.write_bytes(b"an sdist")
+    links = write_tree(tmp_path, {"links/backend-1-py3-none-any.whl": "1", "gcc": ("1", 0o755), "c.txt": "x==1"})
+    arguments = [site, lock(site, f"--find-links {links}/links", pinned(sdist)), tmp_path / "out"]
+    arguments += ["--build-constraint", tmp_path / "c.txt"]
+    monkeypatch.setenv("CC", str(tmp_path / "gcc"))
+    found = []
+    for number in (1, 2, 2):
+        index.sdists["foo-1.0.tar.gz"] = make_wheel(tmp_path / "made", "foo", "1.0", {"foo.py": f"x = {number}\n"})
+        if change == "backend":
+            (tmp_path / "links" / "backend-1-py3-none-any.whl").write_text(str(number))
+        elif change == "CC":
+            (tmp_path / "gcc").write_text(str(number))
+        elif change == "constraint":
+            (tmp_path / "c.txt").write_text(f"x=={number}")
+        else:
+            monkeypatch.setenv(change, str(number))
+        done, _ = run(capsys, *arguments)
+        found.append((done["sha256"], bool(done["from_cache"])))
+    assert found[0][0] != found[1][0]
+    assert found[1][0] == found[2][0]
+    assert [cached for _, cached in found] == [False, False, True]
 
 
 def test_the_bill_of_materials_names_every_wheel_by_purl_and_digest(
@@ -449,11 +495,12 @@ def test_a_dirty_tree_is_recorded_and_warned_about_or_refused(
     (site / "manage.py").write_text("changed = True\n")
     write_tree(site, {"new.py": "x = 1\n"})
     done, text = run(capsys, site, requirements, tmp_path / "out")
-    assert "warning: the checkout differs from its commit: site_one/manage.py\n" in text
+    commit = git(site, "rev-parse", "HEAD")[:10]
+    assert f"warning: commit {commit} has uncommitted changes: site_one/manage.py\n" in text
     assert "warning: git does not track, so not packed: site_one/new.py\n" in text
     assert manifest(done["path"]).source.dirty is True
     line = failed(capsys, 7, site, requirements, tmp_path / "out", "--require-clean")
-    assert "is not clean: site_one/manage.py, site_one/new.py. Commit" in line
+    assert f"commit {commit} is not all that would be packed: site_one/manage.py, site_one/new.py. Commit" in line
 
 
 def test_secrets_are_left_out_and_listed(
@@ -480,7 +527,7 @@ def test_settings_of_the_repository_hold(
     made = manifest(done["path"])
     assert "site_one/dist/app.js" in made.members
     assert "site_one/site_one/wsgi.py" not in made.members
-    assert (made.shebang, made.source.dirty) == ("#!/usr/bin/python3", False)
+    assert (made.shebang, made.source.dirty) == ("#!/usr/bin/python3", True)
 
 
 @pytest.mark.parametrize("line", ["#!/bin/sh", "#!" + "/python" * 20, "#!/usr/bin/pythön", "#!python\nx"])
@@ -488,7 +535,7 @@ def test_a_first_line_that_starts_no_python_is_refused(
     site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str
 ) -> None:
     assert failed(capsys, 2, site, lock(site), tmp_path / "out", "--shebang", line).startswith(
-        "error: --shebang: is no line"
+        "error: --shebang: must be one line"
     )
 
 
@@ -588,8 +635,9 @@ def test_quiet_prints_the_result_alone_and_plain_output_names_each_step(
     arguments = [str(site), lock(site, f"foo==1.0 --hash=sha256:{digest}"), str(tmp_path / "out")]
     assert create.main(arguments) == 0
     loud = capsys.readouterr()
-    assert [line.split(" ")[0] for line in loud.err.splitlines()] == [
+    assert [line.strip().split(" ")[0] for line in loud.err.splitlines()] == [
         "Choosing",
+        "WSGI",
         "Fetching",
         "Compiling",
         "Packing",
@@ -627,7 +675,7 @@ def test_as_a_script_it_says_what_is_missing_to_build(tmp_path: Path) -> None:
     assert done.returncode == 7
     assert done.stderr.decode().startswith("error: ")
     assert done.stderr.decode().endswith(
-        "is needed to build and is not installed. Run pip install -r requirements/build.txt.\n"
+        "needed to build and not installed. Run pip install -r requirements/build.txt.\n"
     )
 
 
@@ -648,9 +696,13 @@ def test_as_a_script_from_another_folder_it_knows_its_own_package(tmp_path: Path
 def test_usage_errors_exit_with_two(
     capsys: pytest.CaptureFixture[str], site: Path, index: Index, tmp_path: Path
 ) -> None:
-    with pytest.raises(SystemExit) as caught:
-        create.main(["only-one"])
-    assert caught.value.code == 2
+    assert (
+        failed(capsys, 2, site)
+        == "error: REQUIREMENTS_FILE: not given. Give it, or set requirements in pyproject.toml."
+    )
+    assert failed(capsys, 2, site, "r.txt", "out", "more", "--what").startswith(
+        "error: the command line: unrecognized arguments: more --what. Run: "
+    )
     assert failed(capsys, 2, site, lock(site), tmp_path / "out", "--target", "windows").startswith(
         "error: --target windows"
     )
@@ -690,17 +742,16 @@ def test_what_the_index_lacks_for_other_patch_releases_narrows_the_plan_and_is_n
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def download(runner: pip.Runner, arguments: Sequence[str], lines: str = "", **others: Any) -> List[str]:
+    def download(runner: pip.Runner, arguments: Sequence[str], lines: str) -> List[str]:
         if "bp==" in lines:
             raise pip.NotFound("bp", "no version of it fits", "Correct it")
-        return index.download(runner, arguments, lines, **others)
+        return index.download(runner, arguments, lines)
 
     marker = f'python_full_version != "{OWN}"'
-    index.add("fr", "1.0")
-    index.add("bp", "1.0")
-    index.add("other", "1.0")
     monkeypatch.setattr(pip, "download", download)
-    requirements = lock(site, "fr==1.0", f"bp==1.0 ; {marker}", f"other==1.0 ; {marker}")
+    fr, bp, other = (pinned(index.add(name, "1.0")).split(" ") for name in ("fr", "bp", "other"))
+    lines = [" ".join(fr), *(f"{name} ; {marker} {digest}" for name, digest in (bp, other))]
+    requirements = lock(site, *lines)
     done, text = run(capsys, site, requirements, tmp_path / "out")
     (target,) = manifest(done["path"]).targets
     assert target.patch_releases == (patches.Range(OWN, OWN),)
@@ -736,121 +787,241 @@ def test_a_plan_that_depends_on_the_machine_says_so(
     assert target.markers == (("platform_machine", platform.machine()), ("sys_platform", "linux"))
 
 
-def test_a_broken_wheel_that_is_allowed_is_packed_mended_and_named(
-    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_with_settings_no_argument_is_needed(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = index.add("Foo", "1.0", unrecorded={"foo/more.py": "x = 1\n"})
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    requirements = lock(site, "Foo==1.0")
-    failed(capsys, 6, site, requirements, tmp_path / "out", "--allow", "bar")
-    for number, allowed in enumerate((path.name, "foo")):
-        done, text = run(capsys, site, requirements, tmp_path / f"out{number}", "--allow", allowed)
-        assert f"warning: {path.name}: was broken and is packed with a new RECORD, as allowed\n" in text
-        with zipfile.ZipFile(done["path"]) as artifact:
-            bill = json.loads(artifact.read(".deploy/sbom.cdx.json"))
-            (tmp_path / path.name).write_bytes(artifact.read(f"wheels/{path.name}"))
-        with wheel.Wheel.open(str(tmp_path / path.name)) as mended:
-            mended.check_structure()
-            mended.check_contents()
-            assert "foo/more.py" in mended.record
-        foo = next(part for part in bill["components"] if part["name"] == "foo")
-        assert {"name": "deployable-zipfile:built-from", "value": f"{path.name} sha256:{digest}"} in foo["properties"]
-    line = failed(capsys, 6, site, requirements, tmp_path / "out", "--allow", "foo", "--strict")
-    assert "was broken and is packed with a new RECORD" in line
-
-
-def test_the_setting_allows_a_broken_wheel_too(
-    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    index.add("foo", "1.0", record=lambda rows: [(name, "md5=abc", size) for name, _, size in rows])
-    (site / "pyproject.toml").write_text('[tool.deployable-zipfile]\nallow = ["foo"]\n')
+    index.add("foo", "1.0")
+    index.add("server", "1.0")
+    lock(site, "foo==1.0")
+    (site.parent / "server.txt").write_text("server==1.0\n")
+    lines = ["project = 'site_one'", "requirements = 'requirements.txt'", "extra-requirements = ['server.txt']"]
+    lines += ["name = 'shop'", "output = 'out.zip'", "wsgi = 'site_one.wsgi:application'", "skip-steps = ['migrate']"]
+    (site.parent / "pyproject.toml").write_text("\n".join(["[tool.deployable-zipfile]", *lines, ""]))
     commit_all(site.parent)
-    run(capsys, site, lock(site, "foo==1.0"), tmp_path / "out")
+    monkeypatch.chdir(site)
+    done, _ = run(capsys)
+    assert done["path"] == str(site.parent / "out.zip")
+    made = manifest(done["path"])
+    assert (made.project, made.source.dirty) == ("shop", False)
+    assert "shop/manage.py" in made.members
+    assert made.site == layout.Site("", "site_one.wsgi:application", "", "", "", ("migrate",))
+    assert [one.name for one in made.targets[0].wheels] == ["foo", "server"]
+    again, _ = run(capsys, "--require-clean")  # the artifact in the checkout is no untracked file
+    assert again["sha256"] == done["sha256"]
 
 
-def test_what_cannot_be_mended_is_refused_without_that_advice(
-    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_without_settings_a_missing_argument_is_one_line(
+    site: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    index.add("foo", "1.0", unrecorded={"foo-1.0.data/evil/x": ""})
-    for more in ([], ["--allow", "foo"]):
-        line = failed(capsys, 6, site, lock(site, "foo==1.0"), tmp_path / "out", *more)
-        assert line.endswith("Lock another version.")
+    monkeypatch.chdir(site)
+    assert failed(capsys, 2) == (
+        "error: PROJECT_PATH: not given, and no pyproject.toml here has a section [tool.deployable-zipfile]. "
+        "Give PROJECT_PATH REQUIREMENTS_FILE ZIPFILE_BASENAME, or run deployable-zipfile init."
+    )
+
+
+@pytest.mark.parametrize("given", ["out.zip", "out", "./out.zip", "a.b.zip", "a.b"])
+def test_the_suffix_is_written_once(
+    site: Path,
+    index: Index,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    given: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done, _ = run(capsys, site, lock(site), given)
+    assert done["path"] == str(tmp_path / f"{Path(given).name.replace('.zip', '')}.zip")
+
+
+Change = Callable[[Path], object]
+DIRTY: Dict[str, Tuple[Change, List[str], str]] = {
+    "a file that git watches no more": (
+        lambda site: (git(site, "update-index", "--assume-unchanged", "manage.py"), spoil(site / "manage.py")),
+        [],
+        "site_one/manage.py",
+    ),
+    "all files": (lambda site: write_tree(site, {"new.py": "x"}), ["--all-files"], "site_one/new.py"),
+    "all files, ignored": (
+        lambda site: write_tree(site, {"dist/a.js": "x", ".gitignore": "dist\n.gitignore\n"}),
+        ["--all-files"],
+        "site_one/dist/a.js",
+    ),
+    "include": (
+        lambda site: write_tree(site, {"dist/a.js": "x", ".gitignore": "dist\n.gitignore\n"}),
+        ["--include", "site_one/dist/*"],
+        "site_one/dist/a.js",
+    ),
+    "extra static": (
+        lambda site: write_tree(site.parent / "built", {"a.css": "x"}),
+        ["--extra-static", "../built"],
+        "built/a.css",
+    ),
+    "extra static elsewhere": (
+        lambda site: write_tree(site.parent.parent / "built", {"a.css": "x"}),
+        ["--extra-static", "../../built"],
+        "built/a.css",
+    ),
+    "the lock": (lambda site: spoil(site.parent / "requirements.txt"), [], "requirements.txt"),
+}
+
+
+def spoil(path: Path) -> None:
+    path.write_text("# changed\n")
 
 
 @pytest.mark.parametrize(
-    "files",
-    [
-        {"loadenv.py": ""},
-        {"site_one.pth": "x"},
-        {"foo/__pycache__": "", "foo/a.py": ""},
-        {"foo-1.0.data/data/lib64": "x"},
-        {"foo-1.0.data/purelib/foo-1.0.dist-info/RECORD": "x"},
-    ],
+    ("case", "project"), [*((case, ".") for case in DIRTY), ("include", ""), ("include", "../site_one")]
 )
-def test_what_the_target_would_refuse_to_install_fails_the_build(
-    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], files: Dict[str, str]
+def test_whatever_is_not_the_commits_makes_it_dirty(
+    site: Path,
+    index: Index,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    case: str,
+    project: str,
 ) -> None:
-    index.add("foo", "1.0", files)
+    change, options, path = DIRTY[case]
+    requirements = lock(site, "")
+    monkeypatch.chdir(site)
+    words = [project or str(site), requirements, str(tmp_path / "out")]
+    done, _ = run(capsys, *words, "--require-clean")
+    assert done["dirty"] is False
+    change(site)
+    done, text = run(capsys, *words, *options)
+    assert (done["dirty"], manifest(done["path"]).source.dirty) == (True, True)
+    assert path in text
+    line = failed(capsys, 7, *words, *options, "--require-clean")
+    assert path in line
+    assert line.endswith("Commit, ignore or remove them, or leave out --require-clean.")
+
+
+def test_all_files_of_a_checkout_need_no_git(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requirements = lock(site)
+    monkeypatch.setenv("PATH", "/nowhere")
+    done, text = run(capsys, site, requirements, tmp_path / "out", "--all-files")
+    assert (done["commit"], done["dirty"]) == ("", False)
+    assert "the commit is not known (is a git checkout, and git cannot be run" in text
+    assert "Install git" in failed(capsys, 7, site, requirements, tmp_path / "out", "--all-files", "--require-clean")
+    assert "Install git" in failed(capsys, 7, site, requirements, tmp_path / "out")
+
+
+def test_a_checkout_is_packed_with_the_git_of_centos_7(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.add("foo", "1.0")
     requirements = lock(site, "foo==1.0")
-    for _ in range(2):  # from the index, then from the cache
-        line = failed(capsys, 6, site, requirements, tmp_path / "out")
-        assert line.startswith("error: foo-1.0-py3-none-any.whl/")
-        assert line.endswith("Lock another version, or leave it out.")
-        assert not (tmp_path / "out.zip").exists()
+    now, _ = run(capsys, site, requirements, tmp_path / "out", "--require-clean")
+    use_old_git(tmp_path, monkeypatch)
+    then, _ = run(capsys, site, requirements, tmp_path / "out", "--require-clean")
+    assert then["sha256"] == now["sha256"]
 
 
-def test_wheels_that_share_a_file_are_warned_about_naming_both(
+def test_a_project_without_python_is_packed_with_a_warning(
+    index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = write_tree(tmp_path / "plain", {"index.html": "x"})
+    (tmp_path / "r.txt").write_text("")
+    done, text = run(capsys, project, tmp_path / "r.txt", tmp_path / "out")
+    assert f"warning: {project}: holds no Python file\n" in text
+    assert "plain/index.html" in manifest(done["path"]).members
+
+
+def test_a_git_lfs_pointer_in_place_of_its_file_is_refused_by_name(
     site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    index.add("foo", "1.0", {"tests/__init__.py": "", "tests/a.py": "foo\n", "tests/b.py": "foo\n"})
-    index.add("bar", "1.0", {"tests/__init__.py": "", "tests/a.py": "bar\n", "tests/b.py": "bar\n"})
-    requirements = lock(site, "foo==1.0", "bar==1.0")
-    for _ in range(2):
-        _, text = run(capsys, site, requirements, tmp_path / "out")
-        assert (
-            "warning: bar-1.0-py3-none-any.whl and foo-1.0-py3-none-any.whl: both hold tests/a.py and 1 more file "
-            "with different content; foo-1.0-py3-none-any.whl wins, as with pip\n"
-        ) in text
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 5\n"
+    write_tree(site, {"static/a.png": pointer})
+    commit_all(site.parent)
+    line = failed(capsys, 7, site, lock(site), tmp_path / "out")
+    assert line == (
+        f"error: {site}/static/a.png: is a Git LFS pointer, not the file itself. Run git lfs pull, or exclude it."
+    )
 
 
-def test_a_wheel_that_hides_a_module_of_the_project_is_warned_about(
-    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("value", ["python3", "python4", ("python3",), None, []])
+def test_upstreams_callers_may_give_one_python_or_several(
+    site: Path, index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: Any
 ) -> None:
-    index.add("foo", "1.0", {"site_one/__init__.py": "", "site_one/other.py": ""})
-    _, text = run(capsys, site, lock(site, "foo==1.0"), tmp_path / "out")
-    assert "foo-1.0-py3-none-any.whl: its module site_one hides the project's own module of that name\n" in text
+    asked: List[str] = []
+    real = targets.of_interpreter
+
+    def of_interpreter(command: str) -> targets.Target:
+        asked.append(command)
+        return real(sys.executable)
+
+    monkeypatch.setattr(targets, "of_interpreter", of_interpreter)
+    path = create.create_zipfile(str(site), lock(site), str(tmp_path / "out"), extra_python=value)
+    assert path == str(tmp_path / "out.zip")
+    expected = [value] if isinstance(value, str) else list(value or ())
+    assert [command for command in asked if command != sys.executable] == expected
 
 
-@pytest.mark.parametrize(
-    ("source", "warned"),
-    [
-        ("import pkg_resources\n", True),
-        ("import os\nfrom pkg_resources import parse_version\n", True),
-        ("try:\n    import pkg_resources\nexcept ImportError:\n    pass\n", False),
-        ("import pkg_resources_more\n", False),
-    ],
-)
-def test_a_wheel_that_needs_pkg_resources_is_warned_about_where_nothing_has_it(
-    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str, warned: bool
-) -> None:
-    index.add("foo", "1.0", {"foo/__init__.py": "", "foo/version.py": source})
-    requirements = lock(site, "foo==1.0")
-    _, text = run(capsys, site, requirements, tmp_path / "out")
-    why = "foo-1.0-py3-none-any.whl: imports pkg_resources (foo/version.py), which no wheel here has"
-    assert (why in text) == warned
-    index.add("setuptools", "80.0", {"pkg_resources/__init__.py": ""})
-    _, text = run(capsys, site, lock(site, "foo==1.0", "setuptools==80.0"), tmp_path / "out")
-    assert why not in text
+def test_a_python_that_is_missing_is_named_whole(site: Path, index: Index, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"^python4: "):
+        create.create_zipfile(str(site), lock(site), str(tmp_path / "out"), extra_python="python4")
 
 
-def test_every_python_whose_venv_has_setuptools_gets_one_with_pkg_resources() -> None:
-    lines = [line for line in requirements.read(pip.BOOTSTRAP).lines if line.requirement.name == "setuptools"]
-    for minor in range(8, 15):
-        environment = {"python_version": f"3.{minor}", "python_full_version": f"3.{minor}.1"}
-        found = [
-            str(line.requirement.specifier)
-            for line in lines
-            if line.requirement.marker and line.requirement.marker.evaluate(environment)
-        ]
-        assert len(found) == (minor < 12)
-        assert not [one for one in found if int(one[2:].split(".")[0]) >= 82]
+INTERRUPTED_WHILE_IMPORTING = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+sys.meta_path.insert(0, Finder())
+from deployable_zipfile.__main__ import main
+sys.exit(main(["create", "a", "b", "c"]))
+"""
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("module", ["argparse", "deployable_zipfile.create", "deployable_zipfile.builder.collect"])
+def test_an_interrupt_before_the_build_begins_leaves_no_traceback(tmp_path: Path, module: str, number: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_WHILE_IMPORTING, module, number],
+        cwd=str(tmp_path),
+        env=dict(os.environ, PYTHONPATH=str(Path(create.__file__).parent.parent)),
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    assert done.stderr == b"error: build: was interrupted, nothing was written. Build again.\n"
+    assert done.returncode == 130
+
+
+def test_a_build_under_nohup_survives_the_hangup(site: Path, index: Index, tmp_path: Path) -> None:
+    index.add("foo", "1.0")
+    heard = []
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        download = pip.download
+
+        def hung_up(*arguments: Any, **options: Any) -> Any:
+            os.kill(os.getpid(), signal.SIGHUP)
+            heard.append(signal.getsignal(signal.SIGHUP))
+            return download(*arguments, **options)
+
+        pip.download = hung_up
+        try:
+            assert create.main([str(site), lock(site, "foo==1.0"), str(tmp_path / "out"), "--workers", "1"]) == 0
+        finally:
+            pip.download = download
+        assert heard
+        assert set(heard) == {signal.SIG_IGN}
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_it_is_a_program_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "python3").symlink_to(sys.executable)
+    done = subprocess.run(
+        [create.__file__, "--version"],
+        env=dict(os.environ, PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}"),
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert done.stdout.startswith(b"deployable-zipfile ")

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Dict
 
 import pytest
 
@@ -124,16 +125,16 @@ def test_files_come_back_sorted_and_lines_are_given_as_a_file(tmp_path: Path) ->
         "open(os.path.join(folder, 'a.whl'), 'w').write(' '.join(sys.argv))\n"
     )
     made = runner(tmp_path, script)
-    files = pip.download(made, ["--no-deps"], "foo==1\n", constraints=["c.txt"])
+    files = pip.download(made, ["--no-deps"], "foo==1\n")
     assert [os.path.basename(path) for path in files] == ["a.whl", "b.whl"]
     assert Path(files[1]).read_text() == "foo==1\n"
-    assert " --no-deps --constraint=c.txt --requirement " in Path(files[0]).read_text()
+    assert " --no-deps --requirement " in Path(files[0]).read_text()
     assert files != pip.download(made, [], "bar==1\n")
 
 
-def test_an_sdist_that_makes_no_wheel_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BuildInputError, match=r"x-1.tar.gz: made 0 wheels instead of one"):
-        pip.build(runner(tmp_path, ""), "/somewhere/x-1.tar.gz", [])
+def test_what_makes_no_wheel_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BuildInputError, match=r"x @ file:///x-1.tar.gz: made 0 wheels instead of one"):
+        pip.build(runner(tmp_path, ""), "--pre\nx @ file:///x-1.tar.gz\n")
 
 
 def test_a_python_without_pip_gets_one_from_ensurepip_or_is_refused(tmp_path: Path) -> None:
@@ -159,11 +160,70 @@ def test_the_pinned_pip_is_unpacked_and_run_from_its_folder(tmp_path: Path) -> N
     assert (tmp_path / "pip-1.0" / "pip" / "__main__.py").exists()
 
 
-def test_settings_that_decide_where_packages_come_from_are_part_of_cache_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("PIP_"):
-            monkeypatch.delenv(name)
-    assert pip.index_settings() == []
-    monkeypatch.setenv("PIP_INDEX_URL", "https://index.example.org")
-    monkeypatch.setenv("PIP_TIMEOUT", "3")
-    assert pip.index_settings() == ["PIP_INDEX_URL=https://index.example.org"]
+SEEN = "import json, os; json.dump(dict(os.environ), open(os.environ['SEEN'], 'w'))"
+
+
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changes: object) -> Dict[str, str]:
+    """Return the environment that pip is run in."""
+    monkeypatch.setenv("SEEN", str(tmp_path / "seen"))
+    pip.run(runner(tmp_path, SEEN)._replace(**changes), ["wheel"])
+    found: Dict[str, str] = json.loads((tmp_path / "seen").read_text())
+    return found
+
+
+def test_constraints_of_the_user_reach_no_build_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_CONSTRAINT", "a.txt https://example.org/b.txt")
+    monkeypatch.setenv("PIP_REQUIRE_HASHES", "1")
+    assert pip.constraints() == [os.path.abspath("a.txt"), "https://example.org/b.txt"]
+    assert pip.hashes_required()
+    assert not {"PIP_CONSTRAINT", "PIP_REQUIRE_HASHES"} & set(environment(tmp_path, monkeypatch))
+
+
+@pytest.mark.parametrize(("version", "name"), [("25.0.1", "PIP_CONSTRAINT"), ("26.3", "PIP_BUILD_CONSTRAINT")])
+def test_constraints_of_builds_are_given_in_the_way_that_each_pip_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, name: str
+) -> None:
+    seen = environment(tmp_path, monkeypatch, version=version, constraints=("/c.txt",))
+    assert {key: value for key, value in seen.items() if key.endswith("CONSTRAINT")} == {name: "/c.txt"}
+
+
+def test_git_has_a_name_and_a_home_where_the_user_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "USER", "LOGNAME", "GIT_COMMITTER_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GIT_COMMITTER_EMAIL", "me@example.org")
+    monkeypatch.setenv("GIT_DIR", "/somewhere/.git")
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    seen = environment(tmp_path, monkeypatch)
+    assert seen["HOME"] == str(tmp_path / "work")
+    assert (seen["USER"], seen["LOGNAME"]) == ("builder", "builder")
+    assert (seen["GIT_COMMITTER_NAME"], seen["GIT_COMMITTER_EMAIL"]) == ("deployable-zipfile", "me@example.org")
+    assert "GIT_DIR" not in seen
+
+
+def test_a_wheelhouse_leaves_no_index_and_no_setting_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "https://index.example.org/simple")
+    seen = environment(tmp_path, monkeypatch, offline=True)
+    assert (seen["PIP_NO_INDEX"], seen["PIP_CONFIG_FILE"]) == ("1", os.devnull)
+    assert "PIP_EXTRA_INDEX_URL" not in seen
+
+
+def test_pips_cache_keeps_downloads_and_no_wheel_that_pip_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(environment(tmp_path, monkeypatch, cache=str(tmp_path / "kept"))["PIP_CACHE_DIR"])
+    (folder / "http-v2" / "x").write_text("downloaded")
+    (folder / "wheels").mkdir()
+    assert sorted(str(path.relative_to(tmp_path / "kept")) for path in (tmp_path / "kept").rglob("*")) == [
+        "http",
+        "http-v2",
+        "http-v2/x",
+    ]
+
+
+def test_no_list_of_processes_shows_a_line_or_an_option(tmp_path: Path) -> None:
+    script = (
+        "import os, sys\n"
+        f"assert {SECRET!r} not in open('/proc/self/cmdline').read()\n"
+        "assert os.stat(sys.argv[-1]).st_mode & 0o777 == 0o600\n"
+    )
+    assert pip.download(runner(tmp_path, script), [], f"--index-url https://u:{SECRET}@h/simple\nfoo==1\n") == []

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Union
+from typing import Optional, Tuple, Union
 
 import pytest
 
 from deployable_zipfile.builder import requirements
 from deployable_zipfile.errors import BuildInputError
-from tests.support.helpers import SECRET
+from tests.support.helpers import SECRET, write_tree
 
 HASH = "sha256:" + "a" * 64
 
@@ -47,7 +47,7 @@ foo>=1,<2 --hash {HASH}  # another comment
         *("--extra-index-url", "https://more.example.org/simple"),
         "--pre",
     )
-    assert (read.hashed, requirements.pinned(read)) == (True, frozenset(["django"]))
+    assert read.fixed
 
 
 def test_included_files_count_and_constraints_are_kept_apart(tmp_path: Path) -> None:
@@ -70,19 +70,30 @@ def test_an_empty_file_and_a_byte_order_mark_are_fine(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "why"),
     [
-        ("foo==1\nfoo bar\n", 2, "'foo bar' is no requirement"),
+        ("foo==1\nfoo bar\n", 2, "'foo bar' is not a requirement"),
         ("foo==1\n\n--wrong\n", 3, "cannot be read as an option: --wrong"),
-        ("--wrong=1\n", 1, "uses the option --wrong, which is unknown. Remove it."),
+        ("--wrong=1\n", 1, "uses the unknown option --wrong. Remove it."),
         ("foo==1 --wrong=1\n", 1, "uses the option --wrong, which is unknown here"),
-        ("-e .\n", 1, "asks for an editable installation. Write NAME @ URL of a released version instead."),
-        ("-e git+https://example.org/x.git#egg=x\n", 1, "asks for an editable installation"),
-        ("git+https://example.org/x.git\n", 1, "from version control. Write NAME @ git+URL@COMMIT"),
-        ("x @ git+https://example.org/x.git@main\n", 1, "from version control"),
-        ("x @ hg+https://example.org/x@" + "a" * 40 + "\n", 1, "from version control"),
-        ("./folder\n", 1, "./folder is no wheel or sdist. Give the URL of a .whl or .tar.gz."),
-        ("file:///nowhere/x-1.0-py3-none-any.whl\n", 1, "names /nowhere/x-1.0-py3-none-any.whl, which is no file"),
-        ("foo==1 --hash=md5:abc\n", 1, "'md5:abc' is no sha256, sha384 or sha512 digest. Lock the requirements again."),
+        ("foo==1 --global-option=--x\n", 1, "uses --global-option, which build backends do not know. Write --config-"),
+        ("foo==1 --config-settings=x\n", 1, "'x' is not of the form KEY=VALUE. Write --config-settings=KEY=VALUE."),
+        ("foo==1 --config-settings='x\n", 1, "cannot be read (No closing quotation)"),
+        ("-e git+https://example.org/x.git#egg=x\n", 1, "from version control without a full commit"),
+        ("git+https://example.org/x.git\n", 1, "without a full commit. Write NAME @ git+URL@COMMIT with the full"),
+        ("x @ git+https://example.org/x.git@main\n", 1, "from version control without a full commit"),
+        (f"x @ git+https://example.org/x.git@{'a' * 12}\n", 1, "from version control without a full commit"),
+        ("x @ hg+https://example.org/x@" + "a" * 40 + "\n", 1, "from version control other than git"),
+        ("./folder\n", 1, "/folder, which does not exist. Correct the path."),
+        ("-e ./folder\n", 1, "/folder, which does not exist. Correct the path."),
+        ("/\n", 1, "/ has neither pyproject.toml nor setup.py. Give a Python project."),
+        ("x.whl\n", 1, "x.whl is not the name of a wheel"),
+        ("file:///nowhere/x-1.0-py3-none-any.whl\n", 1, "names /nowhere/x-1.0-py3-none-any.whl, which does not exist"),
+        (
+            "foo==1 --hash=md5:abc\n",
+            1,
+            "'md5:abc' is not a sha256, sha384 or sha512 hash. Lock the requirements again.",
+        ),
         ("-r nowhere.txt\n", 1, "which cannot be read (No such file or directory)"),
+        ("-r https://example.org/r.txt\n", 1, "includes https://example.org/r.txt. Save that file beside this one."),
         ("x" * 70_000 + "\n", 1, "is a line of 70000 characters"),
         ("--index-url 'http\n", 1, "cannot be read (No closing quotation)"),
         ("foo==1\nb\xe4r==1\n".encode("latin-1"), 2, "is not UTF-8. Save the file as UTF-8."),
@@ -104,9 +115,9 @@ def test_files_that_include_each_other_are_refused(tmp_path: Path) -> None:
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     assert refused(f"{tmp_path}/none.txt").endswith(
-        "none.txt: cannot be read (No such file or directory). Give a requirements file."
+        "none.txt: cannot be read (No such file or directory). Give a requirements file or a lock."
     )
-    assert refused(str(tmp_path)).endswith("is a folder. Give a requirements file.")
+    assert refused(str(tmp_path)).endswith("is a directory. Give a requirements file or a lock.")
 
 
 def test_hashes_on_some_lines_alone_are_refused(tmp_path: Path) -> None:
@@ -114,13 +125,143 @@ def test_hashes_on_some_lines_alone_are_refused(tmp_path: Path) -> None:
     assert refused(path) == (
         f"{path}:2: bar has no hash (and 1 more), others have. Lock all of them: uv pip compile --generate-hashes."
     )
-    assert "foo has no hash" in refused(lock(tmp_path, "--require-hashes\nfoo==1\n"))
+    path = lock(tmp_path, "--require-hashes\nfoo==1\n")
+    assert "foo has no hash, which is required" in refused(path)
 
 
-def test_a_pinned_commit_and_urls_are_accepted(tmp_path: Path) -> None:
-    text = f"x @ git+https://example.org/x.git@{'a' * 40}\nhttps://example.org/some_thing-1.2-py3-none-any.whl\n"
+GIT = "git+https://example.org/x.git@" + "a" * 40
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "kind", "url"),
+    [
+        (f"x @ {GIT} ; python_version >= '3.8'", "x", "vcs", GIT),
+        (f"x @ {GIT}#subdirectory=sub ; python_version >= '3.8'", "x", "vcs", f"{GIT}#subdirectory=sub"),
+        (f"x[a]@{GIT}", "x", "vcs", GIT),
+        (f"{GIT}#egg=x", "x", "vcs", f"{GIT}#egg=x"),
+        (f"-e {GIT}#egg=x&subdirectory=sub", "x", "vcs", f"{GIT}#egg=x&subdirectory=sub"),
+        (f"--editable={GIT}#egg=x ; python_version >= '3.8'", "x", "vcs", f"{GIT}#egg=x"),
+        (GIT, "", "vcs", GIT),
+        ("https://example.org/r/archive/main.zip", "", "archive", "https://example.org/r/archive/main.zip"),
+        ("x @ https://example.org/r/archive/main.zip", "x", "archive", "https://example.org/r/archive/main.zip"),
+        (
+            "https://h/some_thing-1.2-py3-none-any.whl",
+            "some-thing",
+            "wheel",
+            "https://h/some_thing-1.2-py3-none-any.whl",
+        ),
+        ("https://h/x-1.tar.gz ; python_version >= '3.8'", "", "archive", "https://h/x-1.tar.gz"),
+        ("x>=1,<2", "x", "index", None),
+    ],
+)
+def test_urls_are_read_in_the_forms_that_pip_and_uv_write(
+    tmp_path: Path, text: str, name: str, kind: str, url: Optional[str]
+) -> None:
+    (line,) = requirements.read(lock(tmp_path, text + "\n")).lines
+    assert (line.requirement.name if line.named else "", line.kind, line.requirement.url) == (name, kind, url)
+    assert requirements.as_pip_lines([line]).strip() == (
+        (f"{line.requirement.name}{'[a]' if '[a]' in text else ''} @ {url}" if name else url) if url else "x<2,>=1"
+    )
+
+
+def test_a_full_commit_is_a_pin_beside_hashes(tmp_path: Path) -> None:
+    for option in ("", "--require-hashes\n"):
+        read = requirements.read(lock(tmp_path, f"{option}x @ {GIT}\nfoo==1 --hash={HASH}\n"))
+        assert read.fixed
+        assert "--require-hashes" not in read.options
+
+
+def test_a_hash_in_a_fragment_is_a_hash(tmp_path: Path) -> None:
+    text = f"x @ https://example.org/x-1.tar.gz#{HASH.replace(':', '=')}&subdirectory=s\nfoo==1 --hash={HASH}\n"
     read = requirements.read(lock(tmp_path, text))
-    assert requirements.pinned(read) == frozenset(["x", "some-thing"])
+    assert read.lines[0].hashes == (HASH,)
+    weak = lock(tmp_path, f"x @ https://example.org/x-1.tar.gz#md5={'a' * 32}\nfoo==1 --hash={HASH}\n")
+    assert "x has no hash, others have" in refused(weak)
+
+
+@pytest.mark.parametrize(
+    "text", ["./libs/x", "libs/x", "-e ./libs/x", "x @ ./libs/x", "x @ file:./libs/x", "-e libs/x"]
+)
+def test_a_folder_is_found_from_the_working_directory_and_from_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    write_tree(tmp_path, {"libs/x/pyproject.toml": "", "req/r.txt": text, "r.txt": f"{text}\nfoo==1 --hash={HASH}\n"})
+    monkeypatch.chdir(tmp_path)
+    for path in ("r.txt", "req/r.txt"):
+        line = requirements.read(path).lines[0]
+        assert (line.kind, line.requirement.url) == ("folder", f"file://{tmp_path}/libs/x")
+    monkeypatch.chdir("/")
+    assert requirements.read(str(tmp_path / "r.txt")).lines[0].requirement.url == f"file://{tmp_path}/libs/x"
+
+
+def test_extras_and_markers_of_a_folder_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tree(tmp_path, {"setup.py": ""})
+    monkeypatch.chdir(tmp_path)
+    (line,) = requirements.read(lock(tmp_path, ".[all,fast] ; python_version >= '3.8'")).lines
+    assert (line.requirement.extras, str(line.requirement.marker)) == ({"all", "fast"}, 'python_version >= "3.8"')
+    assert requirements.as_pip_lines([line]) == f"file://{tmp_path}[all,fast]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ('foo==1 --config-settings="ssl=on"', ("--config-settings=ssl=on",)),
+        ("foo==1 -C ssl=on -Cx=y --hash=" + HASH, ("--config-settings=ssl=on", "--config-settings=x=y")),
+        ('foo==1 --config-settings="--build-option=--a --b"', ("--config-settings=--build-option=--a --b",)),
+    ],
+)
+def test_settings_for_a_backend_are_kept(tmp_path: Path, text: str, options: Tuple[str, ...]) -> None:
+    (line,) = requirements.read(lock(tmp_path, text)).lines
+    assert line.options == options
+    path = lock(tmp_path, requirements.as_pip_lines([line]), "again.txt")
+    assert requirements.read(path).lines[0].options == options
+
+
+def test_places_start_at_the_file_and_then_at_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {
+        "req/p.txt": "--find-links ./w\n-f ./v\n-r sub/q.txt\n-c c.txt\n",
+        "req/sub/q.txt": "-r ../more.txt\n-f w --index-url https://h/simple\nfoo==1\n",
+        "req/more.txt": "bar==1\n",
+        "req/w/x": "",
+        "v/x": "",
+        "c.txt": "bar<2\n",
+    }
+    write_tree(tmp_path, files)
+    monkeypatch.chdir(tmp_path)
+    read = requirements.read("req/p.txt")
+    assert [line.requirement.name for line in read.lines] == ["bar", "foo"]
+    links = [value for name, value in zip(read.options, read.options[1:]) if name == "--find-links"]
+    assert links == [f"{tmp_path}/req/w", f"{tmp_path}/v", f"{tmp_path}/req/sub/w"]
+    assert read.constraints == ("c.txt",)
+    text = requirements.as_pip_lines(read.lines, read.options, ["/a b/c.txt"])
+    assert "--index-url https://h/simple\n--constraint '/a b/c.txt'\nbar==1\n" in text
+
+
+def test_remote_constraints_are_left_to_pip_and_remote_requirements_are_fetched(tmp_path: Path) -> None:
+    pages = {"https://h/a/r.txt": b"-r s.txt\nfoo==1\n", "https://h/a/s.txt": b"bar==1\n"}
+    path = lock(tmp_path, "-c https://h/c.txt\n-r https://h/a/r.txt\n")
+    read = requirements.read(path, pages.__getitem__)
+    assert [line.requirement.name for line in read.lines] == ["bar", "foo"]
+    assert read.constraints == ("https://h/c.txt",)
+    assert read.lines[0].place == "https://h/a/s.txt:1"
+
+
+def test_the_origin_of_a_wheel_holds_no_secret_and_no_place_of_this_machine(tmp_path: Path) -> None:
+    write_tree(tmp_path, {"lib/setup.py": "", "x-1.tar.gz": "x"})
+    text = f"""x @ git+https://u:{SECRET}@example.org/x.git@{"a" * 40}#subdirectory=s
+y @ https://example.org/y.zip?token={SECRET} --hash={HASH}
+z @ file://{tmp_path}/lib
+v @ file://{tmp_path}/x-1.tar.gz
+"""
+    found = [requirements.origin(line) for line in requirements.read(lock(tmp_path, text)).lines]
+    assert found[:3] == [
+        f"git+https://example.org/x.git@{'a' * 40}#subdirectory=s",
+        f"https://example.org/y.zip {HASH}",
+        "folder z",
+    ]
+    assert found[3].startswith("x-1.tar.gz sha256:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881")
 
 
 def test_a_local_wheel_is_part_of_the_locks_identity(tmp_path: Path) -> None:
@@ -136,64 +277,14 @@ def test_no_message_shows_the_token_of_a_private_index(tmp_path: Path) -> None:
     for text in (
         f"git+https://user:{SECRET}@example.org/x.git\n",
         f"x @ https://{SECRET}@example.org/x.whl bad\n",
-        f"https://example.org/x?token={SECRET}\n",
+        f"x @ https://example.org/x?token={SECRET} bad\n",
+        f"-r https://example.org/x?token={SECRET}\n",
         f"-e git+https://{SECRET}@example.org/x.git\n",
     ):
         assert SECRET not in refused(lock(tmp_path, text))
-    assert requirements.without_credentials(f"a https://u:{SECRET}@h/x?t={SECRET} b") == "a https://****@h/x?**** b"
 
 
 def test_variables_of_the_environment_are_replaced_as_pip_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INDEX_HOST", "index.example.org")
     read = requirements.read(lock(tmp_path, "--index-url https://${INDEX_HOST}/simple\nfoo==1\n"))
     assert read.options == ("--index-url", "https://index.example.org/simple")
-
-
-PYLOCK = f"""lock-version = "1.0"
-created-by = "test"
-[[packages]]
-name = "foo"
-version = "1.2"
-marker = "python_version >= '3.8'"
-[[packages.wheels]]
-name = "foo-1.2-py3-none-any.whl"
-url = "https://example.org/foo-1.2-py3-none-any.whl"
-hashes = {{sha256 = "{"a" * 64}"}}
-[packages.sdist]
-name = "foo-1.2.tar.gz"
-hashes = {{sha256 = "{"b" * 64}"}}
-[[packages]]
-name = "bar"
-[packages.archive]
-url = "https://example.org/bar-2.tar.gz"
-hashes = {{sha256 = "{"c" * 64}"}}
-"""
-
-
-def test_a_pylock_is_read_by_version_marker_and_hashes(tmp_path: Path) -> None:
-    for name in ("pylock.toml", "pylock.deployment.toml"):
-        read = requirements.read(lock(tmp_path, PYLOCK, name))
-        assert [str(line.requirement) for line in read.lines] == [
-            'foo==1.2; python_version >= "3.8"',
-            "bar @ https://example.org/bar-2.tar.gz",
-        ]
-        assert read.lines[0].hashes == ("sha256:" + "a" * 64, "sha256:" + "b" * 64)
-        assert (read.rewritten, read.hashed) == (True, True)
-    text = requirements.as_pip_lines(read.lines)
-    assert text.splitlines()[0] == f"foo==1.2 --hash=sha256:{'a' * 64} --hash=sha256:{'b' * 64}"
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "why"),
-    [
-        ('lock-version = "1.0"', 'lock-version = "2.0"', "has lock-version '2.0', known is 1.0. Export it again."),
-        ("[[packages]]", "[[packages", "is no TOML"),
-        ('name = "foo"', "", "packages[1]: has no name. Export it again."),
-        ("python_version >=", "python_wersion >=", "packages[1]: cannot be read"),
-        ("sha256", "md5", "packages[1]: foo has no usable hash. Export it with hashes."),
-        ("[packages.archive]", "[packages.vcs]", "packages[2]: bar comes from a vcs. Lock a released version."),
-        ("[packages.archive]", "[packages.sdist]", "packages[2]: bar has neither version nor URL. Export it again."),
-    ],
-)
-def test_a_pylock_that_cannot_be_used_is_refused(tmp_path: Path, old: str, new: str, why: str) -> None:
-    assert why in refused(lock(tmp_path, PYLOCK.replace(old, new), "pylock.toml"))

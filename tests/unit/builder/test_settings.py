@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from deployable_zipfile import create
 from deployable_zipfile.builder import settings
 from deployable_zipfile.errors import BuildInputError
 
 
-def read(folder: Path, text: str, below: str = "site_one") -> settings.Settings:
+def read(folder: Path, text: str, below: str = "site_one") -> settings.Found:
     (folder / "pyproject.toml").write_text(text, encoding="utf-8")
     (folder / below).mkdir(exist_ok=True, parents=True)
     return settings.read(str(folder / below))
@@ -17,26 +19,45 @@ def read(folder: Path, text: str, below: str = "site_one") -> settings.Settings:
 def test_the_nearest_file_with_the_section_holds(tmp_path: Path) -> None:
     text = '[tool.deployable-zipfile]\ninclude = ["a/*"]\nrequire-clean = true\nshebang = "#!/usr/bin/python3"\n'
     found = read(tmp_path, text)
-    assert found.path == str(tmp_path / "pyproject.toml")
-    assert (found.include, found.require_clean, found.shebang) == (("a/*",), True, "#!/usr/bin/python3")
+    assert (found.path, found.folder) == (str(tmp_path / "pyproject.toml"), str(tmp_path))
+    assert found.values == {"include": ("a/*",), "require-clean": True, "shebang": "#!/usr/bin/python3"}
     (tmp_path / "site_one" / "pyproject.toml").write_text("[project]\nname = 'x'\n")
     assert settings.read(str(tmp_path / "site_one")) == found
 
 
 def test_nothing_above_the_checkout_is_read(tmp_path: Path) -> None:
     (tmp_path / "repo" / ".git").mkdir(parents=True)
-    assert read(tmp_path, "[tool.deployable-zipfile]\nstrict = true\n", "repo/site_one") == settings.Settings()
+    assert read(tmp_path, "[tool.deployable-zipfile]\nstrict = true\n", "repo/site_one") == settings.Found()
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    lines = ["project = 'src'", "requirements = 'r.txt'", "extra-static = ['built', '/srv/a']", "cache-dir = 'c'"]
+    found = read(tmp_path, "\n".join(["[tool.deployable-zipfile]", *lines, ""]))
+    assert found.values == {
+        "project": f"{tmp_path}/src",
+        "requirements": f"{tmp_path}/r.txt",
+        "extra-static": (f"{tmp_path}/built", "/srv/a"),
+        "cache-dir": f"{tmp_path}/c",
+    }
 
 
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("includes = []", "has the unknown setting 'includes'. Known are allow, exclude, include, require-clean"),
+        ("includes = []", "has the unknown setting 'includes'. Known are all-files, asgi, build-constraint, bytecode"),
         ("require_clean = true", "has the unknown setting 'require_clean'"),
         ("path = 'x'", "has the unknown setting 'path'"),
-        ("include = 'x'", "include in [tool.deployable-zipfile] is no list of strings"),
-        ("include = [1]", "include in [tool.deployable-zipfile] is no list of strings"),
-        ("strict = 1", "strict in [tool.deployable-zipfile] has a wrong type"),
+        ("include = 'x'", "include in [tool.deployable-zipfile] must be a list of strings"),
+        ("include = [1]", "include in [tool.deployable-zipfile] must be a list of strings"),
+        ("extra-static = 'x'", "extra-static in [tool.deployable-zipfile] must be a list of paths"),
+        ("strict = 1", "strict in [tool.deployable-zipfile] must be true or false"),
+        ("strict = 'yes'", "must be true or false"),
+        ("name = ''", "name in [tool.deployable-zipfile] must be a string"),
+        ("name = ['x']", "name in [tool.deployable-zipfile] must be a string"),
+        ("workers = 1.5", "workers in [tool.deployable-zipfile] must be a whole number greater than 0"),
+        ("workers = true", "must be a whole number greater than 0"),
+        ("timeout = 0", "timeout in [tool.deployable-zipfile] must be a number greater than 0"),
+        ("timeout = '5'", "must be a number greater than 0"),
         ("strict = ", "cannot be read as TOML"),
     ],
 )
@@ -45,3 +66,54 @@ def test_a_setting_that_makes_no_sense_is_refused(tmp_path: Path, line: str, why
         read(tmp_path, f"[tool.deployable-zipfile]\n{line}\n")
     assert str(caught.value).startswith(f"{tmp_path}/pyproject.toml: ")
     assert why in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["tool = 1\n", "[tool]\ndeployable-zipfile = 1\n"])
+def test_a_section_that_is_no_table_is_refused_or_not_there(tmp_path: Path, text: str) -> None:
+    if text.startswith("tool"):
+        assert read(tmp_path, text) == settings.Found()
+    else:
+        with pytest.raises(BuildInputError, match="must be a table"):
+            read(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("name", "stated", "given", "value"),
+    [
+        ("name", "shop", None, "shop"),
+        ("name", "shop", "store", "store"),
+        ("name", None, None, ""),
+        ("include", ("a",), ["b"], ("a", "b")),
+        ("exclude", None, ["b"], ("b",)),
+        ("target", ("a",), ["b"], ("b",)),
+        ("extra-static", ("a",), None, ("a",)),
+        ("strict", True, None, True),
+        ("strict", True, False, False),
+        ("bytecode", None, None, True),
+        ("bytecode", False, True, True),
+        ("workers", 3, None, 3),
+        ("workers", 3, 2, 2),
+    ],
+)
+def test_the_command_line_comes_before_the_file_or_adds_to_it(name: str, stated: Any, given: Any, value: Any) -> None:
+    found = settings.Found("/p/pyproject.toml", {} if stated is None else {name: stated})
+    assert settings.merged(found, {name: given})[name] == value
+
+
+def test_every_setting_has_an_option_and_every_option_a_setting() -> None:
+    output_only = {"--help", "-h", "--version", "--quiet", "-q", "--json", "--debug", "--check", "--no-check"}
+    actions = create.parser()._actions
+    options = {word for action in actions for word in action.option_strings} - output_only
+    named = {setting.name for setting in settings.TABLE if setting.name not in settings.ARGUMENTS}
+    negations = {f"--no-{setting.name}" for setting in settings.TABLE if setting.kind == settings.FLAG}
+    assert options == {f"--{name}" for name in named} | negations
+    arguments = [action.dest for action in actions if not action.option_strings]
+    assert arguments == list(settings.ARGUMENTS)
+    fields = [name.replace("_", "-") for name in create.Options._fields if name != "file"]
+    assert fields == [setting.name for setting in settings.TABLE]
+
+
+def test_every_setting_is_documented() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "build.md").read_text(encoding="utf-8")
+    for setting in settings.TABLE:
+        assert f"`{setting.name}`" in text, setting.name

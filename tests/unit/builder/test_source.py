@@ -3,11 +3,11 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
-from typing import List
+from typing import Any, List, Sequence
 
 import pytest
 
-from deployable_zipfile.builder import source
+from deployable_zipfile.builder import checkout, source
 from deployable_zipfile.errors import BuildInputError
 from tests.support.helpers import write_tree
 from tests.unit.builder.conftest import SITE, commit_all, git
@@ -17,32 +17,54 @@ def names(selection: source.Selection) -> List[str]:
     return [file.name for file in selection.files]
 
 
-def refused(action: str, *arguments: object, **options: object) -> str:
+def project_files(
+    project: str, include: Sequence[str] = (), exclude: Sequence[str] = (), all_files: bool = False, **options: Any
+) -> source.Selection:
+    """Choose as create.py does: what git tracks in a checkout."""
+    found = checkout.Checkout() if all_files else checkout.find(project)
+    tracked = checkout.tracked(found, project) if found.root else None
+    name = source.project_name(project)
+    return source.project_files(project, name, include, exclude, tracked=tracked, **options)
+
+
+def refused(action: str, *arguments: Any, **options: Any) -> str:
     with pytest.raises(BuildInputError) as caught:
-        getattr(source, action)(*arguments, **options)
+        project_files(*arguments, **options) if action == "project_files" else getattr(source, action)(
+            *arguments, **options
+        )
     return str(caught.value)
 
 
 def test_exactly_the_tracked_files_are_packed(site: Path) -> None:
     write_tree(site, {"notes.txt": "not tracked"})
-    selection = source.project_files(str(site))
+    selection = project_files(str(site))
     assert names(selection) == ["site_one/manage.py", "site_one/site_one/__init__.py", "site_one/site_one/wsgi.py"]
     assert [oct(file.mode) for file in selection.files] == ["0o755", "0o644", "0o644"]
 
 
 def test_outside_git_and_with_all_files_everything_is_packed(site: Path, tmp_path: Path) -> None:
     write_tree(site, {"notes.txt": "not tracked"})
-    assert "site_one/notes.txt" in names(source.project_files(str(site), all_files=True))
+    assert "site_one/notes.txt" in names(project_files(str(site), all_files=True))
     plain = write_tree(tmp_path / "plain" / "site_two", SITE)
-    assert names(source.project_files(str(plain)))[0] == "site_two/manage.py"
+    assert names(project_files(str(plain)))[0] == "site_two/manage.py"
 
 
 def test_untracked_files_are_packed_when_include_names_them(site: Path) -> None:
     write_tree(site, {"static/js/app.js": "1", "static/js/app.js.map": "2", "static/readme": "3"})
-    assert (
-        names(source.project_files(str(site), include=["site_one/static/**/*.js"]))[-1] == "site_one/static/js/app.js"
-    )
-    assert "site_one/static/readme" in names(source.project_files(str(site), include=["site_one/static"]))
+    assert names(project_files(str(site), include=["site_one/static/**/*.js"]))[-1] == "site_one/static/js/app.js"
+    assert "site_one/static/readme" in names(project_files(str(site), include=["site_one/static"]))
+
+
+@pytest.mark.parametrize("pattern", ["site_two/*.py", "site_two/**/*.py", "site_two", "*/manage.py"])
+def test_outside_git_an_include_names_files_too(tmp_path: Path, pattern: str) -> None:
+    project = write_tree(tmp_path / "plain" / "site_two", SITE)
+    assert len(project_files(str(project), include=[pattern]).files) == len(SITE)
+    assert "matches no file" in refused("project_files", str(project), include=["site_two/dist/*"])
+
+
+def test_with_all_files_an_include_names_files_too(site: Path) -> None:
+    write_tree(site, {"dist/app.js": "1"})
+    assert "site_one/dist/app.js" in names(project_files(str(site), include=["*/dist/*.js"], all_files=True))
 
 
 def test_an_include_that_names_nothing_is_refused(site: Path) -> None:
@@ -52,13 +74,13 @@ def test_an_include_that_names_nothing_is_refused(site: Path) -> None:
 
 
 def test_excluded_files_are_not_packed(site: Path) -> None:
-    chosen = names(source.project_files(str(site), exclude=["**/wsgi.py", "*/manage.py"]))
+    chosen = names(project_files(str(site), exclude=["**/wsgi.py", "*/manage.py"]))
     assert chosen == ["site_one/site_one/__init__.py"]
 
 
 @pytest.mark.parametrize("pattern", ["site_one/site_one", "site_one/site_one/", "site_one/site_one/**", "*/site_one"])
 def test_a_pattern_that_matches_a_folder_means_all_below_it(site: Path, pattern: str) -> None:
-    assert names(source.project_files(str(site), exclude=[pattern])) == ["site_one/manage.py"]
+    assert names(project_files(str(site), exclude=[pattern])) == ["site_one/manage.py"]
 
 
 def test_what_may_never_be_packed_is_left_out_even_when_tracked(tmp_path: Path) -> None:
@@ -78,7 +100,7 @@ def test_what_may_never_be_packed_is_left_out_even_when_tracked(tmp_path: Path) 
     project = write_tree(tmp_path / "repo" / "site_one", {**SITE, **forbidden, ".env.example": "A="})
     commit_all(tmp_path / "repo")
     for all_files in (False, True):
-        selection = source.project_files(str(project), all_files=all_files)
+        selection = project_files(str(project), all_files=all_files)
         assert names(selection)[0] == "site_one/.env.example"
         assert len(selection.files) == len(SITE) + 1
         left = " ".join(selection.left_out)
@@ -89,19 +111,19 @@ def test_what_may_never_be_packed_is_left_out_even_when_tracked(tmp_path: Path) 
 def test_a_certificate_without_a_key_is_packed_when_include_names_it(site: Path) -> None:
     write_tree(site, {"ca.pem": "-----BEGIN CERTIFICATE-----", "own.pem": "-----BEGIN RSA PRIVATE KEY-----"})
     commit_all(site.parent)
-    assert "site_one/ca.pem" in source.project_files(str(site), include=["site_one/*.pem"]).files[0].name
-    assert "own.pem" in source.project_files(str(site), include=["site_one/*.pem"]).left_out
+    assert "site_one/ca.pem" in project_files(str(site), include=["site_one/*.pem"]).files[0].name
+    assert "own.pem" in project_files(str(site), include=["site_one/*.pem"]).left_out
 
 
 def test_what_this_build_writes_is_never_packed(site: Path) -> None:
     write_tree(site, {"out.zip": "old artifact"})
     commit_all(site.parent)
-    assert "site_one/out.zip" not in names(source.project_files(str(site), outputs=frozenset([str(site / "out.zip")])))
+    assert "site_one/out.zip" not in names(project_files(str(site), outputs=frozenset([str(site / "out.zip")])))
 
 
 def test_empty_folders_are_kept_outside_git(tmp_path: Path) -> None:
     project = write_tree(tmp_path / "site_one", {**SITE, "media/uploads": None})
-    assert source.project_files(str(project)).directories == ("site_one/media/uploads",)
+    assert project_files(str(project)).directories == ("site_one/media/uploads",)
     empty = tmp_path / "empty"
     empty.mkdir()
     assert source.static_files(str(empty), 3).directories == ("static.in/3",)
@@ -111,40 +133,76 @@ def test_static_folders_are_packed_whole_and_numbered(tmp_path: Path) -> None:
     folder = write_tree(tmp_path / "assets", {"css/site.css": "a", ".env": "SECRET=1"})
     selection = source.static_files(str(folder), 1)
     assert (names(selection), selection.left_out) == (["static.in/1/css/site.css"], (".env",))
-    assert refused("static_files", str(tmp_path / "nowhere"), 0).endswith("is no folder. Correct --extra-static.")
+    assert refused("static_files", str(tmp_path / "nowhere"), 0).endswith(
+        "directory not found. Correct --extra-static."
+    )
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("shop", "shop"),
+        ("my-site", "my_site"),
+        ("online-judge", "online_judge"),
+        ("djangoproject.com", "djangoproject_com"),
+        ("site", "site_project"),
+        ("json", "json_project"),
+        ("wheels", "wheels_project"),
+        ("venv", "venv_project"),
+        ("static.in", "static_in"),
+        ("sité", "site_project"),
+        ("2024-relaunch", "project_2024_relaunch"),
+    ],
+)
+def test_any_folder_gives_a_name_that_python_and_the_artifact_can_use(tmp_path: Path, folder: str, name: str) -> None:
+    project = write_tree(tmp_path / folder, SITE)
+    assert source.project_name(str(project)) == name
+    assert names(project_files(str(project)))[0] == f"{name}/manage.py"
+
+
+def test_a_link_to_a_project_has_the_name_of_the_folder_itself(tmp_path: Path) -> None:
+    (tmp_path / "current").symlink_to(write_tree(tmp_path / "shop", SITE))
+    assert source.project_name(str(tmp_path / "current")) == "shop"
 
 
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("my-site", "its name 'my-site' is no ASCII identifier. Rename the folder."),
-        ("wheels", "is a name that the artifact uses itself. Rename the folder."),
-        ("venv", "is a name that the artifact uses itself. Rename the folder."),
-        ("static.in", "is no ASCII identifier"),
-        ("json", "its name 'json' is that of a module of Python's standard library. Rename the folder."),
-        ("sité", "is no ASCII identifier"),
+        ("my-site", "'my-site' is no ASCII identifier"),
+        ("json", "is the name of a module of Python's standard library"),
+        ("wheels", "is a name that the artifact uses itself"),
+        ("a/b", "is no ASCII identifier"),
     ],
 )
-def test_a_project_whose_name_clashes_is_refused(tmp_path: Path, name: str, why: str) -> None:
-    assert why in refused("project_files", str(write_tree(tmp_path / name, SITE)))
+def test_a_name_that_was_asked_for_and_clashes_is_refused(tmp_path: Path, name: str, why: str) -> None:
+    message = refused("project_name", str(tmp_path), name)
+    assert message.startswith(f"the name {name!r}: ")
+    assert why in message
+    assert message.endswith("Give another name.")
+
+
+def test_a_folder_that_gives_no_name_needs_one(tmp_path: Path) -> None:
+    assert refused("project_name", str(write_tree(tmp_path / "日本", SITE))).endswith(
+        "its name gives no project name. Give --name NAME."
+    )
 
 
 def test_packages_named_like_standard_modules_inside_the_project_are_fine(tmp_path: Path) -> None:
     files = {f"{name}/__init__.py": "" for name in ("json", "email", "platform")}
-    assert len(source.project_files(str(write_tree(tmp_path / "site_one", {**SITE, **files}))).files) == 6
+    assert len(project_files(str(write_tree(tmp_path / "site_one", {**SITE, **files}))).files) == 6
 
 
 def test_a_missing_or_empty_project_is_refused(tmp_path: Path) -> None:
     assert refused("project_files", str(tmp_path / "none")).endswith(
-        "none: is no folder. Give the folder of a Django or WSGI project."
+        "none: directory not found. Give the folder of a Django, WSGI or ASGI project."
     )
     (tmp_path / "site_one").mkdir()
-    assert "holds no manage.py and no package. Give" in refused("project_files", str(tmp_path / "site_one"))
+    assert "holds no file to pack. Give" in refused("project_files", str(tmp_path / "site_one"))
 
 
 def test_a_project_that_git_does_not_track_is_refused(site: Path) -> None:
     write_tree(site.parent / "site_two", SITE)
-    assert "no package that git tracks. Run git add, or use --all-files." in refused(
+    assert "holds no file that git tracks. Run git add, or use --all-files." in refused(
         "project_files", str(site.parent / "site_two")
     )
 
@@ -172,7 +230,7 @@ def test_a_link_that_a_copy_could_not_replace_is_refused(tmp_path: Path, target:
 def test_a_link_inside_the_project_is_packed_as_a_copy_and_noted(site: Path) -> None:
     (site / "run.py").symlink_to("manage.py")
     commit_all(site.parent)
-    selection = source.project_files(str(site))
+    selection = project_files(str(site))
     run = next(file for file in selection.files if file.name == "site_one/run.py")
     assert (run.path, run.mode, selection.links) == (str(site / "manage.py"), 0o755, ("run.py",))
 
@@ -227,12 +285,12 @@ def test_a_name_that_cannot_travel_is_refused_escaped(tmp_path: Path, name: byte
 
 def test_names_with_blanks_equals_signs_and_other_alphabets_are_fine(tmp_path: Path) -> None:
     project = write_tree(tmp_path / "site_one", {**SITE, "a b=c/ü—日本.txt": "x"})
-    assert names(source.project_files(str(project)))[0] == "site_one/a b=c/ü—日本.txt"
+    assert names(project_files(str(project)))[0] == "site_one/a b=c/ü—日本.txt"
 
 
 def test_names_that_differ_only_by_case_are_refused_naming_both(tmp_path: Path) -> None:
     project = write_tree(tmp_path / "site_one", {**SITE, "Page.html": "1", "page.html": "2"})
-    assert refused("check_together", source.project_files(str(project)).files) == (
+    assert refused("check_together", project_files(str(project)).files) == (
         "site_one/page.html: differs from site_one/Page.html only by case. Rename one of them."
     )
 
@@ -249,51 +307,10 @@ def test_four_gigabytes_are_refused_with_the_largest_folders() -> None:
     assert "largest: site_one/a (2147 MB), site_one/b (2147 MB)" in message
 
 
-def test_a_checkout_names_its_commit_time_and_changes(site: Path) -> None:
-    state = source.checkout(str(site))
-    assert state == source.Checkout(str(site.parent), git(site, "rev-parse", "HEAD"), 1714979289, (), ())
-    (site / "manage.py").write_text("changed")
-    write_tree(site, {"new.txt": "x", "__pycache__/x.pyc": "x"})
-    (site.parent / "outside.txt").write_text("x")
-    state = source.checkout(str(site))
-    assert (state.changed, state.untracked) == (("site_one/manage.py",), ("site_one/new.txt",))
-    (site.parent / "requirements.txt").write_text("x")
-    assert source.checkout(str(site), [str(site.parent / "requirements.txt")]).changed[0] == "requirements.txt"
-
-
-def test_untracked_files_that_are_excluded_anyway_are_not_mentioned(site: Path) -> None:
-    write_tree(site, {"tools/new.py": "x", "other.py": "x"})
-    state = source.checkout(str(site), exclude=["site_one/tools/**"])
-    assert state.untracked == ("site_one/other.py",)
-
-
-def test_a_renamed_file_is_one_change(site: Path) -> None:
-    git(site, "mv", "manage.py", "run.py")
-    assert source.checkout(str(site)).changed == ("site_one/run.py",)
-
-
-def test_a_clean_tree_can_be_demanded(site: Path, tmp_path: Path) -> None:
-    source.require_clean(source.checkout(str(site)))
-    write_tree(site, {f"new{number:02}.txt": "x" for number in range(12)})
-    message = refused("require_clean", source.checkout(str(site)))
-    assert "is not clean: site_one/new00.txt, site_one/new01.txt" in message
-    assert message.endswith(
-        "site_one/new09.txt and 2 more. Commit, ignore or remove them, or leave out --require-clean."
-    )
-    plain = write_tree(tmp_path / "plain" / "site_two", SITE)
-    assert "is in no git checkout" in refused("require_clean", source.checkout(str(plain)))
-
-
-def test_a_tracked_file_that_was_deleted_is_a_change_and_not_packed(site: Path) -> None:
-    (site / "site_one" / "wsgi.py").unlink()
-    assert source.checkout(str(site)).changed == ("site_one/site_one/wsgi.py",)
-    assert "site_one/site_one/wsgi.py" not in names(source.project_files(str(site)))
-
-
 def test_files_behind_a_folder_that_became_a_link_are_not_packed(site: Path, tmp_path: Path) -> None:
     (site / "site_one").rename(tmp_path / "elsewhere")
     (site / "site_one").symlink_to(tmp_path / "elsewhere")
-    assert names(source.project_files(str(site))) == ["site_one/manage.py"]
+    assert names(project_files(str(site))) == ["site_one/manage.py"]
 
 
 def test_a_submodule_is_packed_and_a_missing_one_is_refused(site: Path, tmp_path: Path) -> None:
@@ -301,11 +318,11 @@ def test_a_submodule_is_packed_and_a_missing_one_is_refused(site: Path, tmp_path
     commit_all(library)
     git(site.parent, "submodule", "--quiet", "add", str(library), "site_one/vendor")
     commit_all(site.parent)
-    assert "site_one/vendor/code.py" in names(source.project_files(str(site)))
+    assert "site_one/vendor/code.py" in names(project_files(str(site)))
     clone = tmp_path / "clone"
     git(tmp_path, "clone", "--quiet", str(site.parent), str(clone))
     assert refused("project_files", str(clone / "site_one")).endswith(
-        "vendor: is a submodule that is not checked out. Run git submodule update --init."
+        "vendor: is a submodule that is not checked out. Run git submodule update --init --recursive."
     )
 
 
@@ -313,28 +330,7 @@ def test_modes_come_from_git_where_the_file_system_has_none(site: Path) -> None:
     git(site, "config", "core.fileMode", "false")
     (site / "manage.py").chmod(0o644)
     (site / "site_one" / "wsgi.py").chmod(0o755)
-    assert [oct(file.mode) for file in source.project_files(str(site)).files] == ["0o755", "0o644", "0o644"]
-
-
-def test_a_checkout_without_git_is_refused_with_the_way_out(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
-    message = refused("checkout", str(site))
-    assert "git cannot be run (No such file or directory). Install git, or use --all-files." in message
-
-
-def test_a_checkout_of_another_user_is_refused_with_the_command_that_helps(
-    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    text = "fatal: detected dubious ownership in repository"
-    fake = write_tree(tmp_path / "bin", {"git": (f"#!/bin/sh\necho '{text}' >&2\nexit 128\n", 0o755)})
-    monkeypatch.setenv("PATH", f"{fake}:/usr/bin:/bin")
-    assert f"safe.directory {site.parent}, or use --all-files." in refused("checkout", str(site))
-
-
-def test_a_hooks_environment_does_not_lead_git_to_another_checkout(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GIT_DIR", "/nowhere")
-    monkeypatch.setenv("GIT_INDEX_FILE", "/nowhere")
-    assert source.checkout(str(site)).commit
+    assert [oct(file.mode) for file in project_files(str(site)).files] == ["0o755", "0o644", "0o644"]
 
 
 @pytest.mark.parametrize("value", ["", "soon", "-1", "0", "315532799", "4354819200", "1e9"])

@@ -26,7 +26,7 @@ def release(tmp_path: Path) -> Path:
 
 
 def commands(release: Path, timeout: float = 30.0, **variables: str) -> Commands:
-    return Commands(release, "site", Log(release / "logs" / "log", Secrets(variables)), timeout)
+    return Commands(release, "site/manage.py", Log(release / "logs" / "log", Secrets(variables)), timeout)
 
 
 @pytest.mark.parametrize(
@@ -158,5 +158,5 @@ def test_a_command_runs_as_another_user(release: Path) -> None:
             folder.chmod(folder.stat().st_mode | 0o055)
     (release / "venv" / "bin" / "python").unlink()
     (release / "venv" / "bin" / "python").symlink_to("/bin/sh")
-    made = Commands(release, "site", Log(release / "logs" / "log", Secrets({})), 30.0, person("nobody"))
+    made = Commands(release, "site/manage.py", Log(release / "logs" / "log", Secrets({})), 30.0, person("nobody"))
     assert made.command("test", ["id", "-un"], {}) == "nobody\n"

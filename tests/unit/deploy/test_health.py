@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
-from typing import Dict, Iterator, List, Optional, Tuple
+import time
+from typing import Callable, Dict, Iterator, List, Optional, Tuple
 
 import pytest
 
@@ -144,3 +146,83 @@ def test_a_header_of_another_form_is_refused(text: str) -> None:
 
 def test_a_header_is_read() -> None:
     assert health.parse_header("X-Forwarded-Proto:  https ") == ("X-Forwarded-Proto", "https")
+
+
+def drip(*pieces: bytes, again: bytes = b"", pause: float = 0.05) -> Callable[[socket.socket], None]:
+    """Return what a server says that never comes to an end: *pieces*, and *again* for as long as anybody listens."""
+
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65_536)
+        for piece in pieces:
+            connection.sendall(piece)
+        for _ in range(400):
+            connection.sendall(again)
+            time.sleep(pause)
+
+    return talk
+
+
+@contextlib.contextmanager
+def talking(talk: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A server on 127.0.0.1 that does *talk* with each connection."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            talk(connection)
+
+    def take() -> None:
+        while True:
+            try:
+                connection = listener.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+DRIPPING = {
+    "status line": drip(again=b"H"),
+    "one long header": drip(OK + b"X-Long: ", again=b"x"),
+    "headers": drip(OK, again=b"A: b\r\n"),
+    "100 Continue": drip(again=b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "chunk sizes": drip(OK + b"Transfer-Encoding: chunked\r\n\r\n", again=b"0"),
+    "chunks": drip(OK + b"Transfer-Encoding: chunked\r\n\r\n", again=b"1\r\nx\r\n"),
+    "trailers": drip(OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", again=b"A: b\r\n"),
+    "body": drip(OK + b"Content-Length: 1000000\r\n\r\n", again=b"x"),
+    "body without an end": drip(OK + b"\r\n", again=b"x"),
+}
+
+
+@pytest.mark.parametrize("what", DRIPPING)
+def test_a_server_that_drips_ends_at_the_deadline(what: str) -> None:
+    with talking(DRIPPING[what]) as url:
+        began = time.monotonic()
+        with pytest.raises(DeploymentError, match="no answer"):
+            prove(check(url, timeout=0.5), NEW)
+        assert time.monotonic() - began < 10  # the drip goes on for 20
+
+
+def test_a_fast_flood_ends_at_the_deadline() -> None:
+    flood = drip(again=b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, pause=0)
+    with talking(flood) as url, pytest.raises(DeploymentError, match="no answer"):
+        prove(check(url, timeout=0.5), NEW)
+
+
+def test_a_name_that_takes_long_to_look_up_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: done.wait(20) and [])
+    began = time.monotonic()
+    with pytest.raises(DeploymentError, match="not complete within"):
+        prove(check("http://slow.example/", timeout=0.3), NEW)
+    assert time.monotonic() - began < 10
+    done.set()

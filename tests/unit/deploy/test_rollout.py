@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, Dict, List
 
 import pytest
 
@@ -16,48 +15,11 @@ from deployable_zipfile import durable
 from deployable_zipfile.deploy import health, journal, provision, restart, rollout
 from deployable_zipfile.deploy.releases import Root
 from deployable_zipfile.errors import DeploymentError, Interrupted
-from deployable_zipfile.install import installation
-from tests.support.sites import PROJECT, Host, Server, make_sites, serving_current, write_environment
+from tests.support.sites import PROJECT, Host, Server, serving_current, write_environment
 
 Run = Callable[..., int]
-STEPS = ["install", "environment", "shared", "labels", "django-check", "collectstatic", "migrate", "manage", "wsgi"]
+STEPS = ["install", "environment", "shared", "labels", "django-check", "collectstatic", "wsgi", "migrate", "manage"]
 AFTER_SWITCH = ["switch", "restart", "health"]
-
-
-@pytest.fixture(scope="session")
-def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Path]:
-    return make_sites(tmp_path_factory.mktemp("artifacts"))
-
-
-@pytest.fixture(autouse=True)
-def _quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine's disk need not be waited for with each of these small releases."""
-    monkeypatch.setattr(durable, "sync_file_system", lambda path: None)
-    monkeypatch.setattr(installation, "_WriteBehind", lambda *_: contextlib.nullcontext())
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of the one root: a release that was made under another path would be another release."""
-    return tmp_path_factory.mktemp("host")
-
-
-@pytest.fixture(scope="module")
-def server(place: Path) -> Iterator[Server]:
-    with serving_current(place / "srv") as made:
-        yield made
-
-
-@pytest.fixture
-def root(place: Path, tmp_path: Path) -> Iterator[Path]:
-    yield place / "srv"
-    if os.path.lexists(str(place / "srv")):
-        os.rename(str(place / "srv"), str(tmp_path / "srv"))
-
-
-@pytest.fixture
-def host(root: Path, place: Path, artifacts: Dict[str, Path], server: Server, capsys: Any) -> Host:
-    return Host(root, artifacts, server.url, place / "stock", capsys)
 
 
 class TestDeploy:

@@ -79,7 +79,7 @@ def test_without_the_image_it_says_how_to_make_it(engine: Engine) -> None:
     assert reason.startswith(
         "on this machine, because the engine has no image ghcr.io/cfpb/cfgov-artifact-builder:latest"
     )
-    assert "tools/nox -s images" in reason
+    assert "nox -s images" in reason
 
 
 def test_with_the_image_it_runs_the_documented_command(engine: Engine) -> None:

@@ -39,4 +39,4 @@ def test_an_image_that_does_not_answer_is_one_line(
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
 
     assert facts.main(["--platform", "centos7", "--image", "no:such"]) == 125
-    assert capsys.readouterr().err == "error: no:such: did not answer. Build it: tools/nox -s images\n"
+    assert capsys.readouterr().err == "error: no:such: did not answer. Build it: nox -s images\n"

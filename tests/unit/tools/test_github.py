@@ -1,222 +1,118 @@
-"""The release reaches GitHub complete and once, whatever fails on the way."""
+"""What the workflows tell GitHub through ``gh``, against a ``gh`` that records what it is given."""
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 from pathlib import Path
-from typing import Iterator, List
+from typing import Any, Dict, List
 
 import pytest
 
-from tests.unit.tools.github_server import REPOSITORY, TOKEN, Fault, Server
-from tools.github import LONGEST_WAIT, GitHub, GitHubError, repository_of
+from tools import github, report_failure, summary
 
-UPLOAD, LIST, CREATE = r"/uploads/", r"/releases\Z", r"/releases\Z"
-
-
-@pytest.fixture(name="server")
-def _server() -> Iterator[Server]:
-    with Server() as server:
-        yield server
-
-
-class Client(GitHub):
-    """The client under test, which writes down how long it would wait."""
-
-    def __init__(self, server: Server, token: str = TOKEN) -> None:
-        self.waits: List[float] = []
-        super().__init__(REPOSITORY, token, server.api, self.waits.append)
+RECORDER = """#!{python}
+import json, os, sys
+with open(os.environ["CALLS"], "a") as file:
+    body = sys.stdin.read() if "--input" in sys.argv else ""
+    file.write(json.dumps([sys.argv[1:], body, os.environ.get("GH_REPO")]) + "\\n")
+answers = json.load(open(os.environ["ANSWERS"]))
+for words, answer in answers.items():
+    if words in " ".join(sys.argv[1:]):
+        if answer.startswith("error "):
+            sys.exit(answer[6:])
+        print(answer)
+"""
 
 
-def make_file(folder: Path, name: str = "site.zip", content: bytes = b"PK" * 50_000) -> Path:
-    (folder / name).write_bytes(content)
-    return folder / name
+class Recorder:
+    """A ``gh`` on PATH: its answers by words of the call, and the calls that it got."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.answer({})
+
+    def answer(self, answers: Dict[str, str]) -> None:
+        (self.folder / "answers.json").write_text(json.dumps(answers), encoding="utf-8")
+
+    def calls(self) -> List[Any]:
+        return [json.loads(line) for line in (self.folder / "calls").read_text("utf-8").splitlines()]
 
 
-def test_a_release_is_a_draft_until_it_is_published(server: Server, tmp_path: Path) -> None:
-    client = Client(server)
-
-    release = client.create_draft("v1.0.0", "What is new")
-    client.upload(release, make_file(tmp_path))
-    assert server.state.releases[0]["draft"] is True
-    published = client.publish(release)
-
-    assert published["draft"] is False
-    assert server.state.releases[0]["body"] == "What is new"
-    assert server.state.names() == {"site.zip": b"PK" * 50_000}
-
-
-def test_a_draft_is_found_on_a_later_page_of_the_list(server: Server) -> None:
-    client = Client(server)
-    for number in range(7):
-        client.create_draft(f"v{number}.0.0", "notes")
-
-    assert client.create_draft("v5.0.0", "notes")["tag_name"] == "v5.0.0"
-    assert len(server.state.releases) == 7
+@pytest.fixture(name="gh")
+def _gh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    program = tmp_path / "bin/gh"
+    program.parent.mkdir()
+    program.write_text(RECORDER.format(python=sys.executable).replace("\\\\n", "\\n"), encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
+    monkeypatch.setenv("ANSWERS", str(tmp_path / "answers.json"))
+    monkeypatch.setenv("GITHUB_REPOSITORY", "cfpb/deployable-zipfile")
+    monkeypatch.delenv("GH_REPO", raising=False)
+    return Recorder(tmp_path)
 
 
-def test_a_published_release_is_preferred_to_a_draft_of_the_same_tag(server: Server) -> None:
-    client = Client(server)
-    release = client.create_draft("v1.0.0", "notes")
-    server.state.releases.append({**server.state.releases[0], "id": 999, "draft": False})
+def test_the_repository_is_that_of_the_runner(gh: Recorder) -> None:
+    gh.answer({"release view": "{}"})
 
-    assert client.create_draft("v1.0.0", "notes")["id"] == 999 != release["id"]
-
-
-@pytest.mark.parametrize("kind", ["bad_gateway", "hang_up", "lost_answer", "starter", "cut", "secondary_limit"])
-def test_an_upload_that_fails_in_passing_is_complete_and_single_in_the_end(
-    kind: str, server: Server, tmp_path: Path
-) -> None:
-    client = Client(server)
-    release = client.create_draft("v1.0.0", "notes")
-    server.state.faults = [Fault("POST", UPLOAD, kind), Fault("POST", UPLOAD, kind)]
-
-    client.upload(release, make_file(tmp_path))
-
-    assert server.state.names() == {"site.zip": b"PK" * 50_000}
-    assert len(server.state.releases[0]["assets"]) == 1
-    assert client.waits
+    assert github.gh("release", "view", "v1.0.0") == "{}\n"
+    assert gh.calls() == [[["release", "view", "v1.0.0"], "", "cfpb/deployable-zipfile"]]
 
 
-@pytest.mark.parametrize("kind", ["bad_gateway", "hang_up", "lost_answer", "too_many", "primary_limit"])
-def test_a_release_whose_making_fails_in_passing_is_made_once(kind: str, server: Server) -> None:
-    client = Client(server)
-    server.state.faults = [Fault("POST", CREATE, kind)]
+@pytest.mark.parametrize("text", ["HTTP 502: Bad Gateway", "release not found", "none of the git remotes"])
+def test_a_refusal_is_one_line_with_the_reason(text: str, gh: Recorder) -> None:
+    gh.answer({"release": f"error {text}\nand more"})
 
-    client.create_draft("v1.0.0", "notes")
-
-    assert [release["tag_name"] for release in server.state.releases] == ["v1.0.0"]
-
-
-@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
-@pytest.mark.parametrize("kind", ["bad_gateway", "hang_up", "lost_answer"])
-def test_every_other_request_is_repeated_too(method: str, kind: str, server: Server, tmp_path: Path) -> None:
-    client = Client(server)
-    release = client.create_draft("v1.0.0", "notes")
-    client.upload(release, make_file(tmp_path))
-    server.state.faults = [Fault(method, "", kind)]
-
-    client.delete_asset(client.assets(release)["site.zip"])
-    client.publish(release)
-
-    assert server.state.names() == {}
-    assert server.state.releases[0]["draft"] is False
-    assert not server.state.faults
+    with pytest.raises(github.GitHubError, match=rf"\Agh release view: {text}\. ") as caught:
+        github.gh("release", "view", "v1.0.0")
+    assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_there_already_is_not_sent_again(server: Server, tmp_path: Path) -> None:
-    client = Client(server)
-    release = client.create_draft("v1.0.0", "notes")
+def test_a_machine_without_gh_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
 
-    client.upload(release, make_file(tmp_path))
-    client.upload(release, make_file(tmp_path))
-
-    assert sum("uploads" in request for request in server.state.requests) == 1
+    with pytest.raises(github.GitHubError, match="command not found"):
+        github.gh("release", "view", "v1.0.0")
 
 
-def test_a_file_that_changed_is_replaced(server: Server, tmp_path: Path) -> None:
-    client = Client(server)
-    release = client.create_draft("v1.0.0", "notes")
+def test_a_failure_opens_an_issue(gh: Recorder) -> None:
+    gh.answer({"--method POST": '{"html_url": "https://github.com/i/1"}'})
 
-    client.upload(release, make_file(tmp_path, content=b"old"))
-    client.upload(release, make_file(tmp_path, content=b"new"))
-
-    assert server.state.names() == {"site.zip": b"new"}
+    assert report_failure.report("It failed", "Look there") == "https://github.com/i/1"
+    assert json.loads(gh.calls()[-1][1]) == {"title": "It failed", "body": "Look there"}
 
 
-def test_an_asset_without_a_digest_is_compared_by_its_bytes(server: Server, tmp_path: Path) -> None:
-    client = Client(server)
-    release = client.create_draft("v1.0.0", "notes")
-    server.state.faults = [Fault("POST", UPLOAD, "no_digest")]
-    client.upload(release, make_file(tmp_path, content=b"one"))
-    asset = client.assets(release)["site.zip"]
-
-    assert asset["digest"] is None
-    assert client.same(asset, make_file(tmp_path, content=b"one"))
-    assert not client.same(asset, make_file(tmp_path, content=b"two"))
-
-
-def test_it_waits_as_long_as_the_server_asks_but_not_for_ever(server: Server) -> None:
-    client = Client(server)
-    server.state.faults = [
-        Fault("GET", LIST, "secondary_limit"),
-        Fault("GET", LIST, "primary_limit"),
-        Fault("GET", LIST, "too_many"),
-        Fault("GET", LIST, "bad_gateway"),
+def test_the_same_failure_again_is_a_comment_on_the_oldest_open_issue(gh: Recorder) -> None:
+    known = [
+        {"number": 9, "title": "It failed"},
+        {"number": 4, "title": "It failed"},
+        {"number": 3, "title": "It failed", "pull_request": {}},
+        {"number": 2, "title": "It failed too"},
     ]
+    gh.answer({"state=open": "\n".join(map(json.dumps, known)), "--method POST": '{"html_url": "there"}'})
 
-    client.release("v1.0.0")
+    report_failure.report("It failed", "Look there")
 
-    asked, reset, longest, own = client.waits
-    assert asked == 7.0
-    assert 20.0 < reset <= 31.0
-    assert longest == LONGEST_WAIT
-    assert own == 2.0**3
+    assert "repos/{owner}/{repo}/issues/4/comments" in gh.calls()[-1][0]
 
 
-def test_it_gives_up_with_one_line(server: Server) -> None:
-    server.state.faults = [Fault("GET", LIST, "bad_gateway")] * 50
+def test_a_failure_to_report_is_a_failure(gh: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
+    gh.answer({"api": "error HTTP 403"})
 
-    with pytest.raises(
-        GitHubError, match=r"\AGET http://\S+/releases: 502 Bad Gateway \(6 attempts\)\. Try again later\Z"
-    ):
-        Client(server).release("v1.0.0")
+    assert report_failure.main(["It failed"], {}) == 1
+    assert capsys.readouterr().err.startswith("error: gh api")
 
 
-def test_a_refusal_is_not_repeated_and_shows_no_token(server: Server) -> None:
-    client = Client(server, token="s3cret")
+@pytest.mark.parametrize("author", ["Bot", "User"])
+def test_a_pull_request_has_one_comment_of_the_tool(author: str, gh: Recorder) -> None:
+    comment = {"id": 7, "body": f"{summary.MARK}\nold", "user": {"type": author}}
+    gh.answer({"issues/12/comments?": json.dumps(comment)})
 
-    with pytest.raises(GitHubError, match="401 Bad credentials") as caught:
-        client.release("v1.0.0")
+    summary.comment("12", f"{summary.MARK}\nnew")
 
-    assert client.waits == []
-    assert "s3cret" not in str(caught.value)
-
-
-def test_a_token_without_the_right_is_a_refusal_not_a_limit(server: Server) -> None:
-    client = Client(server)
-    server.state.faults = [Fault("GET", LIST, "forbidden")]
-
-    with pytest.raises(GitHubError, match="403 Resource not accessible by integration"):
-        client.release("v1.0.0")
-    assert client.waits == []
-
-
-def test_a_published_release_takes_no_more_files(server: Server, tmp_path: Path) -> None:
-    client = Client(server)
-    release = client.create_draft("v1.0.0", "notes")
-    client.publish(release)
-
-    with pytest.raises(GitHubError, match="422 Cannot upload assets to an immutable release"):
-        client.upload(release, make_file(tmp_path))
-
-
-@pytest.mark.parametrize("kind", ["bad_gateway", "lost_answer"])
-def test_a_failure_is_reported_once_and_then_as_comments(kind: str, server: Server) -> None:
-    client = Client(server)
-    server.state.faults = [Fault("POST", r"/issues\Z", kind)]
-
-    client.report("The weekly build failed", "run 1")
-    client.report("Another thing failed", "run 1")
-    client.report("The weekly build failed", "run 2")
-
-    assert [issue["title"] for issue in server.state.issues] == ["The weekly build failed", "Another thing failed"]
-    assert server.state.comments == [(server.state.issues[0]["number"], "run 2")]
-
-
-def test_a_closed_issue_of_the_same_title_is_left_alone(server: Server) -> None:
-    client = Client(server)
-    client.report("The weekly build failed", "run 1")
-    server.state.issues[0]["state"] = "closed"
-
-    client.report("The weekly build failed", "run 2")
-
-    assert len(server.state.issues) == 2
-
-
-@pytest.mark.parametrize("missing", ["GITHUB_TOKEN", "GITHUB_REPOSITORY"])
-def test_a_missing_setting_is_named(missing: str) -> None:
-    environ = {"GITHUB_TOKEN": "t", "GITHUB_REPOSITORY": REPOSITORY}
-    del environ[missing]
-
-    with pytest.raises(GitHubError, match=f"{missing}: is not set"):
-        repository_of(environ)
+    words, body, _ = gh.calls()[-1]
+    assert json.loads(body) == {"body": f"{summary.MARK}\nnew"}
+    assert ("PATCH" in words) == (author == "Bot"), "a comment of someone else is left alone"
+    assert words[3].endswith("issues/comments/7" if author == "Bot" else "issues/12/comments")

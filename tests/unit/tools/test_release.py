@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Dict, Iterator
+from typing import Dict, List, Optional
 
 import pytest
 
-from tests.unit.tools.github_server import REPOSITORY, TOKEN, Fault, Server
-from tools import assets, release, release_check
-from tools.assets import ReleaseError
-from tools.github import sha256
+from tools import assets, github, release, release_check
+from tools.assets import ReleaseError, sha256
 
 VERSION = "1.2.3"
 CHANGELOG = "# Changelog\n\n## 1.2.3 (2026-01-02)\n\n- A thing.\n\n### Fixed\n\n- Another.\n\n## 1.2.2\n\n- Old.\n"
@@ -193,7 +192,7 @@ def test_a_clone_holds_the_commit_and_nothing_else(tmp_path: Path) -> None:
     (root / "stray.txt").write_text("stray", encoding="utf-8")
     (root / "CHANGELOG.md").write_text("changed", encoding="utf-8")
 
-    clone = release.clean_clone(root, tmp_path / "clone")
+    clone = assets.clean_clone(root, tmp_path / "clone")
 
     assert (clone / "CHANGELOG.md").read_text(encoding="utf-8") == CHANGELOG
     assert not (clone / "stray.txt").exists()
@@ -205,81 +204,167 @@ def test_a_folder_check_names_a_folder_that_is_not_there(tmp_path: Path) -> None
     assert "is no folder" in found
 
 
+class Hub:
+    """``gh`` with one release: what docs and ``gh release --help`` promise, in memory."""
+
+    def __init__(self) -> None:
+        self.files: Optional[Dict[str, bytes]] = None
+        self.draft = True
+        self.notes = ""
+        self.calls: List[str] = []
+        self.refused = ""  # the first words of a call that fails
+
+    def __call__(self, *arguments: str, stdin: Optional[str] = None) -> str:
+        words = list(arguments)
+        self.calls.append(" ".join(words[:2]))
+        if self.refused and " ".join(words).startswith(self.refused):
+            raise github.GitHubError(f"gh {words[0]} {words[1]}: HTTP 502. Run it again when the cause is gone")
+        verb, tag = words[1], words[2]
+        if words[0] == "attestation":
+            return ""
+        assert words[0] == "release"
+        assert tag == f"v{VERSION}"
+        if self.files is None and verb != "create":
+            raise github.GitHubError("gh release view: release not found. Run it again when the cause is gone")
+        return str(getattr(self, verb.replace("-", "_"))(words[3:]) or "")
+
+    def create(self, words: List[str]) -> None:
+        assert self.files is None
+        assert {"--draft", "--verify-tag"} <= set(words)
+        self.files, self.notes = {}, Path(words[-1]).read_text("utf-8")
+
+    def view(self, _: List[str]) -> str:
+        return json.dumps({"isDraft": self.draft, "assets": [{"name": name} for name in self.files or {}]})
+
+    def upload(self, words: List[str]) -> None:
+        assert self.draft
+        assert self.files is not None
+        self.files[Path(words[0]).name] = Path(words[0]).read_bytes()
+
+    def delete_asset(self, words: List[str]) -> None:
+        assert self.files is not None
+        del self.files[words[0]]
+
+    def download(self, words: List[str]) -> None:
+        for name, content in (self.files or {}).items():
+            (Path(words[1]) / name).write_bytes(content)
+
+    def edit(self, words: List[str]) -> None:
+        assert words == ["--draft=false"]
+        self.draft = False
+
+
 class Publishing:
-    """A release folder and a server to publish it to."""
+    """A release folder and a repository to publish it to."""
 
-    def __init__(self, folder: Path, server: Server) -> None:
-        self.folder, self.server = folder, server
-        self.environ = {"GITHUB_TOKEN": TOKEN, "GITHUB_REPOSITORY": REPOSITORY, "GITHUB_API_URL": server.api}
+    def __init__(self, folder: Path, hub: Hub) -> None:
+        self.folder, self.hub = folder, hub
 
-    def run(self, *options: str) -> int:
-        return release.main(["publish", "--tag", f"v{VERSION}", "--output", str(self.folder), *options], self.environ)
+    def run(self, step: str = "publish", environ: Optional[Dict[str, str]] = None) -> int:
+        return release.main([step, "--tag", f"v{VERSION}", "--output", str(self.folder)], environ or {})
 
     def expected(self) -> Dict[str, bytes]:
         return {path.name: path.read_bytes() for path in self.folder.iterdir()}
 
 
 @pytest.fixture(name="publishing")
-def _publishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Publishing]:
-    monkeypatch.setattr("time.sleep", lambda _: None)
-    with Server() as server:
-        yield Publishing(make_folder(tmp_path / "release"), server)
+def _publishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Publishing:
+    hub = Hub()
+    monkeypatch.setattr(github, "gh", hub)
+    return Publishing(make_folder(tmp_path / "release"), hub)
 
 
 def test_publishing_uploads_every_file_and_then_shows_the_release(publishing: Publishing) -> None:
     assert publishing.run() == 0
 
-    (published,) = publishing.server.state.releases
-    assert published["draft"] is False
-    assert publishing.server.state.names() == publishing.expected()
+    assert publishing.hub.draft is False
+    assert publishing.hub.files == publishing.expected()
+    assert publishing.hub.notes == (publishing.folder / assets.NOTES).read_text("utf-8")
+    assert publishing.hub.calls[-2:] == ["release download", "release edit"]
 
 
 def test_publishing_twice_changes_nothing(publishing: Publishing) -> None:
     publishing.run()
-    first = list(publishing.server.state.releases)
-    publishing.server.state.requests.clear()
+    publishing.hub.calls.clear()
 
     assert publishing.run() == 0
 
-    assert publishing.server.state.releases == first
-    assert {request.split()[0] for request in publishing.server.state.requests} == {"GET"}
+    assert publishing.hub.calls == ["release view", "release download"]
 
 
-def test_publishing_goes_on_where_it_broke_off(publishing: Publishing, capsys: pytest.CaptureFixture[str]) -> None:
-    publishing.server.state.faults = [Fault("POST", "/uploads/", "forbidden")]
+@pytest.mark.parametrize("refused", ["release create", "release upload v1.2.3", "release download", "release edit"])
+def test_publishing_goes_on_where_it_broke_off(
+    refused: str, publishing: Publishing, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publishing.hub.refused = refused
     assert publishing.run() == 1
-    assert publishing.server.state.releases[0]["draft"] is True
-    assert capsys.readouterr().err.startswith("error: POST ")
+    assert publishing.hub.draft is True
+    assert capsys.readouterr().err.startswith("error: gh release ")
+    publishing.hub.refused = ""
 
     assert publishing.run() == 0
 
-    assert publishing.server.state.names() == publishing.expected()
-    assert len(publishing.server.state.releases) == 1
+    assert publishing.hub.files == publishing.expected()
+    assert publishing.hub.calls.count("release create") == (2 if refused == "release create" else 1)
 
 
-def test_a_stray_file_in_the_draft_is_taken_away(publishing: Publishing) -> None:
-    publishing.run()
-    state = publishing.server.state
-    state.releases[0]["draft"] = True
-    state.releases[0]["assets"].append({**state.releases[0]["assets"][0], "id": 7, "name": "stray.txt"})
-    state.files[7] = b""
+def test_a_stray_file_in_the_draft_is_removed(publishing: Publishing) -> None:
+    publishing.hub.files = {"stray.txt": b""}
 
     assert publishing.run() == 0
-    assert state.names() == publishing.expected()
+    assert publishing.hub.files == publishing.expected()
 
 
 def test_a_published_release_that_differs_is_refused_and_left_as_it_is(
     publishing: Publishing, capsys: pytest.CaptureFixture[str]
 ) -> None:
     publishing.run()
-    before = publishing.server.state.names()
+    before = dict(publishing.hub.files or {})
     (publishing.folder / assets.NOTES).write_bytes(b"Other notes\n")
     assets.write_sums(publishing.folder)
 
     assert publishing.run() == 1
 
     assert "RELEASE_NOTES.md: differs from the file in the release" in capsys.readouterr().err
-    assert publishing.server.state.names() == before
+    assert publishing.hub.files == before
+
+
+def test_every_file_is_verified_with_the_signer_the_source_and_the_runner(
+    publishing: Publishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: List[List[str]] = []
+    monkeypatch.setattr(github, "gh", lambda *words: seen.append(list(words)))
+
+    assert publishing.run("verify", {"GITHUB_REPOSITORY": "cfpb/deployable-zipfile"}) == 0
+
+    assert [Path(words[2]).name for words in seen] == assets.required(VERSION)
+    for words in seen:
+        options = dict(zip(words, words[1:]))
+        assert options["--signer-workflow"] == "cfpb/deployable-zipfile/.github/workflows/release.yml"
+        assert options["--source-ref"] == f"refs/tags/v{VERSION}"
+        assert options["--bundle"] == str(publishing.folder / assets.ATTESTATION)
+        assert "--deny-self-hosted-runners" in words
+
+
+def test_the_documented_verification_is_the_one_of_the_pipeline() -> None:
+    words = release.verification(assets.ARTIFACT, "cfpb/deployable-zipfile", "v1.0.0")
+    for name in ("docs/release.md", "docs/security.md", "docs/deploy.md"):
+        text = " ".join((release.ROOT / name).read_text("utf-8").replace("\\\n", " ").replace(",", " ").split())
+        assert " ".join(words) in text, name
+
+
+def test_an_attestation_that_does_not_verify_is_an_error(publishing: Publishing) -> None:
+    publishing.hub.refused = "attestation verify"
+
+    assert publishing.run("verify", {"GITHUB_REPOSITORY": "cfpb/deployable-zipfile"}) == 1
+    assert publishing.run("verify", {}) == 1
+
+
+def test_no_key_no_signature_and_no_failure(publishing: Publishing, capsys: pytest.CaptureFixture[str]) -> None:
+    assert publishing.run("sign") == 0
+
+    assert not (publishing.folder / assets.SIGNATURE).exists()
+    assert "not signed" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("damage", ["missing", "extra", "changed"])
@@ -292,7 +377,7 @@ def test_an_incomplete_folder_is_not_published(damage: str, publishing: Publishi
         (publishing.folder / assets.ARTIFACT).write_bytes(b"changed")
 
     assert publishing.run() == 1
-    assert publishing.server.state.requests == []
+    assert publishing.hub.calls == []
 
 
 def test_the_attestation_is_put_beside_the_files_and_published(publishing: Publishing, tmp_path: Path) -> None:
@@ -302,7 +387,7 @@ def test_the_attestation_is_put_beside_the_files_and_published(publishing: Publi
     assert release.main(command, {}) == 0
     assert publishing.run() == 0
 
-    assert assets.ATTESTATION in publishing.server.state.names()
+    assert assets.ATTESTATION in (publishing.hub.files or {})
 
 
 def test_a_folder_that_cannot_be_completed_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -321,3 +406,44 @@ def test_a_folder_that_exists_is_never_overwritten(tmp_path: Path) -> None:
 
     assert release.main(["artifact", "--artifact", str(tmp_path / "site.zip"), "--output", str(folder)], {}) == 1
     assert assets.problems(folder, VERSION) == []
+
+
+def test_a_commit_that_is_not_on_the_branch_is_refused(tmp_path: Path) -> None:
+    root = make_checkout(tmp_path)
+    assert assets.commit_problems(root, "", "HEAD") == []
+    subprocess.run(["git", "branch", "released"], cwd=str(root), check=True)
+    (root / "new.txt").write_text("new", encoding="utf-8")
+    for command in (["add", "."], ["commit", "--quiet", "--message", "Next"]):
+        subprocess.run(["git", *command], cwd=str(root), check=True, env=git_environment())
+
+    (found,) = assets.commit_problems(root, None, "released")
+    (unknown,) = assets.commit_problems(root, None, "origin/main")
+
+    assert found == "commit: is not on released. Merge it, and tag what was merged"
+    assert "is not on origin/main" in unknown
+
+
+def test_the_check_of_two_builds_uses_the_builder_image_or_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: List[List[str]] = []
+    monkeypatch.setattr(assets, "commit_problems", lambda *_: [])
+    monkeypatch.setattr(release_check, "build_problems", lambda options: asked.append(list(options)) or [])
+
+    assert release_check.main([]) == release_check.main(["--native"]) == 0
+
+    assert asked == [["--image", "ghcr.io/cfpb/cfgov-artifact-builder:latest"], ["--native"]]
+
+
+@pytest.mark.parametrize("damage", ["missing", "extra", "no folder"])
+def test_a_package_that_was_not_tested_is_not_released(damage: str, tmp_path: Path) -> None:
+    given, folder = tmp_path / "package", tmp_path / "release"
+    folder.mkdir()
+    if damage != "no folder":
+        given.mkdir()
+        names = assets.package_names(VERSION) + (["extra.whl"] if damage == "extra" else [])
+        for name in names[1:] if damage == "missing" else names:
+            (given / name).write_bytes(b"built")
+
+    with pytest.raises(ReleaseError, match="does not hold exactly"):
+        release._put_package(given, tmp_path, folder, VERSION)

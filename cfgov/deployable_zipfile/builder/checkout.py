@@ -1,0 +1,362 @@
+"""The git checkout around a project: its commit, what it tracks, and which packed bytes are not the commit's.
+
+Every command and option exists in git 1.8.3.1, which CentOS 7 has. What is packed is compared with the commit's blobs,
+not with what ``git status`` says: that trusts the index (assume-unchanged, skip-worktree) and looks through filters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, NoReturn, Optional, Sequence, Tuple
+
+from ..errors import BuildInputError
+
+_GITLINK, _LINK, _EXECUTABLE = "160000", "120000", "100755"  # git's modes
+_BLOCK = 1024 * 1024
+_POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*?oid sha256:([0-9a-f]{64})\n")
+_POINTER_SIZE = 1024  # bytes at most, by the specification of Git LFS
+
+# What a checkout can use and the first git that reads it (its release notes).
+_LINKED = ("is a linked worktree", (2, 5), "Use a clone")
+_FORMAT = ("has repository format 1", (2, 7), "Use a clone")
+_SPLIT = ("has a split index", (2, 3), "Run git update-index --no-split-index with the newer git")
+_SPARSE = ("has a sparse index", (2, 32), "Run git sparse-checkout disable with the newer git")
+_REFTABLE = ("keeps its references in a reftable", (2, 45), "Use a clone")
+_SHA256 = ("uses SHA-256 object names", (2, 29), "Use a clone with SHA-1")
+
+
+class Blob(NamedTuple):
+    """One file of a commit."""
+
+    mode: str  # as git writes it, "100644"
+    name: str  # hexadecimal object name
+    size: int  # bytes
+    repository: str  # absolute path of the checkout that holds it: a submodule has its own
+
+
+class Packed(NamedTuple):
+    """One file as it is packed."""
+
+    place: str  # absolute path in the working tree, not through a symbolic link in the last part
+    executable: bool
+
+
+class Checkout(NamedTuple):
+    """A git checkout; all empty outside git."""
+
+    root: str = ""  # absolute path
+    commit: str = ""  # hexadecimal digits, "" before the first commit
+    epoch: int = 0  # seconds since 1970 UTC of the commit, 0 without one
+
+    @property
+    def short(self) -> str:
+        """Return what messages call the commit."""
+        return f"commit {self.commit[:10]}" if self.commit else "a commit (there is none yet)"
+
+
+class Differences(NamedTuple):
+    """Why what is packed is not the commit; paths relative to the checkout's root, or absolute outside it."""
+
+    changed: Tuple[str, ...] = ()  # other bytes or another mode than the commit's, or missing
+    added: Tuple[str, ...] = ()  # packed, and not in the commit
+
+    def __bool__(self) -> bool:
+        """Say whether there are any."""
+        return bool(self.changed or self.added)
+
+    def and_(self, other: "Differences") -> "Differences":
+        """Return these and *other*, each path once."""
+        changed, added = {*self.changed, *other.changed}, {*self.added, *other.added}
+        return Differences(tuple(sorted(changed)), tuple(sorted(added)))
+
+
+def find(folder: str) -> Checkout:
+    """Return the checkout that holds *folder*.
+
+    Raises:
+        BuildInputError: there is one, and git is missing or refuses to read it.
+    """
+    above = os.path.realpath(folder)
+    while not os.path.lexists(os.path.join(above, ".git")):
+        if above == os.path.dirname(above):
+            return Checkout()
+        above = os.path.dirname(above)
+    root = _git(above, "rev-parse", "--show-toplevel").rstrip("\n")
+    head = _git(root, "rev-parse", "--verify", "--quiet", "HEAD", allow_failure=True).strip()
+    return Checkout(root, head, _epoch(root, head) if head else 0)
+
+
+def tracked(checkout: Checkout, folder: str) -> Dict[str, Optional[bool]]:
+    """Return every path that git tracks below *folder*, relative to it, submodules included.
+
+    The value is git's executable bit, or None where the file system's own is to be trusted (``core.fileMode``).
+
+    Raises:
+        BuildInputError: a submodule is not checked out.
+    """
+    below = os.path.relpath(os.path.realpath(folder), checkout.root)
+    prefix = "" if below == os.curdir else f"{below}/"
+    found: Dict[str, Optional[bool]] = {}
+    for root, path in _checkouts(checkout.root, prefix):
+        trusted = _git(root, "config", "--bool", "core.fileMode", allow_failure=True).strip() != "false"
+        for mode, name in _index(root):
+            if mode != _GITLINK and (path + name).startswith(prefix):
+                found[(path + name)[len(prefix) :]] = None if trusted else mode == _EXECUTABLE
+    return found
+
+
+def untracked(checkout: Checkout, paths: Sequence[str]) -> List[str]:
+    """Return what git neither tracks nor ignores below *paths*, relative to the root; a folder ends with "/"."""
+    inside = [
+        os.path.relpath(path, checkout.root) for path in map(os.path.realpath, paths) if _is_below(path, checkout)
+    ]
+    if not inside:
+        return []
+    text = _git(checkout.root, "status", "--porcelain", "-z", "--untracked-files=normal", "--", *inside)
+    found, fields = [], iter(text.split("\0"))
+    for field in fields:
+        if field.startswith("??"):
+            found.append(field[3:])
+        elif "R" in field[:2] or "C" in field[:2]:
+            next(fields)
+    return sorted(found)
+
+
+def differences(
+    checkout: Checkout, packed: Iterable[Packed], folders: Sequence[str], left_out: Callable[[str], bool]
+) -> Differences:
+    """Compare what is packed with the commit.
+
+    Parameters:
+        packed: the files.
+        folders: absolute paths that are packed completely: a file of the commit that is missing there is a change.
+        left_out: says of an absolute path whether the build leaves it out by its rules; that is no change.
+    """
+    if not checkout.root:
+        return Differences()
+    committed = _committed(checkout.root, checkout.commit)
+    changed: List[str] = []
+    added: List[str] = []
+    doubtful: List[Tuple[str, str, Blob]] = []  # other bytes than the blob's: the content that a pointer names?
+    seen = set()
+    for file in packed:
+        name = os.path.relpath(file.place, checkout.root) if _is_below(file.place, checkout) else file.place
+        seen.add(name)
+        blob = committed.get(name)
+        if blob is None:
+            added.append(name)
+        elif not _same_kind(blob, file):
+            changed.append(name)
+        elif not _same_bytes(blob, file.place):
+            doubtful.append((name, file.place, blob))
+    changed += _not_what_pointers_name(doubtful)
+    for name in set(committed) - seen:
+        place = os.path.join(checkout.root, name)
+        if any(place.startswith(folder + os.sep) for folder in folders) and not left_out(place):
+            changed.append(name)
+    return Differences(tuple(sorted(set(changed))), tuple(sorted(set(added))))
+
+
+def input_differences(checkout: Checkout, paths: Sequence[str]) -> Differences:
+    """Compare files that decide what is packed, such as the lock, with the commit, if they are in the checkout."""
+    inside = [Packed(path, os.access(path, os.X_OK)) for path in paths if _is_below(path, checkout)]
+    return differences(checkout, inside, (), bool)
+
+
+def folder_differences(checkout: Checkout, folder: str) -> Differences:
+    """Compare the folder of a local Python project, whose wheel is built here, with the commit."""
+    if not checkout.root:
+        return Differences()
+    if not _is_below(folder, checkout):
+        return Differences(added=(folder,))
+    places = [os.path.join(folder, name) for name in tracked(checkout, folder)]
+    packed = [Packed(place, os.access(place, os.X_OK)) for place in places if os.path.lexists(place)]
+    found = differences(checkout, packed, [folder], lambda _: False)
+    return found.and_(Differences(added=tuple(untracked(checkout, [folder]))))
+
+
+def _is_below(path: str, checkout: Checkout) -> bool:
+    folder, name = os.path.split(path)
+    return (os.path.join(os.path.realpath(folder), name) + os.sep).startswith(checkout.root + os.sep)
+
+
+def _checkouts(root: str, below: str, prefix: str = "") -> List[Tuple[str, str]]:
+    """Return the checkout at *root* and its submodules that reach into *below*, with their paths from the first."""
+    found = [(root, prefix)]
+    for mode, name in _index(root):
+        path = f"{prefix}{name}/"
+        if mode != _GITLINK or not (path.startswith(below) or below.startswith(path)):
+            continue
+        place = os.path.join(root, name)
+        if not os.path.lexists(os.path.join(place, ".git")):
+            raise BuildInputError(
+                place, "is a submodule that is not checked out", "Run git submodule update --init --recursive"
+            )
+        found += _checkouts(place, below, path)
+    return found
+
+
+def _index(root: str) -> List[Tuple[str, str]]:
+    """Return mode and path of every entry of the index."""
+    lines = _git(root, "ls-files", "-z", "--stage").split("\0")
+    return [(line[:6], line.partition("\t")[2]) for line in lines if line]
+
+
+def _committed(root: str, commit: str, prefix: str = "") -> Dict[str, Blob]:
+    """Return every file of *commit*, those of submodules at the commits that it names included."""
+    found: Dict[str, Blob] = {}
+    if not commit:
+        return found
+    for line in _git(root, "ls-tree", "-r", "-z", "-l", "--full-tree", commit).split("\0"):
+        information, _, name = line.partition("\t")
+        if not name:
+            continue
+        mode, _, blob, size = information.split()
+        if mode != _GITLINK:
+            found[prefix + name] = Blob(mode, blob, int(size), root)
+        elif os.path.lexists(os.path.join(root, name, ".git")):
+            inner = os.path.join(root, name)
+            known = _git(inner, "cat-file", "-t", blob, allow_failure=True).strip() == "commit"
+            found.update(_committed(inner, blob if known else "", f"{prefix}{name}/"))
+    return found
+
+
+def _same_kind(blob: Blob, file: Packed) -> bool:
+    if blob.mode == _LINK or os.path.islink(file.place):
+        return blob.mode == _LINK and os.path.islink(file.place)
+    return (blob.mode == _EXECUTABLE) == file.executable
+
+
+def _same_bytes(blob: Blob, place: str) -> bool:
+    if blob.mode == _LINK:
+        content = os.fsencode(os.readlink(place))
+        return _object_name(blob, len(content), [content]) == blob.name
+    size = os.stat(place).st_size
+    if size != blob.size:
+        return False
+    with open(place, "rb") as file:
+        return _object_name(blob, size, iter(lambda: file.read(_BLOCK), b"")) == blob.name
+
+
+def _object_name(blob: Blob, size: int, blocks: Iterable[bytes]) -> str:
+    # Named so by git; security does not hang on it here.
+    digest = hashlib.new("sha256" if len(blob.name) == 64 else "sha1")
+    digest.update(b"blob %d\0" % size)
+    for block in blocks:
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _not_what_pointers_name(doubtful: Sequence[Tuple[str, str, Blob]]) -> List[str]:
+    """Return those of *doubtful* that are not the content that the commit's Git LFS pointer names by its SHA-256."""
+    found = []
+    for name, place, blob in doubtful:
+        match = None
+        if blob.size < _POINTER_SIZE and blob.mode != _LINK:
+            text = _git(blob.repository, "cat-file", "blob", blob.name)
+            match = _POINTER.match(os.fsencode(text))
+        if match is None or _sha256(place) != match.group(1).decode("ascii"):
+            found.append(name)
+    return found
+
+
+def _sha256(path: str) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(_BLOCK), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _epoch(root: str, commit: str) -> int:
+    """Return the committer's time of *commit*: the fourth header, or a later one, of the commit object."""
+    for line in _git(root, "cat-file", "commit", commit).splitlines():
+        if line.startswith("committer "):
+            return max(int(line.split()[-2]), 0)
+    raise BuildInputError(root, f"commit {commit} has no time", "Repair the checkout")
+
+
+def _git(folder: str, *arguments: str, allow_failure: bool = False) -> str:
+    # A hook's GIT_DIR or GIT_INDEX_FILE would make git look at another checkout.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    environment.update({name: value for name, value in os.environ.items() if name.startswith("GIT_CONFIG")})
+    environment.update(LC_ALL="C", GIT_OPTIONAL_LOCKS="0")
+    try:
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, env=environment, check=False)
+    except OSError as error:
+        raise BuildInputError(
+            folder, f"is a git checkout, and git cannot be run ({error.strerror})", "Install git, or use --all-files"
+        ) from None
+    if done.returncode and not allow_failure:
+        _refuse(folder, arguments[0], done.stderr.decode("utf-8", "replace").strip())
+    return os.fsdecode(done.stdout)
+
+
+def _refuse(folder: str, command: str, text: str) -> NoReturn:
+    if "dubious ownership" in text or "unsafe repository" in text:
+        raise BuildInputError(
+            folder,
+            "is a git checkout of another user, which git refuses to read",
+            f"Run git config --global --add safe.directory {folder}, or use --all-files",
+        )
+    version = _version(folder)
+    for what, needed, fix in _features(folder):
+        if version and version < needed:
+            raise BuildInputError(
+                folder,
+                f"{what}, which git reads since {'.'.join(map(str, needed))}; this is {'.'.join(map(str, version))}",
+                f"{fix}, or install a newer git (CentOS 7: rh-git227-git), or use --all-files",
+            )
+    raise BuildInputError(
+        folder,
+        f"git {command} failed ({(text.splitlines() or ['no output'])[-1]})",
+        "Repair the checkout, or use --all-files",
+    )
+
+
+def _version(folder: str) -> Tuple[int, ...]:
+    done = subprocess.run(["git", "--version"], cwd=folder, stdout=subprocess.PIPE, check=False)
+    match = re.match(rb"git version (\d+(?:\.\d+)*)", done.stdout)
+    return tuple(int(part) for part in match.group(1).split(b".")) if match else ()
+
+
+def _features(folder: str) -> List[Tuple[str, Tuple[int, int], str]]:
+    """Return what the checkout of *folder* uses that an old git cannot read, read without git."""
+    above = os.path.realpath(folder)
+    while not os.path.lexists(os.path.join(above, ".git")) and above != os.path.dirname(above):
+        above = os.path.dirname(above)
+    place = os.path.join(above, ".git")
+    found = []
+    if os.path.isfile(place):
+        place = os.path.join(above, _text(place).partition("gitdir: ")[2].strip())
+    common = place
+    if os.path.isfile(os.path.join(place, "commondir")):
+        found.append(_LINKED)
+        common = os.path.join(place, _text(os.path.join(place, "commondir")).strip())
+    configuration = _settings(_text(os.path.join(common, "config")))
+    index = _text(os.path.join(place, "index"))
+    tests: List[Tuple[bool, Tuple[str, Tuple[int, int], str]]] = [
+        (configuration.get("objectformat") == "sha256", _SHA256),
+        (configuration.get("refstorage") == "reftable", _REFTABLE),
+        (configuration.get("repositoryformatversion", "0") != "0", _FORMAT),
+        (any(name.startswith("sharedindex.") for name in os.listdir(place)) and "link\0" in index, _SPLIT),
+        (configuration.get("sparse") == "true" and "sdir\0" in index, _SPARSE),
+    ]
+    return found + [feature for present, feature in tests if present]
+
+
+def _settings(text: str) -> Mapping[str, str]:
+    """Return the last value of each key of a git configuration, sections left aside, in lower case."""
+    pairs = re.findall(r"^\s*([A-Za-z][A-Za-z0-9-]*)\s*=\s*(.*?)\s*$", text, re.MULTILINE)
+    return {key.lower(): value.strip('"').lower() for key, value in pairs}
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, encoding="latin-1") as file:
+            return file.read()
+    except OSError:
+        return ""

@@ -1,0 +1,190 @@
+"""What is never packed, wherever it is: version control, caches, secrets, private keys and earlier artifacts.
+
+Names are looked at first, then the beginning of each file: a private key is one whatever its file is called.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import os
+import re
+import stat
+import zipfile
+from typing import Iterable, Set, Tuple
+
+from ..artifact import layout
+
+_HEAD = 4096  # bytes of a file that are looked at
+
+
+def _any_of(*patterns: str) -> "re.Pattern[str]":
+    return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns))
+
+
+_CACHES = frozenset(
+    ["__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", ".tox", ".nox", ".cache", ".eggs"]
+)
+_VERSION_CONTROL = frozenset([".git", ".hg", ".svn", ".bzr"])
+_SECRET_FOLDERS = frozenset([".ssh", ".aws", ".gnupg", ".kube", ".docker"])
+_COMPILED = _any_of("*.pyc", "*.pyo", ".coverage", ".DS_Store")
+_PARTIAL = _any_of(".*.zip.*.partial", ".*.zip.*.partial.sha256")  # of a build that was killed
+_SECRETS = _any_of(
+    layout.ENVIRONMENT,
+    "environment[-_.]*.json",
+    "*[-_.]environment.json",
+    ".env",
+    ".env[-_.]*",
+    ".envrc",
+    "*.env",
+    ".netrc",
+    "_netrc",
+    ".pypirc",
+    ".pgpass",
+    ".my.cnf",
+    ".git-credentials",
+    ".htpasswd",
+    ".vault_pass*",
+    ".vault-pass*",
+    "client_secret*.json",
+    "service[-_]account*.json",
+    "id_rsa",
+    "id_dsa",
+    "id_ecdsa",
+    "id_ecdsa_sk",
+    "id_ed25519",
+    "id_ed25519_sk",
+    "id_xmss",
+    "deploykey",
+    "deploy_key",
+    "deploy-key",
+    "*[-_.]deploykey",
+    "*[-_.]deploy[-_]key",
+)
+_KEYS = _any_of(
+    "*.pem", "*.key", "*.p8", "*.p12", "*.pfx", "*.pkcs12", "*.jks", "*.keystore", "*.ppk", "*.kdbx", "*.agekey"
+)
+_EXAMPLE = re.compile(r"[-_.](example|sample|template|dist|tmpl|tpl|default)s?([-_.]|\Z)", re.IGNORECASE)
+# How editors and people name another copy of a file.
+_COPY = re.compile(r"(~|[-_. ](bak|backup|old|orig|save|saved|copy|swp|swo|tmp|temp|new|[0-9]+))\Z", re.IGNORECASE)
+
+_KEY_MARK = b"PRIVATE KEY"
+_KEY_BEGINS = re.compile(
+    rb"(?:\xef\xbb\xbf)?(?:\s*#[^\n]*\n|\s)*"
+    rb"(?:-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----|PuTTY-User-Key-File-|AGE-SECRET-KEY-1)"
+)
+_KEY_IN_JSON = re.compile(rb'"private_key"\s*:\s*"-----BEGIN ')
+_ARTIFACT_BEGINS = re.compile(rb"#![^\n]{1,200}\nPK\x03\x04")
+_POINTER = b"version https://git-lfs.github.com/spec/v1\n"
+
+
+def is_never_packed(name: str) -> bool:
+    """Say whether a file or folder of the relative path *name* is never packed, judged by the path."""
+    *folders, last = name.split("/")
+    if any(part in _CACHES or part in _VERSION_CONTROL or part in _SECRET_FOLDERS for part in [*folders, last]):
+        return True
+    if _COMPILED.match(last) or _PARTIAL.match(last):
+        return True
+    original = _original(last)
+    return bool(_SECRETS.match(original) or _KEYS.match(original)) and not _EXAMPLE.search(last)
+
+
+def may_be_certificate(name: str) -> bool:
+    """Say whether only the last part of *name* keeps it from being packed, since such files can hold keys."""
+    *folders, last = name.split("/")
+    return bool(_KEYS.match(last)) and not any(is_never_packed(part) for part in folders)
+
+
+def holds_key(path: str) -> bool:
+    """Say whether the regular file *path* mentions a private key anywhere."""
+    with open(path, "rb") as file:
+        return _KEY_MARK in file.read()
+
+
+def is_never_packed_content(path: str) -> bool:
+    """Say whether the regular file *path* is a private key or an earlier artifact, whatever its name.
+
+    Also the checksum beside an earlier artifact.
+    """
+    if path.endswith(".zip.sha256"):
+        artifact = path[: -len(".sha256")]
+        return os.path.isfile(artifact) and _is_artifact(artifact, _head(artifact))
+    head = _head(path)
+    return bool(_KEY_BEGINS.match(head) or _KEY_IN_JSON.search(head)) or _is_artifact(path, head)
+
+
+def is_pointer(path: str) -> bool:
+    """Say whether *path* is a Git LFS pointer in place of the file itself."""
+    return os.path.getsize(path) < 1024 and _head(path).startswith(_POINTER)
+
+
+class Copies:
+    """Recognises copies of, and hard links to, the secret files of some folders.
+
+    Parameters:
+        folders: absolute paths whose ``environment.json`` and ``.env`` are looked at.
+    """
+
+    _SMALLEST = 16  # bytes: an empty object equals too many other files
+
+    def __init__(self, folders: Iterable[str]) -> None:
+        self._inodes: Set[Tuple[int, int]] = set()
+        self._contents: Set[Tuple[int, str]] = set()
+        for folder in sorted(set(folders)):
+            for name in (layout.ENVIRONMENT, ".env"):
+                self._add(os.path.join(folder, name))
+
+    def holds(self, path: str, status: os.stat_result) -> bool:
+        """Say whether *path* is one of them under another name."""
+        if (status.st_dev, status.st_ino) in self._inodes:
+            return True
+        if not any(size == status.st_size for size, _ in self._contents):
+            return False
+        return (status.st_size, _digest(path)) in self._contents and not _EXAMPLE.search(os.path.basename(path))
+
+    def _add(self, path: str) -> None:
+        try:
+            status = os.stat(path)
+            if not stat.S_ISREG(status.st_mode):
+                return
+            self._inodes.add((status.st_dev, status.st_ino))
+            if status.st_size >= self._SMALLEST:
+                self._contents.add((status.st_size, _digest(path)))
+        except OSError:
+            return  # what cannot be read cannot have been copied by this user either
+
+
+def _original(name: str) -> str:
+    """Return *name* without what marks a copy or an editor's own file."""
+    if name.startswith("#") and name.endswith("#"):
+        name = name.strip("#")
+    if name.startswith(".#"):
+        name = name[2:]
+    before = ""
+    while before != name:
+        before, name = name, _COPY.sub("", name)
+        if name != before and name.startswith(".") and before.endswith((".swp", ".swo")):
+            name = name[1:]  # vim: .NAME.swp
+    return name
+
+
+def _head(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(_HEAD)
+
+
+def _digest(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def _is_artifact(path: str, head: bytes) -> bool:
+    """Say whether *path* is a self-extracting zip of this tool or of its ancestor, not any zip application."""
+    if not _ARTIFACT_BEGINS.match(head):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+    except (zipfile.BadZipFile, OSError):
+        return layout.LOADENV.encode() in head  # cut short: its first members are named at the beginning
+    return layout.MANIFEST in names or {layout.INSTALL_WHEELS, layout.LOADENV_PTH} <= names

@@ -1,0 +1,84 @@
+"""From the file that a user gives to the list of what is to be installed: which kind of file, and who reads it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import List, NamedTuple, Sequence, Tuple
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from ..errors import BuildInputError
+from . import pip, pylock, requirements, urls
+
+
+class Selection(NamedTuple):
+    """What of a lock is wanted beside the project's own dependencies."""
+
+    groups: Tuple[str, ...] = ()
+    extras: Tuple[str, ...] = ()
+
+
+def read(path: str, selection: Selection = Selection()) -> requirements.Requirements:  # noqa: B008 - cannot change
+    """Read the requirements file or lock at *path*.
+
+    Raises:
+        BuildInputError: naming file and line, or file and package.
+    """
+    if pylock.is_lock(path):
+        return _of_pylock(path, requirements.content(path), selection)
+    _check_unused(path, selection)
+    locked = requirements.read(path, urls.content)
+    if pip.hashes_required() and not locked.fixed and locked.lines:
+        raise BuildInputError(path, "gives no hashes, and PIP_REQUIRE_HASHES is set", "Lock it with hashes")
+    return locked._replace(constraints=locked.constraints + tuple(pip.constraints()))
+
+
+def _of_pylock(path: str, content: bytes, selection: Selection) -> requirements.Requirements:
+    lock = pylock.parsed(path, content, selection.groups, selection.extras)
+    digest = hashlib.sha256(content)
+    digest.update(repr(selection).encode("utf-8", "backslashreplace"))
+    lines: List[requirements.Line] = [_line(locked) for locked in lock.packages]
+    return requirements.Requirements(
+        path, tuple(lines), (), (), digest.hexdigest(), lock.requires_python, lock.environments
+    )
+
+
+def _line(locked: pylock.Locked) -> requirements.Line:
+    version = f"=={locked.version}" if locked.version and not locked.url else ""
+    text = locked.name + (f" @ {locked.url}" if locked.url else version)
+    try:
+        requirement = Requirement(text + (f" ; {locked.marker}" if locked.marker else ""))
+    except InvalidRequirement as error:
+        raise BuildInputError(
+            locked.place, f"cannot be read ({str(error).splitlines()[0]})", "Export the lock again"
+        ) from None
+    files = tuple(requirements.File(*file) for file in locked.files)
+    hashes = locked.hashes or tuple(one for file in files for one in file.hashes)
+    line = requirements.Line(locked.place, requirement, hashes, (), True, files, locked.requires_python)
+    requirements.check_location(line)
+    return line
+
+
+def _check_unused(path: str, selection: Selection) -> None:
+    for option, names in (("--group", selection.groups), ("--extra", selection.extras)):
+        if names:
+            raise BuildInputError(
+                path, f"is a requirements file, so {option} {names[0]} chooses nothing in it", f"Leave out {option}"
+            )
+
+
+def named(locked: requirements.Requirements, found: Sequence[Tuple[str, str]]) -> requirements.Requirements:
+    """Return *locked* with the names of projects that were unknown until they were built.
+
+    Parameters:
+        found: (place of the line, name of the project).
+    """
+    names = dict(found)
+    lines = []
+    for line in locked.lines:
+        if not line.named and line.place in names:
+            requirement = Requirement(str(line.requirement))
+            requirement.name = names[line.place]
+            line = line._replace(requirement=requirement, named=True)
+        lines.append(line)
+    return locked._replace(lines=tuple(lines))

@@ -1,0 +1,158 @@
+"""What of a machine decides which files pip takes and what a compiler makes of them: parts of cache keys.
+
+Nothing is started to find out: a tool is known by its file, a setting by its text.
+"""
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import os
+import shlex
+import shutil
+import sys
+from typing import Iterator, List, Tuple
+from urllib.parse import unquote, urlsplit
+
+from ..errors import conceal
+
+# Settings of pip that change how it works, never what it takes.
+_HARMLESS = {
+    "PIP_CACHE_DIR", "PIP_CERT", "PIP_CLIENT_CERT", "PIP_DEBUG", "PIP_DEFAULT_TIMEOUT", "PIP_DISABLE_PIP_VERSION_CHECK",
+    "PIP_EXISTS_ACTION", "PIP_KEYRING_PROVIDER", "PIP_LOG", "PIP_NO_CACHE_DIR", "PIP_NO_COLOR", "PIP_NO_INPUT",
+    "PIP_NO_PYTHON_VERSION_WARNING", "PIP_PROGRESS_BAR", "PIP_PROXY", "PIP_QUIET", "PIP_RETRIES",
+    "PIP_ROOT_USER_ACTION", "PIP_TIMEOUT", "PIP_VERBOSE",
+}  # fmt: skip
+# Variables of a terminal, a session or a CI run, which differ from run to run and reach no compiler.
+_VOLATILE = {
+    "_", "BUILD_ID", "BUILD_NUMBER", "BUILD_TAG", "BUILD_URL", "COLUMNS", "COLORTERM", "DISPLAY", "EDITOR", "HISTFILE",
+    "HOSTNAME", "INVOCATION_ID", "JOURNAL_STREAM", "LINES",
+    "LS_COLORS", "MAIL", "OLDPWD", "PAGER", "PS1", "PWD", "SHLVL", "SYSTEMD_EXEC_PID", "TERM", "TERM_PROGRAM", "TMPDIR",
+    "TMUX", "TMUX_PANE", "WINDOWID", "XDG_RUNTIME_DIR",
+}  # fmt: skip
+_VOLATILE_PREFIXES = (
+    "CI_", "DBUS_", "GITHUB_", "GITLAB_", "GPG_", "NOX_", "PYTEST_", "RUNNER_", "SSH_", "SUDO_", "XDG_SESSION",
+)  # fmt: skip
+_TOOLS = (
+    "cc", "c99", "gcc", "g++", "c++", "clang", "clang++", "gfortran", "as", "ld", "ar", "ranlib", "make", "cmake",
+    "ninja", "meson", "pkg-config", "swig", "rustc", "cargo", "go", "curl-config", "mysql_config", "pg_config",
+    "xml2-config", "xslt-config",
+)  # fmt: skip
+_TOOL_VARIABLES = (
+    "CC",
+    "CXX",
+    "CPP",
+    "LD",
+    "LDSHARED",
+    "LDCXXSHARED",
+    "AR",
+    "AS",
+    "FC",
+    "RUSTC",
+    "CARGO",
+    "PKG_CONFIG",
+)
+# Lists of installed packages: they change with every library and header that the system's package manager brings.
+_PACKAGE_LISTS = (
+    "/var/lib/dpkg/status", "/var/lib/rpm/Packages", "/var/lib/rpm/rpmdb.sqlite", "/usr/lib/sysimage/rpm/rpmdb.sqlite",
+    "/lib/apk/db/installed",
+)  # fmt: skip
+_SMALL = 256 * 1024  # bytes; a tool up to this size, a wrapper script for instance, is known by its content
+
+
+def pip_settings(interpreter: str) -> List[str]:
+    """Return the settings of pip that decide which files it takes, by environment and configuration file.
+
+    Secrets in them are concealed from then on.
+
+    Parameters:
+        interpreter: path of the Python that runs pip; its virtual environment may have a ``pip.conf``.
+    """
+    found = [
+        f"{name}={value}"
+        for name, value in sorted(os.environ.items())
+        if name.upper().startswith("PIP_") and name.upper() not in _HARMLESS
+    ]
+    found += [f"{path}\n{text}" for path, text in _configurations(interpreter)]
+    for text in found:
+        conceal(text)
+    return found
+
+
+def compiling(interpreter: str, options: Tuple[str, ...]) -> List[str]:
+    """Return what decides how an sdist is built: variables, tools, system packages, and local build backends.
+
+    Parameters:
+        interpreter: path of the Python that builds.
+        options: index and selection options of the requirements, as pip's words.
+    """
+    found = [
+        f"{name}={value}"
+        for name, value in sorted(os.environ.items())
+        if name not in _VOLATILE and not name.startswith((*_VOLATILE_PREFIXES, "PIP_"))
+    ]
+    named = [shlex.split(os.environ[name])[:1] for name in _TOOL_VARIABLES if os.environ.get(name)]
+    found += [state(path) for path in map(shutil.which, (*_TOOLS, *(tool[0] for tool in named if tool))) if path]
+    found += [state(path) for path in _PACKAGE_LISTS]
+    found += [_folder(path) for path in _local_links(interpreter, options)]
+    found += [state(path) for path in os.environ.get("PIP_BUILD_CONSTRAINT", "").split()]
+    return found
+
+
+def _configurations(interpreter: str) -> Iterator[Tuple[str, str]]:
+    """Yield path and text of each configuration file that pip reads (pip's user guide, "Configuration")."""
+    home = os.path.expanduser("~")
+    shared = os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg"
+    own = os.environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
+    paths = [os.path.join(folder, "pip", "pip.conf") for folder in shared.split(os.pathsep)]
+    paths += ["/etc/pip.conf", os.path.join(home, ".pip", "pip.conf"), os.path.join(own, "pip", "pip.conf")]
+    paths += [os.path.join(os.path.dirname(os.path.dirname(interpreter or sys.executable)), "pip.conf")]
+    named = os.environ.get("PIP_CONFIG_FILE", "")
+    if named == os.devnull:  # pip's way to read none at all
+        return
+    for path in [*paths, *([named] if named else [])]:
+        try:
+            with open(path, encoding="utf-8", errors="surrogateescape") as file:
+                yield path, file.read()
+        except OSError:
+            continue  # pip passes over a file that it cannot read as well
+
+
+def _local_links(interpreter: str, options: Tuple[str, ...]) -> List[str]:
+    """Return the local folders and files of every ``--find-links``, where a build backend can come from."""
+    values = [value for name, value in zip(options, options[1:]) if name == "--find-links"]
+    values += os.environ.get("PIP_FIND_LINKS", "").split()
+    for _, text in _configurations(interpreter):
+        parser = configparser.RawConfigParser()
+        try:
+            parser.read_string(text)
+        except configparser.Error:
+            continue  # pip will refuse it
+        for section in parser.sections():
+            values += parser.get(section, "find-links", fallback="").split()
+    paths = [unquote(urlsplit(value).path) if value.startswith("file:") else value for value in values]
+    return sorted({os.path.abspath(os.path.expanduser(path)) for path in paths if "://" not in path})
+
+
+def _folder(path: str) -> str:
+    """Describe the files of a folder that pip searches; it does not go deeper."""
+    if not os.path.isdir(path):
+        return state(path)
+    with os.scandir(path) as entries:
+        names = sorted(entry.name for entry in entries)
+    return "\n".join([path, *(state(os.path.join(path, name)) for name in names)])
+
+
+def state(path: str) -> str:
+    """Describe a file so that it differs when the file was changed or replaced."""
+    real = os.path.realpath(path)
+    try:
+        found = os.stat(real)
+        content = ""
+        if found.st_size <= _SMALL and os.path.isfile(real):
+            with open(real, "rb") as file:
+                content = hashlib.sha256(file.read()).hexdigest()
+    except OSError as error:
+        return f"{path} {type(error).__name__}"
+    # Two contents of one size can have one time, but not one change of the inode.
+    return f"{path} {real} {found.st_size} {content or (found.st_mtime_ns, found.st_ctime_ns)}"

@@ -1,0 +1,50 @@
+"""Roots to deploy to, with real artifacts of a small site that has no Django."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any, Dict, Iterator
+
+import pytest
+
+from deployable_zipfile import durable
+from deployable_zipfile.install import installation
+from tests.support.sites import Host, Server, make_sites, serving_current
+
+
+@pytest.fixture(scope="session")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Path]:
+    return make_sites(tmp_path_factory.mktemp("artifacts"))
+
+
+@pytest.fixture
+def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's disk need not be waited for with each of these small releases."""
+    monkeypatch.setattr(durable, "sync_file_system", lambda path: None)
+    monkeypatch.setattr(installation, "_WriteBehind", lambda *_: contextlib.nullcontext())
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the one root: a release that was made under another path would be another release."""
+    return tmp_path_factory.mktemp("host")
+
+
+@pytest.fixture(scope="module")
+def server(place: Path) -> Iterator[Server]:
+    with serving_current(place / "srv") as made:
+        yield made
+
+
+@pytest.fixture
+def root(place: Path, tmp_path: Path) -> Iterator[Path]:
+    yield place / "srv"
+    if os.path.lexists(str(place / "srv")):
+        os.rename(str(place / "srv"), str(tmp_path / "srv"))
+
+
+@pytest.fixture
+def host(quick_disk: None, root: Path, place: Path, artifacts: Dict[str, Path], server: Server, capsys: Any) -> Host:
+    return Host(root, artifacts, server.url, place / "stock", capsys)

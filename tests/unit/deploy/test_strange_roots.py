@@ -1,0 +1,371 @@
+"""Roots that hands, mounts and other users have changed: what is live is never removed, and root walks into no trap."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any, Callable, Dict, List
+
+import pytest
+
+from deployable_zipfile import extract
+from tests.support.artifacts import make_artifact
+from tests.support.sites import Host, write_environment
+
+NOBODY = 65534
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount, and has traps set for it")
+
+
+def link_through(root: Path, build: str) -> str:
+    (root / "via").symlink_to(f"releases/{build}/")
+    return "via"
+
+
+def link_through_two(root: Path, build: str) -> str:
+    (root / "first").symlink_to(root / "second")
+    (root / "second").symlink_to(f"./releases/../releases/{build}")
+    return "first/."
+
+
+FORMS: Dict[str, Callable[[Path, str], str]] = {
+    "trailing slash": lambda root, build: f"releases/{build}/",
+    "absolute": lambda root, build: f"{root}/releases/{build}",
+    "absolute, doubled": lambda root, build: f"/{root}//releases//{build}//",
+    "dot": lambda root, build: f"./releases/./{build}",
+    "upwards": lambda root, build: f"../{root.name}/releases/{build}",
+    "another link": link_through,
+    "two other links": link_through_two,
+    "a folder in it": lambda root, build: f"releases/{build}/site_one",
+}
+
+
+def set_current(root: Path, text: str) -> None:
+    (root / "current").unlink()
+    (root / "current").symlink_to(text)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_live_release_survives_a_prune_however_current_is_written(host: Host, root: Path, form: str) -> None:
+    one, two = host.given("one", "two")
+    three = host.live("three")
+    set_current(root, FORMS[form](root, one))
+    assert host.verb("one", "prune", "--keep", "1", "--json") == 0
+    assert one not in json.loads(host.out)["pruned"]
+    assert (root / "releases" / one / "venv").is_dir()
+    assert os.path.isdir(str(root / "current"))
+    assert {two, three} - set(os.listdir(str(root / "releases"))) == {two}
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if form != "a folder in it"])
+def test_the_next_deployment_knows_what_was_live_however_current_is_written(host: Host, root: Path, form: str) -> None:
+    one, two = host.given("one", "two")
+    set_current(root, FORMS[form](root, two))
+    assert host.states() == {one: "previous", two: "live"}
+    assert host.deploy("two", "--json") == 0
+    assert json.loads(host.out)["changed"] is False
+    host.live("three", "--keep", "1", "--json")
+    assert json.loads(host.out)["previous"] == two
+    assert (root / "releases" / two).is_dir()
+    assert host.verb("one", "rollback", "--json") == 0
+    assert json.loads(host.out)["release"] == two
+    assert os.readlink(str(root / "current")) == f"releases/{two}"
+
+
+def test_a_root_that_is_reached_by_another_path_is_the_same_root(host: Host, root: Path, tmp_path: Path) -> None:
+    one, _ = host.given("one", "two")
+    set_current(root, f"{root}/releases/{one}")
+    (tmp_path / "www").symlink_to(root)
+    for path in (tmp_path / "www", f"{tmp_path}/www/../www/"):
+        assert extract.main(["prune", "--root", str(path), "--keep", "1"], str(host.artifacts["one"])) == 0
+    assert (root / "releases" / one / "venv").is_dir()
+
+
+@AS_ROOT
+def test_a_root_that_is_mounted_at_another_path_is_the_same_root(host: Host, root: Path, tmp_path: Path) -> None:
+    one, _ = host.given("one", "two")
+    (tmp_path / "www").mkdir()
+    subprocess.run(["mount", "--bind", str(root), str(tmp_path / "www")], check=True)
+    try:
+        set_current(root, f"{tmp_path}/www/releases/{one}")
+        assert host.verb("one", "prune", "--keep", "1") == 0
+        assert (root / "releases" / one / "venv").is_dir()
+    finally:
+        subprocess.run(["umount", str(tmp_path / "www")], check=True)
+
+
+def test_a_release_that_is_a_link_is_refused_and_the_others_go(host: Host, root: Path, tmp_path: Path) -> None:
+    one, two = host.given("one", "two")
+    three = host.live("three")
+    os.rename(str(root / "releases" / one), str(tmp_path / "elsewhere"))
+    (root / "releases" / one).symlink_to(tmp_path / "elsewhere")
+    assert host.verb("one", "rollback", three[:8], "--force") == 8  # current already
+    assert host.live("one") == one
+    assert host.live("three") == three
+    assert host.verb("one", "prune", "--keep", "1") == 0
+    host.live("two")
+    host.live("three")
+    assert host.verb("one", "prune", "--keep", "1") == 8
+    assert "is a symbolic link, so it is not removed" in host.error()
+    assert (tmp_path / "elsewhere" / "venv").is_dir()
+    assert (root / "releases" / two).is_dir()
+
+
+@AS_ROOT
+@pytest.mark.parametrize("kind", ["tmpfs", "bind"])
+def test_nothing_that_is_mounted_below_a_release_is_removed(host: Host, root: Path, tmp_path: Path, kind: str) -> None:
+    one, _ = host.given("one", "two")
+    host.live("three")
+    (tmp_path / "uploads").mkdir()
+    (tmp_path / "uploads" / "file").write_text("kept")
+    point = root / "releases" / one / "site_one" / "media"
+    point.mkdir()
+    words = {"tmpfs": ["-t", "tmpfs", "none"], "bind": ["--bind", str(tmp_path / "uploads")]}[kind]
+    subprocess.run(["mount", *words, str(point)], check=True)
+    try:
+        (point / "file").write_text("kept")
+        assert host.verb("one", "prune", "--keep", "1") == 8
+        assert f"{point} is mounted there. Run: umount {point}" in host.error()
+        assert (point / "file").read_text() == "kept"
+        assert (root / "releases" / one / "venv").is_dir()
+    finally:
+        subprocess.run(["umount", str(point)], check=True)
+    assert host.verb("one", "prune", "--keep", "1") == 0
+    assert not (root / "releases" / one).exists()
+
+
+def own(path: Path) -> None:
+    os.chown(str(path), NOBODY, NOBODY, follow_symlinks=False)
+
+
+@AS_ROOT
+@pytest.mark.parametrize(
+    "name", ["", "..", ".deploy", ".deploy/journal.jsonl", ".deploy/lock", ".deploy/logs", "releases", "current"]
+)
+@pytest.mark.parametrize("verb", ["deploy", "rollback", "prune"])
+def test_root_refuses_a_root_of_which_a_part_belongs_to_somebody_else(
+    host: Host, root: Path, name: str, verb: str
+) -> None:
+    host.given("one", "two")
+    before = (root / ".deploy" / "journal.jsonl").read_bytes()
+    owner = os.stat(str(root / name)).st_uid
+    own(root / name)
+    try:
+        code = host.deploy("three") if verb == "deploy" else host.verb("one", verb)
+        assert code in (5, 8)
+        assert "belongs to" in host.error() or "others may write" in host.error()
+        assert (root / ".deploy" / "journal.jsonl").read_bytes() == before
+    finally:
+        os.chown(str(root / name), owner, owner, follow_symlinks=False)
+
+
+@AS_ROOT
+def test_a_journal_of_another_user_gives_root_no_commands(host: Host, root: Path, tmp_path: Path) -> None:
+    (root / ".deploy").mkdir(parents=True)
+    for path in (root, root / ".deploy"):
+        own(path)
+    record = {"time": "2026-01-01T00:00:00Z", "event": "live", "release": "x", "by": "x"}
+    record["details"] = {"options": {"restart": f"command:touch {tmp_path}/run-as-root"}}  # type: ignore[assignment]
+    (root / ".deploy" / "journal.jsonl").write_text(json.dumps(record) + "\n")
+    assert host.deploy("one") == 5
+    assert not (tmp_path / "run-as-root").exists()
+
+
+@AS_ROOT
+@pytest.mark.parametrize("spoil", [own, lambda path: path.chmod(0o777), lambda path: path.chmod(0o775)])
+def test_an_installation_by_root_refuses_a_foreign_way_too(
+    artifacts: Dict[str, Path], tmp_path: Path, capsys: Any, spoil: Callable[[Path], None]
+) -> None:
+    (tmp_path / "way" / "on").mkdir(parents=True)
+    spoil(tmp_path / "way")
+    assert extract.main(["-d", str(tmp_path / "way" / "on" / "dest")], str(artifacts["one"])) == 5
+    assert os.listdir(str(tmp_path / "way" / "on")) == []
+    assert str(tmp_path / "way") in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["journal.jsonl", "lock"])
+def test_a_fifo_among_our_files_is_refused_at_once(host: Host, root: Path, name: str) -> None:
+    host.given("one")
+    (root / ".deploy" / name).unlink()
+    os.mkfifo(str(root / ".deploy" / name))
+    assert host.deploy("two") in (5, 8)
+    assert "is not a regular file" in host.error()
+
+
+@pytest.mark.parametrize("options", [5, "text", None, [], {"keep": "many", "shared": 3, "restart": ["x"], "older": 1}])
+def test_options_of_another_kind_in_the_journal_are_not_taken_over(host: Host, root: Path, options: Any) -> None:
+    host.given("one")
+    path = root / ".deploy" / "journal.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        if "options" in line["details"]:
+            line["details"]["options"] = options
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert host.deploy("two", "--json") == 0
+
+
+def test_what_acts_on_a_terminal_is_escaped_in_the_list(host: Host, root: Path) -> None:
+    host.given("one")
+    path = root / ".deploy" / "journal.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        line["by"] = "\x1b]0;evil\x07"
+        if line["event"] == "installed":
+            line["details"]["commit"] = "\x1b[2J"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert host.verb("one", "releases") == 0
+    assert "\x1b" not in host.out
+    assert "\\x1b[2J" in host.out
+
+
+def dirty(manifest: Any) -> Any:
+    return manifest._replace(source=manifest.source._replace(dirty=True))
+
+
+def without_commit(manifest: Any) -> Any:
+    return manifest._replace(source=manifest.source._replace(commit=""))
+
+
+@pytest.mark.parametrize(("change", "why"), [(dirty, "uncommitted changes"), (without_commit, "not built from a")])
+def test_only_artifacts_of_a_clean_commit_are_deployed(
+    host: Host, root: Path, tmp_path: Path, change: Callable[[Any], Any], why: str
+) -> None:
+    project = {"__init__.py": "", "manage.py": "", "site_one/__init__.py": "", "site_one/wsgi.py": "application = len"}
+    host.artifacts = dict(host.artifacts, odd=make_artifact(tmp_path / "odd.zip", dict(project), manifest=change))
+    assert host.deploy("odd") == 8
+    assert why in host.error()
+    assert "--allow-dirty" in host.error()
+    assert not root.exists()
+    assert host.deploy("odd", "--dry-run") == 8
+    assert host.deploy("odd", "--allow-dirty") == 0, host.err
+    assert "warning: --allow-dirty" in host.err
+    assert host.verb("odd", "releases", "--json") == 0
+    assert json.loads(host.out)["releases"][0]["dirty"] is (change is dirty)
+    assert host.verb("odd", "releases") == 0
+    assert ("cccccccccccc+" in host.out) is (change is dirty)
+    assert host.deploy("odd") == 8  # not remembered
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [(["--env-file", "/nonexistent"], 8), (["--restart", "command:/nonexistent/reload"], 8)]
+)
+def test_a_refused_first_deployment_makes_no_root(host: Host, root: Path, words: List[str], code: int) -> None:
+    assert host.deploy("one", *words) == code
+    assert not root.exists()
+
+
+def test_a_damaged_artifact_makes_no_root(host: Host, root: Path, tmp_path: Path) -> None:
+    data = bytearray(host.artifacts["one"].read_bytes())
+    place = data.index(b"site_one/version.txt") + len("site_one/version.txt")
+    data[place + 1] ^= 0xFF
+    (tmp_path / "damaged.zip").write_bytes(bytes(data))
+    host.artifacts = dict(host.artifacts, damaged=tmp_path / "damaged.zip")
+    assert host.deploy("damaged") == 3
+    assert not root.exists()
+
+
+@pytest.mark.parametrize("way", ["fifo", "fd"])
+def test_the_environment_may_come_through_a_pipe(host: Host, root: Path, tmp_path: Path, way: str) -> None:
+    text = json.dumps({"SECRET_KEY": "canary-of-this-test", "PIPED": "yes"})
+    reading, writing = os.pipe()
+    os.write(writing, text.encode())
+    os.close(writing)
+    host.environment = Path(f"/proc/self/fd/{reading}" if way == "fd" else f"/dev/fd/{reading}")
+    host.live("one")
+    os.close(reading)
+    assert json.loads((root / "current" / "environment.json").read_text())["PIPED"] == "yes"
+
+
+def test_a_pipe_with_something_else_in_it_is_refused(host: Host, root: Path) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b'{"KEY": 1}')
+    os.close(writing)
+    host.environment = Path(f"/proc/self/fd/{reading}")
+    assert host.deploy("one") == 8
+    os.close(reading)
+    assert "not a string" in host.error()
+    assert not root.exists()
+
+
+def test_a_killed_deployment_of_a_new_environment_is_taken_back_by_the_next_command(host: Host, root: Path) -> None:
+    (one,) = host.given("one")
+    proven = (root / "current" / "environment.json").read_bytes()
+    host.live("two")
+    assert host.verb("one", "rollback", "--not-bad") == 0
+    release = root / "releases" / one
+    for verb in ("deploy", "rollback"):
+        (release / ".deploy" / "environment.before.json").write_bytes(proven)
+        write_environment(release / "environment.json", NEW="never proven")
+        assert extract.main(["verify", str(release)], str(host.artifacts["one"])) == 0
+        if verb == "deploy":
+            words = ["--workers", "1", *host.health, "--json"]
+            assert host.verb("one", "deploy", *words) == 0
+            assert json.loads([line for line in host.out.splitlines() if "verb" in line][-1])["changed"] is True
+        else:
+            assert host.verb("one", "rollback", "--not-bad") == 0
+        assert (release / "environment.json").read_bytes() == proven
+        assert not (release / ".deploy" / "environment.before.json").exists()
+
+
+def test_a_mistyped_configuration_test_of_a_rollback_marks_nothing_bad(host: Host, root: Path) -> None:
+    one, two = host.given("one", "two")
+    assert host.verb("one", "rollback", "--config-test", "/nonexistent/httpd -t") == 2
+    assert host.verb("one", "rollback", "--config-test", "false") == 8
+    assert host.states() == {one: "previous", two: "live"}
+    assert host.verb("one", "rollback", "--config-test", "true") == 0
+
+
+def test_a_rollback_to_a_folder_made_by_hand_runs_the_configuration_test(host: Host, root: Path) -> None:
+    (root / "before").mkdir(parents=True)
+    (root / "current").symlink_to("before")
+    host.live("one", "--forget")
+    words = ["--config-test", "test -d {release}", "--restart", "none", "--health-url", ""]
+    assert host.verb("one", "rollback", "before", *words) == 0, host.err
+    assert "FileNotFoundError" not in host.err
+
+
+def test_the_migration_of_an_earlier_attempt_is_not_blamed(host: Host, root: Path) -> None:
+    write_environment(host.environment, FAIL_AT="migrate")
+    assert host.deploy("one") == 8
+    assert "pages.0003_body" in host.error()
+    wrong = "import sys; sys.exit(3 if 'migrate' in sys.argv else 0)\n"
+    builds = list((root / "releases").iterdir())
+    (builds[0] / "site_one" / "manage.py").write_text(wrong)
+    write_environment(host.environment)
+    assert host.deploy("one") == 8
+    assert "pages." not in host.error()
+    assert "migrate: exit status 3" in host.error()
+
+
+def test_a_database_inside_the_release_is_warned_of(host: Host, root: Path, tmp_path: Path) -> None:
+    write_environment(host.environment, RAN=str(tmp_path / "ran"))
+    make = "import sqlite3; base = sqlite3.connect('site_one/db.sqlite3'); base.execute('create table t (a)')\n"
+    host.live("one", "--manage", "demo")
+    assert "SQLite" not in host.err
+    project = {
+        "__init__.py": "",
+        "manage.py": f"import sys\nif sys.argv[1] == 'migrate':\n    {make}",
+        "site_one/__init__.py": "",
+        "site_one/wsgi.py": "application = len",
+    }
+    host.artifacts = dict(host.artifacts, sqlite=make_artifact(tmp_path / "sqlite.zip", dict(project)))
+    host.live("sqlite")
+    assert "site_one/db.sqlite3 is an SQLite database inside the release" in host.err
+
+
+def test_a_result_that_nobody_reads_is_no_failure_of_what_was_done(host: Host, root: Path) -> None:
+    host.given("one")
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = ["deploy", "--root", str(root), "--env-file", str(host.environment), "-q", *host.health]
+    done = subprocess.run(
+        [os.sys.executable, "-I", str(host.artifacts["two"]), *words],  # type: ignore[attr-defined]
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writing)
+    assert done.returncode == 0, done.stderr
+    assert b"everything is done, but the result could not be written" in done.stderr
+    assert host.current() is not None
