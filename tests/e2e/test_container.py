@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from pathlib import Path
@@ -77,9 +78,13 @@ def test_the_unchanged_centos_scripts_build_and_serve_the_site(
     containers.wait_healthy(tester.container)
     assert "Python/3.8" in tester.logs()
     assert "mod_wsgi/4.6.8" in tester.logs()
+    assert "Apache/2.4.27" in tester.logs(), "the collection has 2.4.34: what the older one serves, it does"
     for path in ("/", "/guides/", "/search/?query=lease", "/health/", "/admin/login/"):
         assert tester.get(path).status_code == 200, path
     assert tester.get("/health/").json()["database"] == "ok"
+    sprite = re.search(r'href="(/static/cfgov-fonts/icons[^"#]*)#search"', tester.get("/").text)
+    assert sprite, "the header's search button has no icon"
+    assert 'id="search"' in tester.get(sprite[1]).text
     script = ". /opt/rh/rh-python38/enable; exec /srv/cfgov/current/venv/bin/python -c "
     sqlite = "import pysqlite3; print(pysqlite3.sqlite_version)"
     # The system's own SQLite is too old on CentOS 7; the artifact brings one.

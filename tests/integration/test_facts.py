@@ -16,7 +16,8 @@ def test_the_record_answers_every_question_about_the_image(
 ) -> None:
     monkeypatch.setattr(facts, "ROOT", tmp_path)
 
-    assert facts.main(["--platform", platform.name, "--image", images["tester"]]) == 0
+    words = ["--platform", platform.name, "--image", images["tester"], "--builder-image", images["builder"]]
+    assert facts.main(words) == 0
 
     text = (tmp_path / "test-results/facts" / f"{platform.name}.txt").read_text(encoding="utf-8")
     sections = dict(re.findall(r"^\[(\w+)\]\n(.*?)(?=^\[|\Z)", text, re.MULTILINE | re.DOTALL))
@@ -26,5 +27,8 @@ def test_the_record_answers_every_question_about_the_image(
     assert platform.glibc in sections["libc"]
     assert "Apache/2.4" in sections["httpd"]
     assert "wsgi" in sections["modules"]
+    assert sections["libraries"].splitlines()[0] == platform.python
+    assert "libc.so.6 => /" in sections["libraries"]
+    assert re.search(r"^NEEDED .*\[libc\.so\.6\]$", sections["dynamic"], re.MULTILINE)
     for package in platform.tester_packages:
         assert re.search(rf"^{re.escape(package)}-\d", sections["packages"], re.MULTILINE), package

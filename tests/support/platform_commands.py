@@ -136,7 +136,7 @@ def _after_options(name: str, words: List[str], chosen: Rule) -> List[str]:
                 return words[position - 1 :]
             continue
         for option, attached in _options(word, chosen):
-            if option not in chosen.options:
+            if option not in chosen.options and option not in ("--help", "--version"):
                 raise Refused(f"{name} {word}")
             if option in chosen.valued and not attached:
                 position += 1
