@@ -8,12 +8,13 @@ from typing import List, Optional, Tuple
 
 from . import __version__
 
-_BUILD_VERBS = ("create",)
+_BUILD_VERBS = ("create", "init")
 _HELP = """usage: deployable-zipfile VERB ...
 
 Pack a Django, WSGI or ASGI project and all its dependencies into one self-extracting zip, and unpack it.
 
   create    pack a project
+  init      look at a project and write its settings
 {verbs}
 The others are verbs of the artifact, whose path follows: deployable-zipfile verify ARTIFACT.zip is the same as
 ./ARTIFACT.zip verify. VERB --help explains each; --version prints the version.
@@ -26,8 +27,8 @@ The others are verbs of the artifact, whose path follows: deployable-zipfile ver
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run one verb and return its exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    if words[:1] == ["create"]:
-        return _create(words[1:])
+    if words and words[0] in _BUILD_VERBS:
+        return _build(words[0], words[1:])
     from . import extract
 
     if words[:1] == ["--version"]:
@@ -52,13 +53,13 @@ def main(arguments: Optional[List[str]] = None) -> int:
         return error.exit_code
 
 
-def _create(words: List[str]) -> int:
+def _build(verb: str, words: List[str]) -> int:
     from .builder import interrupts
 
     interrupts.end_quietly()
     from . import create
 
-    return create.main(words, prog="deployable-zipfile create")
+    return create.main_init(words) if verb == "init" else create.main(words, prog="deployable-zipfile create")
 
 
 def _artifact_of(verb: str, words: List[str]) -> Tuple[str, List[str]]:

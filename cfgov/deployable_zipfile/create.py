@@ -65,7 +65,7 @@ try:
     for _needed in ("cyclonedx", "elftools", "rich"):  # imported when they are needed
         if importlib.util.find_spec(_needed) is None:
             raise ModuleNotFoundError(name=_needed)
-    from .builder import cache, checkout, collect, inputs, pack, project, requirements, settings, source, targets
+    from .builder import cache, checkout, collect, init, inputs, pack, project, requirements, settings, source, targets
     from .builder.output import Output, Written
 except ModuleNotFoundError as _error:
     if (_error.name or "").startswith("deployable_zipfile"):
@@ -247,16 +247,64 @@ def build(options: Options, console: Console) -> Built:
 
 
 def main(arguments: Optional[Sequence[str]] = None, prog: Optional[str] = None) -> int:
-    """Run the command line and return its exit code."""
+    """Run the command line of a build and return its exit code."""
+
+    def run(parsed: argparse.Namespace, console: Console) -> None:
+        _report(build(options(_given(parsed)), console), console)
+
+    return _run(parser(prog), sys.argv[1:] if arguments is None else arguments, run)
+
+
+def main_init(arguments: Sequence[str]) -> int:
+    """Run the command line of ``deployable-zipfile init`` and return its exit code."""
+    command = Parser(
+        prog="deployable-zipfile init",
+        allow_abbrev=False,
+        description=f"Look at a project and write [{settings.SECTION}], with comments, into its pyproject.toml.",
+    )
+    command.add_argument(
+        "folder", metavar="DIR", nargs="?", default=os.curdir, help="folder of the project (default: .)"
+    )
+    command.add_argument("--workflow", action="store_true", help="also write a GitHub workflow that packs the project")
+    command.add_argument("--print", action="store_true", help="print what would be written, and write nothing")
+    _add_output(command)
+    return _run(command, arguments, _init)
+
+
+def _init(parsed: argparse.Namespace, console: Console) -> None:
+    found = init.look(parsed.folder)
+    texts = {"pyproject.toml": init.section(found)}
+    if parsed.workflow:
+        texts[init.WORKFLOW] = init.workflow(found)
+    if parsed.print:
+        document: Dict[str, Any] = {"files": texts}
+        console.result(document, "\n".join(texts.values()).rstrip("\n"))
+        return
+    for line in init.described(found):
+        console.step(line)
+    written = init.write(found, parsed.workflow)
+    lines = [f"Wrote {path}" for path in written]
+    if found.requirements:
+        lines.append("Next: read it, commit it, and run deployable-zipfile create")
+    else:
+        lines.append("Next: set requirements in it, commit it, and run deployable-zipfile create")
+    console.result({"written": written}, "\n".join(lines))
+
+
+def _run(
+    command: argparse.ArgumentParser,
+    arguments: Sequence[str],
+    run: Callable[[argparse.Namespace, Console], None],
+) -> int:
+    """Parse and run one command line; whatever fails is one line and an exit code."""
     process.claim()
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = list(arguments)
     console = Console(as_json="--json" in words)
     before = interrupts.raise_once()
     try:
-        parsed = parser(prog).parse_args(words)
+        parsed = command.parse_args(words)
         console = Console(quiet=parsed.quiet, as_json=parsed.json)
-        built = build(options(_given(parsed)), console)
-        _report(built, console)
+        run(parsed, console)
         return 0
     except KeyboardInterrupt:
         error: DeployableZipfileError = Interrupted("build", "was interrupted, nothing was written", "Build again")
@@ -305,6 +353,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     for setting in settings.TABLE:
         if setting.group:
             _add_option(groups[setting.group], setting)
+    _add_output(command)
+
+
+def _add_output(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("output")
     group.add_argument("--quiet", "-q", action="store_true", help="print only warnings, errors and the result")
     group.add_argument("--json", action="store_true", help="print the result as one JSON object")

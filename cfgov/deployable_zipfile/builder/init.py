@@ -1,0 +1,222 @@
+"""``deployable-zipfile init``: look at a project and write its settings, with comments, and a workflow if asked.
+
+What is found in the project's own files is written as a comment, because ``create`` finds it again at every build; what
+has to be decided (the name, the requirements) is written as a setting.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from typing import Dict, List, NamedTuple
+
+from .. import __version__
+from ..artifact import layout
+from ..errors import BuildInputError
+from . import checkout, project, settings, source
+
+# What holds a project's requirements, the most exact first; in DIR and in DIR/requirements.
+_LOCKS = ("pylock.toml", "uv.lock", "poetry.lock")
+_STAGES = ("production", "prod", "deployment", "deploy", "live", "server")
+_SERVERS = re.compile(
+    r"^\s*(?:name\s*=\s*\")?(gunicorn|uvicorn|hypercorn|daphne|granian|waitress|uwsgi|pyuwsgi|mod[-_]wsgi)\b",
+    re.I | re.M,
+)
+WORKFLOW = os.path.join(".github", "workflows", "artifact.yml")
+_REUSABLE = "cfpb/deployable-zipfile/.github/workflows/package.yml"
+
+
+class Found(NamedTuple):
+    """What a project says of itself."""
+
+    folder: str  # absolute path
+    name: str
+    requirements: str  # relative to the folder, "" when none was found
+    server: bool  # whether the requirements name a server for WSGI or ASGI
+    site: layout.Site
+
+
+def look(folder: str) -> Found:
+    """Look at the project in *folder*.
+
+    Raises:
+        BuildInputError: it is not a directory, or its checkout cannot be read.
+    """
+    root = os.path.realpath(folder)
+    if not os.path.isdir(root):
+        raise BuildInputError(folder, "directory not found", "Give the folder of a Django, WSGI or ASGI project")
+    state = checkout.find(root)
+    tracked = checkout.tracked(state, root) if state.root else None
+    try:
+        name = source.project_name(root)
+        chosen = source.project_files(root, name, tracked=tracked or None)
+    except BuildInputError as error:
+        raise BuildInputError(error.what, error.why, "Correct that first; create would refuse it too") from None
+    files = {file.name[len(name) + 1 :]: file.path for file in chosen.files}
+    requirements = _requirements(root)
+    return Found(root, name, requirements, _has_server(root, requirements), project.describe(files, project.Wanted()))
+
+
+def section(found: Found) -> str:
+    """Return the section for ``pyproject.toml``."""
+    lines = [
+        f"[{settings.SECTION}]",
+        "# Read by deployable-zipfile create. Each setting is an option of it too; paths start at this folder.",
+        f"name = {_toml(found.name)}  # of the project's folder in the artifact",
+        *_requirements_lines(found),
+        "",
+        "# How the site is run. These are read from its own files; set one to say otherwise.",
+    ]
+    site = found.site
+    for setting, value, example in (
+        ("settings-module", site.settings_module, "config.settings.production"),
+        ("wsgi", site.wsgi, "config.wsgi:application"),
+        ("asgi", site.asgi, "config.asgi:application"),
+        ("manage", site.manage, "manage.py"),
+    ):
+        comment = "" if value else "  # not found"
+        lines.append(f"# {setting} = {_toml(value or example)}{comment}")
+    lines += [
+        '# skip-steps = ["collectstatic"]  # check, collectstatic or migrate: what a deployment leaves out',
+        "",
+        "# What is packed: the files that git tracks. Patterns: * stays in a folder, ** crosses folders.",
+        '# include = ["static/dist/**"]  # built, not tracked',
+        '# exclude = ["**/tests/**"]',
+        '# extra-static = ["frontend/dist"]  # becomes static.in/0',
+        "# require-clean = true  # refuse to pack what is not the commit's",
+        "",
+        "# What it runs on. The default is the Python and the machine that build.",
+        '# python = "3.11"',
+        '# target = ["cp311-manylinux_2_28_x86_64"]  # another machine: takes binary wheels only',
+        '# shebang = "#!/usr/bin/env python3"  # where there is no python: Debian, Enterprise Linux 8 to 10',
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def workflow(found: Found) -> str:
+    """Return a GitHub workflow that packs and tests the project on every push and pull request."""
+    python = ".".join(map(str, sys.version_info[:2]))
+    requirements = found.requirements or "requirements.txt"
+    below = _below_checkout(found.folder)
+    place = f"{below}/" if below else ""
+    return f"""# Packs the project into one self-extracting zip and tries it. See docs/github.md of deployable-zipfile.
+name: Artifact
+
+on:
+  push:
+  pull_request:
+
+permissions: {{}}
+
+jobs:
+  package:
+    permissions:
+      contents: read
+    uses: {_REUSABLE}@v{__version__}
+    with:
+      project: {_yaml(below or ".")}
+      requirements: {_yaml(place + requirements)}
+      basename: {_yaml(found.name)}
+      python-version: {_yaml(python)}
+"""
+
+
+def write(found: Found, with_workflow: bool) -> List[str]:
+    """Write the section, and the workflow if asked, and return the paths.
+
+    Raises:
+        BuildInputError: the project has the section already, or a file cannot be written.
+    """
+    path = os.path.join(found.folder, "pyproject.toml")
+    existing = settings.read(found.folder)
+    if existing.path:
+        raise BuildInputError(
+            existing.path, f"has the section [{settings.SECTION}] already", "Edit it; init --print shows a new one"
+        )
+    plans: Dict[str, str] = {path: section(found)}
+    if with_workflow:
+        target = os.path.join(found.folder, _below_root(found.folder), WORKFLOW)
+        target = os.path.normpath(target)
+        if os.path.lexists(target):
+            raise BuildInputError(target, "exists already", "Edit it; init --workflow --print shows a new one")
+        plans[target] = workflow(found)
+    for target, text in plans.items():
+        _append(target, text)
+    return list(plans)
+
+
+def _append(path: str, text: str) -> None:
+    """Add *text* to the end of *path*, after an empty line."""
+    try:
+        before = ""
+        if os.path.exists(path):
+            with open(path, encoding="utf-8", newline="") as file:
+                before = file.read()
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        gap = "" if not before else "\n" if before.endswith("\n") else "\n\n"
+        with open(path, "a", encoding="utf-8", newline="") as file:
+            file.write((gap + text).replace("\n", "\r\n" if "\r\n" in before else "\n"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BuildInputError(path, f"cannot be written ({error})", "Correct the file or its mode") from None
+
+
+def _requirements(root: str) -> str:
+    """Return the file that most probably holds what production needs."""
+    candidates = [*_LOCKS]
+    for stage in _STAGES:
+        candidates += [f"requirements/{stage}.txt", f"requirements-{stage}.txt", f"requirements_{stage}.txt"]
+        candidates += [f"{stage}-requirements.txt", f"{stage}_requirements.txt"]
+    candidates += ["requirements.txt", "requirements/base.txt"]
+    return next((name for name in candidates if os.path.isfile(os.path.join(root, name))), "")
+
+
+def _has_server(root: str, requirements: str) -> bool:
+    if not requirements:
+        return False
+    with open(os.path.join(root, requirements), encoding="utf-8", errors="replace") as file:
+        return bool(_SERVERS.search(file.read()))
+
+
+def _requirements_lines(found: Found) -> List[str]:
+    if not found.requirements:
+        return ['# requirements = "requirements.txt"  # not found: lock with uv pip compile --generate-hashes']
+    lines = [f"requirements = {_toml(found.requirements)}"]
+    if not found.server:
+        lines.append('# extra-requirements = ["requirements/server.txt"]  # gunicorn or uvicorn: it names no server')
+    return lines
+
+
+def _below_checkout(folder: str) -> str:
+    root = checkout.find(folder).root or folder
+    below = os.path.relpath(folder, root)
+    return "" if below == os.curdir else below
+
+
+def _below_root(folder: str) -> str:
+    """Return the way from *folder* to the top of its checkout."""
+    return os.path.relpath(checkout.find(folder).root or folder, folder)
+
+
+def _toml(value: str) -> str:
+    return json.dumps(value)  # a JSON string is a TOML string
+
+
+def _yaml(value: str) -> str:
+    return json.dumps(value)  # and a YAML string
+
+
+def described(found: Found) -> List[str]:
+    """Return what was found, as lines."""
+    site = found.site
+    rows = [
+        ("project", found.name),
+        ("requirements", found.requirements or "not found"),
+        ("settings", site.settings_module),
+        ("WSGI", site.wsgi),
+        ("ASGI", site.asgi),
+        ("manage.py", site.manage),
+    ]
+    return [f"{name}: {value}" for name, value in rows if value]
