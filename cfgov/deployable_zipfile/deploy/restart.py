@@ -20,12 +20,13 @@ import shutil
 import signal
 import time
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, NoReturn, Optional, Sequence, Set, Tuple
+from typing import Callable, Dict, List, NamedTuple, NoReturn, Optional, Sequence
 
 from .. import process
 from ..errors import DeploymentError, UsageError
+from . import processes
+from .processes import PROC, Process
 
-PROC = Path("/proc")
 PID_FILES = (
     "/run/httpd/httpd.pid",
     "/run/apache2/apache2.pid",
@@ -99,14 +100,6 @@ def parse(text: str, pid_file: Optional[str] = None, run: Optional[Run] = None) 
     )
 
 
-class Process(NamedTuple):
-    """One running process; the start time tells it from a later one with the same number."""
-
-    pid: int
-    started: int  # clock ticks since boot, proc(5) stat field 22
-    parent: int
-
-
 class ModWsgiSignal(Strategy):
     """SIGUSR1 to each daemon of one mod_wsgi group: it ends when its requests have, and httpd starts another.
 
@@ -129,7 +122,7 @@ class ModWsgiSignal(Strategy):
         old = self._daemons()
         if not old:
             self._explain_nothing()
-        threads = min(_threads(self._proc, process) for process in old)
+        threads = min(processes.threads(self._proc, process) for process in old)
         half = (len(old) + 1) // 2
         for batch in (old[:half], old[half:]):
             self._replace(batch, len(old), deadline)
@@ -154,7 +147,7 @@ class ModWsgiSignal(Strategy):
     def _let_load(self, threads: int, deadline: float) -> None:
         """Wait until each daemon has *threads*. It is no failure when some never have: the application may differ."""
         while time.monotonic() < deadline:
-            if all(_threads(self._proc, process) >= threads for process in self._daemons()):
+            if all(processes.threads(self._proc, process) >= threads for process in self._daemons()):
                 return
             time.sleep(_POLL)
 
@@ -171,11 +164,11 @@ class ModWsgiSignal(Strategy):
 
     def _daemons(self) -> List[Process]:
         parent = _pid_in(self._pid_file) if self._pid_file else None
-        found = [process for process, title in _processes(self._proc) if title == self._title]
+        found = [process for process, title in processes.processes(self._proc) if title == self._title]
         return sorted(process for process in found if parent is None or process.parent == parent)
 
     def _explain_nothing(self) -> NoReturn:
-        cut = {title for _, title in _processes(self._proc) if _is_cut(title, self._title)}
+        cut = {title for _, title in processes.processes(self._proc) if processes.is_cut(title, self._title)}
         if cut:
             raise DeploymentError(
                 self._title,
@@ -205,15 +198,15 @@ class HttpdGraceful(Strategy):
         if path is None:
             raise DeploymentError(self.name, "no PID file of httpd was found", "Name it: httpd-graceful:PIDFILE")
         parent = _pid_in(path)
-        children = _children(self._proc, parent)
-        title = _title(self._proc / str(parent))
+        children = processes.children(self._proc, parent)
+        title = processes.title(self._proc / str(parent))
         if title is None or not any(word in title for word in ("httpd", "apache2")):
             raise DeploymentError(path, f"names process {parent}, which is no httpd; nothing was signalled", "Start it")
         try:
             os.kill(parent, signal.SIGUSR1)
         except PermissionError:
             raise DeploymentError(path, f"process {parent} may not be signalled", "Run it as root") from None
-        while children & _children(self._proc, parent):
+        while children & processes.children(self._proc, parent):
             if time.monotonic() >= deadline:
                 raise DeploymentError(path, "old children of httpd still run", "Give a longer --restart-timeout")
             time.sleep(_POLL)
@@ -322,51 +315,6 @@ def _run(words: Sequence[str], timeout: float) -> str:
 def environment() -> Dict[str, str]:
     """Return the environment of the operator's own commands: the whole of the caller's, with a complete PATH."""
     return {**os.environ, "PATH": process.search_path()}
-
-
-def _processes(proc: Path) -> List[Tuple[Process, str]]:
-    found = []
-    for name in os.listdir(str(proc)):
-        if name.isdigit():
-            process, title = _process(proc / name), _title(proc / name)
-            if process is not None and title is not None:
-                found.append((process, title))
-    return found
-
-
-def _process(folder: Path) -> Optional[Process]:
-    """Return the process in *folder* of proc(5), None when it has ended or is a zombie."""
-    try:
-        text = (folder / "stat").read_bytes()
-    except OSError:
-        return None
-    fields = text.rpartition(b")")[2].split()  # the name before it may hold blanks and parentheses
-    if len(fields) < 20 or fields[0] in (b"Z", b"X"):
-        return None
-    return Process(int(folder.name), int(fields[19]), int(fields[1]))
-
-
-def _threads(proc: Path, process: Process) -> int:
-    """Return the number of threads (proc(5) stat field 20), 0 when the process has ended."""
-    try:
-        return int((proc / str(process.pid) / "stat").read_bytes().rpartition(b")")[2].split()[17])
-    except (OSError, IndexError):
-        return 0
-
-
-def _title(folder: Path) -> Optional[str]:
-    try:
-        return (folder / "cmdline").read_bytes().split(b"\0")[0].decode("utf-8", "replace").rstrip()
-    except OSError:
-        return None
-
-
-def _is_cut(title: str, whole: str) -> bool:
-    return len(title) >= len("(wsg") and title != whole and whole.startswith(title)
-
-
-def _children(proc: Path, parent: int) -> Set[Process]:
-    return {process for process, _ in _processes(proc) if process.parent == parent}
 
 
 def _pid_in(path: str) -> int:

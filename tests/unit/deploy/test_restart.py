@@ -13,7 +13,7 @@ from typing import Callable, Iterator, List
 import pytest
 
 from deployable_zipfile import process
-from deployable_zipfile.deploy import restart
+from deployable_zipfile.deploy import processes, restart
 from deployable_zipfile.deploy.restart import Release
 from deployable_zipfile.errors import DeploymentError, UsageError
 
@@ -93,20 +93,20 @@ class TestModWsgiSignal:
         name = group()
         httpd(f"(wsgi:{name})", 4, LOADS)
         strategy = restart.ModWsgiSignal(name)
-        while [restart._threads(restart.PROC, one) for one in strategy._daemons()] != [4, 4, 4, 4]:
+        while [processes.threads(processes.PROC, one) for one in strategy._daemons()] != [4, 4, 4, 4]:
             time.sleep(0.05)
         loaded = []
         kill = os.kill
 
         def watched(pid: int, number: int) -> None:
-            loaded.append(sum(restart._threads(restart.PROC, one) == 4 for one in strategy._daemons()))
+            loaded.append(sum(processes.threads(processes.PROC, one) == 4 for one in strategy._daemons()))
             kill(pid, number)
 
         monkeypatch.setattr(os, "kill", watched)
         strategy.restart(RELEASE, 30)
         assert len(loaded) == 4
         assert loaded[2] == 4
-        assert [restart._threads(restart.PROC, one) for one in strategy._daemons()] == [4, 4, 4, 4]
+        assert [processes.threads(processes.PROC, one) for one in strategy._daemons()] == [4, 4, 4, 4]
 
     def test_daemons_that_never_have_as_many_threads_are_waited_for_only_so_long(
         self, httpd: Start, monkeypatch: pytest.MonkeyPatch
@@ -114,7 +114,7 @@ class TestModWsgiSignal:
         name = group()
         httpd(f"(wsgi:{name})", 1)
         monkeypatch.setattr(restart, "_LOADING", 0.2)
-        monkeypatch.setattr(restart, "_threads", lambda _, process: -process.started)
+        monkeypatch.setattr(processes, "threads", lambda _, process: -process.started)
         assert restart.ModWsgiSignal(name).restart(RELEASE, 30).startswith("replaced 1 ")
 
     def test_none_to_signal_is_a_failure(self) -> None:
@@ -138,10 +138,10 @@ class TestModWsgiSignal:
         name = group()
         ours, theirs = (httpd(f"(wsgi:{name})", 1) for _ in range(2))
         (tmp_path / "pid").write_text(f"{ours.pid}\n")
-        before = restart._children(restart.PROC, theirs.pid)
+        before = processes.children(processes.PROC, theirs.pid)
         said = restart.ModWsgiSignal(name, str(tmp_path / "pid")).restart(RELEASE, 30)
         assert said.startswith("replaced 1 ")
-        assert restart._children(restart.PROC, theirs.pid) == before
+        assert processes.children(processes.PROC, theirs.pid) == before
 
     def test_a_longer_title_is_another_group(self, httpd: Start) -> None:
         name = group()
