@@ -37,6 +37,7 @@ LOADENV_START = ".deploy/loadenv-init.start"
 VENV = "venv"
 INSTALLED = ".deploy/installed.json"
 LINKS = ".deploy/links.json"  # what a deployment linked into the release, by path
+STATIC_FILES = ".deploy/static.json"  # what a deployment collected
 ENVIRONMENT = "environment.json"
 ENVIRONMENT_BEFORE = f"{DEPLOY}/environment.before.json"  # kept until the new one is proven
 

@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Optional, Sequence
 from ..artifact import layout
 from ..console import Console
 from ..errors import DeploymentError
+from ..process import Person
 from . import health, provision, releases, restart
 from .commands import Commands, Log, person
 from .lock import Lock
@@ -35,6 +36,7 @@ class Context:
         self.variables: Optional[Dict[str, str]] = None
         self.variables_before = None if self.fallback is None else _environment_of(root, self.fallback)
         self.config_changed = False
+        self.static: Any = None  # of the module static, that knows this one
 
     def write(self, event: str, **details: Any) -> None:
         """Add one record of the release to the journal."""
@@ -48,10 +50,14 @@ class Context:
             manage=site.manage if site else "",
             log=self.log(),
             timeout=self.settings.step_timeout,
-            run_as=person(self.settings.run_as) if self.settings.run_as else None,
+            run_as=self.user(),
             note=self.lock.note if self.lock else lambda _: None,
             variables=site.variables() if site else None,
         )
+
+    def user(self) -> Optional[Person]:
+        """Return whom commands of the release run as, None: this process's user."""
+        return person(self.settings.run_as) if self.settings.run_as else None
 
     def secrets(self) -> Secrets:
         """Return what hides the values of the environment, of the new one and of the one before."""

@@ -39,6 +39,7 @@ class Settings(NamedTuple):
     asgi_module: str = ""
     step_timeout: float = 1800.0  # seconds
     keep: int = 5
+    keep_static: float = 30.0  # days
     older_than: Optional[float] = None  # seconds
 
     def document(self, shown: Callable[[str], str] = str) -> Dict[str, Any]:

@@ -282,6 +282,38 @@ def place_link(release: Path, link: Link) -> None:
         ) from error
 
 
+def check_inner(option: str, path: str) -> None:
+    """Refuse a *path* in the release, that the project's *option* names, where a link would hide a part of it.
+
+    Raises:
+        DeploymentError: it belongs to the release.
+    """
+    try:
+        _inner_path(option, path, path)
+    except UsageError as error:
+        raise DeploymentError(error.what, error.why, error.fix) from None
+
+
+def place_inner_link(release: Path, path: str, to: str) -> None:
+    """Let *path* in the release lead to *to*, another path in it: over nothing, an empty folder or this very link.
+
+    Raises:
+        DeploymentError: something else is there, or the way to it leads out of the release.
+    """
+    place = release / path
+    target = os.path.relpath(to, os.path.dirname(path) or ".")
+    try:
+        if place.is_symlink() and os.readlink(str(place)) != target:
+            raise FileExistsError(17, "a link is there")
+        place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if not f"{place.parent.resolve()}/".startswith(f"{release.resolve()}/"):
+            raise FileExistsError(17, "the way there leads out of the release")
+        _link(place, target)
+    except OSError as error:
+        why = f"cannot be linked to {to} ({error.strerror})"
+        raise DeploymentError(place, why, "Leave that path out of the artifact") from error
+
+
 def relabel(release: Path, log: Log, selinux: Path = _SELINUX) -> str:
     """Give the release's files the labels that the policy has for their paths, when SELinux is on.
 

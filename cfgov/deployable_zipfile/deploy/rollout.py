@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tupl
 from ..artifact.zipreader import Artifact
 from ..console import Console
 from ..errors import DeployableZipfileError, DeploymentError, Interrupted, UsageError
-from . import journal, provision, releases, steps
+from . import journal, provision, releases, static, steps
 from .commands import CommandError
 from .context import Context
 from .lock import Lock, locked
@@ -125,6 +125,7 @@ class _Rollout:
         self._prepare(steps.preparation(self._at, artifact))
         self._make_live()
         provision.forget_environment(self._at.release)
+        self._settle_static()
         pruned = self._prune()
         return self._outcome(changed=True, pruned=pruned)
 
@@ -140,6 +141,7 @@ class _Rollout:
         self._at.write(journal.STARTED, verb="rollback", bad=mark_bad, **{"from": left})
         self._prepare([("config-test", lambda: steps.check_configuration(self._at))])
         self._make_live()
+        self._settle_static()
         if mark_bad and left is not None and left != self._at.target:
             why = f"rolled back by {journal.whoami()}"
             self._at.root.journal.append(journal.BAD, left, step="rollback", why=why)
@@ -237,6 +239,7 @@ class _Rollout:
         """Go back and say where the site is now."""
         try:
             provision.restore_environment(self._at.release)
+            static.withdraw(self._at)
             if self._at.fallback is None:
                 self._at.root.unlink_current()
                 return "no release was live before, so there is no `current` now"
@@ -248,6 +251,12 @@ class _Rollout:
             now = self._at.root.target()
             return f"going back failed too, `current` points to {now}: {self._reason(error)}"
         return f"{name} is live again"
+
+    def _settle_static(self) -> None:
+        try:
+            static.settle(self._at)
+        except (DeployableZipfileError, OSError) as error:  # the release is live and proven: that is what counts
+            self._at.console.warn(f"static files: {self._reason(error)}")
 
     def _reason(self, error: BaseException) -> str:
         said = _reason(error)

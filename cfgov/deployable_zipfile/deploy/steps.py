@@ -14,12 +14,11 @@ from ..artifact import layout
 from ..artifact.zipreader import Artifact
 from ..errors import DeploymentError
 from ..install import installation, preflight
-from . import health, journal, provision, restart
+from . import health, journal, provision, restart, static
 from .commands import CommandError
 from .context import Context
 from .options import Settings, read_variables
 from .releases import build_id_of
-from .site import NO_COLLECTSTATIC
 from .tool import write_tool
 
 _DATABASES = (".sqlite3", ".sqlite", ".db", ".db3")  # names of SQLite's files
@@ -237,16 +236,9 @@ def collect_static(context: Context) -> str:
     skipped = _skipped(context, "collectstatic")
     if skipped:
         return skipped
-    try:
-        output = context.commands().manage("collectstatic", ["collectstatic", "--noinput"])
-    except CommandError as error:
-        if NO_COLLECTSTATIC in error.output:
-            return "skipped: django.contrib.staticfiles is not installed"
-        raise
-    # Django takes a file that is there for collected: one that a power failure emptied would stay so for good.
-    _wait_for_disk(context)
-    found = re.findall(r"^(\d+) (?:static|unmodified)", output, re.MULTILINE) or re.findall(r"(\d+) unmodified", output)
-    return f"{found[-1]} files" if found else "done"
+    said = static.collect(context)
+    _wait_for_disk(context)  # the project's own storage may lie on another file system
+    return said
 
 
 def load_application(context: Context) -> str:
@@ -286,7 +278,10 @@ def _httpd_variables(context: Context) -> Dict[str, str]:
 def go_live(context: Context) -> str:
     """Switch to the release, with everything it consists of on the disk."""
     _wait_for_disk(context)
-    return switch(context, context.target)
+    static.publish(context)
+    said = switch(context, context.target)
+    static.publish_outer(context)
+    return said
 
 
 def switch(context: Context, target: str) -> str:

@@ -86,6 +86,9 @@ def _settings_parser() -> argparse.ArgumentParser:
     host.add_argument("--link", dest="links", action="append", metavar="PATH=TARGET", help="a link in the release")
     host.add_argument("--manage", action="append", metavar="'COMMAND ...'", help="one more management command")
     host.add_argument("--createcachetable", dest="manage", action="append_const", const="createcachetable")
+    host.add_argument(
+        "--keep-static", type=_days, metavar="DAYS", help="keep hashed static files of releases before, 30"
+    )
     host.add_argument("--step-timeout", type=_seconds, metavar="SECONDS", help="for one command, 1800 unless said")
     return parser
 
@@ -177,6 +180,16 @@ def _seconds(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 86_400:
         raise argparse.ArgumentTypeError("is not between 0 and 86400 seconds")
+    return value
+
+
+def _days(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 3650:
+        raise argparse.ArgumentTypeError("must be a number of days from 0 to 3650")
     return value
 
 

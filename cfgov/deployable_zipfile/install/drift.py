@@ -212,6 +212,7 @@ def _unrecorded(manifest: layout.Manifest) -> Set[str]:
         layout.MANIFEST,
         layout.INSTALLED,
         layout.LINKS,
+        layout.STATIC_FILES,
         layout.ENVIRONMENT_BEFORE,
         layout.SBOM,
         *listings,
