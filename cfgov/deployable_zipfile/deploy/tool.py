@@ -13,7 +13,8 @@ from .releases import Root
 def write_tool(artifact: Artifact, root: Root) -> None:
     """Keep the verbs beside the releases, for an operator who has no artifact at hand.
 
-    ``python3 ROOT/.deploy/tool rollback`` works with the modules of the artifact that was deployed last.
+    ``python3 ROOT/.deploy/tool rollback`` works with the modules of the artifact that was deployed last, and with the
+    Python that the live release was installed with, whatever ``python3`` is.
     """
     name = f"tool-{artifact.manifest.build_id}"
     folder = root.books / name
@@ -33,7 +34,7 @@ def write_tool(artifact: Artifact, root: Root) -> None:
             durable.remove_tree(str(old))
 
 
-_TOOL_MAIN = '''"""Rollback, releases and prune without an artifact at hand. Written by deploy."""
+_TOOL_MAIN = '''"""Rollback, releases and prune without an artifact. Written by deploy, also read by old Pythons."""
 
 import os
 import sys
@@ -41,6 +42,27 @@ import types
 
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.realpath(os.path.abspath(__file__)))
+BIN = os.path.join(os.path.dirname(os.path.dirname(HERE)), "current", "venv", "bin")
+
+
+def release_python():
+    """Return the Python that the live release was installed with, outside its virtualenv, or nothing."""
+    python = os.path.realpath(os.path.join(BIN, "python"))
+    if not os.access(python, os.X_OK):
+        return ""
+    # Root runs nothing that somebody else could have put there.
+    if os.geteuid() == 0 and any(os.stat(path).st_uid for path in (BIN, python)):
+        return ""
+    return python
+
+
+PYTHON = release_python()
+if PYTHON and PYTHON != os.path.realpath(sys.executable or ""):
+    if PYTHON.startswith("/opt/rh/"):  # outside "scl enable" it may not find its libraries
+        own = os.path.join(os.path.dirname(os.path.dirname(PYTHON)), "lib64")
+        os.environ["LD_LIBRARY_PATH"] = ":".join(filter(None, [own, os.environ.get("LD_LIBRARY_PATH")]))
+    os.execv(PYTHON, [PYTHON, "-I", os.path.dirname(os.path.abspath(__file__))] + sys.argv[1:])
+
 package = types.ModuleType("deployable_zipfile")
 package.__path__ = [os.path.join(HERE, "deployable_zipfile")]
 sys.modules["deployable_zipfile"] = package

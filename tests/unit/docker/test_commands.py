@@ -307,3 +307,26 @@ def test_the_look_alikes_wrapper_refuses_what_the_release_lacks(tmp_path: Path, 
     done = strict(tmp_path, *words)
     assert done.returncode == 2
     assert "unrecognized option" in done.stderr
+
+
+@pytest.mark.parametrize("names", [{}, {"GIT_COMMITTER_NAME": "x"}, {"GIT_COMMITTER_EMAIL": "x@localhost"}])
+def test_gits_wrapper_clones_for_a_user_without_an_entry_only_when_the_environment_names_one(
+    tmp_path: Path, names: Dict[str, str]
+) -> None:
+    """As the owner of a mounted checkout is in the builder image; real git 1.8.3.1 was seen to do so."""
+    (tmp_path / "id").write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    (tmp_path / "id").chmod(0o755)
+    (tmp_path / "git").symlink_to(platform_commands.GIT)
+    subprocess.run(["git", "init", "--quiet", "from"], cwd=tmp_path, check=True)
+
+    def clone(to: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+        path = {"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": str(tmp_path)}
+        command = [str(tmp_path / "git"), "clone", "--quiet", "from", to]
+        return subprocess.run(
+            command, cwd=tmp_path, env={**path, **environ}, capture_output=True, text=True, check=False
+        )
+
+    refused = clone("without", **names)
+    assert refused.returncode == 128
+    assert "unable to look up current user" in refused.stderr
+    assert clone("with", GIT_COMMITTER_NAME="x", GIT_COMMITTER_EMAIL="x@localhost").returncode == 0
