@@ -109,6 +109,7 @@ class Options(NamedTuple):
     build_constraint: Tuple[str, ...]
     require_hashes: bool
     only_binary: bool
+    allow: Tuple[str, ...]
     strict: bool
     shebang: str
     bytecode: bool
@@ -230,13 +231,17 @@ def build(options: Options, console: Console) -> Built:
         kept = stack.enter_context(cache.Cache(_cache_folder(options, warn)))
         house = collect.Wheelhouse(
             collect.Settings(
-                options.only_binary, options.cache, options.timeout, options.wheelhouse, options.build_constraint
+                options.only_binary, options.cache, options.timeout, options.wheelhouse, options.build_constraint,
+                options.allow,
             ),
             locked, kept, console,
         )  # fmt: skip
         plans = collect.distinct([house.plan(target) for target in _targets(options)])
         plans = [collect.check(plan, house.locked, options.strict, warn) for plan in plans]
         files = [file for selection in chosen for file in selection.files]
+        modules = {file.name.split("/")[1].partition(".py")[0] for file in files if file.name.endswith(".py")}
+        for plan in plans:
+            collect.rehearse(plan, house, options.name, modules, warn)
         source.check_sizes(files, sum(facts.size for facts in collect.every_wheel(plans)))
         how = pack.Settings(options.name, options.shebang, site, options.bytecode, options.workers)
         manifest = pack.Packer(how, house, plans, chosen, state, console).pack(output.temporary)

@@ -11,7 +11,7 @@ import os
 import re
 import shlex
 import sys
-from typing import Callable, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from .artifact import layout
 from .artifact.wheel import EntryPoint, RecordRow, Wheel
@@ -25,7 +25,9 @@ MAX_SHEBANG = 127  # bytes: what kernels before 5.1 read, newline not counted
 
 # No wheel may replace what makes the virtualenv one.
 _VIRTUALENV = ("pyvenv.cfg", "bin", "include", "lib", "lib64")
-_PROTECTED_SCRIPT = re.compile(r"(python[0-9.]*|activate(\..*)?)\Z", re.IGNORECASE)
+_PROTECTED_SCRIPT = re.compile(r"(python[0-9.]*|activate(\..*)?|Activate\.ps1)\Z")
+_UNSIGNED = RecordRow("", "", None)  # RECORD.jws and RECORD.p7s are not in RECORD (PEP 427)
+_MAX_PART = 255  # bytes of a file name, on every file system of Linux
 # Written here, whatever a wheel brings of that name.
 _OWN = ("RECORD", "INSTALLER", "REQUESTED")
 
@@ -60,6 +62,14 @@ class Source(NamedTuple):
     plan: layout.PlannedWheel
     wheel: Wheel
     bytecode: Optional[Container]
+
+
+class Replaced(NamedTuple):
+    """A file that two wheels hold with different content; the later one's is installed, as with pip."""
+
+    path: str  # relative to site-packages, or to the virtualenv
+    first: str  # wheel file name
+    second: str
 
 
 class _Layout(NamedTuple):
@@ -99,6 +109,45 @@ def open_wheels(artifact: Artifact, target: layout.Target, bytecode: bool) -> Li
     return sources
 
 
+def examine(wheels: Sequence[Wheel], python: str, project: str) -> List[Replaced]:
+    """Refuse at build what :func:`install` would refuse on the target; return what wheels replace of each other.
+
+    Parameters:
+        wheels: of one plan, in its order.
+        python: "3.11".
+        project: its name.
+
+    Raises:
+        WheelError: naming wheel and inner file.
+    """
+    for wheel in wheels:
+        wheel.check_structure()
+    place = Place("/tree", "/destination", python, project)
+    _planned([Source(_unplanned(wheel), wheel, None) for wheel in wheels], place)
+    found: Dict[str, Tuple[Wheel, str]] = {}
+    replaced = []
+    for wheel in wheels:
+        for name in wheel.files:
+            if _is_own(wheel, name):
+                continue
+            path = _destination(wheel, name, place)
+            other, inner = found.setdefault(path, (wheel, name))
+            if other is not wheel and other.record.get(inner) != wheel.record.get(name):
+                replaced.append(Replaced(_relative(path, place).replace("../", ""), other.filename, wheel.filename))
+            found[path] = (wheel, name)
+        for point in _points(wheel, python):
+            path = f"{place.scripts}/{point.name}"
+            other, _ = found.setdefault(path, (wheel, ""))
+            if other is not wheel and point not in _points(other, python):
+                replaced.append(Replaced(_relative(path, place).replace("../", ""), other.filename, wheel.filename))
+            found[path] = (wheel, "")
+    return replaced
+
+
+def _unplanned(wheel: Wheel) -> layout.PlannedWheel:
+    return layout.PlannedWheel(wheel.filename, wheel.name, wheel.version, False, None)
+
+
 def install(
     sources: List[Source],
     place: Place,
@@ -121,7 +170,7 @@ def install(
     """
     planned = _planned(sources, place)
     extra = [f"{place.site}/{source.wheel.dist_info}" for source in sources]
-    folders = {path.rpartition("/")[0] for path in planned.jobs}
+    folders = {path.rpartition("/")[0] for path in [*planned.jobs, *planned.scripts]}
     folders.update(f"{os.path.dirname(job.path)}/__pycache__" for job in planned.jobs.values() if job.compile_as)
     make_folders(place.tree, [*folders, *extra, place.site, place.scripts], workers)
     compiled = write_files(place.tree, list(planned.jobs.values()), workers, progress)
@@ -175,7 +224,7 @@ def _planned(sources: List[Source], place: Place) -> _Layout:
     tag = sys.implementation.cache_tag or ""
     for path in [path for path, job in planned.jobs.items() if job.compile_as]:
         planned.jobs.pop(bytecode_path(path, tag), None)  # a wheel's own bytecode gives way to what is compiled here
-    _refuse_folders(planned, sources)
+    _refuse_folders(planned, sources, place)
     return planned
 
 
@@ -187,7 +236,7 @@ def _plan_file(planned: _Layout, source: Source, number: int, entry: Entry, plac
         planned.scripts[path] = (number, entry)
         return
     _refuse_outside(source.wheel, entry.name, path, place)
-    wants = source.bytecode is None and _is_module(path, place)
+    wants = source.bytecode is None and _is_module(path, place) and _has_bytecode(path)
     planned.jobs[path] = Job(path, source.wheel, entry, entry.mode, "", f"{place.destination}/{path}" if wants else "")
 
 
@@ -199,18 +248,37 @@ def _forget(planned: _Layout, path: str) -> None:
     planned.points.pop(path, None)
 
 
-def _refuse_folders(planned: _Layout, sources: List[Source]) -> None:
-    """Refuse a file that would stand where other files need a folder."""
+def _refuse_folders(planned: _Layout, sources: List[Source], place: Place) -> None:
+    """Refuse a file that would be where other files need a folder, or that the installer writes itself."""
     paths = [*planned.jobs, *planned.scripts, *planned.points]
-    for path in folders_of(paths).intersection(paths):
+    owners = {path: source.wheel for source in sources for path in _own_paths(source.wheel, place)}
+    folders = folders_of([*paths, *owners])
+    folders.update(f"{os.path.dirname(job.path)}/__pycache__" for job in planned.jobs.values() if job.compile_as)
+    for path in folders.intersection(paths):
         if path in planned.jobs:
             planned.jobs[path].window.refuse(planned.jobs[path].entry.name, "is a folder in another wheel")
         number = (planned.scripts.get(path) or planned.points[path])[0]
         sources[number].wheel.refuse(path.rpartition("/")[2], "is a script here and a folder in another wheel")
+    for path in owners:
+        if path in planned.jobs:
+            job = planned.jobs[path]
+            job.window.refuse(job.entry.name, "would replace what the installer writes")
+        if path in folders:
+            owners[path].refuse(path[len(place.site) + 1 :], "is a folder, and the installer writes a file there")
+
+
+def _own_paths(wheel: Wheel, place: Place) -> List[str]:
+    return [f"{place.site}/{wheel.dist_info}/{name}" for name in _OWN]
 
 
 def _is_module(path: str, place: Place) -> bool:
     return path.endswith(".py") and path.startswith(place.site + "/")
+
+
+def _has_bytecode(path: str) -> bool:
+    """Return whether the bytecode of *path* has a name that a file can have; Python writes none otherwise."""
+    name = bytecode_path(path, sys.implementation.cache_tag or "").rpartition("/")[2]
+    return len(os.fsencode(name)) <= _MAX_PART
 
 
 def _bytecode_jobs(source: Source, place: Place) -> Dict[str, Job]:
@@ -245,7 +313,8 @@ def _destination(wheel: Wheel, name: str, place: Place) -> str:
         return f"{place.scripts}/{inner}"
     if scheme == "headers":
         return f"{layout.VENV}/include/site/python{place.python}/{wheel.name}/{inner}"
-    return f"{layout.VENV}/{inner}"
+    # lib64 is a link to lib in a virtualenv.
+    return f"{layout.VENV}/lib/{inner[6:]}" if inner.startswith("lib64/") else f"{layout.VENV}/{inner}"
 
 
 def _is_script(name: str) -> bool:
@@ -264,9 +333,9 @@ def _refuse_outside(wheel: Wheel, name: str, path: str, place: Place) -> None:
     pth = layout.project_pth_name(place.project)
     own = (layout.LOADENV_PTH, os.path.basename(layout.LOADENV_START), pth)
     # A package, an extension or bytecode of that name would be found before loadenv.py.
-    loader = re.split("[/.]", inner, maxsplit=1)[0] == layout.LOADENV[:-3]
-    venv = path.partition("/")[2]
-    if inner in own or loader or venv in _VIRTUALENV or venv.startswith("lib64/"):
+    below = inner[len("__pycache__/") :] if inner.startswith("__pycache__/") else inner
+    loader = re.split("[/.]", below, maxsplit=1)[0] == layout.LOADENV[:-3]
+    if inner in own or loader or path.partition("/")[2] in _VIRTUALENV:
         wheel.refuse(name, "would replace a part of the virtualenv")
     if path.startswith(f"{place.scripts}/"):
         _refuse_protected(wheel, name, path)
@@ -303,7 +372,8 @@ def _file_rows(wheel: Wheel, planned: _Layout, compiled: Set[str], place: Place)
     """Return RECORD's rows of the files that were written for *wheel* and of their bytecode, by destination path."""
     rows: Dict[str, str] = {}
     tag = sys.implementation.cache_tag or ""
-    for name, row in wheel.record.items():
+    signatures = {name: _UNSIGNED for name in wheel.files if name not in wheel.record}
+    for name, row in {**wheel.record, **signatures}.items():
         path = _destination(wheel, name, place)
         job = planned.jobs.get(path)
         if job is None or _is_script(name) or _is_own(wheel, name) or isinstance(job.window, Container):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -9,13 +11,13 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Set, Tuple
 
 import pytest
 
 from deployable_zipfile import install_wheels
 from deployable_zipfile.artifact import layout
-from deployable_zipfile.artifact.wheel import RecordRow, parse_record
+from deployable_zipfile.artifact.wheel import RecordRow, Wheel, parse_record
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.errors import ArtifactError, DeployableZipfileError, WheelError
 from deployable_zipfile.install import preflight
@@ -262,10 +264,12 @@ def test_a_file_where_another_wheel_needs_a_folder_is_refused(other: Dict[str, s
         "data/lib",
         "data/lib64",
         "data/include",
-        f"data/lib64/python{PYTHON}/site-packages/x.py",
+        f"data/lib64/python{PYTHON}/site-packages/loadenv.py",
+        f"purelib/__pycache__/loadenv.{TAG}.pyc",
         "data/bin/python",
         "data/bin/activate",
         "data/bin/Activate.ps1",
+        "scripts/activate",
         "scripts/python",
         f"scripts/python{PYTHON}",
         "scripts/activate.csh",
@@ -309,7 +313,7 @@ def test_bytecode_of_no_file_is_refused(tmp_path: Path) -> None:
         ({"name": "beta"}, "wheels/alpha-1.0-py3-none-any.whl: is planned as beta"),
         ({"file": layout.LOADENV}, f"{layout.LOADENV}: is "),
         ({"file": "site_one.pth"}, "site_one.pth: is "),
-        ({"file": f".deploy/bytecode/{TAG}/project.zip"}, "project.zip: is no wheel file name"),
+        ({"file": f".deploy/bytecode/{TAG}/project.zip"}, "project.zip: does not have the name of a wheel"),
         ({"bytecode": layout.LOADENV}, "loadenv.py: is compressed, a nested archive must be stored"),
         ({"bytecode": "wheels/alpha-1.0-py3-none-any.whl"}, "alpha-1.0-py3-none-any.whl/alpha/__init__.py: "),
     ],
@@ -376,3 +380,132 @@ def test_attributes_of_attributes_are_called(tmp_path: Path) -> None:
     text = install_wheels.script_text("/p", install_wheels.EntryPoint("x", "a.b", "C.main", False)).decode()
     assert "from a.b import C\n" in text
     assert "sys.exit(C.main())" in text
+
+
+def refusals(path: str) -> Set[str]:
+    """Return the words of every refusal in the source file *path*; an f-string's values are "{}"."""
+    found = set()
+    for node in ast.walk(ast.parse(Path(path).read_text(encoding="utf-8"))):
+        call = node.exc if isinstance(node, ast.Raise) else node
+        if not isinstance(call, ast.Call) or len(call.args) < 2:
+            continue
+        if isinstance(node, ast.Raise) or (isinstance(call.func, ast.Attribute) and call.func.attr == "refuse"):
+            why = call.args[1]
+            parts = why.values if isinstance(why, ast.JoinedStr) else [why]
+            found.add("".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in parts))
+    return found
+
+
+def _one(**options: Any) -> Callable[[Path], List[Path]]:
+    return lambda folder: [make_wheel(folder, "bad", "1", **{"files": {}, **options})]
+
+
+def _two(first: Dict[str, Any], second: Dict[str, Any]) -> Callable[[Path], List[Path]]:
+    return lambda folder: [make_wheel(folder, "one", "1", **first), make_wheel(folder, "two", "1", **second)]
+
+
+PART = "would replace a part of the virtualenv"
+FOLDER = "is a folder in another wheel"
+SCRIPT = "is a script here and a folder in another wheel"
+WRITTEN = "would replace what the installer writes"
+PLACE = "is a folder, and the installer writes a file there"
+SITE_FOLDER = f"data/lib/python{PYTHON}/site-packages"
+REFUSED: Dict[str, Tuple[str, Callable[[Path], List[Path]]]] = {
+    "loadenv": (PART, _one(files={"loadenv.py": ""})),
+    "loadenv-pth": (PART, _one(files={"loadenv-init.pth": ""})),
+    "loadenv-start": (PART, _one(files={"loadenv-init.start": ""})),
+    "loadenv-bytecode": (PART, _one(files={f"__pycache__/loadenv.{TAG}.pyc": ""})),
+    "loadenv-by-lib64": (PART, _one(data={f"data/lib64/python{PYTHON}/site-packages/loadenv.py": ""})),
+    "project-pth": (PART, _one(files={"site_one.pth": ""})),
+    "project-pth-by-platlib": (PART, _one(data={"platlib/site_one.pth": ""})),
+    "entry-point-python": (PART, _one(entry_points=f"[console_scripts]\npython{PYTHON} = bad:main\n")),
+    "gui-script-activate": (PART, _one(entry_points="[gui_scripts]\nactivate = bad:main\n")),
+    "script-activate": (PART, _one(data={"scripts/activate.fish": "x"})),
+    "script-by-data": (PART, _one(data={"data/bin/python": "x"})),
+    "lib-a-file": (PART, _one(data={"data/lib64": "x"})),
+    "file-over-folder": (FOLDER, _two({"files": {"a": ""}}, {"files": {"a/b": ""}})),
+    "file-over-site-packages": (FOLDER, _one(data={SITE_FOLDER: "x"})),
+    "file-over-python": (FOLDER, _one(data={f"data/lib/python{PYTHON}": "x"})),
+    "file-over-bytecode-folder": (FOLDER, _one(files={"a/__pycache__": "", "a/b.py": ""})),
+    "file-over-dist-info": (FOLDER, _two({"files": {}}, {"files": {}, "data": {"purelib/one-1.dist-info": "x"}})),
+    "script-over-folder": (
+        SCRIPT,
+        _two({"files": {}, "data": {"scripts/a": ""}}, {"files": {}, "data": {"data/bin/a/b": ""}}),
+    ),
+    "point-over-folder": (
+        SCRIPT,
+        _two({"files": {}, "entry_points": "[console_scripts]\na = b:c\n"}, {"files": {}, "data": {"scripts/a/b": ""}}),
+    ),
+    "own-record": (WRITTEN, _one(data={"purelib/bad-1.dist-info/RECORD": "x"})),
+    "record-of-another": (
+        WRITTEN,
+        _two({"files": {}}, {"files": {}, "data": {"purelib/one-1.dist-info/INSTALLER": "x"}}),
+    ),
+    "requested-a-folder": (PLACE, _one(extra={"REQUESTED/x": "x"})),
+    "installer-a-folder": (PLACE, _one(extra={"INSTALLER/x/y": "x"})),
+}
+# Not by a wheel: the artifact's own parts do not fit together.
+OF_ARTIFACTS = {"is compressed a second time", "is planned as {}", "is the bytecode of no file"}
+
+
+def test_every_refusal_of_the_installer_is_tried_at_build_too() -> None:
+    assert refusals(install_wheels.__file__) == {why for why, _ in REFUSED.values()} | OF_ARTIFACTS
+
+
+@pytest.mark.parametrize("case", sorted(REFUSED))
+def test_what_the_target_refuses_is_refused_at_build_in_the_same_words(case: str, tmp_path: Path) -> None:
+    why, make = REFUSED[case]
+    wheels = make(tmp_path)
+    line = refusal(tmp_path, wheels, options={"bytecode": False})
+    assert f": {why}. " in line
+    with pytest.raises(WheelError) as caught:
+        replaced(*wheels)
+    assert line.startswith(f"wheels/{caught.value.what}: {caught.value.why}.")
+    assert caught.value.fix == "Lock another version"
+
+
+def replaced(*wheels: Path) -> List[install_wheels.Replaced]:
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(Wheel.open(str(path), path.name)) for path in wheels]
+        return install_wheels.examine(opened, PYTHON, "site_one")
+
+
+def test_files_that_two_wheels_hold_with_other_content_are_named_with_both(tmp_path: Path) -> None:
+    shared = {"tests/__init__.py": "", "tests/a.py": "one"}
+    one = make_wheel(
+        tmp_path, "one", "1", shared, data={"data/etc/x": "1"}, entry_points="[console_scripts]\nt = a:b\n"
+    )
+    two = make_wheel(
+        tmp_path, "two", "1", {**shared, "tests/a.py": "two"}, data={"data/etc/x": "2"},
+        entry_points="[console_scripts]\nt = a:c\n",
+    )  # fmt: skip
+    assert replaced(one, two) == [(path, one.name, two.name) for path in ("tests/a.py", "etc/x", "bin/t")]
+    assert replaced(one, make_wheel(tmp_path, "same", "1", shared, entry_points="[console_scripts]\nt = a:b\n")) == []
+
+
+def test_of_a_file_that_two_wheels_hold_the_later_ones_is_installed(tmp_path: Path) -> None:
+    one = make_wheel(tmp_path, "one", "1", {"tests.py": "1"})
+    two = make_wheel(tmp_path, "two", "1", {"tests.py": "2"})
+    assert install(tmp_path, [one, two]).inner("tests.py") == b"2"
+
+
+def test_what_pip_installs_harmlessly_is_installed(tmp_path: Path) -> None:
+    long = f"pkg/{'a' * 250}.py"
+    files = {"pkg/__init__.py": "", long: "", "pkg/A.py": "", "pkg/a.py": "", "pkg/\U0001fae9\ue000.txt": "x"}
+    data = {"scripts/sub/tool": "#!python\n", "scripts/.hidden": "x", "data/lib64/more/x.txt": "x", "data/lib64/y": "y"}
+    points = (
+        "[console_scripts]\na = pkg:f ; comment\nb = pkg:f  # comment\ncafé = pkg:f [x]\n[gui_scripts]\na = pkg:g\n"
+    )
+    wheel = make_wheel(
+        tmp_path, "pkg", "1", files, data=data, entry_points=points, unrecorded={"pkg-1.dist-info/RECORD.jws": "{}"},
+        record=lambda rows: [("pkg/", "", ""), ("pkg", "", ""), *rows, rows[0]],
+    )  # fmt: skip
+    done = install(tmp_path, [wheel], options={"bytecode": False})
+    assert done.files["venv/bin/sub/tool"].startswith(b"#!/srv/dest/venv/bin/python")
+    assert done.files["venv/lib/more/x.txt"] == b"x"
+    assert b"from pkg import g" in done.files["venv/bin/a"]
+    assert {"venv/bin/b", "venv/bin/café", "venv/bin/.hidden", "venv/lib/y"} <= set(done.files)
+    assert f"{SITE}/pkg/__pycache__/{'a' * 250}.{TAG}.pyc" not in done.files
+    record = done.record("pkg-1.dist-info")
+    assert "pkg/" not in record
+    assert record["pkg-1.dist-info/RECORD.jws"] == RecordRow("", "", 2)

@@ -14,11 +14,22 @@ import os
 import re
 import stat
 import struct
-import unicodedata
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from ..errors import WheelError
-from .zipreader import DEFLATED, DESCRIPTOR, ENCRYPTED, STORED, UNIX, UTF8_NAME, Entry, Header, Window, folders_of
+from .zipreader import (
+    DEFLATED,
+    DESCRIPTOR,
+    ENCRYPTED,
+    STORED,
+    UNIX,
+    UNSAFE,
+    UTF8_NAME,
+    Entry,
+    Header,
+    Window,
+    folders_of,
+)  # fmt: skip
 
 MAX_FILES = 65_535
 MAX_TEXT = 16 * 1024 * 1024  # bytes of a text that is read whole: twice what RECORD of 65 535 files needs
@@ -28,9 +39,24 @@ _ZIP64_EXTRA = 0x0001  # APPNOTE 4.5.3
 _UNLISTED = ("RECORD", "RECORD.jws", "RECORD.p7s")  # PEP 427: signatures and RECORD itself are not in RECORD
 _DIGESTS = {"sha256": 32, "sha384": 48, "sha512": 64}  # PEP 427: sha256 or better
 _METADATA_HEAD = 256 * 1024  # bytes in which Name and Version of METADATA are looked for
+# Beyond ASCII every character is taken for a letter: which ones are differs between versions of Python.
+_LETTER = "A-Za-z_\u00a1-\U0010ffff"
+_NAME = rf"[{_LETTER}][{_LETTER}0-9]*"
 # The specification's recommended form, blanks and "+" added because published wheels use them.
-_SCRIPT_NAME = re.compile(r"[\w][\w.+\- ]*\Z", re.ASCII)
-_REFERENCE = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*)\s*:\s*([^\W\d]\w*(?:\.[^\W\d]\w*)*)\s*(?:\[[^\]]*\])?\Z")
+_SCRIPT_NAME = re.compile(rf"[{_LETTER}0-9][{_LETTER}0-9.+\- ]*\Z")
+_REFERENCE = re.compile(
+    rf"({_NAME}(?:\.{_NAME})*)\s*:\s*({_NAME}(?:\.{_NAME})*)\s*(?:\[[^\]]*\]\s*)?(?:(?<=\s)[;#].*)?\Z"
+)
+_HEX = re.compile(r"[0-9a-fA-F]+\Z")
+# PEP 440, appendix B, without the blanks around it.
+_VERSION = re.compile(
+    r"v?(?:(?P<epoch>[0-9]+)!)?(?P<release>[0-9]+(?:\.[0-9]+)*)"
+    r"(?:[-_.]?(?P<pre>alpha|a|beta|b|preview|pre|c|rc)[-_.]?(?P<pre_number>[0-9]*))?"
+    r"(?:-(?P<post_implicit>[0-9]+)|[-_.]?(?P<post>post|rev|r)[-_.]?(?P<post_number>[0-9]*))?"
+    r"(?:[-_.]?(?P<dev>dev)[-_.]?(?P<dev_number>[0-9]*))?"
+    r"(?:\+(?P<local>[a-z0-9]+(?:[-_.][a-z0-9]+)*))?\Z"
+)
+_PRE = {"alpha": "a", "beta": "b", "c": "rc", "pre": "rc", "preview": "rc"}
 _FILENAME = re.compile(r"([^-]+)-([^-]+)(?:-(\d[^-]*))?-([^-]+)-([^-]+)-([^-]+)\.whl\Z")
 
 
@@ -67,6 +93,7 @@ class Wheel(Window):
     Parameters:
         descriptor, start, size: where it lies; the descriptor stays the caller's.
         label: its path or member name; the last part must be a wheel file name.
+        advice: what errors tell to do, "": to copy the artifact again.
 
     Attributes:
         filename, name, version: of the file name, the name normalised by PEP 503.
@@ -80,12 +107,13 @@ class Wheel(Window):
         WheelError: naming the wheel and the inner file.
     """
 
-    def __init__(self, descriptor: int, start: int, size: int, label: str) -> None:
+    def __init__(self, descriptor: int, start: int, size: int, label: str, advice: str = "") -> None:
         super().__init__(descriptor, start, size, label, WheelError)
+        self.advice = advice or self.advice
         self.filename = label.rpartition("/")[2]
         match = _FILENAME.match(self.filename)
         if match is None:
-            self.refuse("", "is no wheel file name (NAME-VERSION-PYTHON-ABI-PLATFORM.whl)")
+            self.refuse("", "does not have the name of a wheel (NAME-VERSION-PYTHON-ABI-PLATFORM.whl)")
         distribution, self.version, _, *tags = match.groups()
         self.name = normalised(distribution)
         self.tags = tuple(
@@ -100,8 +128,12 @@ class Wheel(Window):
         self.record = self._record()
 
     @classmethod
-    def open(cls, path: str) -> "Wheel":
+    def open(cls, path: str, label: str = "", advice: str = "Lock another version") -> "Wheel":
         """Open the wheel file *path*; use :meth:`close` or a ``with`` block.
+
+        Parameters:
+            label: how errors name it, by default its path.
+            advice: what errors tell to do.
 
         Raises:
             WheelError: it cannot be read or is no wheel.
@@ -111,7 +143,7 @@ class Wheel(Window):
         except OSError as error:
             raise WheelError(path, f"cannot be read ({error.strerror})", "Give the path of a wheel") from None
         try:
-            return cls(descriptor, 0, os.fstat(descriptor).st_size, os.fspath(path))
+            return cls(descriptor, 0, os.fstat(descriptor).st_size, label or os.fspath(path), advice)
         except BaseException:
             os.close(descriptor)
             raise
@@ -154,7 +186,7 @@ class Wheel(Window):
                 self.refuse(name, "is not listed in RECORD")
         self._check_record()
         metadata = self._metadata()
-        if (normalised(metadata[0]), _same_version(metadata[1])) != (self.name, _same_version(self.version)):
+        if normalised(metadata[0]) != self.name or not same_version(metadata[1], self.version):
             self.refuse(
                 f"{self.dist_info}/METADATA", f"is of {metadata[0]} {metadata[1]}, the file name says otherwise"
             )
@@ -166,9 +198,7 @@ class Wheel(Window):
             return
         scheme, _, inner = rest.partition("/")
         if scheme not in SCHEMES or not inner:
-            self.refuse(name, f"lies in no known .data folder ({', '.join(SCHEMES)})")
-        if scheme == "scripts" and ("/" in inner or not _SCRIPT_NAME.match(inner)):
-            self.refuse(name, "is no name for a script")
+            self.refuse(name, f"is in an unknown .data folder, known are {', '.join(SCHEMES)}")
 
     def _check_record(self) -> None:
         for name, row in self.record.items():
@@ -205,8 +235,10 @@ class Wheel(Window):
     def entry_points(self) -> List[EntryPoint]:
         """Return the scripts that ``entry_points.txt`` asks for, proven to be plain names and references.
 
+        Of two scripts of one name the later counts, and a GUI script before a console script, as with pip.
+
         Raises:
-            WheelError: a name that is no plain file name, a reference that is not ``module:attribute``, a name twice.
+            WheelError: a name that is no plain file name, a reference that is not ``module:attribute``.
         """
         name = f"{self.dist_info}/entry_points.txt"
         if name not in self.files:
@@ -221,19 +253,18 @@ class Wheel(Window):
                 section = line[1:-1].strip()
             elif section in ("console_scripts", "gui_scripts"):
                 point = self._entry_point(name, line, section == "gui_scripts")
-                if point.name in found:
-                    self.refuse(name, f"asks for the script {point.name!r} twice")
-                found[point.name] = point
+                if point.gui or not (point.name in found and found[point.name].gui):
+                    found[point.name] = point
         return list(found.values())
 
     def _entry_point(self, name: str, line: str, gui: bool) -> EntryPoint:
         script, equals, reference = line.partition("=")
         match = _REFERENCE.match(reference.strip())
         if not equals or match is None:
-            self.refuse(name, f"{line!r} is not NAME = module:attribute")
+            self.refuse(name, f"has the line {line!r}, which is not NAME = module:attribute")
         script = script.strip()
-        if not _SCRIPT_NAME.match(script):
-            self.refuse(name, f"{script!r} is no name for a script")
+        if not _SCRIPT_NAME.match(script) or UNSAFE.search(line):
+            self.refuse(name, f"has the script name {script!r}, which is not allowed")
         return EntryPoint(script, match.group(1), match.group(2), gui)
 
     def _files(self) -> Dict[str, Entry]:
@@ -302,8 +333,6 @@ class Wheel(Window):
         kind = stat.S_IFMT(mode)
         if kind not in (0, stat.S_IFREG) and not (kind == stat.S_IFDIR and name.endswith("/")):
             self.refuse(name, "is a link or a device")
-        if mode & (stat.S_ISUID | stat.S_ISGID):
-            self.refuse(name, "asks to run as its owner or group")
         if header.size > 64 * 1024 * 1024 and header.size > 50 * header.compressed:
             self.refuse(name, f"would inflate {header.compressed} bytes to {header.size}")
         executable = kind == stat.S_IFREG and mode & 0o111
@@ -325,8 +354,8 @@ class Wheel(Window):
         if len(folders) != 1:
             self.refuse("", f"has {len(folders)} .dist-info folders, a wheel has one")
         distribution, _, version = folders[0][: -len(".dist-info")].partition("-")
-        if normalised(distribution) != self.name or _same_version(version) != _same_version(self.version):
-            self.refuse(folders[0], "does not carry the name and version of the wheel")
+        if normalised(distribution) != self.name or not same_version(version, self.version):
+            self.refuse(folders[0], "does not have the name and version of the wheel")
         return folders[0]
 
     def _purelib(self) -> bool:
@@ -338,7 +367,7 @@ class Wheel(Window):
 
     def _metadata(self) -> Tuple[str, str]:
         name = f"{self.dist_info}/METADATA"
-        head = self.text(name)[:_METADATA_HEAD].partition("\n\n")[0]
+        head = self.text(name)[:_METADATA_HEAD].replace("\r\n", "\n").partition("\n\n")[0]
         fields: Dict[str, str] = {}
         for line in head.splitlines():
             if ":" in line and not line[0].isspace():
@@ -349,16 +378,33 @@ class Wheel(Window):
         name = f"{self.dist_info}/RECORD"
         text = self.text(name)
         try:
-            return parse_record(text)
+            rows = parse_record(text)
         except ValueError as error:
             self.refuse(name, str(error))
+        found: Dict[str, RecordRow] = {}
+        folders = folders_of(self.files)
+        for path, row in rows.items():
+            path = self._recorded_name(path)
+            if path.rstrip("/") in folders and not row.digest:
+                continue  # a folder, which the specification does not list
+            if found.setdefault(path, row) != row:
+                self.refuse(name, f"lists {path} twice, with different digests")
+        return found
+
+    def _recorded_name(self, path: str) -> str:
+        """Return the member that RECORD's *path* means; published wheels write "/x", "./x" or "a\\x" for some."""
+        if path not in self.files and "\\" in path:
+            path = path.replace("\\", "/")
+        while path not in self.files and path.startswith(("/", "./")):
+            path = path.partition("/")[2]
+        return path
 
 
 def parse_record(text: str) -> Dict[str, RecordRow]:
     """Return the rows of a RECORD by path (PEP 376: path, digest, size).
 
     Raises:
-        ValueError: a row of another form, a digest weaker than SHA-256, a path twice.
+        ValueError: a row of another form, a digest weaker than SHA-256, a path twice with two digests.
     """
     rows: Dict[str, RecordRow] = {}
     for fields in _csv_rows(text):
@@ -366,13 +412,15 @@ def parse_record(text: str) -> Dict[str, RecordRow]:
             raise ValueError(f"has a line of {len(fields)} fields, a line has 3")
         path, digest, size = fields
         algorithm, _, value = digest.partition("=")
+        if digest and algorithm in _DIGESTS and len(value) == 2 * _DIGESTS[algorithm] and _HEX.match(value):
+            value = RecordRow.encoded(bytes.fromhex(value))  # as some published wheels spell it
         if digest and (algorithm not in _DIGESTS or len(_digest_bytes(value)) != _DIGESTS[algorithm]):
-            raise ValueError(f"the digest of {path} is no {' or '.join(_DIGESTS)}")
+            raise ValueError(f"has a digest of {path} that is not {' or '.join(_DIGESTS)}")
         if size and not (size.isascii() and size.isdigit()):
-            raise ValueError(f"the size of {path} is no number")
-        if path in rows:
-            raise ValueError(f"lists {path} twice")
-        rows[path] = RecordRow(algorithm if digest else "", value, int(size) if size else None)
+            raise ValueError(f"has a size of {path} that is not a number")
+        row = RecordRow(algorithm if digest else "", value.rstrip("="), int(size) if size else None)
+        if rows.setdefault(path, row) != row:
+            raise ValueError(f"lists {path} twice, with different digests")
     return rows
 
 
@@ -381,9 +429,33 @@ def normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _same_version(version: str) -> str:
-    """Return *version* so that the spellings of one version in file names compare equal (PEP 427, escaping)."""
-    return version.replace("-", "_").replace("_", "+").lower()
+def same_version(one: str, other: str) -> bool:
+    """Say whether two texts are spellings of one version (PEP 440), in file names too (PEP 427, escaping)."""
+    return bool(_spellings(one) & _spellings(other))
+
+
+def _spellings(version: str) -> Set[str]:
+    """Return the canonical forms that *version* may stand for: in a file name "_" is "-" or "+"."""
+    version = version.strip().lower()
+    return {_canonical(form) for form in (version, version.replace("_", "+", 1), version.replace("_", "-"))}
+
+
+def _canonical(version: str) -> str:
+    match = _VERSION.match(version)
+    if match is None:
+        return version.replace("-", "_").replace("_", "+")
+    numbers = [int(number) for number in match["release"].split(".")]
+    while len(numbers) > 1 and not numbers[-1]:
+        numbers.pop()
+    text = f"{int(match['epoch'] or 0)}!" + ".".join(map(str, numbers))
+    if match["pre"]:
+        text += f"{_PRE.get(match['pre'], match['pre'])}{int(match['pre_number'] or 0)}"
+    if match["post"] or match["post_implicit"]:
+        text += f".post{int(match['post_implicit'] or match['post_number'] or 0)}"
+    if match["dev"]:
+        text += f".dev{int(match['dev_number'] or 0)}"
+    local = re.split("[-_.]", match["local"] or "")
+    return text + "+" + ".".join(str(int(part)) if part.isdigit() else part for part in local)
 
 
 def _wheel_name_problem(name: str) -> str:
@@ -392,9 +464,7 @@ def _wheel_name_problem(name: str) -> str:
         return "its name holds a backslash"
     if any(part in ("", ".", "..") for part in bare.split("/")):
         return "its name leaves its folder or has an empty part"
-    if not bare.isascii() and any(unicodedata.category(character)[0] == "C" for character in bare):
-        return "its name holds control characters"
-    if bare.isascii() and not bare.isprintable():
+    if UNSAFE.search(bare):
         return "its name holds control characters"
     if len(bare.encode("utf-8")) > 1024 or max(len(part.encode("utf-8")) for part in bare.split("/")) > 255:
         return "its name is too long"
@@ -411,10 +481,15 @@ def _field(line: str) -> Tuple[str, str]:
 
 
 def _csv_rows(text: str) -> Iterator[List[str]]:
+    if "\0" in text:
+        raise ValueError("holds a NUL character")  # what csv makes of one differs between versions of Python
     if '"' in text:
         import csv
 
-        yield from (row for row in csv.reader(text.splitlines()) if row)
+        try:
+            yield from (row for row in csv.reader(text.splitlines()) if row)
+        except csv.Error as error:
+            raise ValueError(f"is not a CSV file ({error})") from None
         return
     for line in text.splitlines():
         if line:

@@ -45,6 +45,9 @@ _AGAIN = "Copy the artifact again"
 _MAX_NAME, _MAX_PART, _MAX_DEPTH = 1024, 255, 64
 # One to 64 parts of printable ASCII, none of them "." or "..", none with a backslash or a colon.
 _PLAIN_NAME = re.compile(r"(?:(?!\.{1,2}(?:/|\Z))[ -.0-9;-\[\]-~]+(?:/(?!\Z)|\Z)){1,64}\Z")
+# Control characters, line separators, marks that reverse the direction of text, and surrogates. A fixed set, since the
+# categories of Unicode grow with every version of Python: what one may pack, any other must be able to read.
+UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\uffff\ud800-\udfff]")
 # Looked for in the artifact first when Python 3.8 to 3.13 starts it, by runpy and zipimport (measured, with -I -S).
 _IMPORTED_BEFORE = re.compile(
     r"(abc|codecs|collections|contextlib|copyreg|encodings|enum|functools|genericpath|heapq|importlib|io|keyword"
@@ -109,11 +112,12 @@ class Window:
         self.label = label
         self.error = error
         self.bare = False  # whether errors name a member alone: one of the outermost archive
+        self.advice = _AGAIN  # what errors tell to do
 
     def refuse(self, name: str, why: str) -> NoReturn:
         """Raise this window's error for member *name* ("" for the archive itself)."""
         what = name if name and self.bare else f"{self.label}/{name}" if name else self.label
-        raise self.error(what, why, _AGAIN)
+        raise self.error(what, why, self.advice)
 
     def pread(self, offset: int, size: int) -> bytes:
         """Return *size* bytes from *offset* of the range.
@@ -613,7 +617,7 @@ def name_problem(name: str) -> str:
         encoded = name.encode("utf-8")
     except UnicodeEncodeError:
         return "its name is not UTF-8"
-    if any(unicodedata.category(character)[0] == "C" for character in name):
+    if UNSAFE.search(name):
         return "its name holds control or format characters"
     if "\\" in name or ":" in name:
         return "its name holds a backslash or a colon"
@@ -622,11 +626,20 @@ def name_problem(name: str) -> str:
         return "its name leaves its folder or has an empty part"
     if len(encoded) > _MAX_NAME or len(parts) > _MAX_DEPTH or any(len(part.encode()) > _MAX_PART for part in parts):
         return f"its name is longer than {_MAX_NAME} bytes, {_MAX_DEPTH} parts or {_MAX_PART} bytes a part"
-    if unicodedata.normalize("NFC", name) != name:
+    if all(map(_is_old, name)) and unicodedata.normalize("NFC", name) != name:
         return "its name is not in Unicode's normal form NFC"
-    if any(unicodedata.category(character) in ("Zl", "Zp") for character in name):
-        return "its name holds a line separator"
     return ""
+
+
+def _is_old(character: str) -> bool:
+    """Say whether *character* is in Unicode 3.2: normal form and case of those are the same in every later version."""
+    return character.isascii() or unicodedata.ucd_3_2_0.category(character) != "Cn"
+
+
+def _folded(name: str) -> str:
+    if name.isascii():
+        return name.lower()
+    return "".join(character.casefold() if _is_old(character) else character for character in name)
 
 
 def project_name_problem(project: str) -> str:
@@ -647,7 +660,7 @@ def check_distinct(names: Iterable[str], refuse: Callable[[str, str], NoReturn])
     """Refuse names that differ only by case, and a file that is another one's folder (R9)."""
     folded: Dict[str, str] = {}
     for name in names:
-        other = folded.setdefault(name.casefold(), name)
+        other = folded.setdefault(_folded(name), name)
         if other != name:
             refuse(name, f"differs from {other} only by case")
     for name in folders_of(names).intersection(names):

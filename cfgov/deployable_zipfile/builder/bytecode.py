@@ -6,12 +6,12 @@ import json
 import os
 import subprocess
 import threading
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..artifact.zipreader import name_problem
 from ..errors import BuildInputError
 
-FORMAT = 1  # of the compiled files, for caches
+FORMAT = 2  # of the compiled files, for caches
 _WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bytecode_worker.py")
 _BATCH = 100  # files per job: keeps all processes busy to the end, whatever the wheels' sizes
 
@@ -147,14 +147,16 @@ class _Team:
 
 def _result(answers: Sequence[_Answer], cache_tag: str) -> Result:
     compiled, skipped, digests = [], [], {}
+    taken: Set[str] = set()  # a container holds no two names that differ by case alone
     for path, files in answers:
         offset = 0
         for name, size, digest in files:
             digests[name] = digest
             target = _target_name(name, cache_tag)
-            if size < 0 or name_problem(target):
+            if size < 0 or name_problem(target) or target.casefold() in taken:
                 skipped.append(name)
             else:
+                taken.add(target.casefold())
                 compiled.append(Compiled(target, path, offset, size))
             offset += max(size, 0)
     return Result(tuple(sorted(compiled)), tuple(sorted(skipped)), digests)

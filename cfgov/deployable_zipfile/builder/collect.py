@@ -5,12 +5,26 @@ With ``pack.py`` one of the two modules that tell how the steps in this folder f
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import os
 import shutil
 import sys
 import tempfile
-from typing import Any, Callable, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import (
+    AbstractSet,
+    Any,
+    Callable,
+    Dict,
+    FrozenSet,
+    Iterable,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+)
 from urllib.parse import quote, unquote, urlsplit
 
 from packaging.markers import Marker
@@ -18,8 +32,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from .. import __version__
-from ..artifact import patches
+from .. import __version__, install_wheels
+from ..artifact import patches, wheel
 from ..console import Console
 from ..errors import BuildInputError, WheelError, masked
 from . import cache, closure, inputs, pip, progress, requirements, surroundings, targets, urls, wheels
@@ -52,6 +66,7 @@ class Settings(NamedTuple):
     timeout: float = 1800.0  # seconds for one run of pip
     wheelhouse: str = ""  # a folder that is taken instead of any index
     build_constraints: Tuple[str, ...] = ()  # paths of files that constrain what build backends get
+    allow: Tuple[str, ...] = ()  # broken wheels to mend, by file or project name
 
 
 class Wheelhouse:
@@ -95,7 +110,8 @@ class Wheelhouse:
                 return self._fetched(target)
         name = cache.key(
             "plans", _FORMAT, __version__, self._locked.digest, self._bootstrap.digest, target.label, target.identity,
-            self._settings.only_binary, self._settings.wheelhouse, surroundings.pip_settings(target.interpreter),
+            self._settings.only_binary, self._settings.wheelhouse, sorted(self._settings.allow),
+            surroundings.pip_settings(target.interpreter),
         )  # fmt: skip
         plan = self._recalled(target, self.kept.document("plans", name))
         if plan is not None:
@@ -153,6 +169,30 @@ class Wheelhouse:
         self.paths[kept.sha256] = kept.path
         self.kept.keep_document("facts", _facts_key(kept.sha256, facts.file), wheels.to_document(facts))
         return facts
+
+    def rehearsed(self, chosen: Sequence[wheels.Facts], python: str, project: str) -> List[Tuple[str, str, List[str]]]:
+        """Plan the installation of *chosen*; return (wheel, later wheel, paths) where one replaces files of another.
+
+        Raises:
+            WheelError: the target would refuse a wheel.
+        """
+        name = cache.key(
+            "rehearsed", _FORMAT, __version__, python, project, [[facts.sha256, facts.file] for facts in chosen]
+        )  # fmt: skip
+        found = self.kept.document("rehearsed", name)
+        if found is None:
+            with contextlib.ExitStack() as stack:
+                opened = [self._opened(stack, facts) for facts in chosen]
+                pairs: Dict[Tuple[str, str], List[str]] = {}
+                for one in install_wheels.examine(opened, python, project):
+                    pairs.setdefault((one.first, one.second), []).append(one.path)
+            found = [[first, second, paths] for (first, second), paths in pairs.items()]
+            self.kept.keep_document("rehearsed", name, found)
+        return [(first, second, list(paths)) for first, second, paths in found]
+
+    def _opened(self, stack: contextlib.ExitStack, facts: wheels.Facts) -> wheel.Wheel:
+        advice = "Lock another version, or leave it out"
+        return stack.enter_context(wheel.Wheel.open(self.paths[facts.sha256], facts.file, advice))
 
     def requested(self, target: targets.Target) -> FrozenSet[str]:
         """Return the projects that the requirements file itself names for *target*."""
@@ -335,8 +375,8 @@ class Wheelhouse:
     def _built(self, runner: pip.Runner, line: requirements.Line, where: str) -> wheels.Facts:
         if line.kind == "folder":
             line = line._replace(requirement=self._copied(line))
-        wheel = pip.build(runner, requirements.as_pip_lines([line], self._options()))
-        path = self._repacked(wheel)
+        built = pip.build(runner, requirements.as_pip_lines([line], self._options()))
+        path = self._repacked(built)
         if not line.named:
             where = where.replace(line.requirement.name, requirements.project_of(os.path.basename(path)))
         return self._proven(self.kept.keep_file(path), where)
@@ -365,7 +405,7 @@ class Wheelhouse:
         if path.endswith(".whl"):
             if settings:
                 self._console.warn(f"{os.path.basename(path)}: is a wheel, so {settings[0]} has no effect on it")
-            return self._proven(self.kept.keep_file(path), "")
+            return self._sound(path)
         if not path.endswith(requirements.SDISTS):
             raise BuildInputError(os.path.basename(path), "is neither wheel nor sdist", "Lock another version")
         sdist = self.kept.keep_file(path)
@@ -378,17 +418,35 @@ class Wheelhouse:
             self._console.step(f"  building {os.path.basename(path)}")
             url = "file://" + quote(sdist.path)
             line = requirements.Line(path, Requirement(f"{name} @ {url}"), (), tuple(settings), named=False)
-            wheel = pip.build(runner, requirements.as_pip_lines([line], self._options()))
-            facts = self._proven(self.kept.keep_file(self._repacked(wheel)), origin)
+            built = pip.build(runner, requirements.as_pip_lines([line], self._options()))
+            facts = self._proven(self.kept.keep_file(self._repacked(built)), origin)
             self.kept.keep_document("built", key, *_references([facts]))
         self.built.append(facts.file)
         return facts
 
-    def _repacked(self, wheel: str) -> str:
-        folder = wheel + ".repacked"
+    def _sound(self, path: str) -> wheels.Facts:
+        """Keep the wheel *path* as it is, or mended if it is broken and that is allowed."""
+        kept = self.kept.keep_file(path)
+        file, allowed = os.path.basename(path), self._settings.allow
+        try:
+            return self._proven(kept, "")
+        except WheelError as error:
+            folder = os.path.join(self.kept.work, f"mended-{kept.sha256[:16]}")
+            os.makedirs(folder, exist_ok=True)
+            mended = os.path.join(folder, file)
+            if not wheels.mend(kept.path, mended):
+                raise
+            if not {file, canonicalize_name(file.partition("-")[0])} & {*allowed, *map(canonicalize_name, allowed)}:
+                raise WheelError(
+                    error.what, error.why, f"Lock another version, or pack it mended with --allow {file}"
+                ) from None
+        return self._proven(self.kept.keep_file(mended), f"{file} sha256:{kept.sha256}")
+
+    def _repacked(self, built: str) -> str:
+        folder = built + ".repacked"
         os.mkdir(folder)
-        path = os.path.join(folder, os.path.basename(wheel))
-        wheels.repack(wheel, path)
+        path = os.path.join(folder, os.path.basename(built))
+        wheels.repack(built, path)
         return path
 
     def _runner(self, target: targets.Target) -> pip.Runner:
@@ -592,17 +650,70 @@ def _check_each(plan: Plan, warn: Callable[[str], None]) -> None:
 
 
 def _doubts(plan: Plan) -> List[str]:
-    """Return what deserves a look: code that runs at every start of Python, a pip with known holes."""
+    """Return what deserves a look.
+
+    Code that runs at every start of Python, a pip with known holes, wheels that were broken, imports of a
+    pkg_resources that is not there.
+    """
     found = [
         f"{facts.file}: runs code at every start of Python ({', '.join(facts.startup)})"
         for facts in plan.wheels
         if facts.startup
     ]
+    found += [f"{facts.file}: {doubt}" for facts in plan.wheels for doubt in facts.doubts]
+    found += [
+        f"{facts.file}: was broken and is packed with a new RECORD, as allowed"
+        for facts in plan.wheels
+        if facts.built_from.partition(" ")[0].endswith(".whl")
+    ]
+    found += _without_pkg_resources(plan)
     release = Version(plan.target.version).release[:2]
     for facts in plan.wheels + plan.bootstrap:
         if facts.name == "pip" and release >= _PIP_FLOOR_FROM and Version(facts.version) < _PIP_FLOOR:
             found.append(f"{facts.file}: is older than pip {_PIP_FLOOR}, which closed CVE-2026-8643")
     return found
+
+
+def _without_pkg_resources(plan: Plan) -> List[str]:
+    """Name the wheels that import pkg_resources, which setuptools has no more since version 82."""
+    everything = plan.wheels + plan.bootstrap
+    if any(name.startswith("pkg_resources/") for facts in everything for _, name in facts.python_files):
+        return []
+    return [
+        f"{facts.file}: imports pkg_resources ({facts.pkg_resources}), which no wheel here has; lock setuptools<82"
+        for facts in plan.wheels
+        if facts.pkg_resources
+    ]
+
+
+def rehearse(
+    plan: Plan, house: Wheelhouse, project: str, modules: AbstractSet[str], warn: Callable[[str], None]
+) -> None:
+    """Refuse at build every wheel of *plan* that the target would refuse to install, by the installer's own code.
+
+    Parameters:
+        project: its name.
+        modules: names of the modules and packages in its folder, which is on ``sys.path`` after site-packages.
+
+    Raises:
+        WheelError: naming wheel and inner file.
+    """
+    everything = plan.wheels + plan.bootstrap
+    limited = dict(plan.limited)
+    starts = {one.first for ranges in [plan.holds, *limited.values()] for one in ranges} or {plan.target.version}
+    chosen: Dict[Tuple[str, ...], List[wheels.Facts]] = {}
+    for start in sorted(starts):
+        patch = patches.parsed(start)
+        facts = [one for one in everything if patches.hold(limited.get(one.file, ()), patch)]
+        chosen.setdefault(tuple(one.file for one in facts), facts)
+    for facts in chosen.values():
+        for first, second, paths in house.rehearsed(facts, plan.target.python, project):
+            more = f" and {len(paths) - 1} more file{'s' if len(paths) > 2 else ''}" if len(paths) > 1 else ""
+            warn(f"{first} and {second}: both hold {paths[0]}{more} with different content; {second} wins, as with pip")
+    for one in everything:
+        hidden = sorted(modules & {name.partition("/")[0].partition(".py")[0] for _, name in one.python_files})
+        if hidden:
+            warn(f"{one.file}: its module {hidden[0]} hides the project's own module of that name")
 
 
 def _sorted(facts: Iterable[wheels.Facts]) -> Tuple[wheels.Facts, ...]:

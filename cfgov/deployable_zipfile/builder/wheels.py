@@ -9,24 +9,27 @@ from __future__ import annotations
 import csv
 import email.parser
 import email.policy
+import hashlib
 import io
 import os
+import posixpath
 import re
 import stat
 import zipfile
-from typing import TYPE_CHECKING, Any, Dict, Iterable, List, NamedTuple, Sequence, Tuple
+import zlib
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from ..artifact.wheel import Wheel
+from ..artifact.wheel import RecordRow, Wheel
 from ..errors import WheelError
 
 # Imported where ELF files are read: a build from the cache reads none.
 if TYPE_CHECKING:
     from elftools.elf.gnuversions import GNUVerNeedSection
 
-FORMAT = 1  # of Facts, for caches
+FORMAT = 2  # of Facts, for caches
 _ELF = b"\x7fELF"
 _MACHINES = {
     "EM_X86_64": "x86_64",
@@ -43,6 +46,10 @@ _RELATIVE_RELOCATIONS = ("GLIBC_ABI_DT_RELR", (2, 36))  # the name under which g
 _LIBC_OWN = re.compile(
     r"(?:libc|libm|libmvec|libpthread|libdl|librt|libutil|libresolv|libanl|ld-linux[a-z0-9_-]*|ld64)\.so\.[0-9]+\Z"
 )
+_STARRED = re.compile(r"((?:>=|<=|>|<)\s*[0-9]+(?:\.[0-9]+)*)\.\*")
+# At the left margin: what is indented may be within "try" or a function.
+_PKG_RESOURCES = re.compile(rb"^(?:import|from)[ \t]+pkg_resources\b(?!\.)", re.MULTILINE)
+_MOST = 2 * 1024**3  # bytes in a wheel that is written again, which is held in memory
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -73,6 +80,8 @@ class Facts(NamedTuple):
     elves: Tuple[Elf, ...]
     python_files: Tuple[Tuple[str, str], ...]  # (member, name relative to site-packages)
     built_from: str  # "NAME-VERSION.tar.gz sha256:..." when it was built here
+    pkg_resources: str = ""  # the first of its modules that imports pkg_resources in any case
+    doubts: Tuple[str, ...] = ()  # what deserves a look, a clause each
 
 
 def prove(path: str, sha256: str, crc: int, built_from: str = "") -> Facts:
@@ -85,11 +94,11 @@ def prove(path: str, sha256: str, crc: int, built_from: str = "") -> Facts:
     Raises:
         WheelError: it is broken, its RECORD does not fit, or its metadata cannot be read.
     """
-    with Wheel.open(path) as wheel:
-        wheel.label = wheel.filename
+    with Wheel.open(path, os.path.basename(path)) as wheel:
         wheel.check_structure()
-        elves = _proven_elves(wheel)
-        metadata = _metadata(wheel)
+        doubts: List[str] = []
+        elves, imported = _proven_contents(wheel, doubts)
+        metadata = _metadata(wheel, doubts)
         return Facts(
             file=wheel.filename,
             name=wheel.name,
@@ -105,6 +114,8 @@ def prove(path: str, sha256: str, crc: int, built_from: str = "") -> Facts:
             elves=elves,
             python_files=tuple(sorted(_python_files(wheel))),
             built_from=built_from,
+            pkg_resources=imported,
+            doubts=tuple(doubts),
         )
 
 
@@ -120,7 +131,7 @@ def from_document(document: Dict[str, Any]) -> Facts:
         for elf in document["elves"]
     ]
     pairs = tuple((member, name) for member, name in document["python_files"])
-    lists = {key: tuple(document[key]) for key in ("tags", "requires", "startup")}
+    lists = {key: tuple(document[key]) for key in ("tags", "requires", "startup", "doubts")}
     return Facts(**dict(document, **lists, elves=tuple(elves), python_files=pairs))
 
 
@@ -176,19 +187,73 @@ def repack(path: str, output: str) -> None:
         WheelError: it cannot be read as a zip.
     """
     try:
-        with zipfile.ZipFile(path) as source, zipfile.ZipFile(output, "w") as target:
-            members = [info for info in source.infolist() if not info.is_dir()]
-            for info in sorted(members, key=lambda info: (".dist-info/" in info.filename, info.filename)):
-                content = source.read(info)
-                if info.filename.endswith(".dist-info/RECORD"):
-                    content = _sorted_record(content)
-                fresh = zipfile.ZipInfo(info.filename, _EPOCH)
-                fresh.create_system = 3
-                executable = info.external_attr >> 16 & stat.S_IXUSR
-                fresh.external_attr = (stat.S_IFREG | (0o755 if executable else 0o644)) << 16
-                target.writestr(fresh, content, zipfile.ZIP_DEFLATED, 6)
-    except (zipfile.BadZipFile, OSError) as error:
+        files = _zipped(path)
+    except _UNREADABLE as error:
         raise WheelError(os.path.basename(path), f"cannot be read ({error})", "Build it again") from None
+    _write_wheel(
+        output,
+        {name: (_sorted_record(data) if _is_record(name) else data, mode) for name, (data, mode) in files.items()},
+    )
+
+
+def mend(path: str, output: str) -> bool:
+    """Write the wheel *path* again as *output* with a RECORD that fits its files; say whether that makes it sound.
+
+    What comes out is what pip installs of it: of two members of one name the later, a link as a file, and no
+    signatures, which would not fit.
+    """
+    try:
+        files = _zipped(path)
+    except _UNREADABLE:
+        return False
+    signatures = (".dist-info/RECORD.jws", ".dist-info/RECORD.p7s")
+    sound = {name: file for name, file in files.items() if not _is_record(name) and not name.endswith(signatures)}
+    info = next((name.partition("/")[0] for name in sorted(sound) if name.endswith(".dist-info/METADATA")), "")
+    record = io.StringIO()
+    writer = csv.writer(record, lineterminator="\n")
+    for name in sorted(sound):
+        data = sound[name][0]
+        writer.writerow([name, f"sha256={RecordRow.encoded(hashlib.sha256(data).digest())}", len(data)])
+    writer.writerow([f"{info}/RECORD", "", ""])
+    sound[f"{info}/RECORD"] = (record.getvalue().encode("utf-8"), 0o644)
+    _write_wheel(output, sound)
+    try:
+        prove(output, "", 0)
+    except WheelError:
+        return False
+    return True
+
+
+# What zipfile raises for a broken, encrypted or otherwise compressed file.
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError, OSError)
+
+
+def _zipped(path: str) -> Dict[str, Tuple[bytes, int]]:
+    """Return content and mode of every file in the zip *path*, read as pip reads it."""
+    with zipfile.ZipFile(path) as source:
+        names = {info.filename: info for info in source.infolist() if not info.is_dir()}
+        if sum(info.file_size for info in names.values()) > _MOST:
+            raise ValueError(f"holds more than {_MOST} bytes")
+        return {
+            posixpath.normpath(name) if name.startswith("./") else name: (
+                source.read(info), 0o755 if info.external_attr >> 16 & stat.S_IXUSR else 0o644
+            )
+            for name, info in names.items()
+        }  # fmt: skip
+
+
+def _write_wheel(output: str, files: Mapping[str, Tuple[bytes, int]]) -> None:
+    with zipfile.ZipFile(output, "w") as target:
+        for name in sorted(files, key=lambda name: (".dist-info/" in name, name)):
+            data, mode = files[name]
+            fresh = zipfile.ZipInfo(name, _EPOCH)
+            fresh.create_system = 3
+            fresh.external_attr = (stat.S_IFREG | mode) << 16
+            target.writestr(fresh, data, zipfile.ZIP_DEFLATED, 6)
+
+
+def _is_record(name: str) -> bool:
+    return name.count("/") == 1 and name.endswith(".dist-info/RECORD")
 
 
 class _Metadata(NamedTuple):
@@ -197,18 +262,31 @@ class _Metadata(NamedTuple):
     licence: str
 
 
-def _metadata(wheel: Wheel) -> _Metadata:
+def _metadata(wheel: Wheel, doubts: List[str]) -> _Metadata:
     name = f"{wheel.dist_info}/METADATA"
     message = email.parser.HeaderParser(policy=email.policy.compat32).parsestr(wheel.text(name))
     requires = tuple(str(line).replace("\n", " ") for line in message.get_all("Requires-Dist") or ())
-    requires_python = str(message.get("Requires-Python") or "").strip()
+    requires_python = _requires_python(str(message.get("Requires-Python") or "").strip(), doubts)
     try:
         for line in requires:
             Requirement(line)
-        SpecifierSet(requires_python)
-    except (InvalidRequirement, InvalidSpecifier) as error:
+    except InvalidRequirement as error:
         wheel.refuse(name, f"cannot be read ({str(error).splitlines()[0]})")
     return _Metadata(requires, requires_python, _licence(message))
+
+
+def _requires_python(text: str, doubts: List[str]) -> str:
+    """Return Requires-Python as specifiers; ">=3.6.*", which PEP 440 does not know, means ">=3.6".
+
+    What cannot be read at all restricts nothing, as with pip.
+    """
+    plain = _STARRED.sub(r"\1", text)
+    try:
+        SpecifierSet(plain)
+    except InvalidSpecifier:
+        doubts.append(f"its Requires-Python {text!r} cannot be read, so it is not checked")
+        return ""
+    return plain
 
 
 def _licence(message: Any) -> str:
@@ -245,48 +323,59 @@ def _runs_at_start(name: str) -> bool:
     return not rest or (top.endswith(".data") and rest.count("/") == 1 and rest.startswith(("purelib/", "platlib/")))
 
 
-def _proven_elves(wheel: Wheel) -> Tuple[Elf, ...]:
-    """Read every file of *wheel*, compare it with RECORD, and look into those that are ELF files."""
+def _proven_contents(wheel: Wheel, doubts: List[str]) -> Tuple[Tuple[Elf, ...], str]:
+    """Read every file of *wheel* and compare it with RECORD.
+
+    Returns what its ELF files need, and the first of its modules that imports pkg_resources.
+    """
     found: Dict[str, Dict[str, Any]] = {}
+    imported = ""
     for entry in wheel.files.values():
         blocks = wheel.proven_blocks(entry)
         first = next(blocks, b"")
-        if not first.startswith(_ELF):
-            for _ in blocks:
-                pass
+        if first.startswith(_ELF):
+            content = first + b"".join(blocks)
+            try:
+                _look_into(entry.name, content, found)
+            except Exception as error:  # elftools raises anything on a broken file
+                why = f"{type(error).__name__}: {error}".splitlines()[0]
+                doubts.append(f"{entry.name} is not a sound ELF file ({why}), so what it needs is not known")
             continue
-        _look_into(wheel, entry.name, first + b"".join(blocks), found)
-    return tuple(
+        for _ in blocks:
+            pass
+        if not imported and entry.name.endswith(".py") and _PKG_RESOURCES.search(first):
+            imported = entry.name
+    elves = tuple(
         Elf(machine, facts["glibc"], facts["file"], tuple(sorted(facts["needed"])), tuple(sorted(facts["provided"])))
         for machine, facts in sorted(found.items())
     )
+    return elves, imported
 
 
-def _look_into(wheel: Wheel, name: str, content: bytes, found: Dict[str, Dict[str, Any]]) -> None:
-    from elftools.common.exceptions import ELFError
+def _look_into(name: str, content: bytes, found: Dict[str, Dict[str, Any]]) -> None:
+    """Add what the ELF file *name* needs and provides to *found*, all of it or nothing."""
     from elftools.elf.dynamic import DynamicSection
     from elftools.elf.elffile import ELFFile
     from elftools.elf.gnuversions import GNUVerNeedSection
 
-    try:
-        elf = ELFFile(io.BytesIO(content))
-        code = str(elf["e_machine"])
-        machine = _MACHINES.get(code, code)
-        facts = found.setdefault(machine, {"glibc": (0, 0), "file": "", "needed": set(), "provided": set()})
-        facts["provided"].add(name.rpartition("/")[2])
-        for section in elf.iter_sections():
-            if isinstance(section, DynamicSection):
-                for tag in section.iter_tags():
-                    if tag.entry.d_tag == "DT_NEEDED":
-                        facts["needed"].add(str(getattr(tag, "needed")))  # noqa: B009 - set at run time
-                    elif tag.entry.d_tag == "DT_SONAME":
-                        facts["provided"].add(str(getattr(tag, "soname")))  # noqa: B009 - set at run time
-            elif isinstance(section, GNUVerNeedSection):
-                floor = _needed_glibc(section)
-                if floor > facts["glibc"]:
-                    facts["glibc"], facts["file"] = floor, name
-    except (ELFError, UnicodeDecodeError, KeyError, ValueError) as error:
-        wheel.refuse(name, f"is a broken ELF file ({error})")
+    elf = ELFFile(io.BytesIO(content))
+    code = str(elf["e_machine"])
+    needed, provided, floor = set(), {name.rpartition("/")[2]}, (0, 0)
+    for section in elf.iter_sections():
+        if isinstance(section, DynamicSection):
+            for tag in section.iter_tags():
+                if tag.entry.d_tag == "DT_NEEDED":
+                    needed.add(str(getattr(tag, "needed")))  # noqa: B009 - set at run time
+                elif tag.entry.d_tag == "DT_SONAME":
+                    provided.add(str(getattr(tag, "soname")))  # noqa: B009 - set at run time
+        elif isinstance(section, GNUVerNeedSection):
+            floor = max(floor, _needed_glibc(section))
+    machine = _MACHINES.get(code, code)
+    facts = found.setdefault(machine, {"glibc": (0, 0), "file": "", "needed": set(), "provided": set()})
+    facts["provided"] |= provided
+    facts["needed"] |= needed
+    if floor > facts["glibc"]:
+        facts["glibc"], facts["file"] = floor, name
 
 
 def _needed_glibc(section: GNUVerNeedSection) -> Tuple[int, int]:

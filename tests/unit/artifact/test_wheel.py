@@ -139,13 +139,14 @@ def test_a_text_too_large_to_be_one_is_refused(tmp_path: Path, monkeypatch: pyte
     [
         ("a,b\n", "has a line of 2 fields"),
         ("a,,,\n", "has a line of 4 fields"),
-        ("a,md5=abc,\n", "the digest of a is no sha256"),
-        ("a,sha256=abc,\n", "the digest of a is no sha256"),
-        ("a,sha256=é,\n", "the digest of a is no sha256"),
-        ("a,,x\n", "the size of a is no number"),
-        ("a,,-1\n", "the size of a is no number"),
-        ("a,,²\n", "the size of a is no number"),
-        ("a,,\na,,\n", "lists a twice"),
+        ("a,md5=abc,\n", "has a digest of a that is not sha256"),
+        ("a,sha256=abc,\n", "has a digest of a that is not sha256"),
+        ("a,sha256=é,\n", "has a digest of a that is not sha256"),
+        ("a,,x\n", "has a size of a that is not a number"),
+        ("a,,-1\n", "has a size of a that is not a number"),
+        ("a,,²\n", "has a size of a that is not a number"),
+        ("a,,\na,,1\n", "lists a twice, with different digests"),
+        ('"a\0",,\n', "holds a NUL character"),
     ],
 )
 def test_a_record_of_another_form_is_refused(text: str, why: str) -> None:
@@ -162,13 +163,12 @@ def test_a_record_may_quote_end_lines_its_way_and_hold_empty_ones() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("[console_scripts]\nx = a\n", "is not NAME = module:attribute"),
-        ("[console_scripts]\nx\n", "is not NAME = module:attribute"),
-        ("[console_scripts]\nx = a:b; import os\n", "is not NAME = module:attribute"),
-        ("[console_scripts]\nx = a.b-c:d\n", "is not NAME = module:attribute"),
-        ("[gui_scripts]\n../x = a:b\n", "'../x' is no name for a script"),
-        ("[console_scripts]\n.x = a:b\n", "'.x' is no name for a script"),
-        ("[console_scripts]\nx = a:b\n[gui_scripts]\nx = a:c\n", "asks for the script 'x' twice"),
+        ("[console_scripts]\nx = a\n", "which is not NAME = module:attribute"),
+        ("[console_scripts]\nx\n", "which is not NAME = module:attribute"),
+        ("[console_scripts]\nx = a:b; import os\n", "which is not NAME = module:attribute"),
+        ("[console_scripts]\nx = a.b-c:d\n", "which is not NAME = module:attribute"),
+        ("[gui_scripts]\n../x = a:b\n", "has the script name '../x', which is not allowed"),
+        ("[console_scripts]\n.x = a:b\n", "has the script name '.x', which is not allowed"),
     ],
 )
 def test_an_entry_point_of_another_form_is_refused(text: str, why: str, tmp_path: Path) -> None:
@@ -200,3 +200,104 @@ def test_nothing_stays_open_after_a_refusal(tmp_path: Path) -> None:
     with pytest.raises(WheelError):
         Wheel.open(str(path))
     assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("1.0", "1.0.0", True),
+        ("1", "1.0", True),
+        ("1.0", "v1.0", True),
+        ("1.01", "1.1", True),
+        ("1.0a1", "1.0-alpha.1", True),
+        ("1.0rc1", "1.0c1", True),
+        ("1.0.post1", "1.0-1", True),
+        ("1.0_1", "1.0.post1", True),
+        ("1.0.dev0", "1.0dev", True),
+        ("1.0+cu118", "1.0_cu118", True),
+        ("1.0+a.b", "1.0+a_b", True),
+        ("2!1.0", "2!1", True),
+        ("1.0", "1.0.1", False),
+        ("1.0", "10", False),
+        ("1.0", "1!1.0", False),
+        ("1.0a1", "1.0b1", False),
+        ("1.0+a", "1.0+b", False),
+        ("1.0.post1", "1.0.dev1", False),
+        ("banana", "banana", True),
+        ("banana", "apple", False),
+    ],
+)
+def test_spellings_of_one_version_are_the_same(one: str, other: str, same: bool) -> None:
+    assert module.same_version(one, other) is same
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha384", "sha512"])
+def test_a_digest_in_hexadecimal_digits_is_read_as_one(algorithm: str) -> None:
+    digest = hashlib.new(algorithm, b"x")
+    (row,) = parse_record(f"a,{algorithm}={digest.hexdigest()},1\n").values()
+    assert row.digest == RecordRow.encoded(digest.digest())
+
+
+@pytest.mark.parametrize("spelling", ["/{}", "./{}", "/./{}", "\\"])
+def test_paths_in_record_may_be_spelled_in_another_way(spelling: str, tmp_path: Path) -> None:
+    def spelled(rows: Any) -> Any:
+        def path(name: str) -> str:
+            return name.replace("/", spelling) if spelling == "\\" else spelling.format(name)
+
+        return [(path(name), digest, size) for name, digest, size in rows]
+
+    with Wheel.open(str(made(tmp_path, record=spelled))) as wheel:
+        wheel.check_structure()
+        wheel.check_contents()
+        assert set(wheel.record) == set(wheel.files)
+
+
+def test_a_record_that_says_two_things_of_one_file_in_two_spellings_is_refused(tmp_path: Path) -> None:
+    line = refusal(made(tmp_path, record=lambda rows: [*rows, ("/" + rows[0][0], rows[1][1], "")]))
+    assert "twice, with different digests" in line
+
+
+@pytest.mark.parametrize("mode", [0o104755, 0o102755])
+def test_a_mode_that_asks_to_run_as_another_user_is_a_plain_one(mode: int, tmp_path: Path) -> None:
+    with Wheel.open(str(made(tmp_path, extra={"tool": ("x", mode)}))) as wheel:
+        assert wheel.files[f"{wheel.dist_info}/tool"].mode == 0o755
+
+
+def test_a_reader_with_older_unicode_tables_refuses_no_more_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = made(tmp_path, extra={"\U0001fae9.txt": "", "e\u0301.txt": ""})
+
+    def unknown(_: str) -> str:
+        raise AssertionError("the tables of the interpreter decide")
+
+    monkeypatch.setattr("unicodedata.category", unknown)
+    with Wheel.open(str(path)) as wheel:
+        wheel.check_structure()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[console_scripts]\nx = a:b ; comment\n",
+        "[console_scripts]\nx = a:b  # comment\n",
+        "[console_scripts]\nx = a:b [extra] ; comment\n",
+        "[console_scripts]\r\nx = a:b\r\n",
+        "[console_scripts]\nx = a:b\nx = a:b\n",
+        "[console_scripts]\nx = a:c\nx = a:b\n",
+        "[gui_scripts]\nx = a:b\n[console_scripts]\nx = a:c\n",
+        "[console_scripts]\nx = a:c\n[gui_scripts]\nx = a:b\n",
+    ],
+)
+def test_entry_points_are_read_as_pip_reads_them(text: str, tmp_path: Path) -> None:
+    with Wheel.open(str(made(tmp_path, entry_points=text))) as wheel:
+        (point,) = wheel.entry_points()
+    assert (point.name, point.module, point.attributes) == ("x", "a", "b")
+
+
+def test_windows_line_ends_are_read(tmp_path: Path) -> None:
+    metadata = "Metadata-Version: 2.1\r\nName: Some.Thing\r\nVersion: 1.0.0\r\n\r\nName: other\r\n"
+    path = made(tmp_path, metadata=metadata, wheel_metadata="wheel-version: 1.0\r\nroot-is-purelib: TRUE\r\n")
+    with Wheel.open(str(path)) as wheel:
+        wheel.check_structure()
+        assert wheel.purelib

@@ -16,7 +16,7 @@ import pytest
 
 from deployable_zipfile import create
 from deployable_zipfile.artifact import layout, patches, wheel, zipreader
-from deployable_zipfile.builder import pip, targets
+from deployable_zipfile.builder import pip, requirements, targets
 from deployable_zipfile.errors import UsageError
 from tests.support.helpers import SECRET, make_wheel, write_tree
 from tests.unit.builder.conftest import Index, commit_all, git
@@ -364,7 +364,10 @@ def test_a_broken_wheel_fails_the_build_by_name(
 ) -> None:
     index.add("foo", "1.0", unrecorded={"evil.py": "x"})
     line = failed(capsys, 6, site, lock(site, "foo==1.0"), tmp_path / "out")
-    assert line == "error: foo-1.0-py3-none-any.whl/evil.py: is not listed in RECORD. Copy the artifact again."
+    assert line == (
+        "error: foo-1.0-py3-none-any.whl/evil.py: is not listed in RECORD. "
+        "Lock another version, or pack it mended with --allow foo-1.0-py3-none-any.whl."
+    )
 
 
 def test_a_wheel_that_runs_code_at_every_start_is_warned_about_or_refused(
@@ -1025,3 +1028,123 @@ def test_it_is_a_program_of_its_own(tmp_path: Path) -> None:
     )
     assert done.returncode == 0
     assert done.stdout.startswith(b"deployable-zipfile ")
+
+
+def test_a_broken_wheel_that_is_allowed_is_packed_mended_and_named(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = index.add("Foo", "1.0", unrecorded={"foo/more.py": "x = 1\n"})
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    requirements = lock(site, "Foo==1.0")
+    failed(capsys, 6, site, requirements, tmp_path / "out", "--allow", "bar")
+    for number, allowed in enumerate((path.name, "foo")):
+        done, text = run(capsys, site, requirements, tmp_path / f"out{number}", "--allow", allowed)
+        assert f"warning: {path.name}: was broken and is packed with a new RECORD, as allowed\n" in text
+        with zipfile.ZipFile(done["path"]) as artifact:
+            bill = json.loads(artifact.read(".deploy/sbom.cdx.json"))
+            (tmp_path / path.name).write_bytes(artifact.read(f"wheels/{path.name}"))
+        with wheel.Wheel.open(str(tmp_path / path.name)) as mended:
+            mended.check_structure()
+            mended.check_contents()
+            assert "foo/more.py" in mended.record
+        foo = next(part for part in bill["components"] if part["name"] == "foo")
+        assert {"name": "deployable-zipfile:built-from", "value": f"{path.name} sha256:{digest}"} in foo["properties"]
+    line = failed(capsys, 6, site, requirements, tmp_path / "out", "--allow", "foo", "--strict")
+    assert "was broken and is packed with a new RECORD" in line
+
+
+def test_the_setting_allows_a_broken_wheel_too(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index.add("foo", "1.0", record=lambda rows: [(name, "md5=abc", size) for name, _, size in rows])
+    (site / "pyproject.toml").write_text('[tool.deployable-zipfile]\nallow = ["foo"]\n')
+    commit_all(site.parent)
+    run(capsys, site, lock(site, "foo==1.0"), tmp_path / "out")
+
+
+def test_what_cannot_be_mended_is_refused_without_that_advice(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index.add("foo", "1.0", unrecorded={"foo-1.0.data/evil/x": ""})
+    for more in ([], ["--allow", "foo"]):
+        line = failed(capsys, 6, site, lock(site, "foo==1.0"), tmp_path / "out", *more)
+        assert line.endswith("Lock another version.")
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"loadenv.py": ""},
+        {"site_one.pth": "x"},
+        {"foo/__pycache__": "", "foo/a.py": ""},
+        {"foo-1.0.data/data/lib64": "x"},
+        {"foo-1.0.data/purelib/foo-1.0.dist-info/RECORD": "x"},
+    ],
+)
+def test_what_the_target_would_refuse_to_install_fails_the_build(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], files: Dict[str, str]
+) -> None:
+    index.add("foo", "1.0", files)
+    requirements = lock(site, "foo==1.0")
+    for _ in range(2):  # from the index, then from the cache
+        line = failed(capsys, 6, site, requirements, tmp_path / "out")
+        assert line.startswith("error: foo-1.0-py3-none-any.whl/")
+        assert line.endswith("Lock another version, or leave it out.")
+        assert not (tmp_path / "out.zip").exists()
+
+
+def test_wheels_that_share_a_file_are_warned_about_naming_both(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index.add("foo", "1.0", {"tests/__init__.py": "", "tests/a.py": "foo\n", "tests/b.py": "foo\n"})
+    index.add("bar", "1.0", {"tests/__init__.py": "", "tests/a.py": "bar\n", "tests/b.py": "bar\n"})
+    requirements = lock(site, "foo==1.0", "bar==1.0")
+    for _ in range(2):
+        _, text = run(capsys, site, requirements, tmp_path / "out")
+        assert (
+            "warning: bar-1.0-py3-none-any.whl and foo-1.0-py3-none-any.whl: both hold tests/a.py and 1 more file "
+            "with different content; foo-1.0-py3-none-any.whl wins, as with pip\n"
+        ) in text
+
+
+def test_a_wheel_that_hides_a_module_of_the_project_is_warned_about(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index.add("foo", "1.0", {"site_one/__init__.py": "", "site_one/other.py": ""})
+    _, text = run(capsys, site, lock(site, "foo==1.0"), tmp_path / "out")
+    assert "foo-1.0-py3-none-any.whl: its module site_one hides the project's own module of that name\n" in text
+
+
+@pytest.mark.parametrize(
+    ("source", "warned"),
+    [
+        ("import pkg_resources\n", True),
+        ("import os\nfrom pkg_resources import parse_version\n", True),
+        ("try:\n    import pkg_resources\nexcept ImportError:\n    pass\n", False),
+        ("import pkg_resources_more\n", False),
+    ],
+)
+def test_a_wheel_that_needs_pkg_resources_is_warned_about_where_nothing_has_it(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str, warned: bool
+) -> None:
+    index.add("foo", "1.0", {"foo/__init__.py": "", "foo/version.py": source})
+    requirements = lock(site, "foo==1.0")
+    _, text = run(capsys, site, requirements, tmp_path / "out")
+    why = "foo-1.0-py3-none-any.whl: imports pkg_resources (foo/version.py), which no wheel here has"
+    assert (why in text) == warned
+    index.add("setuptools", "80.0", {"pkg_resources/__init__.py": ""})
+    _, text = run(capsys, site, lock(site, "foo==1.0", "setuptools==80.0"), tmp_path / "out")
+    assert why not in text
+
+
+def test_every_python_whose_venv_has_setuptools_gets_one_with_pkg_resources() -> None:
+    lines = [line for line in requirements.read(pip.BOOTSTRAP).lines if line.requirement.name == "setuptools"]
+    for minor in range(8, 15):
+        environment = {"python_version": f"3.{minor}", "python_full_version": f"3.{minor}.1"}
+        found = [
+            str(line.requirement.specifier)
+            for line in lines
+            if line.requirement.marker and line.requirement.marker.evaluate(environment)
+        ]
+        assert len(found) == (minor < 12)
+        assert not [one for one in found if int(one[2:].split(".")[0]) >= 82]

@@ -44,7 +44,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("includes = []", "has the unknown setting 'includes'. Known are all-files, asgi, build-constraint, bytecode"),
+        ("includes = []", "has the unknown setting 'includes'. Known are all-files, allow, asgi, build-constraint"),
         ("require_clean = true", "has the unknown setting 'require_clean'"),
         ("path = 'x'", "has the unknown setting 'path'"),
         ("include = 'x'", "include in [tool.deployable-zipfile] must be a list of strings"),

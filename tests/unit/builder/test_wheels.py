@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import os
 import platform
+import stat
 import struct
 import sysconfig
 import zipfile
 from pathlib import Path
-from typing import Dict, Optional
+from typing import Any, Callable, Dict, Optional
 
 import pytest
 
@@ -148,9 +149,21 @@ def test_a_wheel_whose_tags_do_not_fit_is_refused_by_name(tmp_path: Path) -> Non
     )
 
 
-def test_a_broken_elf_file_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(WheelError, match=r"native/core.so: is a broken ELF file"):
-        compiled(tmp_path, {"native/core.so": b"\x7fELF nonsense"})
+@pytest.mark.parametrize("content", [b"\x7fELF nonsense", b"\x7fELF", b"\x7fELF\x02\x01\x01" + b"\xff" * 500])
+def test_a_broken_elf_file_is_data_and_named_as_a_doubt(content: bytes, tmp_path: Path) -> None:
+    facts = compiled(tmp_path, {"native/tests/broken.so": content})
+    assert facts.elves == ()
+    (doubt,) = facts.doubts
+    assert doubt.startswith("native/tests/broken.so is not a sound ELF file (")
+    assert doubt.endswith("), so what it needs is not known")
+
+
+def test_an_elf_file_that_is_cut_adds_nothing_of_what_was_read_of_it(tmp_path: Path) -> None:
+    whole = extension("9.9.5")
+    facts = compiled(tmp_path, {"native/core.so": whole, "native/cut.so": whole[: len(whole) // 2]})
+    alone = compiled(tmp_path / "alone", {"native/core.so": whole})
+    assert facts.elves == alone.elves
+    assert len(facts.doubts) == 1
 
 
 def test_two_builds_of_one_sdist_are_repacked_to_one_file(tmp_path: Path) -> None:
@@ -172,3 +185,65 @@ def test_what_is_no_zip_cannot_be_repacked(tmp_path: Path) -> None:
     (tmp_path / "x-1-py3-none-any.whl").write_bytes(b"x")
     with pytest.raises(WheelError, match=r"x-1-py3-none-any.whl: cannot be read"):
         wheels.repack(str(tmp_path / "x-1-py3-none-any.whl"), str(tmp_path / "new"))
+
+
+@pytest.mark.parametrize(
+    ("text", "read", "doubts"),
+    [
+        (">=3.6.*", ">=3.6", 0),
+        (">=2.7,!=3.0.*,<4.*", ">=2.7,!=3.0.*,<4", 0),
+        ("==3.*", "==3.*", 0),
+        ("> 3.5.*", "> 3.5", 0),
+        ("banana", "", 1),
+        ("3.6", "", 1),
+    ],
+)
+def test_a_requires_python_of_former_times_is_read(text: str, read: str, doubts: int, tmp_path: Path) -> None:
+    metadata = f"Metadata-Version: 2.1\nName: x\nVersion: 1\nRequires-Python: {text}\n"
+    facts = proven(make_wheel(tmp_path, "x", "1", {}, metadata=metadata))
+    assert facts.requires_python == read
+    assert len(facts.doubts) == doubts
+
+
+Bend = Callable[[Path], Path]
+BROKEN: Dict[str, Bend] = {
+    "unlisted": lambda folder: make_wheel(folder, "x", "1", {"x.py": ""}, unrecorded={"y.py": ""}),
+    "missing": lambda folder: make_wheel(folder, "x", "1", {"x.py": ""}, record=lambda rows: [*rows, ("y", "", "")]),
+    "no-digest": lambda folder: make_wheel(
+        folder, "x", "1", {"x.py": ""}, record=lambda rows: [(name, "", size) for name, _, size in rows]
+    ),
+    "wrong-size": lambda folder: make_wheel(
+        folder, "x", "1", {"x.py": ""}, record=lambda rows: [(name, digest, "9") for name, digest, _ in rows]
+    ),
+    "no-record": lambda folder: make_wheel(folder, "x", "1", {"x.py": ""}, record=False),
+    "dotted-member": lambda folder: make_wheel(folder, "x", "1", {"x.py": "", "./y.py": ""}),
+    "a-link": lambda folder: make_wheel(folder, "x", "1", {"x.py": ("y", stat.S_IFLNK | 0o777)}),
+}
+
+
+@pytest.mark.parametrize("case", sorted(BROKEN))
+def test_a_broken_wheel_can_be_mended(case: str, tmp_path: Path) -> None:
+    path = BROKEN[case](tmp_path)
+    with pytest.raises(WheelError, match=r"Lock another version"):
+        proven(path)
+    mended = tmp_path / "mended" / path.name
+    mended.parent.mkdir()
+    assert wheels.mend(str(path), str(mended))
+    facts = proven(mended)
+    assert (facts.name, facts.version) == ("x", "1")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"metadata": "Name: other\nVersion: 1\n"},
+        {"data": {"evil/x": ""}},
+        {"unrecorded": {"../x": ""}},
+        {"entry_points": "[console_scripts]\n../x = a:b\n"},
+    ],
+)
+def test_what_no_new_record_makes_sound_is_not_mended(options: Dict[str, Any], tmp_path: Path) -> None:
+    path = make_wheel(tmp_path, "x", "1", {"x.py": ""}, **options)
+    assert not wheels.mend(str(path), str(tmp_path / "mended.whl"))
+    (tmp_path / path.name).write_bytes(path.read_bytes()[:-30])
+    assert not wheels.mend(str(path), str(tmp_path / path.name.replace("x", "y", 1)))
