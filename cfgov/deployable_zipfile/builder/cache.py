@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -18,6 +17,7 @@ import time
 import zlib
 from typing import Any, NamedTuple, Optional
 
+from .. import durable
 from ..errors import BuildInputError
 
 _BLOCK = 1024 * 1024
@@ -56,7 +56,7 @@ class Cache:
             self._remove_leftovers()
             self.work = tempfile.mkdtemp(prefix="work-", dir=self.folder)
             self._lock = os.open(os.path.join(self.work, ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            durable.take_lock(self._lock, 0)
         except OSError as error:
             raise BuildInputError(
                 folder or "temporary folder", f"cannot hold the cache ({error.strerror})", "Give --cache-dir DIR"
@@ -199,9 +199,8 @@ def _is_abandoned(lock: str) -> bool:
     except OSError:
         return False  # being made, or already gone
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return durable.take_lock(descriptor, 0)
     except OSError:
         return False
     finally:
         os.close(descriptor)
-    return True

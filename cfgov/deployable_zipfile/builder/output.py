@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import tempfile
 from types import TracebackType
 from typing import FrozenSet, NamedTuple, Optional, Tuple, Type
 
+from .. import durable
 from ..errors import BuildInputError
 
 _MODE = 0o755
@@ -54,7 +54,7 @@ class Output:
                 self._folder, f"cannot be written ({error.strerror})", "Give another folder"
             ) from None
         # Held as long as this build lives: the next one removes what nobody holds.
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        durable.take_lock(self._descriptor, 0)
 
     def __enter__(self) -> "Output":
         return self
@@ -92,7 +92,7 @@ class Output:
             os.chmod(checksum, 0o644)
             os.replace(self.temporary, self.path)
             os.replace(checksum, self.path + ".sha256")
-            self._flush_folder()
+            durable.sync_folder(self._folder)
         except OSError as error:
             raise BuildInputError(
                 self.path, f"cannot be written ({error.strerror})", "Free space, or give another folder"
@@ -107,13 +107,6 @@ class Output:
             os.fchmod(file.fileno(), _MODE)
             os.fsync(file.fileno())
             return os.fstat(file.fileno()).st_size, digest.hexdigest()
-
-    def _flush_folder(self) -> None:
-        descriptor = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
     def _remove_leftovers(self) -> None:
         for name in os.listdir(self._folder):
@@ -136,9 +129,8 @@ def _is_abandoned(path: str) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return durable.take_lock(descriptor, 0)
     except OSError:
         return False
     finally:
         os.close(descriptor)
-    return True

@@ -45,6 +45,7 @@ class Secrets:
                 if low and not (whole and not _SECRET_NAME.search(key)):
                     found.setdefault(low, _Form(low, key, whole))
         self._forms = sorted(found.values(), key=lambda form: -len(form.text))
+        self._secret = {key for key, value in variables.items() if _SECRET_NAME.search(key) or "://" in value}
         self.longest = max((len(form.text) for form in self._forms), default=0)
 
     def hidden(self, text: str) -> str:
@@ -54,6 +55,11 @@ class Secrets:
             shown += [text[position:start], f"[{key}]"]
             position = end
         return "".join([*shown, text[position:]])
+
+    def kept_in(self, text: str) -> List[str]:
+        """Return the names of secrets, not of other variables, whose values *text* holds."""
+        found = self.spans(text)
+        return sorted({key for start, end, key in found if key in self._secret and end - start >= _PART})
 
     def spans(self, text: str) -> List[Tuple[int, int, str]]:
         """Return where values are: beginning, end, name; in order, without overlaps, the longest first of all."""

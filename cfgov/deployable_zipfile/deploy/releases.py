@@ -334,6 +334,17 @@ def check_place(root: Root) -> None:
         ownership.check_folder(str(root.books), "lock", "logs", "tool")
 
 
+def check_release(root: Root, target: str) -> None:
+    """Refuse a release of ours that somebody else can change: root runs its code.
+
+    Raises:
+        DestinationError: as for :func:`ownership.check_folder`.
+    """
+    build_id = build_id_of(target)
+    if build_id is not None and root.folder(target).is_dir():
+        ownership.check_folder(str(root.folder(target)), layout.VENV, layout.DEPLOY)
+
+
 def _state(root: Root, target: str, current: Optional[str], known: History, previous: List[str]) -> str:
     if target == current:
         return "live" if known.proven[-1:] == [target] else "unproven"

@@ -46,6 +46,7 @@ def deploy(archive: str, root: Root, options: Options, console: Console) -> Outc
             artifact.verify(options.workers)
         root.create()
         with _locked(root, "deploy", options) as (lock, settled):
+            releases.check_release(root, target)
             return _Rollout(Context(root, target, settled, console, lock)).deploy(artifact)
 
 
@@ -78,6 +79,7 @@ def rollback(root: Root, wanted: Optional[str], options: Options, mark_bad: bool
     check_is_root(root)
     with _locked(root, "rollback", options) as (lock, settled):
         target = releases.rollback_target(root, wanted, settled.force)
+        releases.check_release(root, target)
         return _Rollout(Context(root, target, settled, console, lock)).rollback(mark_bad)
 
 

@@ -12,7 +12,7 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple
 from .. import durable
 from ..artifact import layout
 from ..artifact.zipreader import Artifact
-from ..errors import DeploymentError
+from ..errors import DeploymentError, UsageError
 from ..install import installation, preflight
 from . import health, journal, provision, restart, static
 from .commands import CommandError
@@ -52,8 +52,25 @@ def check(context: Context, artifact: Artifact) -> str:
         if found:
             raise found[0]
     context.variables = _wanted_variables(context)
+    _check_options(context)
     context.strategy().prepare()
     return f"{artifact.manifest.project} {context.release.name}"
+
+
+def _check_options(context: Context) -> None:
+    """Refuse an option that holds a secret of the environment: the journal would keep it for the next command."""
+    settings, secrets = context.settings, context.secrets()
+    texts = {
+        "--restart": [settings.restart],
+        "--first-restart": [settings.first_restart],
+        "--config-test": [settings.config_test],
+        "--manage": settings.manage,
+        "--health-header": settings.health_headers,
+    }
+    for option, values in texts.items():
+        for key in (key for value in values for key in secrets.kept_in(value)):
+            why = f"holds the value of {key}, and the journal would keep it"
+            raise UsageError(option, why, f"Let the command read {key} from environment.json")
 
 
 def _check_source(artifact: Artifact, allow_dirty: bool) -> None:

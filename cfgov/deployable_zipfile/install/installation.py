@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import select
@@ -275,9 +274,7 @@ class _Staging:
     def _try_lock(self, descriptor: int) -> str:
         """Take the lock if it is free and still the one in the folder; else return who holds it, "" for nobody."""
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return os.pread(descriptor, 400, 0).decode("utf-8", "replace").strip() or "another process"
+            free = durable.take_lock(descriptor, 0)
         except OSError as error:
             os.close(descriptor)
             raise DestinationError(
@@ -285,6 +282,8 @@ class _Staging:
                 f"lies on a file system that cannot lock files ({error.strerror})",
                 "Choose another destination",
             ) from None
+        if not free:
+            return os.pread(descriptor, 400, 0).decode("utf-8", "replace").strip() or "another process"
         if self._is_current(descriptor):
             self._lock = descriptor
             os.ftruncate(descriptor, 0)

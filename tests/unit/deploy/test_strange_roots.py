@@ -161,6 +161,17 @@ def test_root_refuses_a_root_of_which_a_part_belongs_to_somebody_else(
 
 
 @AS_ROOT
+@pytest.mark.parametrize("name", [".", "venv", ".deploy"])
+def test_root_runs_no_release_that_somebody_else_can_change(host: Host, root: Path, name: str) -> None:
+    one, two = host.given("one", "two")
+    own(root / "releases" / one / name)
+    assert host.verb("one", "rollback") == 5
+    assert "belongs to user nobody" in host.error()
+    assert host.deploy("one") == 5
+    assert host.current() == two
+
+
+@AS_ROOT
 def test_a_journal_of_another_user_gives_root_no_commands(host: Host, root: Path, tmp_path: Path) -> None:
     (root / ".deploy").mkdir(parents=True)
     for path in (root, root / ".deploy"):
