@@ -84,6 +84,7 @@ GIT = "git+https://{}@h/r.git@" + "a" * 40 + "#egg=x"
         ("--index-url http://h/simple?token=TOKEN/foo/", "--index-url http://h/simple?****"),
         ("exceeded with url: /x.whl?sig=TOKEN (Caused by", "exceeded with url: /x.whl?**** (Caused by"),
         ("https%3A%2F%2Fu%3ATOKEN%40h%2Fx%3Fsig%3DTOKEN", "https%3A%2F%2F****%40h%2Fx%3Fsig%3D****"),
+        ("at https://h/x?sig=TOKEN. Try again (see /y?z=TOKEN).", "at https://h/x?****. Try again (see /y?****)."),
         ("https://h/x#token=TOKEN", "https://h/x#****"),
         ('{"why": "https://u:TOKEN@h/x?a=TOKEN", "fix": "?"}', '{"why": "https://****@h/x?****", "fix": "?"}'),
     ],

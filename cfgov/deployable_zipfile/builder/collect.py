@@ -228,11 +228,32 @@ class Wheelhouse:
         made = [self._made(runner, target, line) for line in sources]
         built = [(line, facts) for line, facts in zip(sources, made)]
         found = {facts.sha256: facts for facts in made}
-        for file in self._files(runner, target, [line for line in lines if line not in sources], built):
+        for file in self._taken(runner, target, [line for line in lines if line not in sources], built):
             if os.path.basename(file) not in {facts.file for facts in made}:
                 facts = self._wheel(runner, target, file)
                 found[facts.sha256] = facts
         return Plan(target, _sorted(found.values()), bootstrap)
+
+    def _taken(
+        self,
+        runner: pip.Runner,
+        target: targets.Target,
+        lines: Sequence[requirements.Line],
+        built: Sequence[Tuple[requirements.Line, wheels.Facts]],
+    ) -> List[str]:
+        """Let pip fetch *lines*: from the URLs that a lock names, or else by version and hash from the index.
+
+        A network may reach its own index only, not the hosts that were there when the lock was made.
+        """
+        try:
+            return self._files(runner, target, lines, built)
+        except BuildInputError:
+            named = {line.place: line for line in self._locked.lines if line.files}
+            again = [named.get(line.place, line) for line in lines]
+            if again == list(lines):
+                raise
+            self._console.step("  the URLs of the lock cannot be fetched, so the package index is searched")
+            return self._files(runner, target, again, built)
 
     def _files(
         self,
@@ -473,20 +494,36 @@ class Wheelhouse:
             found = [self._known(*reference) for reference in document or []]
             facts = [one for one in found if one is not None]
             if not document or len(facts) != len(document):
-                facts = self._fetched_bootstrap(target)
-                self.kept.keep_document("bootstrap", name, _references(facts))
+                facts, pinned = self._fetched_bootstrap(target)
+                if pinned:
+                    self.kept.keep_document("bootstrap", name, _references(facts))
             self._pips[target.python] = _sorted(facts)
         return self._pips[target.python]
 
-    def _fetched_bootstrap(self, target: targets.Target) -> List[wheels.Facts]:
+    def _fetched_bootstrap(self, target: targets.Target) -> Tuple[List[wheels.Facts], bool]:
+        """Return the pinned wheels, and True; from a wheelhouse that lacks them, other releases of them, and False."""
         interpreters = [path for path in (target.interpreter, sys.executable) if path]
         runner = self._run_by(pip.starting_command(interpreters, self.kept.work))
         at = closure.Releases(target.markers)
         lines = [line for line in self._bootstrap.lines if at.where(line.requirement.marker) & at.of(target.release)]
-        arguments = ["--no-deps", "--only-binary=:all:", "--require-hashes", f"--python-version={target.version}"]
-        house = ["--find-links", self._settings.wheelhouse] if self._settings.wheelhouse else []
-        files = pip.download(runner, arguments, requirements.as_pip_lines(lines, house))
-        return [self._proven(self.kept.keep_file(file), "") for file in files]
+        arguments = ["--no-deps", "--only-binary=:all:", f"--python-version={target.version}"]
+        house = self._settings.wheelhouse
+        options = ["--find-links", house] if house else []
+        try:
+            text = requirements.as_pip_lines(lines, options)
+            files, pinned = pip.download(runner, [*arguments, "--require-hashes"], text), True
+        except pip.NotFound as error:
+            if not house:
+                raise
+            for folder in pip.bundled(interpreters):
+                options += ["--find-links", folder]
+            names = [line._replace(requirement=Requirement(line.requirement.name), hashes=()) for line in lines]
+            try:
+                files, pinned = pip.download(runner, arguments, requirements.as_pip_lines(names, options)), False
+            except pip.NotFound:
+                fix = f"Add it: pip download --no-deps --dest {house} {error.what}"
+                raise BuildInputError(error.what, f"is not in {house}, and every artifact carries it", fix) from None
+        return [self._proven(self.kept.keep_file(file), "") for file in files], pinned
 
 
 def _facts_key(sha256: str, file: str) -> str:

@@ -8,7 +8,7 @@ from typing import List, NamedTuple, Sequence, Tuple
 from packaging.requirements import InvalidRequirement, Requirement
 
 from ..errors import BuildInputError
-from . import pip, pylock, requirements, urls
+from . import exporters, pip, pylock, requirements, urls
 
 
 class Selection(NamedTuple):
@@ -26,6 +26,11 @@ def read(path: str, selection: Selection = Selection()) -> requirements.Requirem
     """
     if pylock.is_lock(path):
         return _of_pylock(path, requirements.content(path), selection)
+    if exporters.tool(path):
+        exported = exporters.exported(path, selection.groups, selection.extras)
+        if exported.is_pylock:
+            return _of_pylock(path, exported.content, Selection())
+        return requirements.read(path, urls.content, exported.content)
     _check_unused(path, selection)
     locked = requirements.read(path, urls.content)
     if pip.hashes_required() and not locked.fixed and locked.lines:

@@ -51,6 +51,13 @@ _BUILD = re.compile(
     r"(?:Failed to build installable wheels for|Failed to build|Failed building wheel for|Could not build wheels for)"
     r"\s+(.+)"
 )
+# Debian keeps these wheels in a place of its own.
+_BUNDLED = """
+import ensurepip, os, sysconfig
+print(os.path.join(os.path.dirname(ensurepip.__file__), "_bundled"))
+print(sysconfig.get_config_var("WHEEL_PKG_DIR") or "")
+"""
+_GIT = re.compile(r"^\s*\u00d7 git \S+ .*did not run successfully", re.MULTILINE)
 # pip's form for errors that it explains.
 _DIAGNOSIS = re.compile("^\\s*\u00d7 (.+)$", re.MULTILINE)
 _URL = re.compile(r"URL: (\S+)")
@@ -114,6 +121,20 @@ def starting_command(interpreters: Sequence[str], work: str) -> Tuple[str, ...]:
     raise BuildInputError(
         interpreters[0], "has neither pip nor ensurepip", "Install pip for the Python that builds (python3-pip)"
     )
+
+
+def bundled(interpreters: Sequence[str]) -> List[str]:
+    """Return the folders with the wheels of pip that *interpreters* bring for ``ensurepip``."""
+    found: List[str] = []
+    for interpreter in interpreters:
+        try:
+            done = subprocess.run(
+                [interpreter, "-I", "-c", _BUNDLED], stdin=subprocess.DEVNULL, capture_output=True, check=False
+            )
+        except OSError:
+            continue
+        found += [path for path in done.stdout.decode("utf-8", "replace").splitlines() if os.path.isdir(path)]
+    return sorted(set(found))
 
 
 def unpacked(wheel: str, interpreter: str, folder: str) -> Tuple[str, ...]:
@@ -238,6 +259,13 @@ def explained(text: str, arguments: Sequence[str]) -> Failure:
     if conflict:
         parents = "; ".join(line.strip() for line in conflict.group(1).splitlines())
         return Failure("requirements", f"contradict each other: {parents}", "Change one of these versions")
+    cloned = _GIT.search(text)
+    if cloned:
+        said = [line for line in lines if line.startswith("fatal: ")]
+        why = said[-1][len("fatal: ") :] if said else "see the log"
+        return Failure(
+            _culprit(lines), f"cannot be taken from git ({why[:200]})", "Look at URL, commit and access rights"
+        )
     built = _BUILD.search(text)
     if built or "subprocess-exited-with-error" in text or "metadata-generation-failed" in text:
         name = os.path.basename(built.group(1).split()[0].strip("'")) if built else _culprit(lines)

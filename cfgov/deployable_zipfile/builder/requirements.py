@@ -12,7 +12,19 @@ import hashlib
 import os
 import re
 import shlex
-from typing import Callable, FrozenSet, Iterable, Iterator, List, NamedTuple, NoReturn, Optional, Sequence, Tuple
+from typing import (
+    Callable,
+    FrozenSet,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    NoReturn,
+    Optional,
+    Sequence,
+    Tuple,
+)
 from urllib.parse import parse_qsl, quote, unquote, urljoin, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -99,16 +111,17 @@ class Requirements(NamedTuple):
         return bool(self.lines) and all(line.fixed for line in self.lines)
 
 
-def read(path: str, fetch: Optional[Callable[[str], bytes]] = None) -> Requirements:
+def read(path: str, fetch: Optional[Callable[[str], bytes]] = None, exported: Optional[bytes] = None) -> Requirements:
     """Read the requirements file at *path*.
 
     Parameters:
         fetch: returns what an included ``https://`` URL holds; without it, such a line is refused.
+        exported: a requirements file that was made from *path*, read instead of it.
 
     Raises:
         BuildInputError: naming file and line.
     """
-    reader = _Reader(fetch)
+    reader = _Reader(fetch, {} if exported is None else {path: exported})
     reader.read(path)
     options = [word for word in reader.options if word != "--require-hashes"]
     _check_hashes(reader.lines, len(options) < len(reader.options))
@@ -167,6 +180,7 @@ def origin(line: Line) -> str:
         shown = os.path.basename(unquote(parts.path))
     else:
         shown = masked(parts._replace(query="", fragment="").geturl()).replace("****@", "")
+        shown = re.sub(r"(?<=\Agit\+file:).*/", "", shown)
     subdirectory = dict(parse_qsl(parts.fragment)).get("subdirectory")
     shown += f"#subdirectory={subdirectory}" if subdirectory else ""
     return " ".join([shown, *line.hashes])
@@ -175,12 +189,13 @@ def origin(line: Line) -> str:
 class _Reader:
     """Reads files that include each other."""
 
-    def __init__(self, fetch: Optional[Callable[[str], bytes]]) -> None:
+    def __init__(self, fetch: Optional[Callable[[str], bytes]], given: Mapping[str, bytes]) -> None:
         self.lines: List[Line] = []
         self.options: List[str] = []
         self.constraints: List[str] = []
         self.digest = hashlib.sha256()
         self._fetch = fetch
+        self._given = given
         self._open: List[str] = []
 
     def read(self, path: str, at: str = "", constraint: bool = False) -> None:
@@ -226,6 +241,8 @@ class _Reader:
             yield first, _expanded(pending.strip())
 
     def _content(self, path: str, at: str) -> bytes:
+        if path in self._given:
+            return self._given[path]
         if not _is_remote(path):
             return content(path, at)
         if self._fetch is None:

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from deployable_zipfile.builder import exporters, inputs
+from deployable_zipfile.errors import BuildInputError
+from tests.support.helpers import SECRET, write_tree
+
+A = "a" * 64
+SAYS = f"""#!{sys.executable}
+import os, sys
+open(os.environ["SEEN"], "w").write(repr((os.getcwd(), sys.argv[1:])))
+sys.stdout.write(open(os.environ["SAYS"]).read())
+sys.stderr.write(os.environ.get("WARNS", ""))
+raise SystemExit(int(os.environ.get("ENDS", "0")))
+"""
+PYLOCK = f"""lock-version = "1.0"
+created-by = "uv"
+[[packages]]
+name = "foo"
+version = "1.2"
+index = "https://index.example.org/simple"
+wheels = [{{ url = "https://example.org/foo-1.2-py3-none-any.whl", hashes = {{ sha256 = "{A}" }} }}]
+[[packages]]
+name = "tree"
+directory = {{ path = "libs/tree" }}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a project with both locks, where the tools only write down what they are asked."""
+    write_tree(
+        tmp_path,
+        {
+            "bin/uv": (SAYS, 0o755),
+            "bin/poetry": (SAYS, 0o755),
+            "p/uv.lock": "",
+            "p/poetry.lock": "",
+            "p/libs/tree/setup.py": "",
+        },
+    )
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setenv("SEEN", str(tmp_path / "seen"))
+    monkeypatch.setenv("SAYS", str(tmp_path / "says"))
+    return tmp_path / "p"
+
+
+def test_uv_exports_its_lock_with_the_named_groups_only(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "says").write_text(PYLOCK)
+    read = inputs.read(str(project / "uv.lock"), inputs.Selection(("deploy",), ("pg", "redis")))
+    assert [str(line.requirement) for line in read.lines] == ["foo==1.2", f"tree @ file://{project}/libs/tree"]
+    assert read.fixed
+    folder, arguments = eval((tmp_path / "seen").read_text())
+    assert folder == str(project)
+    assert arguments[:3] == ["export", "--frozen", "--format"]
+    assert "--no-default-groups" in arguments
+    assert arguments[-6:] == ["--group", "deploy", "--extra", "pg", "--extra", "redis"]
+
+
+def test_poetry_exports_its_lock_with_the_named_groups_only(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "says").write_text(
+        f'foo==1.2 ; python_version >= "3.8" \\\n    --hash=sha256:{A}\ntree @ file://{project}/libs/tree\n'
+    )
+    read = inputs.read(str(project / "poetry.lock"), inputs.Selection(("deploy",), ("pg",)))
+    assert [line.kind for line in read.lines] == ["index", "folder"]
+    assert read.fixed
+    assert eval((tmp_path / "seen").read_text())[1][-4:] == ["--with", "deploy", "--extras", "pg"]
+
+
+def test_another_selection_is_another_lock(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "says").write_text(PYLOCK)
+    before = inputs.read(str(project / "uv.lock")).digest
+    (tmp_path / "says").write_text(PYLOCK.replace("1.2", "1.3"))
+    assert inputs.read(str(project / "uv.lock")).digest != before
+
+
+def test_what_the_tool_says_is_one_line_without_a_secret(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "says").write_text("")
+    monkeypatch.setenv("ENDS", "2")
+    monkeypatch.setenv("WARNS", f"error: no group `x`\n  at https://u:{SECRET}@h/simple\n")
+    with pytest.raises(BuildInputError) as caught:
+        inputs.read(str(project / "uv.lock"))
+    assert "uv.lock: uv cannot export it (error: no group `x` at https://****@h/simple). Correct" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["uv", "poetry"])
+def test_a_tool_that_is_not_installed_is_named_with_the_way_around(
+    project: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(BuildInputError) as caught:
+        inputs.read(str(project / f"{name}.lock"))
+    assert f"{name}.lock: is read by {name}, which is not installed. Install {name}, or export" in str(caught.value)
+
+
+def test_a_lock_that_is_missing_is_refused_before_its_tool_is_looked_for(project: Path) -> None:
+    os.unlink(project / "uv.lock")
+    with pytest.raises(BuildInputError, match=r"uv\.lock: does not exist"):
+        inputs.read(str(project / "uv.lock"))
+
+
+def test_other_files_are_no_locks_of_a_tool() -> None:
+    assert [exporters.tool(path) for path in ("a/uv.lock", "poetry.lock", "requirements.txt")] == ["uv", "poetry", ""]
+
+
+def test_a_group_means_nothing_in_a_requirements_file(project: Path) -> None:
+    path = write_tree(project, {"r.txt": "foo==1\n"}) / "r.txt"
+    for selection, option in ((inputs.Selection(("dev",)), "--group"), (inputs.Selection((), ("pg",)), "--extra")):
+        with pytest.raises(BuildInputError, match=f"is a requirements file, so {option} "):
+            inputs.read(str(path), selection)
+
+
+def test_constraints_and_hashes_that_the_environment_asks_for_hold(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(write_tree(project, {"r.txt": "foo==1\n", "c.txt": ""}) / "r.txt")
+    monkeypatch.setenv("PIP_CONSTRAINT", str(project / "c.txt"))
+    assert inputs.read(path).constraints == (str(project / "c.txt"),)
+    monkeypatch.setenv("PIP_REQUIRE_HASHES", "true")
+    with pytest.raises(BuildInputError, match=r"gives no hashes, and PIP_REQUIRE_HASHES is set"):
+        inputs.read(path)
