@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from typing import Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 from urllib.parse import unquote, urlsplit
 
 from packaging.markers import Marker
@@ -24,6 +24,7 @@ KERNEL = frozenset(["platform_release", "platform_version"])  # differ from host
 # What a target without compiled files may have otherwise than the build.
 PLATFORM = ("platform_machine", "sys_platform", "os_name", "platform_system")
 
+_VISITS = 5  # of one project in a circle of requirements, as in pip
 _LAST = 99  # patch releases are counted up to here; a range that ends with it has no end
 _VERSIONS = ("python_full_version", "implementation_version")
 _NEVER, _ALWAYS = 'python_version < "0"', 'python_version >= "0"'
@@ -205,6 +206,71 @@ def platform_markers(
         if outcomes(fewer) == expected:
             depends = fewer
     return depends
+
+
+def install_order(roots: Sequence[Tuple[str, Requirement]], wheels: Sequence[Wheel], at: Releases) -> Tuple[str, ...]:
+    """Return the names of *wheels* in the order in which pip installs them.
+
+    What nothing else in the set requires comes last, so that its files win. Wheels of one weight, which pip defines
+    as ``get_topological_weights`` of its resolver does, come in the reverse order of their names.
+    """
+    graph = _graph(roots, wheels, at)
+    weights: Dict[str, int] = {}
+    while True:
+        leaves = [name for name, needed in graph.items() if name and not needed]
+        if not leaves:
+            break
+        weights.update(dict.fromkeys(leaves, len(graph) - 1))
+        graph = {name: needed.difference(leaves) for name, needed in graph.items() if name not in leaves}
+    visits: Dict[str, int] = {}
+    path: List[str] = []
+
+    def visit(name: str) -> None:
+        if name in path or visits.get(name, 0) >= _VISITS:
+            return
+        visits[name] = visits.get(name, 0) + 1
+        path.append(name)
+        for needed in sorted(graph[name]):
+            visit(needed)
+        path.pop()
+        weights[name] = max(weights.get(name, 0), len(path))
+
+    visit("")  # what is left goes in circles
+    names = {wheel.name for wheel in wheels}
+    return tuple(sorted(names, key=lambda name: (weights.get(name, 0), name), reverse=True))
+
+
+def _graph(
+    roots: Sequence[Tuple[str, Requirement]], wheels: Sequence[Wheel], at: Releases
+) -> Dict[str, FrozenSet[str]]:
+    """Return what each project requires for some release; "" stands for the lock, "a[x]" for an extra, as in pip."""
+    known: Dict[str, List[Wheel]] = {}
+    for wheel in wheels:
+        known.setdefault(wheel.name, []).append(wheel)
+    needed = [(one, "") for _, one in roots if at.where(one.marker)]
+    graph = {"": frozenset(_nodes([one for one, _ in needed], known))}
+    waiting = sorted(graph[""])
+    while waiting:
+        node = waiting.pop()
+        if node in graph:
+            continue
+        name, _, extras = node.rstrip("]").partition("[")
+        required = [one for wheel in known[name] for one in _parsed(wheel.requires)]
+        found = _nodes(
+            [one for one in required for extra in extras.split(",") if at.where(one.marker, extra)], known
+        ) | ({name} if extras else set())
+        graph[node] = frozenset(found - {node})
+        waiting += sorted(found)
+    return graph
+
+
+def _nodes(required: Iterable[Requirement], known: Mapping[str, Sequence[Wheel]]) -> Set[str]:
+    found = set()
+    for one in required:
+        name, extras = _normalised(one.name), ",".join(sorted(map(_normalised, one.extras)))
+        if name in known:
+            found.add(f"{name}[{extras}]" if extras else name)
+    return found
 
 
 def names_needed(requires: Sequence[str], at: Releases) -> FrozenSet[str]:

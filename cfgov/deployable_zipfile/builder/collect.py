@@ -48,7 +48,7 @@ _PIP_FLOOR_FROM = (3, 10)  # the oldest Python that such a pip exists for
 
 
 class Plan(NamedTuple):
-    """The wheels of one target, in the order of their names."""
+    """The wheels of one target, in the order of their names, or once checked in the order of installation."""
 
     target: targets.Target
     wheels: Tuple[wheels.Facts, ...]
@@ -594,7 +594,10 @@ def check(plan: Plan, locked: requirements.Requirements, strict: bool, warn: Cal
             f"{target.label}: the wheels are complete for CPython {patches.described(at.ranges(holding & at.final))} "
             f"only. On {where}, {problem}"
         )
-    return _limited(plan, at, outcome, holding)._replace(holds=ranges, markers=_markers(plan, roots, judged))
+    limited = _limited(plan, at, outcome, holding)
+    order = closure.install_order(roots, judged, at)
+    wheels_ = tuple(sorted(limited.wheels, key=lambda facts: (order.index(facts.name), facts.file)))
+    return limited._replace(wheels=wheels_, holds=ranges, markers=_markers(plan, roots, judged))
 
 
 def _judged(facts: wheels.Facts, spare: bool) -> closure.Wheel:
@@ -736,6 +739,7 @@ def rehearse(
         WheelError: naming wheel and inner file.
     """
     everything = plan.wheels + plan.bootstrap
+    own = {facts.file for facts in plan.bootstrap}
     limited = dict(plan.limited)
     starts = {one.first for ranges in [plan.holds, *limited.values()] for one in ranges} or {plan.target.version}
     chosen: Dict[Tuple[str, ...], List[wheels.Facts]] = {}
@@ -746,7 +750,8 @@ def rehearse(
     for facts in chosen.values():
         for first, second, paths in house.rehearsed(facts, plan.target.python, project):
             more = f" and {len(paths) - 1} more file{'s' if len(paths) > 2 else ''}" if len(paths) > 1 else ""
-            warn(f"{first} and {second}: both hold {paths[0]}{more} with different content; {second} wins, as with pip")
+            end = "" if second in own else ", as with pip"
+            warn(f"{first} and {second}: both hold {paths[0]}{more} with different content; {second} wins{end}")
     for one in everything:
         hidden = sorted(modules & {name.partition("/")[0].partition(".py")[0] for _, name in one.python_files})
         if hidden:

@@ -208,3 +208,19 @@ def test_pre_releases_that_are_locked_are_accepted() -> None:
 def test_needed_names_are_those_of_the_target_without_extras() -> None:
     lines = ["Foo_Bar>=1", "win; sys_platform == 'win32'", "more; extra == 'all'", 'old; python_full_version<"3.11.3"']
     assert closure.names_needed(lines, AT) == frozenset(["foo-bar", "old"])
+
+
+@pytest.mark.parametrize(
+    ("lines", "wheels", "order"),
+    [
+        (["aa", "bb"], [wheel("aa"), wheel("bb")], "bb aa"),
+        (["aa", "bb"], [wheel("aa", "bb"), wheel("bb")], "bb aa"),
+        (["aa", "bb"], [wheel("aa"), wheel("bb", "aa")], "aa bb"),
+        (["aa"], [wheel("aa", "bb", "cc"), wheel("bb", "dd"), wheel("cc"), wheel("dd")], "dd cc bb aa"),
+        (["zz", "aa"], [wheel("aa", "mm"), wheel("zz"), wheel("mm", "aa")], "zz mm aa"),
+        (["aa[x]"], [wheel("aa", "bb; extra == 'x'"), wheel("bb")], "bb aa"),
+        (["aa", "bb"], [wheel("aa", "gone; python_version < '3'", "bb; python_version > '3'"), wheel("bb")], "bb aa"),
+    ],
+)
+def test_wheels_are_installed_in_pips_order(lines: List[str], wheels: List[closure.Wheel], order: str) -> None:
+    assert " ".join(closure.install_order(roots(*lines), wheels, AT)) == order

@@ -808,7 +808,7 @@ def test_with_settings_no_argument_is_needed(
     assert (made.project, made.source.dirty) == ("shop", False)
     assert "shop/manage.py" in made.members
     assert made.site == layout.Site("", "site_one.wsgi:application", "", "", "", ("migrate",))
-    assert [one.name for one in made.targets[0].wheels] == ["foo", "server"]
+    assert [one.name for one in made.targets[0].wheels] == ["server", "foo"]
     again, _ = run(capsys, "--require-clean")  # the artifact in the checkout is no untracked file
     assert again["sha256"] == done["sha256"]
 
@@ -1102,8 +1102,8 @@ def test_wheels_that_share_a_file_are_warned_about_naming_both(
     for _ in range(2):
         _, text = run(capsys, site, requirements, tmp_path / "out")
         assert (
-            "warning: bar-1.0-py3-none-any.whl and foo-1.0-py3-none-any.whl: both hold tests/a.py and 1 more file "
-            "with different content; foo-1.0-py3-none-any.whl wins, as with pip\n"
+            "warning: foo-1.0-py3-none-any.whl and bar-1.0-py3-none-any.whl: both hold tests/a.py and 1 more file "
+            "with different content; bar-1.0-py3-none-any.whl wins, as with pip\n"
         ) in text
 
 
