@@ -43,7 +43,8 @@ def refused(why, fix="Run it with the Python that will run the site", code=4):
     """Print the one line and return the exit code of its kind: 4 for the target, 3 for the artifact."""
     if sys.stderr is not None:
         line = " ".join(("error: this artifact: %s. %s." % (why, fix)).split())
-        sys.stderr.write(line.encode("ascii", "replace").decode("ascii")[:500] + "\n")
+        # What a damaged file makes Python say may hold anything: nothing of it may act on a terminal.
+        sys.stderr.write("".join(c if " " <= c <= "~" else "?" for c in line)[:500] + "\n")
     return code
 
 
@@ -81,4 +82,8 @@ def end_quietly():
 
 if __name__ == "__main__":
     end_quietly()
-    sys.exit(main())
+    try:
+        CODE = main()
+    except KeyboardInterrupt:  # before the command line catches signals itself
+        CODE = refused("was interrupted", "Run it again", 130)
+    sys.exit(CODE)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from typing import Any, Dict, Optional, TextIO
+from typing import Any, Dict, Optional, Sequence, TextIO, Union
 
 from .errors import DeployableZipfileError, masked, printable
 
@@ -50,19 +50,26 @@ class Console:
                 self._print(json.dumps(document))
         self._say(f"error: {error}")
 
-    def result(self, document: Dict[str, Any], text: str) -> None:
+    def result(self, document: Dict[str, Any], text: Union[str, Sequence[str]]) -> None:
         """Print the outcome: *document* (with ``"ok": true`` unless it says otherwise) or *text*.
+
+        Parameters:
+            document: for ``--json``.
+            text: for people. Its lines are escaped as errors are; given as a sequence, so are newlines inside them.
 
         Raises:
             BrokenPipeError: the reader is gone.
             DeployableZipfileError: stdout is closed or does not take it.
         """
         if self.as_json:
-            self._print(json.dumps(dict({"ok": True}, **document), sort_keys=True))
-        elif text:
-            self._print(text)
+            # DEL is the one character that acts and that JSON in ASCII does not escape.
+            self._print(json.dumps(dict({"ok": True}, **document), sort_keys=True).replace("\x7f", "\\u007f"))
+            return
+        lines = text.split("\n") if isinstance(text, str) else text
+        if text:
+            self._print("\n".join(printable(line) for line in lines))
 
-    def outcome(self, document: Dict[str, Any], text: str) -> None:
+    def outcome(self, document: Dict[str, Any], text: Union[str, Sequence[str]]) -> None:
         """Print what was done. That nobody takes it is a warning: it is done all the same."""
         try:
             self.result(document, text)

@@ -20,6 +20,7 @@ import unicodedata
 from typing import Optional, Set
 
 MAX_LINE = 500  # characters of a whole error line; longer ones lose their middle
+_MAX_PART = 2000  # characters of one part, before escapes: what an artifact names may have megabytes
 
 
 class DeployableZipfileError(Exception):
@@ -36,9 +37,9 @@ class DeployableZipfileError(Exception):
     exit_code = 1
 
     def __init__(self, what: object, why: str, fix: Optional[str] = None) -> None:
-        self.what = printable(masked(str(what)))
-        self.why = printable(masked(why))
-        self.fix = printable(masked(fix)) if fix else ""
+        self.what = _part(str(what))
+        self.why = _part(why)
+        self.fix = _part(fix) if fix else ""
         super().__init__(self.what, self.why, self.fix)
 
     def __str__(self) -> str:
@@ -96,15 +97,22 @@ class Interrupted(DeployableZipfileError):
     exit_code = 130
 
 
+def _part(text: str) -> str:
+    return printable(shortened(masked(text), _MAX_PART))
+
+
 def printable(value: object) -> str:
     """Return *value* as text that cannot act on a terminal or forge a second line.
 
     Control, format, surrogate, private and unassigned characters (Unicode categories ``C*``) and line
     separators come back as ``\\xNN`` or ``\\uNNNN`` escapes.
     """
+    text = str(value)
+    if text.isprintable():
+        return text
     return "".join(
         character.encode("unicode_escape", "backslashreplace").decode("ascii") if _acts(character) else character
-        for character in str(value)
+        for character in text
     )
 
 

@@ -28,16 +28,18 @@ import argparse
 import errno
 import signal
 from types import FrameType
-from typing import Any, Dict, List, NoReturn, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from . import process
+from . import cli, process
 from .artifact import layout
 from .artifact.zipreader import Artifact
+from .cli import Parser
 from .console import Console, error_document
 from .errors import ArtifactError, DeployableZipfileError, DestinationError, Interrupted, UsageError
 from .workers import ENDING_SIGNALS
 
 _WITH_VALUE = ("-d", "--destination", "--wait", "--workers")  # options that the next argument belongs to
+_DESTINATION = {"-d", "--destination"}
 VERBS = ("check", "verify", "info", "list", "selftest", "deploy", "releases", "rollback", "prune")
 
 
@@ -90,6 +92,10 @@ def _failure(error: BaseException) -> DeployableZipfileError:
         return Interrupted("this run", "was interrupted", "Run it again")
     if isinstance(error, OSError):
         return _unforeseen(error)
+    if isinstance(error, (ImportError, EOFError, SyntaxError)) or type(error).__module__ == "zlib":
+        # Modules are loaded when they are needed, from a file that may have changed since the start.
+        why = f"its own code cannot be loaded ({type(error).__name__}: {error})"
+        return ArtifactError("this artifact", why, "Copy it again")
     if isinstance(error, MemoryError):
         return DeployableZipfileError("this run", "there is not enough memory", "Use --workers 1")
     what = f"met a defect ({type(error).__name__}: {error})"
@@ -103,7 +109,14 @@ def _parsed(argv: List[str], archive: Optional[str]) -> Tuple[argparse.Namespace
         _parser(archive).print_help()
         raise UsageError("the command line", "names nothing to do", "Give -d DEST, or a verb")
     verbs = [argument for argument in argv[:1] if argument in VERBS]
+    if not verbs and not argv[0].startswith("-") and not _DESTINATION.intersection(argv):
+        meant = f"To install, run: {os.path.basename(archive)} -d {argv[0]}. " if _is_like_a_path(argv[0]) else ""
+        raise UsageError(argv[0], "is not a verb", f"{meant}The verbs are {', '.join(VERBS)}")
     return _parser(archive, verbs[0] if verbs else "").parse_args(argv), archive
+
+
+def _is_like_a_path(argument: str) -> bool:
+    return "/" in argument or argument.startswith(".") or os.path.isdir(argument)
 
 
 def _archive_argument(argv: List[str]) -> Tuple[str, List[str]]:
@@ -121,30 +134,20 @@ def _archive_argument(argv: List[str]) -> Tuple[str, List[str]]:
     raise UsageError("the command line", "names no artifact", "Run: extract.py ARTIFACT -d DEST")
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in the one line that every error has."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(allow_abbrev=False, **options)
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError("the command line", message, f"Run: {self.prog} --help")
-
-
 def _parser(archive: str, verb: str = "") -> argparse.ArgumentParser:
     """Return the parser; verbs are added only when one is asked for, so that an installation loads no more."""
     common = _common_options()
     program = os.path.basename(archive)
     if not verb:
-        parser = _Parser(prog=program, parents=[common], description="Install this artifact, or run one of its verbs.")
+        parser = Parser(prog=program, parents=[common], description="Install this artifact, or run one of its verbs.")
         parser.epilog = f"verbs: {', '.join(VERBS)}; VERB --help explains each"
         parser.add_argument("-d", "--destination", required=True, metavar="DEST", help="folder to install into")
-        parser.add_argument("--wait", type=_seconds, default=0.0, metavar="SECONDS", help="for another installation")
+        parser.add_argument("--wait", type=cli.seconds, default=0.0, metavar="SECONDS", help="for another installation")
         parser.add_argument("--no-sync", action="store_true", help="do not wait for the disk before the commit")
         parser.set_defaults(run=_install)
         return parser
-    parser = _Parser(prog=program)
-    verbs = parser.add_subparsers(dest="verb", required=True, parser_class=_Parser)
+    parser = Parser(prog=program)
+    verbs = parser.add_subparsers(dest="verb", required=True, parser_class=Parser)
     _add_own_verbs(verbs, [common])
     if verb not in ("check", "verify", "info", "list"):
         from .deploy import selftest
@@ -160,7 +163,7 @@ def _common_options() -> argparse.ArgumentParser:
     common.add_argument("--json", action="store_true", help="print the result as one JSON object")
     common.add_argument("--quiet", "-q", action="store_true", help="say nothing but warnings and the result")
     common.add_argument("--debug", action="store_true", help="print a traceback with an error")
-    common.add_argument("--workers", type=_count, default=0, metavar="N", help="processes (default: one per core)")
+    common.add_argument("--workers", type=cli.workers, default=0, metavar="N", help="processes (default: one per core)")
     return common
 
 
@@ -216,8 +219,8 @@ def _check(arguments: argparse.Namespace, archive: str, console: Console) -> int
         "problems": [error_document(problem) for problem in found],
         "target": preflight.report(artifact.manifest),
     }
-    text = "".join(f"{key}: {value}\n" for key, value in document["target"].items())
-    console.result(document, text + ("This artifact can be installed here" if not found else ""))
+    lines = [f"{key}: {value}" for key, value in document["target"].items()]
+    console.result(document, lines + ([] if found else ["This artifact can be installed here"]))
     if not arguments.json:
         for problem in found:
             console.error(problem)
@@ -244,18 +247,17 @@ def _verify(arguments: argparse.Namespace, archive: str, console: Console) -> in
             "members": len(artifact.members),
             "wheels": len(wheels),
         }
-    text = "{path}: every byte is as built ({members} members, {wheels} wheels)\nSHA-256 {sha256}".format(**document)
-    console.result(document, text)
+    text = "{path}: every byte is as built ({members} members, {wheels} wheels)".format(**document)
+    console.result(document, [text, f"SHA-256 {document['sha256']}"])
     return 0
 
 
 def _verify_tree(tree: str, console: Console) -> int:
-    from .errors import printable
     from .install import drift, installation
 
     found = drift.compare(installation.normal_destination(tree))
     lines = [f"{kind}: {path}" for kind in ("changed", "missing", "added") for path in getattr(found, kind)]
-    text = "\n".join(printable(line) for line in lines) or f"{tree}: as installed ({found.checked} files)"
+    text = lines or [f"{tree}: as installed ({found.checked} files)"]
     error = DestinationError(
         tree,
         f"{len(found.changed)} files changed, {len(found.missing)} missing, {len(found.added)} added",
@@ -297,7 +299,7 @@ def _target_document(target: layout.Target) -> Dict[str, Any]:
     }
 
 
-def _info_text(document: Dict[str, Any]) -> str:
+def _info_text(document: Dict[str, Any]) -> List[str]:
     source = document["source"]
     commit = (source["commit"] or "not in git") + (", with changes that are not committed" if source["dirty"] else "")
     lines = [
@@ -309,14 +311,13 @@ def _info_text(document: Dict[str, Any]) -> str:
         f"commit     {commit}",
     ]
     for target in document["targets"]:
-        floor = f", {target['libc']} or newer" if target["libc"] else ""
+        floor = f", {target['libc']} or newer" if " " in target["libc"] else ""
         lines.append(f"target     CPython {target['python']}, {target['machine']}{floor}")
         lines.extend(f"           {name} {version}" for name, version in sorted(target["packages"].items()))
-    return "\n".join(lines)
+    return lines
 
 
 def _list(_: argparse.Namespace, archive: str, console: Console) -> int:
-    from .errors import printable
 
     with Artifact.open(archive) as artifact:
         members = [
@@ -329,25 +330,8 @@ def _list(_: argparse.Namespace, archive: str, console: Console) -> int:
                 {"name": name, "size": entry.size, "mode": f"{entry.mode:o}", "packed": entry.compressed}
                 for name, entry in container.entries.items()
             ]
-    text = "\n".join(f"{row['mode']} {row['size']:>11} {printable(row['name'])}" for row in members)
-    console.result({"members": members}, text)
+    console.result({"members": members}, [f"{row['mode']} {row['size']:>11} {row['name']}" for row in members])
     return 0
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) > 64:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 64")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
-    return value
 
 
 def _catch_signals() -> Dict[int, Any]:

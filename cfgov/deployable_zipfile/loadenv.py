@@ -22,7 +22,9 @@ import stat
 import sys
 
 FILE = "environment.json"
-MAX_FILE = 16 * 1024 * 1024  # bytes read at most: more than any kernel passes on
+MAX_FILE = 6 * 1024 * 1024  # bytes read at most: no kernel passes more on
+# Counted before the text is parsed: what stays below takes at most 100 MiB, whatever it holds.
+_MOST_OF = (("{", 200_000), ("[", 200_000), (":", 200_000), (",", 600_000))
 MAX_VARIABLE = 131_072  # bytes of KEY=VALUE and its final NUL: MAX_ARG_STRLEN of Linux, 32 pages of 4 KiB
 _MAX_LINE = 500  # characters of a message
 
@@ -104,7 +106,7 @@ def environment_path() -> str:
 def read_environment(path: str) -> dict[str, str]:
     """Return the variables in the file at *path*, checked as at an interpreter's start.
 
-    The file is opened once, without waiting for a writer, and must be a regular file of at most 16 MiB: UTF-8 with
+    The file is opened once, without waiting for a writer, and must be a regular file of at most 6 MiB: UTF-8 with
     or without a byte order mark, one JSON object, no key twice, every value a string (a number, true, false, null,
     array or object is refused, because there is more than one way to write it as text). A key is printable ASCII
     without ``=`` and blanks. A value holds no NUL and no lone surrogate. Each ``KEY=VALUE``, and all of them together,
@@ -231,6 +233,9 @@ def _pairs(path: str, text: str) -> list[tuple[str, object]]:
     def number(_: str) -> float:
         return 0.0  # refused by its type: its digits don't matter
 
+    for mark, most in _MOST_OF:
+        if text.count(mark) > most:
+            raise EnvironmentFileError(path, f"has more than {most} of {mark}", "Keep large values in files")
     try:
         document = json.loads(
             text, object_pairs_hook=_Pairs, parse_int=number, parse_float=number, parse_constant=number

@@ -138,3 +138,19 @@ def test_it_imports_nothing_but_sys_before_the_archive_is_off_the_path() -> None
     lines = (PACKAGE / "bootstrap.py").read_text(encoding="ascii").splitlines()
     before = lines[: next(number for number, line in enumerate(lines) if line.startswith("sys.path[:] ="))]
     assert [line for line in before if line.startswith(("import ", "from "))] == ["import sys"]
+
+
+def test_an_interrupt_before_the_command_line_runs_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "site.zip"
+    members = {**runtime(), ".deploy/runtime/extract.py": b"raise KeyboardInterrupt\n"}
+    path.write_bytes(container(members))
+    done = run_python(path, "info", code=130)
+    assert done.stderr == "error: this artifact: was interrupted. Run it again.\n"
+
+
+def test_what_a_damaged_module_says_cannot_act_on_a_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "site.zip"
+    members = {**runtime(), ".deploy/runtime/extract.py": b"raise ValueError('\\x1b[2J\\x7f')\n"}
+    path.write_bytes(container(members))
+    done = run_python(path, "info", code=3)
+    assert error_line(done).isprintable()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
@@ -17,10 +19,11 @@ import pytest
 from deployable_zipfile import extract
 from deployable_zipfile.artifact import layout
 from deployable_zipfile.artifact.zipreader import Artifact
-from deployable_zipfile.errors import DeploymentError, Interrupted
+from deployable_zipfile.errors import ArtifactError, DeploymentError, Interrupted
+from deployable_zipfile.extract import _failure, main
 from deployable_zipfile.install import installation, preflight
-from tests.support import faults
-from tests.support.artifacts import PACKAGE, PYTHON, make_artifact, make_target, simple_wheel
+from tests.support import drafts, faults
+from tests.support.artifacts import PACKAGE, PYTHON, make_artifact, make_target, runtime, simple_wheel
 from tests.support.helpers import error_line, make_wheel, read_tree, run_cli, run_python
 
 
@@ -262,14 +265,13 @@ def test_list_names_every_member_and_those_of_payloads(run: Any, site: Path, tmp
         (["--json"], "-d"),
         (["-d"], "expected one argument"),
         (["-d", "x", "more"], "unrecognized arguments: more"),
-        (["-d", "x", "--workers", "65"], "'65' is no number from 0 to 64"),
+        (["-d", "x", "--workers", "65"], "'65' must be an integer from 0 to 64"),
         (["-d", "x", "--workers", "-1"], "--workers"),
-        (["-d", "x", "--workers", "²"], "'²' is no number from 0 to 64"),
-        (["-d", "x", "--wait", "nan"], "'nan' is no number of seconds"),
+        (["-d", "x", "--workers", "²"], "'²' must be an integer from 0 to 64"),
+        (["-d", "x", "--wait", "nan"], "'nan' must be a number of seconds"),
         (["-d", "x", "--wait", "-1"], "--wait"),
         (["-d", "x", "--wa", "1"], "unrecognized arguments"),
         (["verify", "a", "b"], "unrecognized arguments: b"),
-        (["nonsense"], "-d"),
     ],
 )
 def test_what_cannot_be_asked_for_is_one_line(arguments: List[str], why: str, run: Any, tmp_path: Path) -> None:
@@ -479,3 +481,60 @@ def test_a_signal_that_the_caller_ignores_is_ignored_by_all(large: Path, tmp_pat
         time.sleep(0.02)
     assert process.communicate()[0].startswith(b"Installed build")
     assert process.returncode == 0
+
+
+ACTING = "\x1b]0;forged\x07\x1b[2J\nforged: line\x9b1m\x7f\u202e"
+
+
+@pytest.mark.parametrize("verb", ["info", "list", "check", "verify"])
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
+def test_what_a_foreign_manifest_says_cannot_act_on_a_terminal(
+    verb: str, options: List[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def edited(manifest: layout.Manifest) -> layout.Manifest:
+        target = manifest.targets[0]._replace(machine=ACTING, libc=f"glibc {ACTING}", libraries=(ACTING,))
+        source = manifest.source._replace(commit=ACTING)
+        return manifest._replace(source=source, tool_version=ACTING, targets=(target,))
+
+    draft = drafts.draft(runtime=runtime())
+    draft.edit = edited
+    path = draft.write(tmp_path / "site.zip")
+    main([verb, *options], str(path))
+    said = capsys.readouterr()
+    for text in (said.out, said.err):
+        assert "forged: line" not in [line.strip() for line in text.splitlines()]
+        assert not [character for character in text if character != "\n" and not character.isprintable()]
+    assert "forged" in said.out + said.err or verb in ("list", "verify")
+
+
+def test_the_name_of_the_artifact_cannot_act_on_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["--nothing"], [], ["-h"]):
+        with contextlib.suppress(SystemExit):
+            main(arguments, str(tmp_path / "a\x1b[2J.zip"))
+        said = capsys.readouterr()
+        assert "\x1b" not in said.out + said.err
+
+
+@pytest.mark.parametrize(("argument", "advice"), [("/tmp/x", "site.zip -d /tmp/x"), ("./x", "site.zip -d ./x")])
+def test_a_folder_in_place_of_a_verb_gets_the_option_to_use(argument: str, advice: str, run: Any) -> None:
+    said = run(argument)
+    assert said.code == 2
+    assert f"is not a verb. To install, run: {advice}." in said.err
+
+
+def test_an_unknown_verb_gets_the_list_of_verbs(run: Any) -> None:
+    said = run("instal")
+    assert (said.code, said.err[:29]) == (2, "error: instal: is not a verb.")
+    assert "check, verify, info" in said.err
+
+
+def test_info_names_no_version_of_the_c_library_that_nothing_needs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["info"], str(drafts.draft(runtime=runtime()).write(tmp_path / "site.zip")))
+    assert "or newer" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("error", [ImportError("zip"), EOFError("short"), zlib.error("bad"), SyntaxError("null bytes")])
+def test_an_artifact_that_changes_while_it_runs_is_a_damaged_artifact(error: Exception) -> None:
+    assert _failure(error).exit_code == ArtifactError.exit_code

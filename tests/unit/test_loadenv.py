@@ -671,7 +671,7 @@ def test_a_huge_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "environment.json"
     path.write_bytes(b"")
     os.truncate(str(path), 5 * 1024 * MIB)  # sparse
-    with pytest.raises(EnvironmentFileError, match=r"has 5368709120 bytes, more than 16777216"):
+    with pytest.raises(EnvironmentFileError, match=r"has 5368709120 bytes, more than 6291456"):
         read_environment(str(path))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Any, Dict, List, NamedTuple, NoReturn, Optional, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, NoReturn, Optional, Tuple
 
 from ..errors import ArtifactError
 from . import patches
@@ -45,11 +45,16 @@ DEFAULT_SHEBANG = "#!/usr/bin/env python"
 MAX_MEMBERS = 65_534  # zipimport before 3.13 finds nothing in a file with more (cpython#94146, measured)
 MAX_PAYLOAD_MEMBERS = 20_000  # of one nested payload: bounds the memory of reader and installer
 MAX_SIZE = 2**32 - 1  # bytes of the file and of each member: the container holds no ZIP64 record
-MAX_MANIFEST = 32 * 1024 * 1024  # bytes: four times what 65 534 members of average length need
+MAX_MANIFEST = 16 * 1024 * 1024  # bytes: half more than 65 534 members with names of 60 bytes need
 FILE_MODES = (0o644, 0o755)
 
 RESERVED_PROJECT_NAMES = frozenset([WHEELS, BOOTSTRAP_WHEELS, STATIC, VENV, "install_wheels", "loadenv", "__main__"])
 
+# Of what a manifest or another JSON document of ours may hold, counted before it is parsed: four pairs a member, a
+# comma in some names, and room for plans of several targets.
+_MOST_OF = (((b"{", b"["), 200_000), ((b":",), 400_000), ((b",",), 600_000))
+_OTHER_PAIRS = 60_000  # names and values that belong to no member
+_WINDOW = 32 * 1024  # bytes
 _BUILD_ID_LENGTH = 32  # hexadecimal digits: 128 bits
 _HEX_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _HEX_MAGIC = re.compile(r"[0-9a-f]{8}\Z")
@@ -179,11 +184,14 @@ class Manifest(NamedTuple):
     @property
     def build_id(self) -> str:
         """Content hash of everything, the same wherever the same bytes are built: 32 hexadecimal digits."""
-        return hashlib.sha256(_canonical(self._document())).hexdigest()[:_BUILD_ID_LENGTH]
+        digest = hashlib.sha256()
+        for part in _canonical_parts(self._document(), self.members):
+            digest.update(part)
+        return digest.hexdigest()[:_BUILD_ID_LENGTH]
 
     def to_json(self) -> bytes:
         """Return the canonical text: sorted keys, no blanks, ASCII, one final newline."""
-        return _canonical(dict(self._document(), build_id=self.build_id))
+        return b"".join(_canonical_parts(dict(self._document(), build_id=self.build_id), self.members))
 
     @classmethod
     def from_json(cls, text: bytes) -> "Manifest":
@@ -220,6 +228,7 @@ class Manifest(NamedTuple):
         return manifest
 
     def _document(self) -> Dict[str, Any]:
+        """Return everything but the members, of which there are many, as JSON objects."""
         site = {} if self.site is None else {"site": self.site._asdict()}
         return {
             **site,
@@ -229,7 +238,6 @@ class Manifest(NamedTuple):
             "shebang": self.shebang,
             "source": self.source._asdict(),
             "targets": [_target_document(target) for target in self.targets],
-            "members": members_document(self.members),
             "directories": self.directories,
             "payloads": [payload._asdict() for payload in self.payloads],
         }
@@ -255,14 +263,9 @@ def _with_patch_releases(document: Dict[str, Any], releases: Tuple[patches.Range
     return document
 
 
-def members_document(members: Dict[str, Member]) -> Dict[str, Any]:
-    """Return *members* as JSON objects."""
-    return {name: member._asdict() for name, member in members.items()}
-
-
 def listing_to_json(members: Dict[str, Member]) -> bytes:
     """Return the listing of one nested payload, canonical JSON."""
-    return _canonical({"schema": SCHEMA_VERSION, "members": members_document(members)})
+    return b"".join(_canonical_parts({"schema": SCHEMA_VERSION}, members))
 
 
 def listing_from_json(name: str, text: bytes) -> Dict[str, Member]:
@@ -279,18 +282,76 @@ def listing_from_json(name: str, text: bytes) -> Dict[str, Member]:
     return members
 
 
-def _canonical(document: Dict[str, Any]) -> bytes:
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii") + b"\n"
+def _canonical_parts(document: Dict[str, Any], members: Dict[str, Member]) -> Iterator[bytes]:
+    """Yield the canonical text of *document* with its *members* in pieces: it is never whole twice in memory."""
+    comma = "{"
+    for key in sorted([*document, "members"]):
+        yield f'{comma}"{key}":'.encode("ascii")
+        comma = ","
+        if key != "members":
+            yield _canonical(document[key])
+            continue
+        inner = "{"
+        for name in sorted(members):
+            size, mode, sha256 = members[name]
+            text = f'{inner}{_quoted(name)}:{{"mode":{mode},"sha256":"{sha256}","size":{size}}}'
+            yield text.encode("ascii")
+            inner = ","
+        yield b"}" if members else b"{}"
+    yield b"}\n"
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
+
+
+_quoted = json.encoder.encode_basestring_ascii
 
 
 def _document_of(name: str, text: bytes) -> Dict[str, Any]:
     try:
-        document = json.loads(text.decode("utf-8"), object_pairs_hook=_object, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        document = bounded_json(text, object_pairs_hook=_object)
+    except ValueError as error:
         raise ArtifactError(name, f"is no strict JSON ({error})", "Copy the artifact again") from None
     if not isinstance(document, dict):
         raise ArtifactError(name, "is not a JSON object", "Copy the artifact again")
     return document
+
+
+def bounded_json(text: bytes, **hooks: Any) -> Any:
+    """Parse *text* as JSON after proving that it cannot take much more memory or time than its own size.
+
+    A few kilobytes of a compressed member may hold millions of objects, or one name of megabytes. So the text is
+    refused before it is parsed when it holds more values than 65 534 members need, or a name, string, number or
+    blank of more than 32 to 64 KiB.
+
+    Parameters:
+        text: UTF-8, at most :data:`MAX_MANIFEST` bytes.
+        hooks: for :func:`json.loads`.
+
+    Raises:
+        ValueError: saying which bound is passed, or that it is no JSON; the message quotes nothing of the text.
+    """
+    if len(text) > MAX_MANIFEST:
+        raise ValueError(f"has {len(text)} bytes, more than {MAX_MANIFEST}")
+    for marks, most in _MOST_OF:
+        if sum(text.count(mark) for mark in marks) > most:
+            raise ValueError(f"has more than {most} of {' and '.join(mark.decode() for mark in marks)}")
+    if text.count(b":") > 4 * text.count(b'"sha256":"') + _OTHER_PAIRS:
+        raise ValueError(f"has more than {_OTHER_PAIRS} names beside those of its members")
+    if len(text) > _WINDOW:
+        # A longest string without a quote inside covers a whole window; an escaped quote is not its end.
+        plain = text.replace(b"\\\\", b"__").replace(b'\\"', b"__") if b'\\"' in text else text
+        for start in range(0, len(plain) - _WINDOW + 1, _WINDOW):
+            if plain.find(b'"', start, start + _WINDOW) < 0:
+                raise ValueError(f"has {_WINDOW} bytes without a quote, from offset {start} on")
+        del plain
+    try:
+        return json.loads(text.decode("utf-8"), parse_constant=_refuse_constant, **hooks)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 at offset {error.start}") from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 _MEMBER_KEYS = ["mode", "sha256", "size"]

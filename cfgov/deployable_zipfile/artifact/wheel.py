@@ -38,6 +38,9 @@ SCHEMES = ("purelib", "platlib", "headers", "scripts", "data")  # PEP 427, "The 
 _ZIP64_EXTRA = 0x0001  # APPNOTE 4.5.3
 _UNLISTED = ("RECORD", "RECORD.jws", "RECORD.p7s")  # PEP 427: signatures and RECORD itself are not in RECORD
 _DIGESTS = {"sha256": 32, "sha384": 48, "sha512": 64}  # PEP 427: sha256 or better
+_MAX_WHEEL = 64 * 1024  # bytes of WHEEL: five lines and one for each tag
+_MAX_ENTRY_POINTS = 1024 * 1024  # bytes
+_MAX_ROW = 160  # bytes of a row of RECORD beside the name: a SHA-512 and a size, quoted
 _METADATA_HEAD = 256 * 1024  # bytes in which Name and Version of METADATA are looked for
 # Beyond ASCII every character is taken for a letter: which ones are differs between versions of Python.
 _LETTER = "A-Za-z_\u00a1-\U0010ffff"
@@ -158,16 +161,16 @@ class Wheel(Window):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def text(self, name: str) -> str:
-        """Return the content of file *name* as text.
+    def text(self, name: str, most: int = MAX_TEXT) -> str:
+        """Return the content of file *name* as text, of at most *most* bytes.
 
         Raises:
             WheelError: the file is missing, broken or not UTF-8.
         """
         if name not in self.files:
             self.refuse(name, "is missing")
-        if self.files[name].size > MAX_TEXT:
-            self.refuse(name, f"has {self.files[name].size} bytes, more than {MAX_TEXT}")
+        if self.files[name].size > most:
+            self.refuse(name, f"has {self.files[name].size} bytes, more than {most}")
         try:
             return self.read(self.files[name]).decode("utf-8")
         except UnicodeDecodeError:
@@ -245,7 +248,7 @@ class Wheel(Window):
             return []
         found: Dict[str, EntryPoint] = {}
         section = ""
-        for line in self.text(name).splitlines():
+        for line in self.text(name, _MAX_ENTRY_POINTS).splitlines():
             line = line.strip()
             if not line or line[0] in "#;":
                 continue
@@ -283,7 +286,7 @@ class Wheel(Window):
             if entry.name in files:
                 self.refuse(entry.name, "is a member twice")
             files[entry.name] = entry
-        folders.update(folders_of(files))
+        folders.update(folders_of(files, self.refuse))
         for name in folders.intersection(files):
             self.refuse(name, "is a file and a folder")
         return files
@@ -360,7 +363,7 @@ class Wheel(Window):
 
     def _purelib(self) -> bool:
         name = f"{self.dist_info}/WHEEL"
-        fields = dict(_field(line) for line in self.text(name).splitlines() if ":" in line)
+        fields = dict(_field(line) for line in self.text(name, _MAX_WHEEL).splitlines() if ":" in line)
         if fields.get("wheel-version", "").split(".")[0] != "1":
             self.refuse(name, f"has Wheel-Version {fields.get('wheel-version')!r}, this installer knows 1.x")
         return fields.get("root-is-purelib", "").lower() == "true"
@@ -376,7 +379,9 @@ class Wheel(Window):
 
     def _record(self) -> Dict[str, RecordRow]:
         name = f"{self.dist_info}/RECORD"
-        text = self.text(name)
+        # A row holds a name of the wheel, a digest and a size; three rows for each file are more than anyone writes.
+        room = sum(len(file.encode("utf-8")) + _MAX_ROW for file in self.files)
+        text = self.text(name, min(MAX_TEXT, 64 * 1024 + 3 * room))
         try:
             rows = parse_record(text)
         except ValueError as error:

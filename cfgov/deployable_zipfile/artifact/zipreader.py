@@ -41,6 +41,8 @@ BLOCK = 256 * 1024  # bytes inflated at a time: caps memory whatever a member's 
 WHOLE = 1024 * 1024  # members up to this size, both ways, are read in one piece
 RATIO, RATIO_FROM = 50, 64 * 1024 * 1024  # PyPI's rule: at most 50:1 above 64 MiB
 
+MAX_FOLDERS = 2 * layout.MAX_MEMBERS  # that the files of one archive need: several times what real trees have
+
 _AGAIN = "Copy the artifact again"
 _MAX_NAME, _MAX_PART, _MAX_DEPTH = 1024, 255, 64
 # One to 64 parts of printable ASCII, none of them "." or "..", none with a backslash or a colon.
@@ -138,8 +140,8 @@ class Window:
             self.refuse("", f"cannot be read at offset {offset} ({error.strerror})")
         return data
 
-    def headers(self, maximum: int) -> Tuple[int, List[Header]]:
-        """Return the offset of the central directory and its headers, in their order.
+    def headers(self, maximum: int) -> Tuple[int, Iterator[Header]]:
+        """Return the offset of the central directory and its headers, in their order, read as they are taken.
 
         The end record must be the last 22 bytes, without a comment, and the directory must end where it begins: no
         reader can then find another directory (R2, R3).
@@ -158,7 +160,7 @@ class Window:
         if offset + length + END.size != self.size:
             self.refuse("", f"its directory of {length} bytes at offset {offset} does not end at the end record")
         directory = self.pread(offset, length)
-        return offset, list(self._parsed(directory, total, offset))
+        return offset, self._parsed(directory, total, offset)
 
     def _parsed(self, directory: bytes, total: int, offset: int) -> Iterator[Header]:
         position = 0
@@ -466,7 +468,8 @@ class Artifact:
         return digest.hexdigest()
 
     def read(self, name: str) -> bytes:
-        """Return the content of member *name*, compared with the manifest."""
+        """Return the content of member *name*, at most ``MAX_MANIFEST`` bytes, compared with the manifest."""
+        self._check_size(name)
         data = self.container.read(self.members[name])
         self._check_digest(name, hashlib.sha256(data).hexdigest())
         return data
@@ -515,9 +518,14 @@ class Artifact:
         entry = self.members.get(layout.MANIFEST)
         if entry is None:
             self.container.refuse(layout.MANIFEST, "is missing")
-        if entry.size > layout.MAX_MANIFEST:
-            self.container.refuse(layout.MANIFEST, f"has {entry.size} bytes, more than {layout.MAX_MANIFEST}")
+        self._check_size(layout.MANIFEST)
         return self.container.read(entry)
+
+    def _check_size(self, name: str) -> None:
+        """Refuse a member that would be read whole and is larger than any such member of ours can be."""
+        size = self.members[name].size
+        if size > layout.MAX_MANIFEST:
+            self.container.refuse(name, f"has {size} bytes, more than {layout.MAX_MANIFEST}")
 
     def _check_members(self) -> None:
         manifest = self.manifest
@@ -545,10 +553,9 @@ class Artifact:
         for name in manifest.directories:
             if name_problem(name) or not self._is_project_file(name):
                 self.container.refuse(name, "is no folder that an artifact may make")
-            parts = name.split("/")
-            for depth in range(1, len(parts) + 1):
-                if "/".join(parts[:depth]) in self.members:
-                    self.container.refuse("/".join(parts[:depth]), "is a file and a folder")
+        needed = folders_of((f"{name}/" for name in manifest.directories), self.container.refuse)
+        for name in needed.intersection(self.members):
+            self.container.refuse(name, "is a file and a folder")
 
     def _is_allowed(self, name: str) -> bool:
         top, _, rest = name.partition("/")
@@ -663,18 +670,26 @@ def check_distinct(names: Iterable[str], refuse: Callable[[str, str], NoReturn])
         other = folded.setdefault(_folded(name), name)
         if other != name:
             refuse(name, f"differs from {other} only by case")
-    for name in folders_of(names).intersection(names):
+    del folded
+    for name in folders_of(names, refuse).intersection(names):
         refuse(name, "is a file and a folder")
 
 
-def folders_of(names: Iterable[str]) -> Set[str]:
-    """Return every folder that files of these *names* lie in, at any depth."""
+def folders_of(names: Iterable[str], refuse: Optional[Callable[[str, str], NoReturn]] = None) -> Set[str]:
+    """Return every folder that files of these *names* lie in, at any depth.
+
+    Parameters:
+        names: paths, "/" between parts.
+        refuse: called with a name when there are more than ``MAX_FOLDERS``: names of 64 parts make millions of them.
+    """
     folders: Set[str] = set()
     for name in names:
         folder = name.rpartition("/")[0]
         while folder and folder not in folders:
             folders.add(folder)
             folder = folder.rpartition("/")[0]
+        if refuse is not None and len(folders) > MAX_FOLDERS:
+            refuse(name, f"is one of the files that need more than {MAX_FOLDERS} folders")
     return folders
 
 

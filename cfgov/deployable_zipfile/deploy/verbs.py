@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import re
 import time
 from pathlib import Path
 from typing import Any, List, Mapping
 
+from .. import cli
 from ..console import Console
 from ..errors import printable
 from . import releases, rollout
@@ -25,11 +25,13 @@ def add_parsers(subparsers: Any, common: List[argparse.ArgumentParser]) -> None:
     """
     rooted = argparse.ArgumentParser(add_help=False)
     rooted.add_argument("--root", required=True, type=Path, metavar="DIR", help="the site: holds current and releases")
-    rooted.add_argument("--lock-wait", type=_seconds, default=0.0, metavar="SECONDS", help="wait for another command")
+    rooted.add_argument(
+        "--lock-wait", type=cli.seconds, default=0.0, metavar="SECONDS", help="wait for another command"
+    )
     rooted.add_argument("--dry-run", action="store_true", help="check everything, change nothing, say what would be")
     kept = argparse.ArgumentParser(add_help=False)
     kept.add_argument("--keep", type=int, metavar="N", help="good releases to keep, 5 unless said")
-    kept.add_argument("--older-than", type=_age, metavar="AGE", help="remove only what is older: 30d, 12h, 90m, 60s")
+    kept.add_argument("--older-than", type=cli.age, metavar="AGE", help="remove only what is older: 30d, 12h, 90m, 60s")
 
     verb = subparsers.add_parser("deploy", parents=[*common, rooted, kept, _settings_parser()], help=_DEPLOY_HELP)
     verb.add_argument("--env-file", type=Path, metavar="FILE", help="environment.json; else the live one's")
@@ -65,7 +67,7 @@ def _settings_parser() -> argparse.ArgumentParser:
     web = parser.add_argument_group("web server")
     web.add_argument("--restart", metavar="STRATEGY", help=_RESTART_HELP)
     web.add_argument("--first-restart", metavar="STRATEGY", help="the same for the first release of all")
-    web.add_argument("--restart-timeout", type=_seconds, metavar="SECONDS")
+    web.add_argument("--restart-timeout", type=cli.seconds, metavar="SECONDS")
     web.add_argument("--httpd-pid-file", metavar="FILE", help="signal only the children of this httpd")
     web.add_argument("--config-test", metavar="COMMAND", help="tests the server's configuration; {release} is replaced")
     web.add_argument("--httpd-env", metavar="FILE", help="KEY=VALUE lines for --config-test; ROOT/current is replaced")
@@ -77,7 +79,7 @@ def _settings_parser() -> argparse.ArgumentParser:
     proof.add_argument("--health-url", metavar="URL", help="answers 200 with the build id, in X-Build-Id or its body")
     proof.add_argument("--health-header", dest="health_headers", action="append", metavar="'NAME: VALUE'")
     proof.add_argument("--health-count", type=int, metavar="N", help="right answers in a row, 10 unless said")
-    proof.add_argument("--health-timeout", type=_seconds, metavar="SECONDS", help="for all of it, 60 unless said")
+    proof.add_argument("--health-timeout", type=cli.seconds, metavar="SECONDS", help="for all of it, 60 unless said")
     host = parser.add_argument_group("host")
     host.add_argument("--owner", metavar="USER", help="of environment.json and shared folders")
     host.add_argument("--group", metavar="GROUP", help="the web server's: may read environment.json")
@@ -87,9 +89,9 @@ def _settings_parser() -> argparse.ArgumentParser:
     host.add_argument("--manage", action="append", metavar="'COMMAND ...'", help="one more management command")
     host.add_argument("--createcachetable", dest="manage", action="append_const", const="createcachetable")
     host.add_argument(
-        "--keep-static", type=_days, metavar="DAYS", help="keep hashed static files of releases before, 30"
+        "--keep-static", type=cli.days, metavar="DAYS", help="keep hashed static files of releases before, 30"
     )
-    host.add_argument("--step-timeout", type=_seconds, metavar="SECONDS", help="for one command, 1800 unless said")
+    host.add_argument("--step-timeout", type=cli.seconds, metavar="SECONDS", help="for one command, 1800 unless said")
     return parser
 
 
@@ -174,27 +176,3 @@ def _plan_text(plan: Mapping[str, Any]) -> str:
         f"on failure back to {plan['back_to'] or 'no release'}; migrate: {plan['migrate']}",
     ]
     return "\n".join(lines + [f"  {key} = {value}" for key, value in plan["settings"].items() if value])
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 86_400:
-        raise argparse.ArgumentTypeError("is not between 0 and 86400 seconds")
-    return value
-
-
-def _days(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value <= 3650:
-        raise argparse.ArgumentTypeError("must be a number of days from 0 to 3650")
-    return value
-
-
-def _age(text: str) -> float:
-    match = re.match(r"([0-9]{1,6})([dhms]?)\Z", text)
-    if not match:
-        raise argparse.ArgumentTypeError("is no age such as 30d, 12h, 90m or 60s")
-    return float(match.group(1)) * {"d": 86_400, "": 86_400, "h": 3600, "m": 60, "s": 1}[match.group(2)]
