@@ -65,7 +65,20 @@ try:
     for _needed in ("cyclonedx", "elftools", "rich"):  # imported when they are needed
         if importlib.util.find_spec(_needed) is None:
             raise ModuleNotFoundError(name=_needed)
-    from .builder import cache, checkout, collect, init, inputs, pack, project, requirements, settings, source, targets
+    from .builder import (
+        cache,
+        checkout,
+        collect,
+        init,
+        inputs,
+        pack,
+        project,
+        requirements,
+        settings,
+        source,
+        targets,
+        trial,
+    )
     from .builder.output import Output, Written
 except ModuleNotFoundError as _error:
     if (_error.name or "").startswith("deployable_zipfile"):
@@ -204,8 +217,11 @@ def _directory(wheelhouse: str) -> str:
     return os.path.abspath(wheelhouse) if wheelhouse else ""
 
 
-def build(options: Options, console: Console) -> Built:
+def build(options: Options, console: Console, check: bool = False) -> Built:
     """Build one artifact.
+
+    Parameters:
+        check: import the settings and callables from what was packed before the artifact takes its place.
 
     Raises:
         DeployableZipfileError: the build failed; what was at the artifact's path before still is.
@@ -247,6 +263,8 @@ def build(options: Options, console: Console) -> Built:
         manifest = pack.Packer(how, house, plans, chosen, state, console).pack(output.temporary)
         with zipreader.Artifact.open(output.temporary):
             pass  # our own strict reader takes it
+        if check:
+            _try(output.temporary, manifest, plans, chosen[0].root, kept.work, console, warn)
         written = output.commit()
     return Built(written, manifest, tuple(warnings), tuple(house.from_cache), tuple(sorted(set(house.built))))
 
@@ -255,7 +273,8 @@ def main(arguments: Optional[Sequence[str]] = None, prog: Optional[str] = None) 
     """Run the command line of a build and return its exit code."""
 
     def run(parsed: argparse.Namespace, console: Console) -> None:
-        _report(build(options(_given(parsed)), console), console)
+        check = sys.stderr.isatty() and not parsed.json if parsed.check is None else parsed.check
+        _report(build(options(_given(parsed)), console, check), console)
 
     return _run(parser(prog), sys.argv[1:] if arguments is None else arguments, run)
 
@@ -358,6 +377,14 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     for setting in settings.TABLE:
         if setting.group:
             _add_option(groups[setting.group], setting)
+    group = command.add_argument_group("the result")
+    group.add_argument(
+        "--check",
+        action="store_const",
+        const=True,
+        help="import settings and callables from what was packed before writing it (default on a terminal)",
+    )
+    group.add_argument("--no-check", dest="check", action="store_const", const=False, help="do not")
     _add_output(command)
 
 
@@ -524,6 +551,26 @@ def _compare(
     if untracked and not options.all_files:
         warn(f"git does not track, so not packed: {source.named(untracked)}")
     return bool(different)
+
+
+def _try(
+    path: str,
+    manifest: layout.Manifest,
+    plans: Sequence[collect.Plan],
+    root: str,
+    work: str,
+    console: Console,
+    warn: Callable[[str], None],
+) -> None:
+    """Import the site from what was packed, with the first interpreter at hand that the artifact is for."""
+    ours = [plan.target.interpreter for plan in plans if plan.target.interpreter and not plan.target.cross]
+    if not ours:
+        console.step("Not checked whether the site imports: no Python of the target is here")
+        return
+    console.step("Checking that the site imports from what was packed")
+    outcome = trial.run(path, ours[0], manifest, root, work)
+    if outcome.doubt:
+        warn(f"{outcome.doubt}; --no-check leaves this check out")
 
 
 def _local_projects(locked: requirements.Requirements) -> List[str]:

@@ -1148,3 +1148,94 @@ def test_every_python_whose_venv_has_setuptools_gets_one_with_pkg_resources() ->
         ]
         assert len(found) == (minor < 12)
         assert not [one for one in found if int(one[2:].split(".")[0]) >= 82]
+
+
+def checked(
+    site: Path, files: Dict[str, Any], index: Index, capsys: pytest.CaptureFixture[str], code: int, *words: str
+) -> str:
+    """Build the site with *files* and --check, and return what it said."""
+    index.add("lib", "1.0", {"lib/__init__.py": "", "lib/sub.py": ""})
+    write_tree(site, files)
+    commit_all(site.parent)
+    _, said = run(capsys, site, lock(site, "lib==1.0"), site.parent.parent / "out", "--check", *words, code=code)
+    assert (site.parent.parent / "out.zip").exists() == (code == 0)
+    return said
+
+
+WSGI = "def application(environ, start_response):\n    return []\n"
+
+
+def test_a_site_that_imports_from_what_was_packed_passes_the_check(
+    site: Path, index: Index, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = checked(site, {"site_one/wsgi.py": f"import lib.sub\n{WSGI}"}, index, capsys, 0)
+    assert "Checking that the site imports from what was packed\n" in said
+    assert "does not import" not in said
+
+
+FROM_OTHER = "try:\n    import psycopg2\nexcept ImportError as error:\n    raise RuntimeError('no') from error\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "module", "number", "fix"),
+    [
+        ("import yaml\n", "yaml", 1, "Add PyYAML to the requirements, or give --no-check."),
+        ("import some_library.part\n", "some_library", 1, "Add some-library to the requirements, or give --no-check."),
+        ("import lib.lost\n", "lib.lost", 1, "Correct the import, or require a lib that has it."),
+        (FROM_OTHER, "psycopg2", 4, "Add psycopg2 to the requirements, or give --no-check."),
+    ],
+)
+def test_a_missing_module_is_named_with_the_requirement_that_brings_it(
+    site: Path, index: Index, capsys: pytest.CaptureFixture[str], text: str, module: str, number: int, fix: str
+) -> None:
+    said = checked(site, {"site_one/wsgi.py": text + WSGI}, index, capsys, 7)
+    where = f"imported at site_one/site_one/wsgi.py:{number} for site_one.wsgi:application"
+    line = f"error: module {module}: {where}, and no packed file or wheel holds it. {fix}"
+    assert said.splitlines()[-1] == line
+
+
+def test_a_module_that_was_left_out_is_named_with_its_place(
+    site: Path, index: Index, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {"site_one/wsgi.py": f"import helper\n{WSGI}", "helper.py": "x = 1\n"}
+    said = checked(site, files, index, capsys, 7, "--exclude", "*/helper.py")
+    assert f"module helper: imported at site_one/site_one/wsgi.py:1, is in {site}/helper.py and was not packed." in said
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("import os\nos.environ['REAL']\n", "KeyError: 'REAL' (site_one/site_one/wsgi.py:2)"),
+        ("application = 1\n", "TypeError: site_one.wsgi:application is not callable (the start)"),
+        ("import os\napplication = 1\nos._exit(3)\n", "exit status 3"),
+    ],
+)
+def test_what_the_real_environment_may_mend_is_a_warning(
+    site: Path, index: Index, capsys: pytest.CaptureFixture[str], text: str, why: str
+) -> None:
+    said = checked(site, {"site_one/wsgi.py": text}, index, capsys, 0, "--wsgi", "site_one.wsgi:application")
+    (line,) = [line for line in said.splitlines() if line.endswith("; --no-check leaves this check out")]
+    assert why in line
+
+
+def test_the_check_is_made_without_the_builders_environment(
+    site: Path, index: Index, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", SECRET)
+    monkeypatch.setenv("PYTHONPATH", str(site.parent))
+    text = f"import os\nassert 'sqlite' in os.environ['DATABASE_URL'], os.environ\n{WSGI}"
+    assert "does not import" not in checked(site, {"site_one/wsgi.py": text}, index, capsys, 0)
+
+
+def test_without_a_terminal_nothing_is_checked_unless_asked_for(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tree(site, {"site_one/wsgi.py": f"import yaml\n{WSGI}"})
+    commit_all(site.parent)
+    words = [str(site), lock(site), str(tmp_path / "out"), "--workers", "1"]
+    assert create.main(words) == 0
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "dumb")
+    assert create.main(words) == 7
+    assert create.main([*words, "--no-check"]) == 0
+    capsys.readouterr()
