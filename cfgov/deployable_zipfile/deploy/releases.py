@@ -331,7 +331,7 @@ def check_place(root: Root) -> None:
         raise DestinationError(root.path, "is not a folder", "Name the folder that holds `current` and `releases`")
     ownership.check_folder(str(root.path), "releases", "shared", "current", layout.DEPLOY)
     if root.books.is_dir():
-        ownership.check_folder(str(root.books), "lock", "logs", "tool")
+        ownership.check_folder(str(root.books), root.journal.path.name, "lock", "logs", "tool")
 
 
 def check_release(root: Root, target: str) -> None:
