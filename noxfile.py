@@ -136,6 +136,13 @@ def release(session: nox.Session) -> None:
 
 
 @nox.session
+def rehearse(session: nox.Session) -> None:
+    """Run the workflows on this machine with act (needs an engine, gh, skopeo, docker-registry); -- --mutations."""
+    install(session, "rehearse", "nox", "release", "build")
+    tool(session, "rehearse")
+
+
+@nox.session
 def facts(session: nox.Session) -> None:
     """Record what the images hold and compare it with the last record; -- --platform NAME."""
     tool(session, "facts")

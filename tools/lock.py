@@ -27,6 +27,7 @@ OLDEST: Dict[str, str] = {
     "lock": "3.10",
     "nox": "3.10",
     "release": "3.10",
+    "rehearse": "3.10",
     "ansible": "3.11",
 }
 # A lock that is installed beside another takes the other's versions.
