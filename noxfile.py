@@ -75,7 +75,7 @@ def build(session: nox.Session) -> None:
 
 @nox.session
 def serve(session: nox.Session) -> None:
-    """Extract the artifact into a scratch folder and serve it with gunicorn; -- --port N."""
+    """Extract the artifact into a scratch folder and serve it; -- --port N."""
     tool(session, "serve")
 
 

@@ -40,7 +40,7 @@ from .workers import ENDING_SIGNALS
 
 _WITH_VALUE = ("-d", "--destination", "--wait", "--workers")  # options that the next argument belongs to
 _DESTINATION = {"-d", "--destination"}
-VERBS = ("check", "verify", "info", "list", "selftest", "deploy", "releases", "rollback", "prune")
+VERBS = ("check", "verify", "info", "list", "selftest", "serve", "deploy", "releases", "rollback", "prune")
 
 
 def main(argv: Sequence[str], archive: Optional[str] = None) -> int:
@@ -150,11 +150,12 @@ def _parser(archive: str, verb: str = "") -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True, parser_class=Parser)
     _add_own_verbs(verbs, [common])
     if verb not in ("check", "verify", "info", "list"):
-        from .deploy import selftest
+        from .deploy import selftest, serve
         from .deploy import verbs as deploy_verbs
 
         deploy_verbs.add_parsers(verbs, [common])
         selftest.add_parsers(verbs, [common])
+        serve.add_parsers(verbs, [common])
     return parser
 
 

@@ -239,6 +239,7 @@ def test_nothing_real_is_touched(artifact: Path, real: Real, tmp_path: Path) -> 
     before = real.look()
     document, said = run(artifact, tmp_path, real.variables)
     assert faults(document) == {}
+    assert [one for one in document["findings"] if one["note"]] == []
     assert document["code"] == 0
     assert real.look() == before
     assert "No process may use the network" in said
@@ -318,7 +319,9 @@ def test_an_attempt_whose_refusal_is_swallowed_is_told_too(
     assert document["code"] == 0
 
 
-def test_settings_named_by_the_code_itself_are_changed_too(workshop: Workshop, real: Real, tmp_path: Path) -> None:
+def test_settings_named_by_the_code_itself_are_changed_too(
+    workshop: Workshop, artifact: Path, real: Real, tmp_path: Path
+) -> None:
     """``manage.py`` and ``wsgi.py`` that overwrite DJANGO_SETTINGS_MODULE pass by any module of settings of ours."""
     project = workshop.folder / "stubborn"
     shutil.copytree(str(workshop.folder / "portal"), str(project))

@@ -38,6 +38,7 @@ def _run(overlay: str, folder: str, manage: str, words: Sequence[str]) -> None:
 
     def change(values: Dict[str, Any]) -> Dict[str, Any]:
         before.setdefault("static_root", str(values.get("STATIC_ROOT") or ""))
+        before.setdefault("static_url", str(values.get("STATIC_URL") or ""))
         atexit.register(_report, folder, before)
         changed: Dict[str, Any] = {"STATIC_ROOT": folder}
         storages = values.get("STORAGES")

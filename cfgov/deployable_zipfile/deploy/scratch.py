@@ -22,7 +22,7 @@ def replaced(values: Values, folder: str) -> Values:
     found: Values = {}
     for part in (_databases, _mail, _files, _sessions):
         found.update(part(values, folder))
-    for one in (_caches, _queues, _searches, _logs):
+    for one in (_caches, _queues, _searches, _logs, _hosts):
         found.update(one(values))
     return found
 
@@ -35,14 +35,18 @@ def _each(values: Values, name: str, become: Callable[[str, Any], Any]) -> Value
 
 
 def _databases(values: Values, folder: str) -> Values:
-    """One SQLite file for all aliases, without routers: what `migrate` makes is found through each of them."""
-    entry = {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": os.path.join(folder, "scratch.sqlite3"),
-        "OPTIONS": {"timeout": 30},
+    """One SQLite file for each alias, without routers: the self-test migrates every one of them."""
+    aliases = sorted({"default", *values.get("DATABASES", {})} - {"default"})
+    names = {"default": "scratch", **{alias: f"scratch-{number}" for number, alias in enumerate(aliases)}}
+    entries = {
+        alias: {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": os.path.join(folder, f"{name}.sqlite3"),
+            "OPTIONS": {"timeout": 30},
+        }
+        for alias, name in names.items()
     }
-    aliases = {"default", *values.get("DATABASES", {})}
-    return {"DATABASES": {alias: dict(entry) for alias in sorted(aliases)}, "DATABASE_ROUTERS": []}
+    return {"DATABASES": entries, "DATABASE_ROUTERS": []}
 
 
 def _caches(values: Values) -> Values:
@@ -164,6 +168,12 @@ def _logs(values: Values) -> Values:
         if isinstance(entry, dict)
     }
     return {"LOGGING": dict(logging, handlers=handlers)}
+
+
+def _hosts(values: Values) -> Values:
+    """Answer on 127.0.0.1 without TLS, whatever hosts the site has."""
+    secure = ("SECURE_SSL_REDIRECT", "SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE")
+    return {"ALLOWED_HOSTS": ["*"], **{name: False for name in secure if values.get(name)}}
 
 
 def described(before: Values, after: Values) -> List[str]:

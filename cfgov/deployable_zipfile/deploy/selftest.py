@@ -11,29 +11,21 @@ loaded, so that databases, caches, mail, files, queues and search are scratch on
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import os
-import re
-import secrets
-import shutil
 import subprocess
-import tempfile
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .. import process
-from ..artifact import layout
 from ..artifact.zipreader import Artifact
 from ..console import Console
 from ..errors import DeploymentError
 from ..install import installation
-from . import guard, provision
-from .commands import CommandError, Commands, Log
+from . import provision
 from .excerpt import excerpt
-from .redaction import Secrets
-from .site import NO_COLLECTSTATIC, Site, program, site_of
+from .site import site_of
+from .trial import Finding, Trial, scratch_environment, scratch_folder
 
 _TIMEOUT = 900.0  # seconds for one command
 _MODULE_TIMEOUT = 120.0  # seconds without a word from the process that imports
@@ -97,34 +89,6 @@ print(json.dumps(found))
 """
 
 
-# The package that is put into the scratch virtualenv, and the module that starts it.
-_GUARD = "deployable_zipfile_selftest"
-_START = """
-import os
-try:
-    from . import guard
-    guard.install({folder!r})
-except BaseException as error:
-    os.write(2, ("selftest: " + repr(error) + "\\n").encode())
-    os._exit(78)  # without it nothing may run
-"""
-
-_DATABASE_URL = re.compile(
-    r"(postgres|postgresql|postgis|psql|pgsql|mysql|mysql2|mysqlgis|mariadb|mssql|oracle|oraclegis|cockroachdb|redshift|timescale|spatialite|sqlite)(\+\w+)?:"
-)
-_DATABASE_FAULT = re.compile(
-    r"\b(OperationalError|ProgrammingError|NotSupportedError|DatabaseError|NotImplementedError)\b"
-)
-
-
-class Finding(NamedTuple):
-    """One thing that was tried."""
-
-    what: str
-    fault: str  # "": good
-    note: str = ""  # why it was not tried, or not to its end
-
-
 class Report(NamedTuple):
     """What a self-test came to."""
 
@@ -161,10 +125,10 @@ def selftest(artifact: Artifact, scratch: Path, console: Console, wanted: Wanted
     console.step(f"Installing into {scratch}")
     release = scratch / "release"
     installation.install(artifact, str(release), workers=wanted.workers, sync=False, console=console)
-    variables = _environment(wanted.env_file, scratch)
+    variables = scratch_environment(wanted.env_file, scratch)
     provision.place_environment(release, variables, provision.NOBODY)
     site = site_of(artifact.manifest, release, variables, wanted.wsgi, wanted.asgi)
-    trial = _Trial(scratch, release, site, variables)
+    trial = Trial(scratch, release, site, variables)
     console.step(trial.confine())
     console.step("Importing every module and every compiled file")
     tried, findings = _imported(trial, wanted.ignored)
@@ -183,7 +147,7 @@ def selftest(artifact: Artifact, scratch: Path, console: Console, wanted: Wanted
     return Report(artifact.manifest.build_id, tried, tuple(findings), time.monotonic() - began)
 
 
-def _steps(trial: "_Trial", path: str) -> List[Tuple[str, Callable[[], object], str]]:
+def _steps(trial: Trial, path: str) -> List[Tuple[str, Callable[[], object], str]]:
     """Return the steps after the imports: name, what to do, and why not to."""
     site = trial.site
     load = "ASGI callable" if site.asgi and not site.wsgi else "WSGI callable"
@@ -192,123 +156,9 @@ def _steps(trial: "_Trial", path: str) -> List[Tuple[str, Callable[[], object], 
         ("manage.py check", lambda: trial.manage("check", ["check"]), site.without("check")),
         ("manage.py collectstatic", trial.collect_static, site.without("collectstatic")),
         (load, lambda: trial.python("callable", site.callable_arguments()), ""),
-        ("manage.py migrate", lambda: trial.manage("migrate", ["migrate", "--noinput"]), site.without("migrate")),
+        ("manage.py migrate", trial.migrate, site.without("migrate")),
         (f"GET {path}", lambda: trial.request(path, host), ""),
     ]
-
-
-class _Trial(Commands):
-    """Commands of the scratch release: confined, in a home and a temporary folder of their own."""
-
-    def __init__(self, scratch: Path, release: Path, site: Site, variables: Mapping[str, str]) -> None:
-        super().__init__(release, site.manage, Log(scratch / "logs" / "selftest.log", Secrets(variables)), _TIMEOUT)
-        self.scratch = scratch
-        self.release = release
-        self.site = site
-        self.variables = variables
-        self._incomplete = ""  # why no step after this one can be held against the artifact
-        self._seen = 0  # attempts that were told
-
-    @property
-    def interpreter(self) -> str:
-        """Return the release's Python."""
-        return str(self.release / layout.VENV / "bin" / "python")
-
-    def confine(self) -> str:
-        """Put the limits in place, prove them with a first process, and say what they are.
-
-        Raises:
-            DeploymentError: this machine has no such limits.
-        """
-        (self.scratch / "home").mkdir()
-        (self.scratch / "tmp").mkdir()
-        (self.scratch / "confine.py").write_text(program("confine"), "utf-8")
-        (packages,) = (self.release / layout.VENV / "lib").glob("python*/site-packages")
-        inside = packages / _GUARD
-        inside.mkdir()
-        for name, text in {
-            "__init__": "",
-            "start": _START.format(folder=str(self.scratch)),
-            **{name: program(name) for name in ("guard", "overlay", "scratch")},
-        }.items():
-            (inside / f"{name}.py").write_text(text, "utf-8")
-        done = subprocess.run(self.confined([self.interpreter, "-I", "-c", ""]), capture_output=True, check=False)
-        if done.returncode:
-            why = excerpt(done.stderr.decode("utf-8", "replace"))
-            raise DeploymentError("selftest", f"cannot be kept from what is real: {why}", "Run it on another machine")
-        # Last: from here on every start of this Python is guarded.
-        (packages / f"00-{_GUARD}.pth").write_text(f"import {_GUARD}.start\n", "ascii")
-        limits = (self.scratch / "confined").read_text("ascii").split()
-        writes = "the kernel refuses" if "files" in limits else "Python refuses (this kernel has no Landlock)"
-        return f"No process may use the network (seccomp); {writes} to write outside {self.scratch}"
-
-    def confined(self, words: Sequence[str]) -> List[str]:
-        """Return the command line that runs *words* within the limits."""
-        return [self.interpreter, "-I", "-S", str(self.scratch / "confine.py"), str(self.scratch), *words]
-
-    def environment(self) -> Dict[str, str]:
-        """Return what is in the environment of each process beside environment.json."""
-        places = {"HOME": str(self.scratch / "home"), "TMPDIR": str(self.scratch / "tmp")}
-        return {**self.site.variables(), **places}
-
-    def command(self, step: str, words: Sequence[str], variables: Mapping[str, str]) -> str:
-        """Run *words* within the limits."""
-        return super().command(step, self.confined(words), {**self.environment(), **variables})
-
-    def collect_static(self) -> str:
-        """Collect static files, if the project has Django's command for it."""
-        try:
-            return self.manage("collectstatic", ["collectstatic", "--noinput"])
-        except CommandError as error:
-            if NO_COLLECTSTATIC not in error.output:
-                raise
-            raise _Skipped("skipped: django.contrib.staticfiles is not installed") from None
-
-    def request(self, path: str, host: str) -> None:
-        """Send one request into the callable."""
-        output = self.python("request", self.site.callable_arguments(path=path, host=host))
-        status = output.strip().splitlines()[-1].split()[0]
-        if not status.isdigit() or int(status) >= 500:
-            raise DeploymentError(f"GET {path}", f"status {status}")
-
-    def found(self, name: str, step: Callable[[], object]) -> List[Finding]:
-        """Do one step; return what it tried and must not, and how it ended."""
-        try:
-            step()
-        except _Skipped as skipped:
-            return [Finding(name, "", str(skipped))]
-        except DeploymentError as error:
-            why = error.why
-            if isinstance(error, CommandError):  # whose own words are those that may be shown of a real environment
-                why = f"{why.partition(': ')[0]}: {excerpt(error.output)}"
-            tried = self.attempts(name)
-            if not tried and self._is_other_database(name, why):
-                return [Finding(name, "", self._incomplete)]
-            return [*tried, Finding(name, why)]
-        return [*self.attempts(name), Finding(name, "")]
-
-    def _is_other_database(self, name: str, why: str) -> bool:
-        """Tell whether a step failed because the site's migrations are written for another kind of database."""
-        engines = [engine for one in guard.read(str(self.scratch / "settings")) for engine in one["engines"].values()]
-        others = sorted({engine for engine in engines if engine and "sqlite" not in engine})
-        if others and name == "manage.py migrate" and _DATABASE_FAULT.search(why):
-            self._incomplete = f"not tried to its end: made for {others[0]}, and SQLite is what there is here ({why})"
-        return bool(self._incomplete)
-
-    def attempts(self, step: str) -> List[Finding]:
-        """Return what was tried and refused since the last call."""
-        told = guard.read(str(self.scratch / "refused"))
-        new, self._seen = told[self._seen :], len(told)
-        shown = {(one["tried"], one["place"].replace(f"{self.release}/", "")) for one in new}
-        return [Finding(f"attempt {tried}", f"refused at {place} during {step}") for tried, place in sorted(shown)]
-
-    def replaced(self) -> List[str]:
-        """Return the settings that were given scratch values."""
-        return next((one["replaced"] for one in guard.read(str(self.scratch / "settings"))), [])
-
-
-class _Skipped(Exception):
-    """A step that does not apply."""
 
 
 def add_parsers(subparsers: Any, common: List[argparse.ArgumentParser]) -> None:
@@ -345,25 +195,6 @@ def _run(arguments: argparse.Namespace, archive: str, console: Console) -> int:
     return 0
 
 
-@contextlib.contextmanager
-def scratch_folder(prefix: str, parent: Optional[Path], keep: bool = False) -> Iterator[Path]:
-    """Make a folder, and remove it at the end unless it is to be kept.
-
-    Raises:
-        DeploymentError: it cannot be made.
-    """
-    try:
-        scratch = Path(os.path.realpath(tempfile.mkdtemp(prefix=prefix, dir=None if parent is None else str(parent))))
-    except OSError as error:
-        why = f"cannot be made ({error.strerror})"
-        raise DeploymentError("the scratch folder", why, "Give --scratch DIR") from None
-    try:
-        yield scratch
-    finally:
-        if not keep:
-            shutil.rmtree(str(scratch), ignore_errors=True)
-
-
 def _document(report: Report) -> Dict[str, Any]:
     return {
         "ok": not report.faults,
@@ -380,30 +211,6 @@ def _text(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _environment(env_file: Optional[Path], scratch: Path) -> Dict[str, str]:
-    """Return the variables to try with: those of the file, or what a site needs at least.
-
-    Addresses of databases, and the few that libraries read from the environment by themselves, are replaced here:
-    settings may decide by them what they import.
-    """
-    variables = {"SECRET_KEY": secrets.token_urlsafe(48), "ALLOWED_HOSTS": '["*"]'}
-    if env_file is not None:
-        variables = provision.read_environment(env_file)
-    own = {"DATABASE_URL": f"sqlite:///{scratch}/scratch.sqlite3"}
-    for key, value in variables.items():
-        if _DATABASE_URL.match(value):
-            own[key] = own["DATABASE_URL"]
-    for key in ("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "SENTRY_DSN"):
-        if key in variables:
-            own[key] = {"CELERY_BROKER_URL": "memory://", "CELERY_RESULT_BACKEND": "cache+memory://"}.get(key, "")
-    for key, name in (("STATIC_ROOT", "static"), ("STATIC_PATH", "static"), ("MEDIA_ROOT", "media")):
-        own[key] = str(scratch / name)
-    for key, name in (("HOME", "home"), ("TMPDIR", "tmp")):
-        if key in variables:
-            own[key] = str(scratch / name)
-    return {**variables, **own}
-
-
 def _host(variables: Mapping[str, str]) -> str:
     """Return a host name that the site answers to."""
     try:
@@ -414,7 +221,7 @@ def _host(variables: Mapping[str, str]) -> str:
     return names[0].lstrip(".") if names else "localhost"
 
 
-def _imported(trial: _Trial, ignored: Sequence[str]) -> Tuple[int, List[Finding]]:
+def _imported(trial: Trial, ignored: Sequence[str]) -> Tuple[int, List[Finding]]:
     """Import everything; a module that takes its process down is named, and the rest goes on in another one.
 
     What fails among the others is tried once more alone: setuptools, for one, refuses to come after distutils.

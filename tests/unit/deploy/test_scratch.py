@@ -54,10 +54,12 @@ def test_each_setting_is_replaced_by_itself(name: str) -> None:
     assert REAL not in json.dumps(scratch.replaced({name: SETTINGS[name]}, "/scratch")[name])
 
 
-def test_all_aliases_are_one_sqlite_file_in_the_folder_without_routers() -> None:
+def test_each_alias_is_an_sqlite_file_of_its_own_in_the_folder_without_routers() -> None:
     found = scratch.replaced(SETTINGS, "/scratch")
-    assert {entry["NAME"] for entry in found["DATABASES"].values()} == {"/scratch/scratch.sqlite3"}
-    assert list(found["DATABASES"]) == ["default", "replica"]
+    assert {alias: entry["NAME"] for alias, entry in found["DATABASES"].items()} == {
+        "default": "/scratch/scratch.sqlite3",
+        "replica": "/scratch/scratch-0.sqlite3",
+    }
     assert found["DATABASE_ROUTERS"] == []
 
 
