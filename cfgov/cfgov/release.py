@@ -16,6 +16,7 @@ class Release(NamedTuple):
 
     build_id: str  # content hash of the artifact, or "development" outside an installed release
     commit: str  # 40 hexadecimal digits, or "" when it is unknown
+    dirty: bool = False  # the artifact holds more than its commit
 
 
 def read_release(folder: Path) -> Release:
@@ -29,7 +30,7 @@ def read_release(folder: Path) -> Release:
         return Release(DEVELOPMENT, "")
     try:
         document = json.loads(installed.read_text(encoding="utf-8"))
-        return Release(str(document["build_id"]), str(document["commit"]))
+        return Release(str(document["build_id"]), str(document["commit"]), bool(document.get("dirty")))
     except (OSError, ValueError, KeyError, TypeError):
         logging.getLogger(__name__).exception("The release in %s does not say what it is", folder)
         return Release(UNREADABLE, "")

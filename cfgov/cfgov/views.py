@@ -30,6 +30,7 @@ def health(_request: HttpRequest) -> HttpResponse:
             "status": "ok" if database else "unavailable",
             "build_id": RELEASE.build_id,
             "commit": RELEASE.commit,
+            "dirty": RELEASE.dirty,
             "database": "ok" if database else "unavailable",
         },
         status=200 if database else 503,

@@ -111,6 +111,7 @@ def test_the_health_page_names_the_build_of_the_artifact(site: containers.Tester
         "status": "ok",
         "build_id": manifest["build_id"],
         "commit": manifest["source"]["commit"],
+        "dirty": manifest["source"]["dirty"],
         "database": "ok",
     }
     assert site.get("/").headers["X-Build-Id"] == manifest["build_id"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from tests.site.conftest import text_of, write_identity
 def test_the_health_page_names_the_build_and_proves_the_database(client: Client) -> None:
     answer = client.get("/health/")
     assert answer.status_code == 200
-    assert answer.json() == {"status": "ok", "build_id": "development", "commit": "", "database": "ok"}
+    assert answer.json() == {
+        "status": "ok", "build_id": "development", "commit": "", "dirty": False, "database": "ok",
+    }  # fmt: skip
     assert answer["Content-Type"] == "application/json"
     assert "no-store" in answer["Cache-Control"]
 
@@ -39,7 +42,7 @@ def test_a_database_that_does_not_answer_gives_503_and_no_detail(
     answer = client.get("/health/")
     assert answer.status_code == 503
     assert answer.json() == {
-        "status": "unavailable", "build_id": "development", "commit": "", "database": "unavailable",
+        "status": "unavailable", "build_id": "development", "commit": "", "dirty": False, "database": "unavailable",
     }  # fmt: skip
     assert "hunter2" not in text_of(answer)
 
@@ -52,6 +55,13 @@ def test_the_health_page_is_for_reading_alone(client: Client) -> None:
 def test_outside_an_installed_release_the_build_is_development(tmp_path: Path) -> None:
     assert Release("development", "") == RELEASE
     assert read_release(tmp_path) == Release("development", "")
+
+
+def test_an_installed_release_says_when_it_holds_more_than_its_commit(tmp_path: Path) -> None:
+    write_identity(tmp_path, "0123456789abcdef", "f" * 40)
+    path = tmp_path / ".deploy" / "installed.json"
+    path.write_text(json.dumps(dict(json.loads(path.read_text()), dirty=True)))
+    assert read_release(tmp_path).dirty is True
 
 
 def test_an_installed_release_knows_its_build_and_commit(tmp_path: Path) -> None:

@@ -550,6 +550,7 @@ def _installed_document(artifact: Artifact, target: layout.Target, place: Place)
         "build_id": artifact.manifest.build_id,
         "project": artifact.manifest.project,
         "commit": artifact.manifest.source.commit,
+        "dirty": artifact.manifest.source.dirty,
         "python": target.python,
         "executable": base_interpreter(),
         "version": ".".join(str(part) for part in sys.version_info[:3]),
