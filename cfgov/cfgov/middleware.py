@@ -14,6 +14,12 @@ Answer = Callable[[HttpRequest], HttpResponse]
 # The pages use no inline script or style and nothing from other hosts. Images may be data: for the editor's bar.
 PUBLIC_POLICY = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'self'; form-action 'self'"
 
+# Wagtail's editor has inline scripts and styles, and shows pictures that were just chosen as blob: addresses.
+EDITOR_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; frame-ancestors 'self'; object-src 'none'; base-uri 'self'; form-action 'self'"
+)
+
 
 class BuildIdMiddleware:
     """Says in ``X-Build-Id`` which build answered, so that a deployment can tell old processes from new ones."""
@@ -29,7 +35,7 @@ class BuildIdMiddleware:
 
 
 class ContentSecurityPolicyMiddleware:
-    """Forbids foreign and inline scripts on public pages. Wagtail's editor needs inline ones and is left alone."""
+    """Forbids content from other hosts everywhere, and inline scripts and styles on public pages."""
 
     def __init__(self, get_response: Answer) -> None:
         self._get_response = get_response
@@ -38,6 +44,6 @@ class ContentSecurityPolicyMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer *request*."""
         response = self._get_response(request)
-        if not request.path.startswith(self._admin):
-            response.setdefault("Content-Security-Policy", PUBLIC_POLICY)
+        editor = request.path.startswith(self._admin)
+        response.setdefault("Content-Security-Policy", EDITOR_POLICY if editor else PUBLIC_POLICY)
         return response

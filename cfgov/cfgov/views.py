@@ -1,10 +1,12 @@
-"""Answers that no page type gives: the health page and uploaded files."""
+"""Answers that no page type gives: the health page, uploaded files, and what robots and browsers look for."""
 
 from __future__ import annotations
 
 from django.conf import settings
 from django.db import Error, connection
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect
+from django.templatetags.static import static
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from django.views.static import serve
@@ -35,6 +37,20 @@ def health(_request: HttpRequest) -> HttpResponse:
         },
         status=200 if database else 503,
     )
+
+
+@require_safe
+def favicon(_request: HttpRequest) -> HttpResponse:
+    """Lead browsers that ask for this fixed address to the file; Apache answers with the file itself."""
+    return redirect(static("favicon.ico"))
+
+
+@require_safe
+def robots(request: HttpRequest) -> HttpResponse:
+    """Say what crawlers may read and where the list of pages is (RFC 9309)."""
+    closed = "".join(f"Disallow: {path}\n" for path in ("/admin/", "/documents/", "/search/"))
+    text = f"User-agent: *\n{closed}Sitemap: {request.build_absolute_uri('/sitemap.xml')}\n"
+    return HttpResponse(text, content_type="text/plain; charset=utf-8")
 
 
 @require_safe

@@ -32,17 +32,22 @@ check_mount() {
 as_owner() { "$python" "$here/run_as.py" "$mount" "$@"; }
 
 make_folders() {
-    home=$(mktemp -d)
+    home=$(mktemp -d 2>/dev/null) ||
+        stop 7 "/tmp: cannot be written. With --read-only add --tmpfs /tmp:exec to docker run"
     # A container that was started as a user of its own may not write there, and then keeps nothing.
     if ! mkdir -p "$cache" 2>/dev/null || ! [[ -w $cache ]]; then cache=$home/cache; fi
     mkdir -p "$cache"
+    local user=$EUID fix="Mount it without :ro"
     if ((EUID == 0)); then
+        user=$(stat -c %u "$mount")
         chown "$(stat -c %u:%g "$mount")" "$home" "$cache"
+    elif ((EUID != $(stat -c %u "$mount"))); then
+        fix="It belongs to user $(stat -c %u "$mount"); remove --user from docker run"
     fi
     as_owner test -w "$mount" ||
-        stop 7 "$mount: cannot be written by $(stat -c 'user %u' "$mount"). Mount it without :ro"
+        stop 7 "$mount: cannot be written by user $user. $fix"
     as_owner test -w "$cache" ||
-        stop 7 "$cache: cannot be written by $(stat -c 'user %u' "$mount"). Mount an empty volume there"
+        stop 7 "$cache: cannot be written by user $user. Mount an empty volume there"
     export HOME=$home XDG_CACHE_HOME=$cache PIP_CACHE_DIR=$cache/pip PYTHONDONTWRITEBYTECODE=1
     export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
     # The owner has no entry in this image's list of users, and EL7's git refuses to clone for a user without a name.

@@ -88,6 +88,7 @@ platform_install_yum() { # PART PACKAGE...
     fi
     "${yum[@]}" install "$@" || return
     yum clean all || return
+    rm -rf /var/cache/yum
     rpm -q "$@"
 }
 
@@ -97,6 +98,7 @@ platform_install_dnf() { # PART PACKAGE...
     if [[ $part == base ]]; then dnf -y upgrade || return; fi
     dnf -y --setopt=install_weak_deps=False install "$@" || return
     dnf clean all || return
+    rm -rf /var/cache/dnf /var/cache/yum
     rpm -q "$@"
 }
 
@@ -106,7 +108,8 @@ platform_install_apt() { # PART PACKAGE...
     export DEBIAN_FRONTEND=noninteractive
     apt-get update || return
     apt-get install -y --no-install-recommends "$@" || return
-    rm -rf /var/lib/apt/lists/*
+    apt-get clean || return
+    rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin
     dpkg-query --show "$@" || return
     if [[ $part == base ]]; then localedef -i en_US -f UTF-8 en_US.UTF-8 || return; fi
     # Debian calls Apache's user www-data; the same test.env and httpd.conf serve every platform.

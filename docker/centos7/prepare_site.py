@@ -7,6 +7,8 @@ One process does what five runs of django-admin would, since most of their time 
 environment.json, as they do for the web server.
 """
 
+import contextlib
+import gc
 import importlib
 import sys
 import time
@@ -32,8 +34,19 @@ def run(step):
     from django.core.management import call_command
 
     began = time.monotonic()
-    call_command(*step)
+    with _without_garbage_collection() if step[0] == "migrate" else contextlib.nullcontext():
+        call_command(*step)
     print(f"tester: {step[0]} took {time.monotonic() - began:.1f} s", flush=True)
+
+
+@contextlib.contextmanager
+def _without_garbage_collection():
+    """Collect no garbage meanwhile: it takes a fifth of the CPU time of Wagtail's 178 migrations, and saves 220 MiB."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def stop(what, error):

@@ -13,6 +13,7 @@ import requests
 
 from tests.support import containers
 from tests.support.fixtures_docker import ARTIFACT, build_artifact, clone, evidence
+from tools import platforms
 
 __all__ = ["evidence"]
 
@@ -46,6 +47,73 @@ def test_a_stop_waits_for_the_request_under_way_and_ends_in_time(
     assert outcome == [200]
     assert ended.code == 0
     assert ended.seconds < 10
+
+
+def test_a_second_signal_cuts_no_request(
+    engine: containers.Engine, images: Dict[str, str], checkout: Path, evidence: Evidence
+) -> None:
+    env = containers.test_environment(CFGOV_TEST_VIEWS="1")
+    tester = containers.start_tester(engine, checkout, image=images["tester"], env=env)
+    evidence(tester.container)
+    containers.wait_healthy(tester.container)
+    outcome: List[int] = []
+    url = f"http://{tester.address}/__test__/slow?seconds=3"
+    slow = threading.Thread(target=lambda: outcome.append(requests.get(url, timeout=30).status_code))
+    slow.start()
+    time.sleep(1)
+    for number in ("TERM", "TERM", "INT"):
+        tester.container.kill(number)
+        time.sleep(0.2)
+    ended = containers.wait_exit(tester.container, 10)
+    slow.join(30)
+    assert outcome == [200]
+    assert ended.code == 0
+
+
+# What the site's user, who runs code that visitors can reach, might try in order to be root after a restart.
+ATTACKS = (
+    "mv /srv/cfgov/current/cfgov /srv/cfgov/current/old",
+    "mv /srv/cfgov/current/venv /srv/cfgov/current/old",
+    "mv /srv/cfgov/current /srv/cfgov/old",
+    "mv /srv/cfgov/data /srv/cfgov/old",
+    "touch /srv/cfgov/current/cfgov/apache/conf.d/evil.conf",
+    "ln -sfn /tmp /srv/cfgov/current/cfgov/apache/modules",
+    "touch /srv/cfgov/current/venv/lib/evil.pth",
+    "touch /srv/cfgov/current/x",
+    "echo x >> /srv/cfgov/current/environment.json",
+)
+
+
+def test_the_sites_user_cannot_change_what_root_runs(
+    engine: containers.Engine, images: Dict[str, str], checkout: Path, evidence: Evidence
+) -> None:
+    tester = containers.start_tester(engine, checkout, image=images["tester"])
+    evidence(tester.container)
+    containers.wait_healthy(tester.container)
+    succeeded = [line for line in ATTACKS if not tester.run("sh", "-c", line, user="apache", check=False).code]
+    assert succeeded == []
+    # What the site needs, it has.
+    tester.run("sh", "-c", "touch /srv/cfgov/data/x /srv/cfgov/data/media/x /srv/cfgov/static/x", user="apache")
+    assert tester.run("stat", "-c", "%U %a", "/srv/cfgov/data/test.sqlite").output.startswith("apache ")
+
+
+def test_a_read_only_container_with_its_three_folders_in_memory_serves(
+    engine: containers.Engine, images: Dict[str, str], checkout: Path, evidence: Evidence, platform: platforms.Platform
+) -> None:
+    tmpfs = {"/srv/cfgov": "exec,mode=0755,size=2g", "/tmp": "", platform.run_dir: "mode=0755"}
+    tester = containers.start_tester(engine, checkout, image=images["tester"], read_only=True, tmpfs=tmpfs)
+    evidence(tester.container)
+    containers.wait_healthy(tester.container)
+    assert tester.get("/").status_code == 200
+
+
+def test_another_port_and_another_host_are_healthy_too(
+    engine: containers.Engine, images: Dict[str, str], checkout: Path, evidence: Evidence
+) -> None:
+    env = containers.test_environment(APACHE_PORT="8081", ALLOWED_HOSTS='["www.example.org"]')
+    tester = containers.start_tester(engine, checkout, image=images["tester"], env=env, network_mode="none")
+    evidence(tester.container)
+    containers.wait_healthy(tester.container)
 
 
 def test_a_stop_while_it_still_installs_ends_in_time(

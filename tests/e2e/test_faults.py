@@ -16,7 +16,7 @@ import pytest
 
 from tests.support import containers
 from tests.support.artifacts import make_artifact, make_target
-from tests.support.fixtures_docker import ARTIFACT, evidence
+from tests.support.fixtures_docker import ARTIFACT, clone, evidence
 from tools import platforms
 
 __all__ = ["evidence"]
@@ -80,7 +80,7 @@ def test_a_missing_artifact(fail: Fail, tmp_path: Path) -> None:
 def test_a_folder_in_the_artifacts_place(fail: Fail, tmp_path: Path) -> None:
     (tmp_path / ARTIFACT).mkdir()
     ended = fail(tmp_path)
-    assert "is no file" in the_error(ended)
+    assert "is not a file" in the_error(ended)
     assert ended.code == 3
 
 
@@ -90,7 +90,7 @@ def test_a_truncated_artifact(fail: Fail, checkout: Path, tmp_path: Path, share:
     shutil.copy2(checkout / ARTIFACT, tmp_path)
     os.truncate(tmp_path / ARTIFACT, int(whole * share))
     ended = fail(tmp_path)
-    assert "is no complete artifact" in the_error(ended)
+    assert "is not a complete artifact" in the_error(ended)
     assert ended.code == 3
 
 
@@ -108,8 +108,8 @@ def test_an_artifact_with_one_byte_changed(fail: Fail, checkout: Path, tmp_path:
 
 def test_an_artifact_for_another_python(fail: Fail, small: Callable[..., Path], platform: platforms.Platform) -> None:
     ended = fail(small(python="3.13"))
-    assert "3.13" in the_error(ended)
-    assert platform.python_version in the_error(ended)
+    assert f"is built for Python 3.13, this image has {platform.python_version}. " in the_error(ended)
+    assert "the builder image of the same platform" in the_error(ended)
     assert ended.code == 4
 
 
@@ -128,7 +128,13 @@ def test_an_application_that_fails_when_it_is_imported(fail: Fail, small: Callab
         ({"DJANGO_SETTINGS_MODULE": "no.such.settings"}, "no"),
         ({"APACHE_USER": "nobody-of-that-name"}, "APACHE_USER"),
         ({"CFGOV_CURRENT": ""}, "CFGOV_CURRENT"),
-        ({"APACHE_PORT": "eighty"}, "APACHE_PORT"),
+        ({"APACHE_GROUP": "nobody-of-that-name"}, "APACHE_GROUP"),
+        ({"APACHE_PORT": "eighty"}, "APACHE_PORT: must be an integer from 1 to 65535"),
+        ({"APACHE_PORT": "65536"}, "APACHE_PORT: must be an integer from 1 to 65535"),
+        ({"APACHE_PROCESS_COUNT": "many"}, "APACHE_PROCESS_COUNT: must be an integer from 1 to 1000"),
+        ({"LIMIT_REQUEST_BODY": "-1"}, "LIMIT_REQUEST_BODY: must be an integer"),
+        ({"DATABASE_URL": "sqlite:////srv/cfgov/current/test.sqlite"}, "Name a path below /srv/cfgov/data"),
+        ({"MEDIA_ROOT": "/srv/cfgov/current/media"}, "Name a path below /srv/cfgov/data"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
@@ -139,11 +145,42 @@ def test_a_bad_setting(fail: Fail, checkout: Path, change: Dict[str, str], named
         assert not value or "SECRET" not in named or value not in ended.output
 
 
-@pytest.mark.parametrize("name", ["APACHE_PROCESS_COUNT", "LIMIT_REQUEST_BODY"])
+@pytest.mark.parametrize("name", ["APACHE_STATUS_ALLOW_FROM"])
 def test_a_setting_that_the_web_server_refuses(fail: Fail, small: Callable[..., Path], name: str) -> None:
-    ended = fail(small(), containers.test_environment(**{name: "many"}))
+    ended = fail(small(), containers.test_environment(**{name: "999.1.1.1"}))
     assert "httpd.conf: was refused" in the_error(ended)
     assert ended.code == 2
+
+
+def test_a_tester_that_is_not_started_as_root(fail: Fail, checkout: Path) -> None:
+    ended = fail(checkout, user="1000")
+    assert the_error(ended).startswith("error: user 1000: cannot install the site. Remove --user")
+    assert ended.code == 4
+
+
+def test_a_tester_that_cannot_write_says_what_to_mount(fail: Fail, checkout: Path) -> None:
+    ended = fail(checkout, read_only=True, tmpfs={"/tmp": ""})
+    assert the_error(ended).startswith("error: /srv/cfgov: cannot be written. With --read-only add --tmpfs /srv/cfgov")
+    assert ended.code == 5
+
+
+def test_a_builder_of_another_user_than_the_checkouts(
+    engine: containers.Engine, images: Dict[str, str], tmp_path: Path
+) -> None:
+    mount = {str(clone(tmp_path)): {"bind": "/cfgov", "mode": "rw"}}
+    container = engine.start(images["builder"], volumes=mount, user="1234")
+    ended = containers.wait_exit(container, LIMIT)
+    assert the_error(ended).startswith("error: /cfgov: cannot be written by user 1234. It belongs to user ")
+    assert ended.code == 7
+
+
+def test_a_builder_without_a_folder_for_temporary_files(
+    engine: containers.Engine, images: Dict[str, str], tmp_path: Path
+) -> None:
+    mount = {str(clone(tmp_path)): {"bind": "/cfgov", "mode": "rw"}}
+    ended = containers.wait_exit(engine.start(images["builder"], volumes=mount, read_only=True), LIMIT)
+    assert the_error(ended) == ("error: /tmp: cannot be written. With --read-only add --tmpfs /tmp:exec to docker run")
+    assert ended.code == 7
 
 
 def test_a_container_without_test_env(fail: Fail, checkout: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import List
 
 import pytest
+from django.contrib.staticfiles.finders import find
 from django.db import connection
 from django.template.loader import render_to_string
 from django.test import Client
@@ -136,11 +138,41 @@ def test_every_answer_names_its_build(client: Client, address: str) -> None:
     assert client.get(address)["X-Build-Id"] == "development"
 
 
-def test_public_pages_forbid_foreign_and_inline_scripts_and_the_editor_is_left_alone(client: Client) -> None:
+def test_public_pages_forbid_foreign_and_inline_scripts_and_the_editor_foreign_ones(client: Client) -> None:
     answer = client.get("/")
     assert answer["Content-Security-Policy"].startswith("default-src 'self'")
     assert not re.search(r"<style|<script(?! src=)| style=| on[a-z]+=", text_of(answer))
-    assert not client.get("/admin/login/").has_header("Content-Security-Policy")
+    editor = client.get("/admin/login/")["Content-Security-Policy"]
+    assert editor.startswith("default-src 'self'; script-src 'self' 'unsafe-inline'; ")
+    assert "frame-ancestors 'self'" in editor
+
+
+def test_a_page_that_did_not_change_is_not_sent_again(client: Client) -> None:
+    for address in ("/", "/guides/before-you-rent/", "/sitemap.xml"):
+        first = client.get(address)
+        again = client.get(address, HTTP_IF_NONE_MATCH=first["ETag"])
+        assert (again.status_code, again.content) == (304, b""), address
+
+
+def test_robots_find_the_pages_and_stay_out_of_the_editor(client: Client) -> None:
+    text = text_of(client.get("/robots.txt"))
+    assert "Disallow: /admin/\n" in text
+    (sitemap,) = re.findall(r"^Sitemap: http://testserver(/\S+)$", text, re.MULTILINE)
+    listed = re.findall(r"<loc>[a-z]+://[^/]+(/[^<]*)</loc>", text_of(client.get(sitemap)))
+    assert sorted(listed) == sorted(addresses())
+
+
+def test_a_browser_that_asks_for_the_icon_by_its_fixed_name_gets_it(client: Client) -> None:
+    answer = client.get("/favicon.ico")
+    assert answer.status_code == 302
+    assert re.fullmatch(r"/static/favicon(\.[0-9a-f]{12})?\.ico", answer["Location"])
+    assert Path(str(find("favicon.ico"))).read_bytes().startswith(b"\0\0\1\0")
+
+
+def test_the_search_forms_of_a_page_have_names_of_their_own(client: Client) -> None:
+    names = re.findall(r'role="search" aria-label="([^"]+)"', text_of(client.get("/search/")))
+    assert len(names) == 2
+    assert len(set(names)) == 2
 
 
 def test_every_answer_carries_the_security_headers(client: Client) -> None:

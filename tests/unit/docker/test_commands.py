@@ -30,6 +30,7 @@ HEADS = {
     "$here/fix_centos_repos.sh": "",
     "platform_install_$manager": "",
     "./platform.sh": "",
+    "./check_health.sh": "",
 }
 # systemd.directives(7): the release that brought what CentOS 7's 219 does not have is written where one is refused.
 DIRECTIVES = frozenset(

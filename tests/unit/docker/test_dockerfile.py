@@ -42,7 +42,7 @@ def test_one_base_stage_from_one_argument_and_the_two_targets() -> None:
 def test_the_tester_listens_checks_its_health_and_starts_the_site() -> None:
     lines = stage("cfgov-artifact-tester")
     assert "EXPOSE 80" in lines
-    assert "HEALTHCHECK --start-period=60s CMD curl -f http://localhost/ || exit 1" in lines
+    assert "HEALTHCHECK --start-period=60s CMD ./check_health.sh" in lines
     assert lines[-1] == 'ENTRYPOINT ["./install_cfgov_and_run_apache.sh"]'
 
 
