@@ -242,7 +242,7 @@ def build(options: Options, console: Console, check: bool = False) -> Built:
         )  # fmt: skip
         locked = _requirements(options, warn)
         output = stack.enter_context(Output(options.output))
-        chosen, state = _source(options, locked, output.names, console, warn)
+        chosen, state, moments = _source(options, locked, output.names, console, warn)
         site = _site(chosen[0], wanted, console, warn)
         kept = stack.enter_context(cache.Cache(_cache_folder(options, warn)))
         house = collect.Wheelhouse(
@@ -261,6 +261,7 @@ def build(options: Options, console: Console, check: bool = False) -> Built:
         source.check_sizes(files, sum(facts.size for facts in collect.every_wheel(plans)))
         how = pack.Settings(options.name, options.shebang, site, options.bytecode, options.workers)
         manifest = pack.Packer(how, house, plans, chosen, state, console).pack(output.temporary)
+        source.check_unchanged(moments, chosen)
         with zipreader.Artifact.open(output.temporary):
             pass  # our own strict reader takes it
         if check:
@@ -465,8 +466,11 @@ def _source(
     outputs: FrozenSet[str],
     console: Console,
     warn: Callable[[str], None],
-) -> Tuple[List[source.Selection], layout.Source]:
-    """Choose the files of project and static folders, and say what was left out and what is not the commit's."""
+) -> Tuple[List[source.Selection], layout.Source, Dict[str, Tuple[int, int]]]:
+    """Choose the files of project and static folders, and say what was left out and what is not the commit's.
+
+    Also returns when each file changed last: what is compared here is packed much later.
+    """
     root, base = os.path.realpath(options.project), os.path.dirname(options.file)
     state = _checkout(options, warn)
     console.step(f"Choosing the files of {options.project}")
@@ -476,6 +480,7 @@ def _source(
         *(source.static_files(folder, number, outputs) for number, folder in enumerate(options.extra_static)),
     ]
     source.check_together(file for selection in chosen for file in selection.files)
+    moments = source.moments(chosen)
     dirty = _compare(options, locked, state, chosen, warn)
     if not any(file.name.endswith(".py") for file in chosen[0].files):
         warn(f"{options.project}: holds no Python file")
@@ -488,7 +493,7 @@ def _source(
             console.step(f"  symbolic links packed as copies: {source.named(selection.links)}")
     commit_time = max(state.epoch, source.EARLIEST)
     epoch = source.source_epoch(os.environ.get("SOURCE_DATE_EPOCH"), commit_time)
-    return chosen, layout.Source(state.commit, dirty, epoch)
+    return chosen, layout.Source(state.commit, dirty, epoch), moments
 
 
 def _checkout(options: Options, warn: Callable[[str], None]) -> checkout.Checkout:

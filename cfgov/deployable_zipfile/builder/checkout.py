@@ -283,7 +283,8 @@ def _git(folder: str, *arguments: str, allow_failure: bool = False) -> str:
     # A hook's GIT_DIR or GIT_INDEX_FILE would make git look at another checkout.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     environment.update({name: value for name, value in os.environ.items() if name.startswith("GIT_CONFIG")})
-    environment.update(LC_ALL="C", GIT_OPTIONAL_LOCKS="0")
+    # "git replace" would show another tree under the commit's name.
+    environment.update(LC_ALL="C", GIT_OPTIONAL_LOCKS="0", GIT_NO_REPLACE_OBJECTS="1")
     try:
         done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, env=environment, check=False)
     except OSError as error:

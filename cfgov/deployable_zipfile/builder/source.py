@@ -187,6 +187,31 @@ def check_together(files: Iterable[File]) -> None:
     check_distinct([file.name for file in files], refuse)
 
 
+def moments(selections: Iterable[Selection]) -> Dict[str, Tuple[int, int]]:
+    """Return inode and time of the last change (nanoseconds) of every file, by its path."""
+    found = {}
+    for selection in selections:
+        for file in selection.files:
+            status = os.stat(file.path)
+            found[file.path] = (status.st_ino, status.st_mtime_ns)
+    return found
+
+
+def check_unchanged(before: Mapping[str, Tuple[int, int]], selections: Iterable[Selection]) -> None:
+    """Refuse files that changed since :func:`moments`: what was compared with the commit is not what was packed.
+
+    Raises:
+        BuildInputError: naming the first one.
+    """
+    try:
+        now = moments(selections)
+    except OSError as error:
+        raise BuildInputError(error.filename, "was removed while the artifact was built", "Build again") from None
+    for path, moment in now.items():
+        if before.get(path) != moment:
+            raise BuildInputError(path, "changed while the artifact was built", "Build again")
+
+
 def check_sizes(files: Sequence[File], further: int) -> None:
     """Refuse what a zip without ZIP64 records cannot hold (R3).
 

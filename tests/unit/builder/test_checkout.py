@@ -179,6 +179,17 @@ def test_a_file_that_the_rules_leave_out_may_differ_and_be_missing(site: Path) -
     assert not compare(site, left_out=lambda path: path.endswith("/manage.py"))
 
 
+def test_a_replaced_commit_is_not_the_commit(site: Path) -> None:
+    commit = git(site, "rev-parse", "HEAD")
+    (site / "manage.py").write_text("x")
+    git(site, "commit", "--quiet", "--all", "--message=other")
+    other = git(site, "rev-parse", "HEAD")
+    git(site, "reset", "--quiet", "--soft", commit)
+    git(site, "replace", commit, other)
+    assert git(site, "diff", "HEAD") == ""
+    assert compare(site).changed == ("site_one/manage.py",)
+
+
 def test_a_sparse_checkout_is_not_the_commit(site: Path) -> None:
     git(site.parent, "config", "core.sparseCheckout", "true")
     (site.parent / ".git" / "info").mkdir(exist_ok=True)

@@ -900,6 +900,40 @@ def test_whatever_is_not_the_commits_makes_it_dirty(
     assert line.endswith("Commit, ignore or remove them, or leave out --require-clean.")
 
 
+@pytest.mark.parametrize(("change", "why"), [("edit", "changed"), ("replace", "changed"), ("remove", "was removed")])
+def test_a_file_that_changes_between_the_comparison_and_the_end_fails_the_build(
+    site: Path,
+    index: Index,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+    why: str,
+) -> None:
+    script = site / "manage.py"
+    index.add("foo", "1.0")
+    download = pip.download
+
+    def edited(*arguments: Any, **options: Any) -> Any:
+        if change == "remove":
+            script.unlink()
+        elif change == "edit":
+            with open(str(script), "r+b") as file:
+                file.write(b"#?")
+        else:
+            (site / "new").write_bytes(script.read_bytes())
+            (site / "new").replace(script)
+        monkeypatch.setattr(pip, "download", download)
+        return download(*arguments, **options)
+
+    requirements = lock(site, "foo==1.0")
+    monkeypatch.setattr(pip, "download", edited)
+    line = failed(capsys, 7, site, requirements, tmp_path / "out", "--require-clean")
+    assert "manage.py: " in line
+    assert why in line or "No such file" in line or "is not the file" in line
+    assert not (tmp_path / "out.zip").exists()
+
+
 def test_all_files_of_a_checkout_need_no_git(
     site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
