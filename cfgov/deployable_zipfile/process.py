@@ -18,7 +18,7 @@ import stat
 import subprocess
 import threading
 import time
-from typing import Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence
+from typing import Callable, Dict, Mapping, NamedTuple, Optional, Sequence
 
 # The environment that a program starts with unless it is told more. LD_LIBRARY_PATH and X_SCLS: the Python of a
 # software collection does not start without them.
@@ -159,13 +159,15 @@ def run(
         user: whom to become; None stays.
         sink: takes stdout and stderr, and gives back what may be shown.
         log: called with what the sink gives back.
-        started: called with the process id.
+        started: called with the process id, by the new process before it becomes the program.
 
     Raises:
         OSError, subprocess.SubprocessError: it cannot be started.
     """
     began = time.monotonic()
-    with _signals_held():
+    # Signals wait until the process is one that is stopped: our handlers must neither run in it nor leave it behind.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
         process = subprocess.Popen(
             list(words),
             cwd=cwd,
@@ -174,11 +176,14 @@ def run(
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_preparation(user),
+            preexec_fn=_preparation(user, started),
         )
+    except BaseException:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        raise
     reader = _Reader(process, sink or Sink(), log)
     try:
-        started(process.pid)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         timed_out = not reader.follow(began + timeout)
     finally:
         if process.returncode is None:
@@ -249,7 +254,7 @@ def _stop(process: "subprocess.Popen[bytes]", reader: _Reader) -> None:
         os.killpg(process.pid, signal.SIGKILL)  # what of its session is still there
 
 
-def _preparation(user: Optional[Person]) -> Callable[[], None]:
+def _preparation(user: Optional[Person], started: Callable[[int], object]) -> Callable[[], None]:
     """Return what the new process does before it becomes the program."""
     signals = _signals()
 
@@ -257,6 +262,7 @@ def _preparation(user: Optional[Person]) -> Callable[[], None]:
         for number in signals:
             signal.signal(number, signal.SIG_DFL)
         os.umask(0o022)
+        started(os.getpid())
         if user is not None and os.geteuid() != user.uid:
             os.initgroups(user.name, user.gid)
             os.setgid(user.gid)
@@ -264,16 +270,6 @@ def _preparation(user: Optional[Person]) -> Callable[[], None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
     return prepare
-
-
-@contextlib.contextmanager
-def _signals_held() -> Iterator[None]:
-    """Hold all signals back while a process is made: our handlers must not run in it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _signals() -> Sequence[int]:

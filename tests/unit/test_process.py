@@ -226,3 +226,24 @@ def test_an_interruption_ends_the_program_too(tmp_path: Path) -> None:
         process.run(["sh", "-c", f"echo $$ > {tmp_path}/pid; echo said; sleep 60"], 30, log=interrupt)
     pid = (tmp_path / "pid").read_text().strip()
     assert not Path("/proc", pid).exists()
+
+
+def test_a_signal_that_comes_while_a_program_is_started_leaves_none_behind(tmp_path: Path) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    parent = os.getpid()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            process.run(
+                ["sh", "-c", f"echo $$ > {tmp_path}/pid; sleep 60"],
+                30,
+                started=lambda _: os.kill(parent, signal.SIGUSR1),
+            )
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    if (tmp_path / "pid").exists():
+        assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
+    children = Path(f"/proc/{parent}/task/{parent}/children")
+    assert "sleep" not in "".join(Path("/proc", pid, "cmdline").read_text() for pid in children.read_text().split())
