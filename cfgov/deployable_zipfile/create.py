@@ -327,7 +327,7 @@ def _run(
     console = Console(as_json="--json" in words)
     before = interrupts.raise_once()
     try:
-        parsed = command.parse_args(words)
+        parsed = command.parse_intermixed_args(words)  # options may be between the arguments
         console = Console(quiet=parsed.quiet, as_json=parsed.json)
         run(parsed, console)
         return 0

@@ -256,9 +256,11 @@ def _refuse_folders(planned: _Layout, sources: List[Source], place: Place) -> No
     folders.update(f"{os.path.dirname(job.path)}/__pycache__" for job in planned.jobs.values() if job.compile_as)
     for path in folders.intersection(paths):
         if path in planned.jobs:
-            planned.jobs[path].window.refuse(planned.jobs[path].entry.name, "is a folder in another wheel")
+            planned.jobs[path].window.refuse(
+                planned.jobs[path].entry.name, "is a file, and other files need a folder there"
+            )
         number = (planned.scripts.get(path) or planned.points[path])[0]
-        sources[number].wheel.refuse(path.rpartition("/")[2], "is a script here and a folder in another wheel")
+        sources[number].wheel.refuse(path.rpartition("/")[2], "is a script, and other files need a folder there")
     for path in owners:
         if path in planned.jobs:
             job = planned.jobs[path]

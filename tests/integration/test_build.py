@@ -172,7 +172,7 @@ def test_wheels_come_from_a_private_index_whose_token_stays_nowhere(site: Path, 
     assert SECRET not in done.stdout + done.stderr
     with zipreader.Artifact.open(str(site.parent / "out.zip")) as artifact:
         artifact.verify(workers=1)
-        assert [wheel.name for wheel in artifact.manifest.targets[0].wheels] == ["alpha", "beta"]
+        assert [wheel.name for wheel in artifact.manifest.targets[0].wheels] == ["beta", "alpha"]
         assert all(SECRET.encode() not in artifact.container.read(entry) for entry in artifact.members.values())
     failed = build(site, f"--index-url {index.url}\nalpha==1.0\nbeta==3\n", cache, "--quiet", code=7)
     assert "beta==3" in failed.stderr

@@ -252,7 +252,7 @@ def test_of_one_wheels_script_and_entry_point_the_entry_point_wins(tmp_path: Pat
 def test_a_file_where_another_wheel_needs_a_folder_is_refused(other: Dict[str, str], tmp_path: Path) -> None:
     wheels = [make_wheel(tmp_path, "one", "1", {"shared": "file"}), make_wheel(tmp_path, "two", "1", other)]
     line = refusal(tmp_path, wheels)
-    assert line.startswith("wheels/one-1-py3-none-any.whl/shared: is a folder in another wheel")
+    assert line.startswith("wheels/one-1-py3-none-any.whl/shared: is a file, and other files need a folder there")
     assert list((tmp_path / "tree").iterdir()) == []
 
 
@@ -405,8 +405,8 @@ def _two(first: Dict[str, Any], second: Dict[str, Any]) -> Callable[[Path], List
 
 
 PART = "would replace a part of the virtualenv"
-FOLDER = "is a folder in another wheel"
-SCRIPT = "is a script here and a folder in another wheel"
+FOLDER = "is a file, and other files need a folder there"
+SCRIPT = "is a script, and other files need a folder there"
 WRITTEN = "would replace what the installer writes"
 PLACE = "is a folder, and the installer writes a file there"
 SITE_FOLDER = f"data/lib/python{PYTHON}/site-packages"

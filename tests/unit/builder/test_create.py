@@ -1273,3 +1273,17 @@ def test_without_a_terminal_nothing_is_checked_unless_asked_for(
     assert create.main(words) == 7
     assert create.main([*words, "--no-check"]) == 0
     capsys.readouterr()
+
+
+def test_options_may_be_between_the_arguments(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    requirements = lock(site)
+    for words in (
+        [site, requirements, "--strict", tmp_path / "out"],
+        ["--allow", "x", site, "--no-bytecode", requirements, "--strict", tmp_path / "out", "--allow", "y"],
+        ["--strict", site, requirements, tmp_path / "out"],
+    ):
+        done, _ = run(capsys, *words)
+        assert done["path"] == str(tmp_path / "out.zip")
+    assert "unrecognized arguments: more" in failed(capsys, 2, site, requirements, tmp_path / "out", "more")
