@@ -229,7 +229,8 @@ class Systemd(Strategy):
         """See :meth:`Strategy.prepare`."""
         if shutil.which("systemctl", path=process.search_path()) is None:
             raise DeploymentError(f"systemd:{self._unit}", "systemctl is not installed here", "Use another --restart")
-        if self._show("LoadState").get("LoadState") != "loaded":
+        # Without the release's log: nothing may be written yet, and before a first deployment there is no place for it.
+        if self._show("LoadState", run=_run).get("LoadState") != "loaded":
             raise DeploymentError(self._unit, "is not a unit that systemd has loaded", "Run: systemctl daemon-reload")
 
     def restart(self, _release: Release, timeout: float) -> str:
@@ -243,8 +244,8 @@ class Systemd(Strategy):
             raise DeploymentError(self._unit, f"was not restarted (state {state})", f"Read: journalctl -u {self._unit}")
         return f"restarted {self._unit}"
 
-    def _show(self, *items: str) -> Dict[str, str]:
-        said = self._run(["systemctl", "show", *(f"--property={item}" for item in items), self._unit], 30.0)
+    def _show(self, *items: str, run: Optional[Run] = None) -> Dict[str, str]:
+        said = (run or self._run)(["systemctl", "show", *(f"--property={item}" for item in items), self._unit], 30.0)
         pairs = (line.partition("=") for line in said.splitlines())
         return {name: value.strip() for name, equals, value in pairs if equals and name in items}
 

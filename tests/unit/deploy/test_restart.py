@@ -14,6 +14,8 @@ import pytest
 
 from deployable_zipfile import process
 from deployable_zipfile.deploy import processes, restart
+from deployable_zipfile.deploy.commands import Log
+from deployable_zipfile.deploy.redaction import Secrets
 from deployable_zipfile.deploy.restart import Release
 from deployable_zipfile.errors import DeploymentError, UsageError
 
@@ -246,6 +248,19 @@ class TestSystemd:
         (tmp_path / "systemctl.LoadState").write_text("not-found")
         with pytest.raises(DeploymentError, match="not a unit"):
             restart.Systemd("site.service").prepare()
+
+    def test_a_unit_is_looked_at_before_a_first_deployment_has_a_log(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.install(tmp_path, monkeypatch, "true")
+        log = Log(tmp_path / "no root/.deploy/logs/x.log", Secrets({}))
+
+        strategy = restart.Systemd("site.service", lambda words, timeout: log.run("restart", words, timeout))
+
+        strategy.prepare()
+        with pytest.raises(DeploymentError, match="cannot be written"):
+            strategy.restart(RELEASE, 5.0)
+        assert not (tmp_path / "no root").exists()
 
     def test_a_host_without_systemd_is_found_out_too(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
