@@ -36,6 +36,7 @@ LOADENV_START = ".deploy/loadenv-init.start"
 # Names in the destination that are not members.
 VENV = "venv"
 INSTALLED = ".deploy/installed.json"
+FILES = ".deploy/files.mtree"  # kind, mode, owner and digest of everything that was installed
 LINKS = ".deploy/links.json"  # what a deployment linked into the release, by path
 STATIC_FILES = ".deploy/static.json"  # what a deployment collected
 ENVIRONMENT = "environment.json"

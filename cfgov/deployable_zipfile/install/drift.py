@@ -1,7 +1,8 @@
 """Compare an installed tree with what was installed: files changed, missing or added.
 
-The manifest knows the project and the static folders, RECORD (PEP 376) every file of a wheel. Bytecode caches are
-left out: Python rewrites them.
+``.deploy/files.mtree`` knows everything that was installed: kind, mode, owner and content, bytecode included. The
+manifest, whose hash is the build id, knows the project once more. Installations of older versions have no such list:
+there RECORD (PEP 376) stands for the wheels, and bytecode caches are left out.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ from typing import Dict, Iterator, List, NamedTuple, Set, Tuple
 from ..artifact import layout, patches
 from ..artifact.wheel import RecordRow, normalised, parse_record
 from ..errors import ArtifactError, DestinationError
+from . import inventory
 
 _IGNORED_FOLDERS = ("__pycache__",)
 _BLOCK = 1024 * 1024
 # Belongs to the virtualenv or comes later; not in any RECORD.
 _OWN = (layout.LOADENV, layout.LOADENV_PTH, os.path.basename(layout.LOADENV_START))
+_BEFORE = ".deploy/environment.before.json"  # of a deployment that was cut short
+_MAX_LIST = 256 * 1024 * 1024  # bytes
 _SCRIPTS = f"{layout.VENV}/bin"
 _OWN_SCRIPTS = ("python", "python3", "activate", "activate.csh", "activate.fish", "Activate.ps1")
 
@@ -60,21 +64,56 @@ def compare(destination: str) -> Drift:
             reason = f"{error.what} {error.why}"
         raise DestinationError(destination, f"holds no complete installation ({reason})", "Install into it") from None
     site = f"{layout.VENV}/lib/python{installed['python']}/site-packages"
+    listed = "files_sha256" in installed
+    compared = _by_list if listed else _by_record
+    changed, missing, known = compared(destination, manifest, installed, site, version)
+    if _interpreter_moved(destination, installed):
+        changed.add(f"{layout.VENV}/bin/python")
+    tops = (manifest.project, layout.STATIC, layout.VENV if listed else site, layout.DEPLOY, _SCRIPTS)
+    present = set(_present(destination, tops, () if listed else _IGNORED_FOLDERS))
+    unrecorded = {*_unrecorded(manifest), *_linked(destination), f"{_SCRIPTS}/python{installed['python']}"}
+    added = sorted(present - known - unrecorded)
+    return Drift(manifest.build_id, sorted(changed), sorted(missing), added, len(known))
+
+
+def _by_list(
+    destination: str, manifest: layout.Manifest, installed: Dict[str, str], _site: str, _version: str
+) -> Tuple[Set[str], Set[str], Set[str]]:
+    """Return what is changed, missing, and known at all, by the list that was made at installation."""
+    try:
+        with open(os.path.join(destination, layout.FILES), "rb") as file:
+            text = file.read(_MAX_LIST + 1)
+        if hashlib.sha256(text).hexdigest() != installed["files_sha256"]:
+            return {layout.FILES}, set(), {layout.FILES}
+        found = inventory.parsed(text)
+    except FileNotFoundError:
+        return set(), {layout.FILES}, {layout.FILES}
+    except (OSError, ValueError) as error:
+        raise DestinationError(destination, f"its {layout.FILES} cannot be read ({error})", "Install again") from None
+    links = set(_linked(destination))
+    states: Dict[str, Set[str]] = {"changed": set(), "missing": set(), "": set()}
+    for path, entry in found.entries.items():
+        if path not in links:
+            states[inventory.state(destination, path, entry, found)].add(path)
+    for path, digest in _project_files(destination, manifest):
+        if path not in found.entries or found.entries[path].detail != digest:
+            states["changed"].add(path)
+    files = {path for path, entry in found.entries.items() if entry.kind != "dir"}
+    return states["changed"], states["missing"], {*files, layout.FILES}
+
+
+def _by_record(
+    destination: str, manifest: layout.Manifest, _installed: Dict[str, str], site: str, version: str
+) -> Tuple[Set[str], Set[str], Set[str]]:
+    """Return the same by the manifest and the wheels' RECORD files."""
     # Two wheels may hold one path with two contents, of which one was written: either digest is as installed.
     expected: Dict[str, Set[str]] = {}
     for path, digest in _all_files(destination, manifest, version, site):
         expected.setdefault(path, set()).add(digest)
-    changed: List[str] = []
-    missing: List[str] = []
+    states: Dict[str, Set[str]] = {"changed": set(), "missing": set(), "": set()}
     for path, digests in expected.items():
-        state = _state(os.path.join(destination, path), digests)
-        if state:
-            (missing if state == "missing" else changed).append(path)
-    if _interpreter_moved(destination, installed):
-        changed.append(f"{layout.VENV}/bin/python")
-    unrecorded = {*_unrecorded(manifest), *_linked(destination), f"{_SCRIPTS}/python{installed['python']}"}
-    added = sorted(set(_present(destination, manifest.project, site)) - set(expected) - unrecorded)
-    return Drift(manifest.build_id, sorted(changed), sorted(missing), added, len(expected))
+        states[_state(os.path.join(destination, path), digests)].add(path)
+    return states["changed"], states["missing"], set(expected)
 
 
 def _all_files(destination: str, manifest: layout.Manifest, version: str, site: str) -> Iterator[Tuple[str, str]]:
@@ -182,16 +221,21 @@ def _interpreter_moved(destination: str, installed: Dict[str, str]) -> bool:
     return not os.path.exists(path) or os.path.realpath(path) != os.path.realpath(str(installed.get("executable")))
 
 
-def _present(destination: str, project: str, site: str) -> Iterator[str]:
-    for top in (project, layout.STATIC, site, layout.DEPLOY, _SCRIPTS):
+def _present(destination: str, tops: Tuple[str, ...], ignored: Tuple[str, ...]) -> Iterator[str]:
+    """Yield every file and link below *tops*; a link to a folder is a link."""
+    for top in tops:
         for folder, folders, names in os.walk(os.path.join(destination, top)):
-            folders[:] = [name for name in folders if name not in _IGNORED_FOLDERS]
-            for name in names:
+            folders[:] = [name for name in folders if name not in ignored]
+            links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+            for name in [*names, *links]:
                 yield os.path.relpath(os.path.join(folder, name), destination)
 
 
 def _linked(destination: str) -> Iterator[str]:
-    """Yield the links that a deployment made and that lead where it made them lead."""
+    """Yield the links that a deployment made and that lead where it made them lead.
+
+    None of them may be in the virtualenv or among our books: whoever writes there decides which code runs.
+    """
     try:
         with open(os.path.join(destination, layout.LINKS), encoding="utf-8") as file:
             links = json.load(file)
@@ -201,6 +245,8 @@ def _linked(destination: str) -> Iterator[str]:
         raise DestinationError(destination, f"its {layout.LINKS} cannot be read ({error})", "Deploy it again") from None
     for path, target in links.items() if isinstance(links, dict) else ():
         place = os.path.join(destination, path)
+        if path != os.path.normpath(path) or path.partition("/")[0] in (layout.VENV, layout.DEPLOY, "..", ""):
+            continue
         if os.path.islink(place) and os.readlink(place) == target:
             yield path
 

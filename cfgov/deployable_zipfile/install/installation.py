@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import select
@@ -27,7 +28,7 @@ from ..errors import ArtifactError, DeployableZipfileError, DestinationError, Ta
 from ..install_wheels import Place, Source, open_wheels
 from ..install_wheels import install as install_wheels
 from ..workers import unbroken
-from . import ownership, preflight
+from . import inventory, ownership, preflight
 from .writer import Job, bytecode, bytecode_path, write_bytes, write_files
 
 _DYING = 10.0  # seconds that workers of a killed installation may take to end
@@ -398,7 +399,11 @@ def _write_tree(
         count += len(jobs)
     count += install_wheels(sources, place, workers)
     _make_virtualenv(place)
-    _write_own_files(artifact, target, place)
+    _write_own_files(artifact, place)
+    files = inventory.written(place.tree, workers)
+    write_bytes(f"{place.tree}/{layout.FILES}", files)
+    record = _installed_document(artifact, target, place, hashlib.sha256(files).hexdigest())
+    write_bytes(f"{place.tree}/{layout.INSTALLED}", record)
     return count
 
 
@@ -504,8 +509,8 @@ def base_interpreter() -> str:
     return str(path)
 
 
-def _write_own_files(artifact: Artifact, target: layout.Target, place: Place) -> None:
-    """Write the files of the artifact that make the virtualenv the site's, and the record of the installation."""
+def _write_own_files(artifact: Artifact, place: Place) -> None:
+    """Write the files of the artifact that make the virtualenv the site's."""
     project = artifact.manifest.project
     site = f"{place.tree}/{place.site}"
     pth = layout.project_pth_name(project)
@@ -526,7 +531,6 @@ def _write_own_files(artifact: Artifact, target: layout.Target, place: Place) ->
         os.mkdir(f"{place.tree}/{folder}", 0o755)
     for path, member in modules.items():
         write_bytes(f"{place.tree}/{path}", artifact.read(member))
-    write_bytes(f"{place.tree}/{layout.INSTALLED}", _installed_document(artifact, target, place))
 
 
 def runtime_members(artifact: Artifact) -> List[str]:
@@ -545,7 +549,7 @@ def _compile_loadenv(source: bytes, place: Place) -> None:
     write_bytes(target, compiled)
 
 
-def _installed_document(artifact: Artifact, target: layout.Target, place: Place) -> bytes:
+def _installed_document(artifact: Artifact, target: layout.Target, place: Place, files: str) -> bytes:
     document: Dict[str, Any] = {
         "build_id": artifact.manifest.build_id,
         "project": artifact.manifest.project,
@@ -555,6 +559,7 @@ def _installed_document(artifact: Artifact, target: layout.Target, place: Place)
         "executable": base_interpreter(),
         "version": ".".join(str(part) for part in sys.version_info[:3]),
         "destination": place.destination,
+        "files_sha256": files,
         "installed_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "tool": artifact.manifest.tool_version,
     }

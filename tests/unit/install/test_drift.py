@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -56,8 +57,6 @@ def test_use_does_not_make_it_dirty(tmp_path: Path) -> None:
     tree = installed(tmp_path)
     run_cli([tree / "venv/bin/alpha-tool"], env={"PATH": "/bin"})
     (tree / "environment.json").write_text("{}")
-    (tree / "site_one/sub/__pycache__").mkdir(exist_ok=True)
-    (tree / "site_one/sub/__pycache__/more.pyc").write_text("x")
     assert drift.compare(str(tree)).clean
 
 
@@ -199,7 +198,104 @@ def test_a_changed_or_lost_listing_is_refused(tmp_path: Path) -> None:
         drift.compare(str(tree))
 
 
-def test_bytecode_is_pythons_own_business(tmp_path: Path) -> None:
+def test_bytecode_that_is_gone_is_missed(tmp_path: Path) -> None:
     tree = installed(tmp_path)
-    (tree / SITE / f"alpha/__pycache__/__init__.{sys.implementation.cache_tag}.pyc").unlink()
-    assert drift.compare(str(tree)).clean
+    path = f"{SITE}/alpha/__pycache__/__init__.{sys.implementation.cache_tag}.pyc"
+    (tree / path).unlink()
+    assert found(tree) == ([], [path], [])
+
+
+def test_replaced_bytecode_is_seen(tmp_path: Path) -> None:
+    tree = installed(tmp_path)
+    [path] = [one for one in (tree / SITE / "alpha/__pycache__").iterdir() if one.name.startswith("__init__")]
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert found(tree) == ([str(path.relative_to(tree))], [], [])
+
+
+@pytest.mark.parametrize("folder", ["site_one", "site_one/sub", SITE, f"{SITE}/alpha"])
+def test_added_bytecode_is_seen(folder: str, tmp_path: Path) -> None:
+    tree = installed(tmp_path)
+    path = f"{folder}/__pycache__/more.{sys.implementation.cache_tag}.pyc"
+    (tree / path).parent.mkdir(exist_ok=True)
+    (tree / path).write_text("x")
+    assert found(tree) == ([], [], [path])
+
+
+def test_a_file_that_is_changed_together_with_its_record_is_seen(tmp_path: Path) -> None:
+    tree = installed(tmp_path)
+    record = tree / SITE / "alpha-1.0.dist-info/RECORD"
+    (tree / SITE / "alpha/__init__.py").write_text("evil = True\n")
+    lines = [line for line in record.read_text().splitlines() if not line.startswith("alpha/__init__.py,")]
+    record.write_text("\n".join(lines) + "\n")
+    assert found(tree) == ([f"{SITE}/alpha-1.0.dist-info/RECORD", f"{SITE}/alpha/__init__.py"], [], [])
+
+
+@pytest.mark.parametrize("path", [f"{SITE}/evil.pth", "venv/bin/evil", ".deploy/runtime/evil.py", "x/../venv/evil.pth"])
+def test_links_that_change_what_runs_are_seen_although_they_are_recorded(path: str, tmp_path: Path) -> None:
+    tree = installed(tmp_path)
+    (tree / "x").mkdir()
+    (tree / path).symlink_to("/etc/passwd")
+    (tree / layout.LINKS).write_text(json.dumps({path: "/etc/passwd"}))
+    assert found(tree) == ([], [], [os.path.normpath(path)])
+
+
+@pytest.mark.parametrize("path", ["site_one/more", f"{SITE}/more", "venv/more", "static.in/0/more"])
+def test_a_link_to_a_folder_is_seen(path: str, tmp_path: Path) -> None:
+    tree = installed(tmp_path)
+    (tree / path).symlink_to("/etc")
+    assert found(tree) == ([], [], [path])
+
+
+@pytest.mark.parametrize("mode", [0o4777, 0o777, 0o600, 0o2755])
+@pytest.mark.parametrize("path", ["site_one/__init__.py", f"{SITE}/alpha", "venv/bin/alpha-tool", "venv/pyvenv.cfg"])
+def test_another_mode_is_seen(path: str, mode: int, tmp_path: Path) -> None:
+    tree = installed(tmp_path)
+    (tree / path).chmod(mode)
+    assert path in found(tree)[0]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("path", ["site_one/__init__.py", "venv", "venv/bin/python3", "static.in/0/a.css"])
+def test_another_owner_is_seen(path: str, tmp_path: Path) -> None:
+    tree = installed(tmp_path)
+    os.lchown(str(tree / path), 65534, 65534)
+    assert found(tree) == ([path], [], [])
+
+
+@pytest.mark.parametrize("path", ["venv/pyvenv.cfg", "venv/bin/activate", "venv/bin/activate.csh"])
+def test_what_makes_the_virtualenv_is_seen_to_change(path: str, tmp_path: Path) -> None:
+    tree = installed(tmp_path)
+    (tree / path).write_text((tree / path).read_text() + "# edited\n")
+    assert found(tree) == ([path], [], [])
+
+
+def test_a_list_that_was_edited_or_removed_is_seen(tmp_path: Path) -> None:
+    tree = installed(tmp_path)
+    path = tree / layout.FILES
+    path.write_bytes(path.read_bytes().replace(b"mode=0644", b"mode=0666", 1))
+    assert found(tree)[0] == [layout.FILES]
+    path.unlink()
+    assert found(tree)[1] == [layout.FILES]
+
+
+def test_a_project_file_that_is_changed_together_with_the_list_is_seen(tmp_path: Path) -> None:
+    tree = installed(tmp_path)
+    (tree / "site_one/__init__.py").write_text("evil = True\n")
+    path, record = tree / layout.FILES, tree / layout.INSTALLED
+    before = path.read_bytes()
+    digest = hashlib.sha256(b"").hexdigest().encode()
+    path.write_bytes(before.replace(digest, hashlib.sha256(b"evil = True\n").hexdigest().encode()))
+    document = json.loads(record.read_text())
+    document["files_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    record.write_text(json.dumps(document))
+    assert "site_one/__init__.py" in found(tree)[0]
+
+
+def test_an_installation_of_an_older_version_has_no_list_and_is_clean(tmp_path: Path) -> None:
+    tree = installed(tmp_path)
+    (tree / layout.FILES).unlink()
+    document = json.loads((tree / layout.INSTALLED).read_text())
+    del document["files_sha256"]
+    (tree / layout.INSTALLED).write_text(json.dumps(document))
+    (tree / "site_one/sub/__pycache__/more.pyc").write_text("x")
+    assert found(tree) == ([], [], [])
