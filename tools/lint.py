@@ -54,6 +54,7 @@ def checkers(files: Sequence[str], fix: bool = False) -> Dict[str, Checker]:
         "workflow schema": ["check-jsonschema", "--builtin-schema", schema, *workflows],
         "action schema": ["check-jsonschema", "--builtin-schema", "vendor.github-actions", *actions],
         "dependabot schema": ["check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml"],
+        "actionlint": ["actionlint", "-shellcheck=", "-pyflakes=", *workflows],
         "manifest schema": ["check-jsonschema", "--check-metaschema", "docs/manifest.schema.json"],
         "zizmor": ["zizmor", "--offline", "--no-progress", "--persona", "auditor", ".github"],
         "workflow rules": [sys.executable, "-m", "tools.workflows", "--shellcheck"],
