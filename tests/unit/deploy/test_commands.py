@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -160,3 +161,23 @@ def test_a_command_runs_as_another_user(release: Path) -> None:
     (release / "venv" / "bin" / "python").symlink_to("/bin/sh")
     made = Commands(release, "site/manage.py", Log(release / "logs" / "log", Secrets({})), 30.0, person("nobody"))
     assert made.command("test", ["id", "-un"], {}) == "nobody\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        ("raise ValueError('canary\\nadvice')", r"exit status 1: ValueError\Z"),
+        (
+            "print('ERRORS:\\n?: (a.E001) wrong\\n\\tHINT: advice'); raise SystemExit(1)",
+            r"exit status 1: \?: \(a\.E001\) wrong\Z",
+        ),
+        ("print('canary'); raise SystemExit(3)", r"exit status 3\Z"),
+    ],
+)
+def test_a_failed_command_shows_the_error_and_neither_its_advice_nor_its_values(
+    release: Path, code: str, shown: str
+) -> None:
+    with pytest.raises(DeploymentError) as raised:
+        commands(release).python("test", ["-c", code])
+    assert re.search(shown, raised.value.why)
+    assert "canary" not in str(raised.value)
