@@ -249,11 +249,18 @@ class Wheelhouse:
             return self._files(runner, target, lines, built)
         except BuildInputError:
             named = {line.place: line for line in self._locked.lines if line.files}
-            again = [named.get(line.place, line) for line in lines]
-            if again == list(lines):
+            if not any(line.place in named and line.requirement.url for line in lines):
                 raise
-            self._console.step("  the URLs of the lock cannot be fetched, so the package index is searched")
-            return self._files(runner, target, again, built)
+        self._console.step("  not every URL of the lock can be fetched, so the package index is searched too")
+        files: List[str] = []
+        for line in lines:  # such a lock is fixed, so no line depends on another
+            try:
+                files += self._files(runner, target, [line], ())
+            except BuildInputError:
+                if line.place not in named:
+                    raise
+                files += self._files(runner, target, [named[line.place]], ())
+        return files
 
     def _files(
         self,
