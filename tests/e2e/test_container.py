@@ -154,6 +154,11 @@ def test_the_unchanged_centos_scripts_build_and_serve_the_site(
     assert sprite, "the header's search button has no icon"
     assert 'id="search"' in tester.get(sprite[1]).text
     script = ". /opt/rh/rh-python38/enable; exec /srv/cfgov/current/venv/bin/python -c "
+    # Neither the collection's Python nor the virtualenv's finds its libraries without the collection's script.
+    assert tester.run("/srv/cfgov/current/venv/bin/python", "-V", check=False).code == 127
+    old = "import sqlite3, ssl; print(sqlite3.sqlite_version, ssl.OPENSSL_VERSION)"
+    said = tester.run("bash", "-c", f". /opt/rh/rh-python38/enable; python3.8 -c '{old}'").output
+    assert said.startswith("3.7.17 OpenSSL 1.0.2k"), said
     sqlite = "import pysqlite3; print(pysqlite3.sqlite_version)"
     # The system's own SQLite is too old on CentOS 7; the artifact brings one.
     version = tester.run("bash", "-c", f"{script} '{sqlite}'").output.strip()

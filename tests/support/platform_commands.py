@@ -131,7 +131,7 @@ def _after_options(name: str, words: List[str], chosen: Rule) -> List[str]:
         position += 1
         if word == "--":
             break
-        if not word.startswith("-") or word == "-" or "$" in word[:2]:
+        if word not in chosen.options and not re.match(r"-[^$\d]", word):  # a number: a signal, a count of lines
             if chosen.takes_command:
                 return words[position - 1 :]
             continue
