@@ -52,10 +52,10 @@ MUTATIONS = (
         _in("candidate.yml"),
     ),
     Mutation(
-        "a check of two builds by whatever is there",
+        "a check of two builds on the runner's own Python",
         "release",
         '["--image", build_artifact.IMAGE]',
-        "[]",
+        '["--native"]',
         ["tools/release_check.py"],
     ),
     Mutation(
