@@ -123,10 +123,10 @@ MUTATIONS = (
     Mutation("an artifact with stray files", "artifact", " --require-clean", "", _in("platform.yml")),
     Mutation(
         "a failed schedule without a report",
-        "images_on_monday",
+        "security",
         "github.event_name == 'schedule'\n",
         "github.event_name == 'cron'\n",
-        _in("images.yml"),
+        _in("security.yml"),
     ),
     Mutation(
         "a renewal of the locks that starts no CI",
