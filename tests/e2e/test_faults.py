@@ -167,6 +167,7 @@ def test_a_tester_that_cannot_write_says_what_to_mount(fail: Fail, checkout: Pat
 def test_a_builder_of_another_user_than_the_checkouts(
     engine: containers.Engine, images: Dict[str, str], tmp_path: Path
 ) -> None:
+    tmp_path.chmod(0o755)
     mount = {str(clone(tmp_path)): {"bind": "/cfgov", "mode": "rw"}}
     container = engine.start(images["builder"], volumes=mount, user="1234")
     ended = containers.wait_exit(container, LIMIT)
