@@ -22,6 +22,7 @@ OLDEST: Dict[str, str] = {
     "test": "3.8",
     "site": "3.8",
     "audit": "3.10",
+    "docs": "3.10",
     "e2e": "3.10",
     "lint": "3.10",
     "lock": "3.10",
