@@ -18,6 +18,7 @@ from deployable_zipfile.artifact import layout, patches
 from deployable_zipfile.errors import ArtifactError
 from tests.support.drafts import draft
 
+RUNNING = "{}.{}".format(*sys.version_info)
 DOCS = Path(__file__).parents[3] / "docs"
 SCHEMA: Dict[str, Any] = json.loads((DOCS / "manifest.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
@@ -37,10 +38,10 @@ def full_manifest() -> layout.Manifest:
         cache_tag="cpython-311",
         magic="a70d0d0a",
         project_bytecode=bytecode,
-        patch_releases=(patches.Range("3.11.0rc1", "3.11.2"), patches.Range("3.11.4", "")),
+        patch_releases=(patches.Range(f"{RUNNING}.0rc1", f"{RUNNING}.2"), patches.Range(f"{RUNNING}.4", "")),
         markers=(("platform_machine", "x86_64"), ("sys_platform", "linux")),
     )
-    first = target.wheels[0]._replace(patch_releases=(patches.Range("3.11.4", "3.11.4"),))
+    first = target.wheels[0]._replace(patch_releases=(patches.Range(f"{RUNNING}.4", f"{RUNNING}.4"),))
     target = target._replace(wheels=(first, *target.wheels[1:]))
     return manifest._replace(
         payloads=(payload,),
