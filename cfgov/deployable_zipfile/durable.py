@@ -15,6 +15,8 @@ import time
 from typing import Callable, Iterator, List, Optional, Set, Tuple
 
 _POLL = 0.05  # seconds between two tries for a lock
+# Numbers of the call, which C libraries before glibc 2.28 do not name.
+_RENAMEAT2 = {"x86_64": 316, "aarch64": 276, "riscv64": 276, "ppc64le": 357, "s390x": 347}
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 Identity = Tuple[int, int]  # device and inode: what a file is, by whatever path it was reached
@@ -51,6 +53,48 @@ def sync_file_system(path: str) -> None:
             raise OSError(number, os.strerror(number), path)
     finally:
         os.close(descriptor)
+
+
+def read_file(path: str, most: int) -> bytes:
+    """Return the content of the regular file *path* of at most *most* bytes; a link is not followed.
+
+    Raises:
+        OSError: EINVAL when it is a FIFO, a device or a socket, EFBIG when it is larger.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", path)
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most} bytes", path)
+    return content
+
+
+def exchange(one: str, other: str) -> bool:
+    """Let two paths of one file system change places, in one step (renameat2(2) with RENAME_EXCHANGE, Linux 3.15).
+
+    Returns False when kernel, file system or container do not offer it: nothing is changed then.
+
+    Raises:
+        OSError: the file system refuses.
+    """
+    try:
+        import ctypes
+
+        number = _RENAMEAT2[os.uname().machine]
+        call = ctypes.CDLL(None, use_errno=True).syscall
+    except (ImportError, OSError, AttributeError, KeyError):
+        return False
+    here = ctypes.c_int(-100)  # AT_FDCWD
+    paths = [ctypes.c_char_p(os.fsencode(path)) for path in (one, other)]
+    if call(ctypes.c_long(number), here, paths[0], here, paths[1], ctypes.c_uint(2)) == 0:
+        return True
+    found = ctypes.get_errno()
+    if found in (errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP):
+        return False
+    raise OSError(found, os.strerror(found), one)
 
 
 def replace_file(path: str, content: bytes, mode: int, owner: int = -1, group: int = -1) -> None:

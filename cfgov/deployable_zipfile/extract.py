@@ -143,6 +143,7 @@ def _parser(archive: str, verb: str = "") -> argparse.ArgumentParser:
         parser.epilog = f"verbs: {', '.join(VERBS)}; VERB --help explains each"
         parser.add_argument("-d", "--destination", required=True, metavar="DEST", help="folder to install into")
         parser.add_argument("--wait", type=cli.seconds, default=0.0, metavar="SECONDS", help="for another installation")
+        parser.add_argument("--force", action="store_true", help="replace an installation of this build in DEST")
         parser.add_argument("--no-sync", action="store_true", help="do not wait for the disk before the commit")
         parser.set_defaults(run=_install)
         return parser
@@ -195,6 +196,7 @@ def _install(arguments: argparse.Namespace, archive: str, console: Console) -> i
             workers=arguments.workers,
             wait=arguments.wait,
             sync=not arguments.no_sync,
+            force=arguments.force,
             console=console,
         )
     if done.already:
@@ -262,7 +264,7 @@ def _verify_tree(tree: str, console: Console) -> int:
     error = DestinationError(
         tree,
         f"{len(found.changed)} files changed, {len(found.missing)} missing, {len(found.added)} added",
-        "Install the artifact into a new folder",
+        "Install the artifact into a new folder, or in its place with --force",
     )
     code = 0 if found.clean else error.exit_code
     console.result(dict(found._asdict(), ok=found.clean, exit_code=code), text)

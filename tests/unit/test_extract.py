@@ -226,7 +226,8 @@ def test_verify_of_a_tree_names_what_drifted(run: Any, tmp_path: Path) -> None:
     assert said.code == 5
     assert said.out == "changed: site_one/a é.py\nadded: site_one/new\\nfile\n"
     assert said.err == (
-        f"error: {tmp_path}/dest: 1 files changed, 0 missing, 1 added. Install the artifact into a new folder.\n"
+        f"error: {tmp_path}/dest: 1 files changed, 0 missing, 1 added. "
+        "Install the artifact into a new folder, or in its place with --force.\n"
     )
     said = run("verify", "--json", tmp_path / "dest")
     assert (said.code, said.document["ok"], said.document["exit_code"]) == (5, False, 5)

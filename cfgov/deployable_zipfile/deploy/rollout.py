@@ -79,7 +79,7 @@ def rollback(root: Root, wanted: Optional[str], options: Options, mark_bad: bool
     check_is_root(root)
     with _locked(root, "rollback", options) as (lock, settled):
         target = releases.rollback_target(root, wanted, settled.force)
-        releases.check_release(root, target)
+        check_target(root, target)
         return _Rollout(Context(root, target, settled, console, lock)).rollback(mark_bad)
 
 
@@ -302,6 +302,17 @@ def check(root: Root) -> None:
     """
     releases.check_place(root)
     root.target()
+
+
+def check_target(root: Root, target: str) -> None:
+    """Refuse to go back to a release of ours that cannot run, or that somebody else can change.
+
+    Raises:
+        DestinationError: what is wrong with it.
+    """
+    releases.check_release(root, target)
+    if build_id_of(target) is not None:
+        steps.check_sound(str(root.folder(target)))
 
 
 def check_is_root(root: Root) -> None:

@@ -12,8 +12,8 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple
 from .. import durable
 from ..artifact import layout
 from ..artifact.zipreader import Artifact
-from ..errors import DeploymentError, UsageError
-from ..install import installation, preflight
+from ..errors import DeploymentError, DestinationError, UsageError
+from ..install import drift, installation, preflight, soundness
 from . import health, journal, provision, restart, static
 from .commands import CommandError
 from .context import Context
@@ -45,8 +45,8 @@ def preparation(context: Context, artifact: Artifact) -> List[Named]:
 def check(context: Context, artifact: Artifact) -> str:
     """Refuse what can be refused before anything is written."""
     _check_source(artifact, context.options.allow_dirty)
-    if not context.root.is_complete(context.release.name):
-        found = preflight.problems(artifact.manifest, str(context.release))
+    if replaces(context) or not context.root.is_complete(context.release.name):
+        found = preflight.problems(artifact.manifest, str(context.release), context.options.force)
         for problem in found[1:]:
             context.console.warn(str(problem))
         if found:
@@ -55,6 +55,36 @@ def check(context: Context, artifact: Artifact) -> str:
     _check_options(context)
     context.strategy().prepare()
     return f"{artifact.manifest.project} {context.release.name}"
+
+
+def replaces(context: Context) -> bool:
+    """Tell whether an installed release is to be installed again: it is not as installed, and --force was given.
+
+    Raises:
+        DestinationError: it cannot run, and --force was not given.
+    """
+    if not context.root.is_complete(context.release.name):
+        return False
+    release = str(context.release)
+    if not context.options.force:
+        check_sound(release)
+        return False
+    try:
+        found = drift.compare(release)
+    except DestinationError:
+        return True
+    return bool(found.changed or found.missing or soundness.fault(release))
+
+
+def check_sound(release: str) -> None:
+    """Refuse an installed *release* that cannot run.
+
+    Raises:
+        DestinationError: saying why.
+    """
+    fault = soundness.fault(release)
+    if fault:
+        raise DestinationError(release, f"cannot run: {fault}", "Deploy its artifact with --force")
 
 
 def _check_options(context: Context) -> None:
@@ -135,6 +165,7 @@ def install(context: Context, artifact: Artifact) -> str:
         str(context.release),
         workers=context.options.workers,
         wait=context.options.lock_wait,
+        force=replaces(context),
         console=context.console,
     )
     write_tool(artifact, context.root)

@@ -38,7 +38,7 @@ def add_parsers(subparsers: Any, common: List[argparse.ArgumentParser]) -> None:
     verb.add_argument("--migrate", choices=("auto", "check", "skip"), default="auto", help="apply, look, or neither")
     verb.add_argument("--forget", action="store_true", help="do not take over the last deployment's options")
     verb.add_argument("--allow-dirty", action="store_true", help="also an artifact of no commit, or of more than it")
-    verb.add_argument("--force", action="store_true", help="do every step, also when the release is live already")
+    verb.add_argument("--force", action="store_true", help="do every step, and install again what is damaged")
     verb.set_defaults(run=_run_deploy)
 
     verb = subparsers.add_parser("rollback", parents=[*common, rooted, _settings_parser()], help="go back a release")
@@ -131,6 +131,7 @@ def _run_rollback(arguments: argparse.Namespace, _archive: str, console: Console
         rollout.check_is_root(root)
         options.settled(releases.folded(root).options).settings.check()
         target = releases.rollback_target(root, arguments.release, options.force)
+        rollout.check_target(root, target)
         name = build_id_of(target) or target
         console.result({"verb": "rollback", "dry_run": True, "changed": True, "release": name}, f"would go to {name}")
         return 0

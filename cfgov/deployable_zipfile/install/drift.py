@@ -8,22 +8,21 @@ there RECORD (PEP 376) stands for the wheels, and bytecode caches are left out.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import stat
 from typing import Dict, Iterator, List, NamedTuple, Set, Tuple
 
+from .. import durable
 from ..artifact import layout, patches
 from ..artifact.wheel import RecordRow, normalised, parse_record
 from ..errors import ArtifactError, DestinationError
 from . import inventory
+from .preflight import MAX_RECORD
 
 _IGNORED_FOLDERS = ("__pycache__",)
 _BLOCK = 1024 * 1024
 # Belongs to the virtualenv or comes later; not in any RECORD.
 _OWN = (layout.LOADENV, layout.LOADENV_PTH, os.path.basename(layout.LOADENV_START))
-_BEFORE = ".deploy/environment.before.json"  # of a deployment that was cut short
-_MAX_LIST = 256 * 1024 * 1024  # bytes
 _SCRIPTS = f"{layout.VENV}/bin"
 _OWN_SCRIPTS = ("python", "python3", "activate", "activate.csh", "activate.fish", "Activate.ps1")
 
@@ -50,10 +49,9 @@ def compare(destination: str) -> Drift:
         DestinationError: there is no complete installation in it.
     """
     try:
-        with open(os.path.join(destination, layout.INSTALLED), encoding="utf-8") as file:
-            installed = json.load(file)
-        with open(os.path.join(destination, layout.MANIFEST), "rb") as manifest_file:
-            manifest = layout.Manifest.from_json(manifest_file.read())
+        installed = layout.bounded_json(durable.read_file(os.path.join(destination, layout.INSTALLED), MAX_RECORD))
+        text = durable.read_file(os.path.join(destination, layout.MANIFEST), layout.MAX_MANIFEST)
+        manifest = layout.Manifest.from_json(text)
         if not isinstance(installed.get("python"), str):
             raise ValueError("its record names no Python")
         version = str(installed.get("version"))
@@ -71,7 +69,7 @@ def compare(destination: str) -> Drift:
         changed.add(f"{layout.VENV}/bin/python")
     tops = (manifest.project, layout.STATIC, layout.VENV if listed else site, layout.DEPLOY, _SCRIPTS)
     present = set(_present(destination, tops, () if listed else _IGNORED_FOLDERS))
-    unrecorded = {*_unrecorded(manifest), *_linked(destination), f"{_SCRIPTS}/python{installed['python']}"}
+    unrecorded = {*_unrecorded(manifest), *linked(destination), f"{_SCRIPTS}/python{installed['python']}"}
     added = sorted(present - known - unrecorded)
     return Drift(manifest.build_id, sorted(changed), sorted(missing), added, len(known))
 
@@ -81,16 +79,14 @@ def _by_list(
 ) -> Tuple[Set[str], Set[str], Set[str]]:
     """Return what is changed, missing, and known at all, by the list that was made at installation."""
     try:
-        with open(os.path.join(destination, layout.FILES), "rb") as file:
-            text = file.read(_MAX_LIST + 1)
-        if hashlib.sha256(text).hexdigest() != installed["files_sha256"]:
-            return {layout.FILES}, set(), {layout.FILES}
-        found = inventory.parsed(text)
+        found = inventory.read(destination, installed["files_sha256"])
+    except inventory.Changed:
+        return {layout.FILES}, set(), {layout.FILES}
     except FileNotFoundError:
         return set(), {layout.FILES}, {layout.FILES}
     except (OSError, ValueError) as error:
         raise DestinationError(destination, f"its {layout.FILES} cannot be read ({error})", "Install again") from None
-    links = set(_linked(destination))
+    links = set(linked(destination))
     states: Dict[str, Set[str]] = {"changed": set(), "missing": set(), "": set()}
     for path, entry in found.entries.items():
         if path not in links:
@@ -231,14 +227,13 @@ def _present(destination: str, tops: Tuple[str, ...], ignored: Tuple[str, ...]) 
                 yield os.path.relpath(os.path.join(folder, name), destination)
 
 
-def _linked(destination: str) -> Iterator[str]:
+def linked(destination: str) -> Iterator[str]:
     """Yield the links that a deployment made and that lead where it made them lead.
 
     None of them may be in the virtualenv or among our books: whoever writes there decides which code runs.
     """
     try:
-        with open(os.path.join(destination, layout.LINKS), encoding="utf-8") as file:
-            links = json.load(file)
+        links = layout.bounded_json(durable.read_file(os.path.join(destination, layout.LINKS), MAX_RECORD))
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:

@@ -28,7 +28,7 @@ from ..errors import ArtifactError, DeployableZipfileError, DestinationError, Ta
 from ..install_wheels import Place, Source, open_wheels
 from ..install_wheels import install as install_wheels
 from ..workers import unbroken
-from . import inventory, ownership, preflight
+from . import inventory, ownership, preflight, replacement, soundness
 from .writer import Job, bytecode, bytecode_path, write_bytes, write_files
 
 _DYING = 10.0  # seconds that workers of a killed installation may take to end
@@ -52,6 +52,7 @@ def install(
     workers: int = 0,
     wait: float = 0.0,
     sync: bool = True,
+    force: bool = False,
     console: Optional[Console] = None,
 ) -> Installed:
     """Verify *artifact*, then install it into *destination*.
@@ -62,24 +63,31 @@ def install(
         workers: processes, 0 for one per core.
         wait: seconds to wait for another installation into the same destination.
         sync: put everything on the disk before the commit, so that a power loss leaves nothing or all.
+        force: an installation of this build, in whatever state, is replaced by a new one.
         console: told about each step.
 
     Raises:
         ArtifactError, WheelError: before anything is written, or with nothing left behind.
         TargetError: this Python or machine does not fit.
-        DestinationError: the folder is not empty, busy, not writable, or too small.
+        DestinationError: the folder is not empty, busy, not writable, or too small, or what it holds does not run.
     """
     console = console or Console(quiet=True)
     began = time.monotonic()
     destination = normal_destination(destination)
     target = preflight.select_target(artifact.manifest)
     build = artifact.manifest.build_id
-    if is_complete(destination, build, target.python):
+
+    def is_there() -> bool:
+        return not force and is_sound(destination, build, target.python)
+
+    if is_there():
         _remove_leftovers(destination, console)
         return Installed(destination, build, target.python, True, 0, time.monotonic() - began)
-    problems = preflight.problems(artifact.manifest, destination)
-    if problems and is_complete(destination, build, target.python):  # another run finished it meanwhile
+    problems = preflight.problems(artifact.manifest, destination, replaces=force)
+    refused = replacement.refusal(destination, build) if force else None
+    if problems and is_there():  # another run finished it meanwhile
         return Installed(destination, build, target.python, True, 0, time.monotonic() - began)
+    problems += [refused] if refused else []
     for problem in problems[1:]:
         console.warn(str(problem))
     if problems:
@@ -89,9 +97,9 @@ def install(
     compiled = preflight.bytecode_fits(target)
     sources = open_wheels(artifact, target, compiled)
     with _Staging(destination, wait, console) as staging:
-        if is_complete(destination, build, target.python):
+        if is_there():
             return Installed(destination, build, target.python, True, 0, time.monotonic() - began)
-        filled = preflight.filled_problem(destination)
+        filled = replacement.refusal(destination, build) if force else preflight.filled_problem(destination, build)
         if filled:
             raise filled
         place = Place(staging.tree, destination, target.python, artifact.manifest.project)
@@ -99,9 +107,11 @@ def install(
         try:
             with _WriteBehind(staging.tree, sync):
                 count = _write_tree(artifact, target, sources, place, compiled, workers)
+                if force and os.path.isdir(destination):
+                    replacement.carry_over(destination, staging.tree)
         except OSError as error:
             raise _tree_error(error, place) from None
-        staging.commit()
+        staging.commit(replaces=force)
     return Installed(destination, build, target.python, False, count, time.monotonic() - began)
 
 
@@ -166,6 +176,22 @@ def is_complete(destination: str, build_id: str, python: str) -> bool:
         return False
 
 
+def is_sound(destination: str, build_id: str, python: str) -> bool:
+    """Return whether *destination* holds build *build_id* for *python*, complete as :func:`is_complete` says.
+
+    Raises:
+        DestinationError: it does by its record, and cannot run.
+    """
+    if not is_complete(destination, build_id, python):
+        return False
+    fault = soundness.fault(destination)
+    if fault:
+        raise DestinationError(
+            destination, f"holds build {build_id}, but {fault}", "Install it again in its place with --force"
+        )
+    return True
+
+
 class _Staging:
     """The folder beside the destination: a lock, and the tree that becomes the destination.
 
@@ -181,15 +207,18 @@ class _Staging:
         self.folder = os.path.join(parent, f".{name}.partial")
         self._lock_path = os.path.join(self.folder, "lock")
         self.tree = os.path.join(self.folder, "tree")
+        self._old = os.path.join(self.folder, "old")  # what stood at the destination, between two renames
         self._made: List[str] = []  # folders above the destination, the innermost first
         self._lock = -1
 
     def __enter__(self) -> "_Staging":
         try:
             self._acquire(time.monotonic() + self._wait)
+            self._bring_back()
             if os.path.lexists(self.tree):
                 _remove(self.tree)
             os.mkdir(self.tree, 0o755)
+            self._inherit_group()
         except OSError as error:
             self._clean_up()
             raise _disk_error(error, self._destination) from None
@@ -201,10 +230,18 @@ class _Staging:
     def __exit__(self, *_: object) -> None:
         self._clean_up()
 
-    def commit(self) -> None:
-        """Make the tree the destination, in one step."""
+    def commit(self, replaces: bool = False) -> None:
+        """Make the tree the destination, in one step.
+
+        Parameters:
+            replaces: the destination may hold an installation, which is removed afterwards.
+        """
         try:
-            os.rename(self.tree, self._destination)
+            self._keep_rights()
+            if replaces and os.path.isdir(self._destination):
+                self._exchange()
+            else:
+                os.rename(self.tree, self._destination)
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
                 raise DestinationError(self._destination, "was filled meanwhile", "Look who else installs") from None
@@ -218,11 +255,56 @@ class _Staging:
         except OSError as error:
             self._console.warn(f"{self._destination} is complete, but could be lost with the power ({error.strerror})")
 
+    def _inherit_group(self) -> None:
+        """Begin the tree with the group that a setgid destination gives to what is made in it."""
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            status = os.lstat(self._destination)
+            if status.st_mode & stat.S_ISGID:
+                os.chown(self.tree, -1, status.st_gid)
+                os.chmod(self.tree, 0o2755)
+
+    def _keep_rights(self) -> None:
+        """Give the tree owner, group and mode of the folder that it replaces."""
+        try:
+            old = os.lstat(self._destination)
+        except FileNotFoundError:
+            return
+        new = os.lstat(self.tree)
+        if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
+            try:
+                os.chown(self.tree, old.st_uid, old.st_gid)
+            except PermissionError:
+                self._console.warn(f"{self._destination}: owner and group are yours now; only root can keep others'")
+        os.chmod(self.tree, stat.S_IMODE(old.st_mode))
+
+    def _exchange(self) -> None:
+        """Let the tree and the destination change places; where the system cannot, by two renames."""
+        if durable.exchange(self.tree, self._destination):
+            return
+        with unbroken():
+            os.rename(self._destination, self._old)
+            try:
+                os.rename(self.tree, self._destination)
+            except OSError:
+                os.rename(self._old, self._destination)
+                raise
+
+    def _bring_back(self) -> None:
+        """Undo the first of two renames when the second one was never made; else remove what was replaced."""
+        if os.path.lexists(self._old):
+            try:
+                os.rename(self._old, self._destination)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                _remove(self._old)
+
     def _clean_up(self) -> None:
         """Remove everything beside the destination, the lock last; whoever waits for it will look for a new one."""
         with unbroken():
             try:
                 if self._lock >= 0:
+                    self._bring_back()
                     if os.path.lexists(self.tree):
                         _remove(self.tree)
                     os.unlink(self._lock_path)

@@ -12,14 +12,21 @@ import re
 import stat
 from typing import Dict, Iterator, List, NamedTuple, Tuple
 
+from .. import durable
+from ..artifact import layout
 from ..workers import run
 
 MAX_LINE = 16 * 1024  # bytes: a path of 1024 bytes, escaped, and a link's target
 MAX_LINES = 1_000_000
+_MAX_LIST = 256 * 1024 * 1024  # bytes
 _BLOCK = 1024 * 1024
 _BATCH = 128  # files
 _PLAIN = re.compile(rb"[^!-\"$-\[\]-~]")  # everything but printable ASCII without "#" and the backslash
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
+
+
+class Changed(ValueError):
+    """The list is not the one that the installation wrote."""
 
 
 class Entry(NamedTuple):
@@ -63,6 +70,19 @@ def written(tree: str, workers: int = 0) -> bytes:
         key = {"file": b" sha256digest=", "link": b" link=", "dir": b""}[kind]
         lines.append(b"./%s type=%s mode=%04o%s%s" % (_escaped(path), kind.encode(), mode, key, _escaped(detail)))
     return b"\n".join(lines) + b"\n"
+
+
+def read(destination: str, sha256: str) -> Inventory:
+    """Return the list of the installation in *destination*, whose SHA-256 must be *sha256*.
+
+    Raises:
+        Changed: it is another list.
+        OSError, ValueError: it cannot be read.
+    """
+    text = durable.read_file(os.path.join(destination, layout.FILES), _MAX_LIST)
+    if hashlib.sha256(text).hexdigest() != sha256:
+        raise Changed("is not the list of this installation")
+    return parsed(text)
 
 
 def parsed(text: bytes) -> Inventory:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import platform
-import stat
 import sys
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
+from .. import durable
 from ..artifact import layout, patches
 from ..errors import DeployableZipfileError, DestinationError, TargetError
 from . import ownership
 
 _SLACK = 1.05  # of the space the files need: folders, journals, rounding
+MAX_RECORD = 4 * 1024 * 1024  # bytes of installed.json and links.json
 _BLOCK = 4096  # bytes: files take whole blocks
 _ST_NOEXEC = getattr(os, "ST_NOEXEC", 8)
 
@@ -76,12 +76,13 @@ def bytecode_fits(target: layout.Target) -> bool:
     )
 
 
-def problems(manifest: layout.Manifest, destination: str) -> List[DeployableZipfileError]:
+def problems(manifest: layout.Manifest, destination: str, replaces: bool = False) -> List[DeployableZipfileError]:
     """Return everything that would keep *manifest*'s artifact from running in *destination*, worst first.
 
     Parameters:
         manifest: of the artifact.
         destination: absolute path of the folder to install into.
+        replaces: it may hold an installation of this build.
     """
     found: List[DeployableZipfileError] = []
     try:
@@ -92,7 +93,7 @@ def problems(manifest: layout.Manifest, destination: str) -> List[DeployableZipf
         found.extend(_machine_problems(target))
         found.extend(_library_problems(target))
     found.extend(_python_problems())
-    found.extend(_destination_problems(manifest, destination))
+    found.extend(_destination_problems(manifest, destination, replaces))
     return found
 
 
@@ -229,7 +230,7 @@ def _python_problems() -> Iterator[TargetError]:
             )
 
 
-def _destination_problems(manifest: layout.Manifest, destination: str) -> Iterator[DestinationError]:
+def _destination_problems(manifest: layout.Manifest, destination: str, replaces: bool) -> Iterator[DestinationError]:
     parent = os.path.dirname(destination)
     while not os.path.lexists(parent):
         parent = os.path.dirname(parent)
@@ -246,14 +247,18 @@ def _destination_problems(manifest: layout.Manifest, destination: str) -> Iterat
         ownership.check_folder(parent, sticky=True)
     except DestinationError as error:
         yield error
-    filled = filled_problem(destination)
+    filled = None if replaces else filled_problem(destination, manifest.build_id)
     if filled:
         yield filled
     yield from _space_problems(manifest, destination, parent)
 
 
-def filled_problem(destination: str) -> Optional[DestinationError]:
-    """Return what is wrong with *destination* when it holds anything, None when it is absent or empty."""
+def filled_problem(destination: str, build_id: str = "") -> Optional[DestinationError]:
+    """Return what is wrong with *destination* when it holds anything, None when it is absent or empty.
+
+    Parameters:
+        build_id: of what is to be installed.
+    """
     try:
         content = sorted(os.listdir(destination))
     except FileNotFoundError:
@@ -268,17 +273,14 @@ def filled_problem(destination: str) -> Optional[DestinationError]:
         what = f"already holds build {found.get('build_id')} for Python {found.get('python')}"
         if found.get("destination") != destination:
             what += f", installed as {found.get('destination')}"
-    return DestinationError(destination, what, "Install into a new folder")
+    again = ", or this build again in its place with --force" if found.get("build_id") == build_id else ""
+    return DestinationError(destination, what, f"Install into a new folder{again}")
 
 
 def installed(destination: str) -> Dict[str, Any]:
     """Return the record of the installation that *destination* holds, {} when it holds none."""
     try:
-        path = os.path.join(destination, layout.INSTALLED)
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            return {}
-        with open(path, encoding="utf-8") as file:
-            found = json.load(file)
+        found = layout.bounded_json(durable.read_file(os.path.join(destination, layout.INSTALLED), MAX_RECORD))
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) and isinstance(found.get("build_id"), str) else {}

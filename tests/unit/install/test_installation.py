@@ -260,10 +260,10 @@ def test_a_destination_may_be_written_in_many_ways(
     assert run_cli([tmp_path / name / "venv/bin/alpha-tool"], env={"PATH": "/bin"}).stdout == "alpha 1.0\n"
 
 
-def test_an_empty_destination_is_replaced(site: Path, tmp_path: Path) -> None:
+def test_an_empty_destination_is_filled_and_keeps_its_mode(site: Path, tmp_path: Path) -> None:
     (tmp_path / "dest").mkdir(mode=0o700)
     install(site, tmp_path / "dest")
-    assert stat.S_IMODE(os.stat(str(tmp_path / "dest")).st_mode) == 0o755
+    assert stat.S_IMODE(os.stat(str(tmp_path / "dest")).st_mode) == 0o700
 
 
 def test_a_link_to_a_folder_is_followed_once(site: Path, tmp_path: Path) -> None:

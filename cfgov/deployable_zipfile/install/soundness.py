@@ -1,0 +1,104 @@
+"""Whether an installation that is complete by its record still runs.
+
+A record says what was written. Since then the interpreter may have been moved or removed, or somebody may have edited
+what Python reads at its start. So the files that start Python are compared with the list of the installation, and then
+Python is started.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from typing import Any, Dict, Optional
+
+from .. import process
+from ..artifact import layout
+from . import inventory, preflight
+
+_TIMEOUT = 60.0  # seconds for the start of Python, with all that its .pth files import
+# The answer is one line among whatever .pth files print. "samefile": the path may lead through links.
+_ASK = (
+    "import os, sys; "
+    "print('\\nanswer %d.%d %s' % (*sys.version_info[:2], os.path.samefile(sys.prefix, sys.argv[1])), flush=True)"
+)
+
+
+def fault(destination: str) -> str:
+    """Return why the installation in *destination* cannot run as it was installed, "" when it can.
+
+    Parameters:
+        destination: absolute path of an installation that is complete by its record.
+    """
+    record = preflight.installed(destination)
+    return _edited(destination, record) or _dead(destination, str(record.get("python")))
+
+
+def _edited(destination: str, record: Dict[str, Any]) -> str:
+    """Return what is wrong with the files that start Python; owners may differ: a tree may be given to its user."""
+    if "files_sha256" not in record:
+        return ""  # of an older version, which kept no list
+    try:
+        known = inventory.read(destination, str(record["files_sha256"]))
+        status = os.lstat(os.path.join(destination, layout.VENV, "bin"))
+    except inventory.Changed:
+        return f"{layout.FILES} is changed"
+    except (OSError, ValueError) as error:
+        return f"{layout.FILES} or {layout.VENV}/bin cannot be read ({getattr(error, 'strerror', None) or error})"
+    known = known._replace(uid=status.st_uid, gid=status.st_gid)
+    for path, entry in known.entries.items():
+        if _starts_python(path, entry):
+            found = inventory.state(destination, path, entry, known)
+            if found:
+                return f"{path} is {found}"
+    return ""
+
+
+def _starts_python(path: str, entry: inventory.Entry) -> bool:
+    if entry.kind == "dir":
+        return False
+    folder, _, name = path.rpartition("/")
+    if folder == f"{layout.VENV}/bin" or path == f"{layout.VENV}/pyvenv.cfg":
+        return True
+    return folder.startswith(layout.VENV) and folder.endswith("site-packages") and name.startswith("loadenv")
+
+
+def _dead(destination: str, python: str) -> str:
+    """Return why the interpreter does not run as Python *python* ("3.11") of this virtualenv."""
+    folder = os.path.join(destination, layout.VENV)
+    user: Optional[process.Person] = None
+    if not os.path.exists(f"{folder}/bin/python"):
+        return f"its Python is gone ({os.path.realpath(folder + '/bin/python')})"
+    try:
+        user = _user(destination)
+        # Settings are the site's, and may be bad without anything being wrong with what was installed.
+        variables = dict(process.environment(user), LOADENV_STRICT="0")
+        words = [f"{folder}/bin/python", "-I", "-c", _ASK, folder]
+        ended = process.run(words, _TIMEOUT, env=variables, user=user)
+    except KeyError:
+        return ""  # nobody to start it as: root does not start what a user without a name can replace
+    except (OSError, subprocess.SubprocessError) as error:
+        if user is not None and isinstance(error, PermissionError):
+            return ""  # closed to that user, which says nothing about the installation
+        return f"its Python does not start ({getattr(error, 'strerror', None) or error})"
+    answers = [line.split(" ")[1:] for line in ended.output.splitlines() if line.startswith("answer ")]
+    if ended.status or not answers:
+        return f"its Python does not start ({ended.why()})"
+    version, is_own = answers[-1][0], answers[-1][-1]
+    if version != python:
+        return f"its Python is {version} now, not {python}"
+    return "" if is_own == "True" else f"its Python does not take {folder} as its virtualenv"
+
+
+def _user(destination: str) -> Optional[process.Person]:
+    """Return whom to start the interpreter as: root starts nothing that the folder's owner can replace.
+
+    Raises:
+        KeyError: the owner has no entry among the users.
+    """
+    import pwd
+
+    status = os.stat(destination)
+    if os.geteuid() != 0 or (status.st_uid == 0 and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
+        return None
+    return process.person(pwd.getpwuid(status.st_uid).pw_name)
