@@ -34,7 +34,7 @@ CREATE = create.__file__
 SITE: Dict[str, File] = {
     "manage.py": ("#!/usr/bin/env python\n", 0o755),
     "site_one/__init__.py": "",
-    "site_one/wsgi.py": "x = 1\n",
+    "site_one/wsgi.py": "application = None\n",
 }
 EXTENSION = """#include <Python.h>
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "native", __FILE__ " " __DATE__ " " __TIME__, -1, NULL};
@@ -296,8 +296,8 @@ def test_a_named_target_is_built_from_its_wheels_alone(site: Path, shared: Path,
     assert (target.python, target.machine) == ("3.8", "aarch64")
     assert [wheel.file for wheel in target.wheels] == [
         "wheels/gamma-1.0-py3-none-any.whl",
-        "wheels/beta-1.0-py3-none-any.whl",
         "wheels/alpha-1.0-cp38-cp38-manylinux_2_17_aarch64.whl",
+        "wheels/beta-1.0-py3-none-any.whl",
     ]
 
 
