@@ -169,10 +169,14 @@ def proven_environment_of(release: Path) -> Optional[Dict[str, str]]:
 def place_environment(release: Path, variables: Mapping[str, str], owners: Ownership) -> None:
     """Write the release's environment file at one instant, mode 0640; what it replaces is kept aside.
 
+    It stays the file of the user who deploys, and the group of *owners* may read it: a site that could write its own
+    environment could choose what the next command of its release does.
+
     Raises:
         DeploymentError: it cannot be written.
     """
     path, before = release / layout.ENVIRONMENT, release / _BEFORE
+    owners = _readers(owners)
     try:
         # What was proven is kept; a second try after a crash must not overwrite it with what the first try wrote.
         if path.exists() and not before.exists():
@@ -181,6 +185,16 @@ def place_environment(release: Path, variables: Mapping[str, str], owners: Owner
         write_atomically(path, text.encode("ascii"), ENVIRONMENT_MODE, owners)
     except OSError as error:
         raise DeploymentError(path, f"cannot be written ({error.strerror})", "Check space and rights") from error
+
+
+def _readers(owners: Ownership) -> Ownership:
+    """Return who gets a file that *owners* may read and not write: their group, or the first group of their user."""
+    if owners.gid is not None or owners.uid is None:
+        return Ownership(None, owners.gid)
+    try:
+        return Ownership(None, pwd.getpwuid(owners.uid).pw_gid)
+    except KeyError:  # a number without an entry has no group of its own
+        return owners
 
 
 def restore_environment(release: Path) -> bool:

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 from pathlib import Path
+from typing import Optional
 
 import pytest
 
@@ -87,10 +88,17 @@ class TestEnvironment:
         assert not (tmp_path / "trap").exists()
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-    def test_it_belongs_to_whom_it_should(self, release: Path) -> None:
-        provision.place_environment(release, {}, provision.ownership("nobody", "0"))
-        status = (release / "environment.json").stat()
-        assert (status.st_uid, status.st_gid) == (65534, 0)
+    @pytest.mark.parametrize(
+        ("owner", "group", "gid"), [("nobody", "12", 12), ("nobody", None, 65534), (None, "12", 12), (None, None, 0)]
+    )
+    def test_the_sites_user_reads_it_by_its_group_and_cannot_write_it(
+        self, release: Path, owner: Optional[str], group: Optional[str], gid: int
+    ) -> None:
+        for _ in range(2):  # also the one that is kept aside
+            provision.place_environment(release, {}, provision.ownership(owner, group))
+        for name in ("environment.json", ".deploy/environment.before.json"):
+            status = (release / name).stat()
+            assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (0, gid, 0o640), name
 
 
 class TestShared:
