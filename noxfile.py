@@ -143,6 +143,13 @@ def rehearse(session: nox.Session) -> None:
 
 
 @nox.session
+def foreign(session: nox.Session) -> None:
+    """Pack, install, try and deploy projects from the package index (needs the network); -- NAME, or --write."""
+    install(session, "build", "lock")  # lock brings uv
+    tool(session, "foreign")
+
+
+@nox.session
 def facts(session: nox.Session) -> None:
     """Record what the images hold and compare it with the last record; -- --platform NAME."""
     tool(session, "facts")
