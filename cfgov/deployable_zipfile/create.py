@@ -282,6 +282,11 @@ def main(arguments: Optional[Sequence[str]] = None, prog: Optional[str] = None) 
 
 def main_init(arguments: Sequence[str]) -> int:
     """Run the command line of ``deployable-zipfile init`` and return its exit code."""
+    return _run(init_parser(), arguments, _init)
+
+
+def init_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``deployable-zipfile init``."""
     command = Parser(
         prog="deployable-zipfile init",
         allow_abbrev=False,
@@ -293,7 +298,7 @@ def main_init(arguments: Sequence[str]) -> int:
     command.add_argument("--workflow", action="store_true", help="also write a GitHub workflow that packs the project")
     command.add_argument("--print", action="store_true", help="print what would be written, and write nothing")
     _add_output(command)
-    return _run(command, arguments, _init)
+    return command
 
 
 def _init(parsed: argparse.Namespace, console: Console) -> None:

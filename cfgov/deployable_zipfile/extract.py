@@ -135,29 +135,46 @@ def _archive_argument(argv: List[str]) -> Tuple[str, List[str]]:
 
 
 def _parser(archive: str, verb: str = "") -> argparse.ArgumentParser:
-    """Return the parser; verbs are added only when one is asked for, so that an installation loads no more."""
-    common = _common_options()
+    """Return the parser; verbs are added only when one is given, so that an installation loads no more."""
     program = os.path.basename(archive)
     if not verb:
-        parser = Parser(prog=program, parents=[common], description="Install this artifact, or run one of its verbs.")
-        parser.epilog = f"verbs: {', '.join(VERBS)}; VERB --help explains each"
-        parser.add_argument("-d", "--destination", required=True, metavar="DEST", help="folder to install into")
-        parser.add_argument("--wait", type=cli.seconds, default=0.0, metavar="SECONDS", help="for another installation")
-        parser.add_argument("--force", action="store_true", help="replace an installation of this build in DEST")
-        parser.add_argument("--no-sync", action="store_true", help="do not wait for the disk before the commit")
-        parser.set_defaults(run=_install)
-        return parser
+        return install_parser(program)
     parser = Parser(prog=program)
+    _add_verbs(parser, deploys=verb not in ("check", "verify", "info", "list"))
+    return parser
+
+
+def install_parser(program: str) -> argparse.ArgumentParser:
+    """Return the parser of ``PROGRAM -d DEST``."""
+    description = "Install this artifact, or run one of its verbs."
+    parser = Parser(prog=program, parents=[_common_options()], description=description)
+    parser.epilog = f"verbs: {', '.join(VERBS)}; VERB --help explains each"
+    parser.add_argument("-d", "--destination", required=True, metavar="DEST", help="folder to install into")
+    parser.add_argument("--wait", type=cli.seconds, default=0.0, metavar="SECONDS", help="for another installation")
+    parser.add_argument("--force", action="store_true", help="replace an installation of this build in DEST")
+    parser.add_argument("--no-sync", action="store_true", help="do not wait for the disk before the commit")
+    parser.set_defaults(run=_install)
+    return parser
+
+
+def verb_parsers(program: str) -> Dict[str, argparse.ArgumentParser]:
+    """Return the parser of each verb by its name, in the order of VERBS."""
+    parsers = _add_verbs(Parser(prog=program), deploys=True).choices
+    return {verb: parsers[verb] for verb in VERBS}
+
+
+def _add_verbs(parser: argparse.ArgumentParser, deploys: bool) -> Any:
+    common = _common_options()
     verbs = parser.add_subparsers(dest="verb", required=True, parser_class=Parser)
     _add_own_verbs(verbs, [common])
-    if verb not in ("check", "verify", "info", "list"):
+    if deploys:
         from .deploy import selftest, serve
         from .deploy import verbs as deploy_verbs
 
         deploy_verbs.add_parsers(verbs, [common])
         selftest.add_parsers(verbs, [common])
         serve.add_parsers(verbs, [common])
-    return parser
+    return verbs
 
 
 def _common_options() -> argparse.ArgumentParser:
