@@ -52,6 +52,13 @@ def lint(session: nox.Session) -> None:
     tool(session, "lint")
 
 
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation site into site/, every warning an error; -- --site-dir FOLDER."""
+    install(session, "docs")
+    session.run("mkdocs", "build", "--strict", *session.posargs)
+
+
 @nox.session(python=PYTHONS, tags=["ci"])
 def unit(session: nox.Session) -> None:
     """Unit tests: no network, no engine, a minute."""
