@@ -203,7 +203,8 @@ def _install(arguments: argparse.Namespace, archive: str, console: Console) -> i
     from .install import installation
 
     with Artifact.open(archive) as artifact:
-        source = artifact.manifest.source
+        manifest = artifact.manifest
+        source = manifest.source
         if source.dirty:
             commit = f"commit {source.commit[:10]}" if source.commit else "no commit"
             console.warn(f"{archive}: built from {commit} with changes that are not committed; deploy refuses it")
@@ -220,8 +221,25 @@ def _install(arguments: argparse.Namespace, archive: str, console: Console) -> i
         text = f"{done.destination} already holds build {done.build_id}"
     else:
         text = f"Installed build {done.build_id} into {done.destination}: {done.files} files, {done.seconds:.1f} s"
+        if not arguments.quiet:
+            text += f"\n{_next_step(done.destination, manifest)}"
     console.result(done._asdict(), text)
     return 0
+
+
+def _next_step(destination: str, manifest: layout.Manifest) -> str:
+    """Return what comes after an installation by hand, in one line."""
+    programs = os.path.join(destination, layout.VENV, "bin")
+    site = manifest.site
+    command = f"{programs}/python"
+    if site is not None and site.settings_module:
+        if os.path.exists(f"{programs}/django-admin") and not site.path:
+            command = f"{programs}/django-admin check --settings {site.settings_module}"
+        elif site.manage:
+            command += f" {destination}/{manifest.project}/{site.manage} check"
+    if os.path.lexists(os.path.join(destination, layout.ENVIRONMENT)):
+        return f"Next: run {command}"
+    return f"Next: put {layout.ENVIRONMENT} into {destination}, then run {command}"
 
 
 def _check(arguments: argparse.Namespace, archive: str, console: Console) -> int:
@@ -230,7 +248,7 @@ def _check(arguments: argparse.Namespace, archive: str, console: Console) -> int
     with Artifact.open(archive) as artifact:
         # Without a destination only the host is looked at; any path does then.
         destination = installation.normal_destination(arguments.destination or "/release")
-        found = preflight.problems(artifact.manifest, destination)
+        found = preflight.problems(artifact.manifest, destination, payloads=preflight.payload_space(artifact))
     if not arguments.destination:
         found = [problem for problem in found if not isinstance(problem, DestinationError)]
     document: Dict[str, Any] = {

@@ -76,7 +76,9 @@ def test_an_installation_says_each_step_and_its_result(run: Any, site: Path, tmp
     assert said.code == 0
     assert said.err.splitlines() == [f"Verifying {site}", f"Installing site_one for Python {PYTHON}"]
     assert said.out.startswith("Installed build ")
-    assert f" into {tmp_path}/dest: " in said.out
+    assert f" into {tmp_path}/dest: " in said.out.splitlines()[0]
+    command = f"{tmp_path}/dest/venv/bin/python"
+    assert said.out.splitlines()[1:] == [f"Next: put environment.json into {tmp_path}/dest, then run {command}"]
     said = run("-d", tmp_path / "dest")
     assert (said.code, said.err) == (0, "")
     assert said.out.startswith(f"{tmp_path}/dest already holds build ")
@@ -159,6 +161,33 @@ def test_verify_proves_the_file(run: Any, site: Path, tmp_path: Path) -> None:
     said = run("verify", archive=make_artifact(tmp_path / "made" / "lie.zip", wheels=[lie]))
     assert said.code == 6
     assert "wheels/lie-1-py3-none-any.whl/a.py: its sha256 is not the one in RECORD" in said.err
+
+
+def test_what_comes_next_is_named_for_django_and_not_in_quiet_results(run: Any, tmp_path: Path) -> None:
+    admin = make_wheel(tmp_path, "django", "4.2", {"django_x.py": "x = 1\n"}, entry_points=_ADMIN)
+
+    def made(name: str, path: str) -> Path:
+        site = layout.Site("site_one.settings", "", "", "manage.py", path, ())
+        files = {"__init__.py": "", "manage.py": ""}
+        return make_artifact(tmp_path / name, files, [admin], manifest=lambda one: one._replace(site=site))
+
+    (tmp_path / "a").mkdir()
+    for name, path, command in [
+        ("a.zip", "", "django-admin check --settings site_one.settings"),
+        ("b.zip", "src", f"python {tmp_path}/b.zip.d/site_one/manage.py check"),
+    ]:
+        dest = tmp_path / f"{name}.d"
+        archive = made(name, path)
+        said = run("-d", dest, archive=archive)
+        assert said.out.splitlines()[1] == f"Next: put environment.json into {dest}, then run {dest}/venv/bin/{command}"
+        (dest / "environment.json").write_text("{}")
+        said = run("-d", dest, "--force", archive=archive)
+        assert said.out.splitlines()[1] == f"Next: run {dest}/venv/bin/{command}"
+        assert len(run("-d", dest, "--force", "-q", archive=archive).out.splitlines()) == 1
+        assert len(run("-d", dest, "--force", "--json", archive=archive).out.splitlines()) == 1
+
+
+_ADMIN = "[console_scripts]\ndjango-admin = django_x:x\n"
 
 
 def test_a_project_may_hold_files_that_are_called_like_wheels_and_zips(run: Any, tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ RECORD = layout.STATIC_FILES
 _OURS = ("current", "releases", "shared", layout.DEPLOY)  # in the root
 _DAY = 86_400.0  # seconds
 _MOST_REPORT = 65_536  # bytes
+_MOST_RECORD = 16 * 1024 * 1024  # bytes: a name and a time for each file that is kept
 # A part of a file name that is a hash of the content: Django's, webpack's, and that of Vite and others, which has 8
 # letters of base64 and, unlike a word, a digit or a capital letter.
 _HASHED = re.compile(r"[.-]([0-9a-f]{8,64}|(?=[\w-]*[0-9A-Z])[\w-]{8})(\.\w+)+\Z")
@@ -139,7 +140,7 @@ def settle(context: Context) -> None:
 def read(release: Path) -> Dict[str, Any]:
     """Return what was recorded of the static files of a release, nothing when nothing was."""
     try:
-        document = json.loads((release / RECORD).read_text("utf-8"))
+        document = layout.bounded_json(durable.read_file(str(release / RECORD), _MOST_RECORD))
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError) as error:

@@ -46,7 +46,9 @@ def check(context: Context, artifact: Artifact) -> str:
     """Refuse what can be refused before anything is written."""
     _check_source(artifact, context.options.allow_dirty)
     if replaces(context) or not context.root.is_complete(context.release.name):
-        found = preflight.problems(artifact.manifest, str(context.release), context.options.force)
+        found = preflight.problems(
+            artifact.manifest, str(context.release), context.options.force, preflight.payload_space(artifact)
+        )
         for problem in found[1:]:
             context.console.warn(str(problem))
         if found:

@@ -83,7 +83,7 @@ def install(
     if is_there():
         _remove_leftovers(destination, console)
         return Installed(destination, build, target.python, True, 0, time.monotonic() - began)
-    problems = preflight.problems(artifact.manifest, destination, replaces=force)
+    problems = preflight.problems(artifact.manifest, destination, force, preflight.payload_space(artifact))
     refused = replacement.refusal(destination, build) if force else None
     if problems and is_there():  # another run finished it meanwhile
         return Installed(destination, build, target.python, True, 0, time.monotonic() - began)

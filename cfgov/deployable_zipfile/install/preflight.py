@@ -10,6 +10,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from .. import durable
 from ..artifact import layout, patches
+from ..artifact.zipreader import Artifact
 from ..errors import DeployableZipfileError, DestinationError, TargetError
 from . import ownership
 
@@ -76,13 +77,16 @@ def bytecode_fits(target: layout.Target) -> bool:
     )
 
 
-def problems(manifest: layout.Manifest, destination: str, replaces: bool = False) -> List[DeployableZipfileError]:
+def problems(
+    manifest: layout.Manifest, destination: str, replaces: bool = False, payloads: "Optional[Tuple[int, int]]" = None
+) -> List[DeployableZipfileError]:
     """Return everything that would keep *manifest*'s artifact from running in *destination*, worst first.
 
     Parameters:
         manifest: of the artifact.
         destination: absolute path of the folder to install into.
         replaces: it may hold an installation of this build.
+        payloads: as for :func:`space_needed`.
     """
     found: List[DeployableZipfileError] = []
     try:
@@ -93,7 +97,7 @@ def problems(manifest: layout.Manifest, destination: str, replaces: bool = False
         found.extend(_machine_problems(target))
         found.extend(_library_problems(target))
     found.extend(_python_problems())
-    found.extend(_destination_problems(manifest, destination, replaces))
+    found.extend(_destination_problems(manifest, destination, replaces, payloads))
     return found
 
 
@@ -114,21 +118,42 @@ def _multiarch() -> str:
     return str(getattr(sys.implementation, "_multiarch", ""))
 
 
-def space_needed(manifest: layout.Manifest) -> Tuple[int, int]:
+def payload_space(artifact: Artifact) -> Optional[Tuple[int, int]]:
+    """Return the bytes, in whole blocks, and the number of files of the project that nested payloads unpack to.
+
+    Raises:
+        ArtifactError: a payload or its listing is broken.
+    """
+    size = files = 0
+    for payload in artifact.manifest.payloads:
+        listing = artifact.payload_members(payload)[1]
+        size += sum(_on_disk(member) for member in listing.values())
+        files += len(listing)
+    return (size, files) if artifact.manifest.payloads else None
+
+
+def space_needed(manifest: layout.Manifest, payloads: Optional[Tuple[int, int]] = None) -> Tuple[int, int]:
     """Return an estimate, on the high side, of the bytes and inodes that an installation needs.
 
     Wheels and bytecode are known by their packed size only: they count four times, and as files of 2000 bytes packed.
+
+    Parameters:
+        payloads: what nested payloads unpack to; None: it is not known, and they count like wheels.
     """
+    guessed = (f"{layout.BYTECODE}/",) if payloads else (f"{layout.BYTECODE}/", f"{layout.PAYLOAD}/")
     tops = (manifest.project + "/", layout.STATIC + "/")
     packed = sum(
-        member.size
-        for name, member in manifest.members.items()
-        if layout.is_wheel(name) or name.startswith((f"{layout.BYTECODE}/", f"{layout.PAYLOAD}/"))
+        member.size for name, member in manifest.members.items() if layout.is_wheel(name) or name.startswith(guessed)
     )
     plain = [member for name, member in manifest.members.items() if name.startswith(tops)]
-    size = sum(-(-member.size // _BLOCK) * _BLOCK for member in plain) + 4 * packed
-    inodes = len(plain) + packed // 2000
+    more, files = payloads or (0, 0)
+    size = sum(map(_on_disk, plain)) + 4 * packed + more
+    inodes = len(plain) + packed // 2000 + files
     return int(size * _SLACK), inodes
+
+
+def _on_disk(member: layout.Member) -> int:
+    return -(-member.size // _BLOCK) * _BLOCK
 
 
 def _abi_flags() -> str:
@@ -230,7 +255,9 @@ def _python_problems() -> Iterator[TargetError]:
             )
 
 
-def _destination_problems(manifest: layout.Manifest, destination: str, replaces: bool) -> Iterator[DestinationError]:
+def _destination_problems(
+    manifest: layout.Manifest, destination: str, replaces: bool, payloads: Optional[Tuple[int, int]]
+) -> Iterator[DestinationError]:
     parent = os.path.dirname(destination)
     while not os.path.lexists(parent):
         parent = os.path.dirname(parent)
@@ -250,7 +277,7 @@ def _destination_problems(manifest: layout.Manifest, destination: str, replaces:
     filled = None if replaces else filled_problem(destination, manifest.build_id)
     if filled:
         yield filled
-    yield from _space_problems(manifest, destination, parent)
+    yield from _space_problems(manifest, destination, parent, payloads)
 
 
 def filled_problem(destination: str, build_id: str = "") -> Optional[DestinationError]:
@@ -286,11 +313,13 @@ def installed(destination: str) -> Dict[str, Any]:
     return found if isinstance(found, dict) and isinstance(found.get("build_id"), str) else {}
 
 
-def _space_problems(manifest: layout.Manifest, destination: str, parent: str) -> Iterator[DestinationError]:
+def _space_problems(
+    manifest: layout.Manifest, destination: str, parent: str, payloads: Optional[Tuple[int, int]]
+) -> Iterator[DestinationError]:
     volume = os.statvfs(parent)
     if volume.f_flag & _ST_NOEXEC:
         yield DestinationError(destination, "lies on a file system mounted noexec", "Choose another destination")
-    size, inodes = space_needed(manifest)
+    size, inodes = space_needed(manifest, payloads)
     free = volume.f_bavail * volume.f_frsize
     if free < size:
         yield DestinationError(

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import random
+import socket
 import zipfile
 from pathlib import Path
 from typing import List
@@ -70,6 +71,12 @@ def test_nothing_stays_open(path: Path) -> None:
 
 def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(str(tmp_path / "pipe"))
+    (tmp_path / "device").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+    for name in ("device", "socket"):
+        with pytest.raises(ArtifactError, match="Give the path of an artifact"):
+            Artifact.open(str(tmp_path / name))
     for name, why in [("pipe", "is not a regular file"), ("absent", "No such file"), (".", "is not a regular file")]:
         with pytest.raises(ArtifactError, match=why) as caught:
             Artifact.open(str(tmp_path / name))

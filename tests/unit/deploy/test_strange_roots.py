@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any, Callable, Dict, List
@@ -286,6 +287,32 @@ def test_the_environment_may_come_through_a_pipe(host: Host, root: Path, tmp_pat
     host.live("one")
     os.close(reading)
     assert json.loads((root / "current" / "environment.json").read_text())["PIPED"] == "yes"
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "socket"])
+def test_an_environment_that_is_no_file_is_refused_at_once(kind: str, host: Host, root: Path, tmp_path: Path) -> None:
+    host.environment = tmp_path / "strange.json"
+    if kind == "fifo":  # nobody writes into it
+        os.mkfifo(str(host.environment))
+    elif kind == "device":
+        host.environment.symlink_to("/dev/zero")
+    else:
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(host.environment))
+    assert host.deploy("one") == 8
+    assert str(host.environment) in host.error()
+    assert not root.exists()
+
+
+@pytest.mark.parametrize("name", ["static.json", "links.json"])
+def test_a_fifo_among_the_books_of_a_release_does_not_hang(name: str, host: Host, root: Path) -> None:
+    first = host.live("one")
+    path = root / "releases" / first / ".deploy" / name
+    if path.exists():
+        path.unlink()
+    os.mkfifo(str(path))
+    assert host.deploy("one", "--force") in (0, 5, 8)
+    assert "Traceback" not in host.err
 
 
 def test_a_pipe_with_something_else_in_it_is_refused(host: Host, root: Path) -> None:

@@ -13,9 +13,10 @@ from typing import Any, List
 import pytest
 
 from deployable_zipfile.artifact import layout, patches
+from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.errors import TargetError
 from deployable_zipfile.install import preflight
-from tests.support.artifacts import PYTHON, make_target
+from tests.support.artifacts import PYTHON, make_artifact, make_target
 
 SIZE = 10**6
 
@@ -294,6 +295,20 @@ def test_wheels_count_with_what_they_unpack_to() -> None:
     size, inodes = preflight.space_needed(one)
     assert size == int(4 * SIZE * 1.05)
     assert inodes == 500
+
+
+@pytest.mark.parametrize("name", ["data/a.zip", "data/b.whl", "c.txt"])
+def test_files_of_nested_payloads_count_once(name: str, tmp_path: Path) -> None:
+    files = {name: os.urandom(SIZE), "__init__.py": ""}
+    path = make_artifact(tmp_path / "site.zip", files, payload=True, bytecode=False)
+    with Artifact.open(str(path)) as artifact:
+        payloads = preflight.payload_space(artifact)
+        size, _ = preflight.space_needed(artifact.manifest, payloads)
+        assert payloads is not None
+    assert SIZE <= payloads[0] < 1.1 * SIZE
+    assert size < 1.5 * SIZE + 4 * 1.05 * (path.stat().st_size - SIZE)
+    with Artifact.open(str(make_artifact(tmp_path / "plain.zip", {name: "x"}))) as artifact:
+        assert preflight.payload_space(artifact) is None
 
 
 def test_a_parent_that_is_a_file_is_named(tmp_path: Path) -> None:

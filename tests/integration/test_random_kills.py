@@ -1,0 +1,160 @@
+"""Installations and deployments that are killed at random moments: whole or absent, and the next run leaves no litter.
+
+``RANDOM_KILLS`` says how often each is killed (default 4), ``RANDOM_SEED`` repeats a run that failed.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Sequence, Tuple
+
+import pytest
+
+from deployable_zipfile.artifact import layout
+from deployable_zipfile.install import drift
+from tests.support.artifacts import make_artifact, simple_wheel
+from tests.support.helpers import read_tree, run_cli
+from tests.support.sites import leftovers, make_sites, write_environment
+
+KILLS = int(os.environ.get("RANDOM_KILLS", "4"))
+SEED = int(os.environ.get("RANDOM_SEED", str(random.randrange(10**6))))
+OLDEST = 20.0  # seconds: a command that was not killed ends long before
+
+
+def killed(command: Sequence[Any], after: float) -> bool:
+    """Run *command* and kill it with its children after that many seconds; return whether it was still running."""
+    process = subprocess.Popen(
+        [str(word) for word in command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        process.wait(after)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(OLDEST)
+        return True
+    return False
+
+
+def duration(command: Sequence[Any]) -> float:
+    began = time.monotonic()
+    run_cli(command)
+    return time.monotonic() - began
+
+
+def content(destination: Path) -> Dict[str, Tuple[int, bytes]]:
+    return {name: entry for name, entry in read_tree(destination).items() if name != layout.INSTALLED}
+
+
+@pytest.fixture
+def dest(tmp_path: Path) -> Path:
+    (tmp_path / "srv").mkdir()
+    return tmp_path / "srv/dest"
+
+
+@pytest.fixture
+def command(tmp_path: Path, dest: Path) -> List[Any]:
+    wheels = [simple_wheel(tmp_path), simple_wheel(tmp_path, "beta")]
+    artifact = make_artifact(tmp_path / "site.zip", {"__init__.py": "", "settings.py": "x = 1\n"}, wheels)
+    return [sys.executable, "-I", artifact, "--quiet", "--no-sync", "-d", dest]
+
+
+def test_an_installation_is_absent_or_complete(command: List[Any], dest: Path) -> None:
+    chance = random.Random(SEED)
+    longest = duration(command)
+    complete = content(dest)
+    shutil.rmtree(str(dest))
+    hit = 0
+    for number in range(KILLS):
+        point = f"seed {SEED}, kill {number}"
+        was_hit = killed(command, chance.uniform(0.02, longest))
+        hit, longest = hit + was_hit, longest * (1 if was_hit else 0.7)  # measured on a machine that was busier
+        assert set(os.listdir(str(dest.parent))) <= {"dest", ".dest.partial"}, point
+        assert not dest.exists() or content(dest) == complete, point
+        run_cli(command)
+        assert content(dest) == complete, point
+        assert os.listdir(str(dest.parent)) == ["dest"], point
+        shutil.rmtree(str(dest))
+    assert hit, "nothing was killed"
+
+
+def test_a_mended_installation_is_complete_at_every_instant(command: List[Any], dest: Path) -> None:
+    chance = random.Random(SEED)
+    run_cli(command)
+    (dest / "environment.json").write_text("{}")
+    complete = content(dest)
+    cut = dict(complete)
+    cut["venv/pyvenv.cfg"] = (0o644, b"home = /gone\n")
+    longest = duration([*command, "--force"])
+    hit = 0
+    for number in range(KILLS):
+        point = f"seed {SEED}, kill {number}"
+        (dest / "venv/pyvenv.cfg").write_text("home = /gone\n")
+        was_hit = killed([*command, "--force"], chance.uniform(0.02, longest))
+        hit, longest = hit + was_hit, longest * (1 if was_hit else 0.7)
+        assert content(dest) in (complete, cut), point
+        run_cli([*command, "--force"])
+        assert content(dest) == complete, point
+        assert os.listdir(str(dest.parent)) == ["dest"], point
+    assert hit, "nothing was killed"
+
+
+@pytest.fixture
+def verbs(tmp_path: Path) -> Callable[..., List[Any]]:
+    artifacts = make_sites(tmp_path)
+    environment = write_environment(tmp_path / "environment.json")
+
+    def made(archive: str, verb: str, *words: str) -> List[Any]:
+        given = ["--env-file", environment] if verb == "deploy" else []
+        fixed = ["--root", tmp_path / "root", "--quiet", "--restart", "none", *given]
+        return [sys.executable, "-I", artifacts[archive], verb, *fixed, *words]
+
+    return made
+
+
+def test_deployments_and_rollbacks_leave_a_whole_release_live(verbs: Callable[..., List[Any]], tmp_path: Path) -> None:
+    """Kills in turn a switch, the mending of the live release, a rollback and the installation of a release."""
+    chance = random.Random(SEED)
+    root = tmp_path / "root"
+    live = root / "current"
+    longest = duration(verbs("one", "deploy"))
+    run_cli(verbs("two", "deploy"))
+    hit = 0
+    for number in range(KILLS):
+        point = f"seed {SEED}, kill {number}"
+        name = ("one", "two")[number % 2]
+        verb = ("deploy", "mend", "rollback", "fresh")[number % 4]
+        words = verbs(name, "rollback" if verb == "rollback" else "deploy")
+        target = live.resolve()
+        if verb == "mend":
+            run_cli(words)
+            target = live.resolve()
+            (target / "venv/pyvenv.cfg").write_text("home = /gone\n")
+            words = [*words, "--force"]
+        if verb == "fresh":  # one that has to be installed
+            run_cli(verbs("three", "deploy"))
+            for release in (root / "releases").iterdir():
+                if release != live.resolve():
+                    shutil.rmtree(str(release))
+        was_hit = killed(words, chance.uniform(0.02, longest))
+        hit, longest = hit + was_hit, longest * (1 if was_hit else 0.8)
+        found = drift.compare(str(live.resolve()))
+        assert found.clean or (verb == "mend" and found.changed == ["venv/pyvenv.cfg"]), (point, found)
+        for release in (root / "releases").iterdir():
+            if not release.name.startswith("."):
+                damaged = verb == "mend" and release == target
+                assert damaged or drift.compare(str(release)).clean, (point, release)
+        again = words if verb != "rollback" else verbs(name, "deploy")
+        run_cli(again)
+        assert drift.compare(str(live.resolve())).clean, point
+        assert leftovers(root) == [], point
+    assert hit, "nothing was killed"
