@@ -40,6 +40,11 @@ except BaseException as error:
 _DATABASE_URL = re.compile(
     r"(postgres|postgresql|postgis|psql|pgsql|mysql|mysql2|mysqlgis|mariadb|mssql|oracle|oraclegis|cockroachdb|redshift|timescale|spatialite|sqlite)(\+\w+)?:"
 )
+# Names of variables that hold a folder to write to, which settings often do while they are imported.
+_WRITTEN = re.compile(
+    r"(.*_)?(DATA|STATE|MEDIA|UPLOADS?|LOGS?|CACHE|VAR|RUN|BASE|STORAGE)(_?(DIR|DIRECTORY|ROOT|PATH|HOME|FOLDER))?",
+    re.I,
+)
 _DATABASE_FAULT = re.compile(
     r"\b(OperationalError|ProgrammingError|NotSupportedError|DatabaseError|NotImplementedError)\b"
 )
@@ -198,8 +203,8 @@ def scratch_folder(prefix: str, parent: Optional[Path], keep: bool = False) -> I
 def scratch_environment(env_file: Optional[Path], scratch: Path) -> Dict[str, str]:
     """Return the variables to try with: those of the file, or what a site needs at least.
 
-    Addresses of databases, and the few that libraries read from the environment by themselves, are replaced here:
-    settings may decide by them what they import.
+    Addresses of databases, the few that libraries read from the environment by themselves, and existing folders to
+    write to are replaced here: settings may decide by them what they import, and make files while they are imported.
     """
     variables = {"SECRET_KEY": secrets.token_urlsafe(48), "ALLOWED_HOSTS": '["*"]'}
     if env_file is not None:
@@ -216,4 +221,14 @@ def scratch_environment(env_file: Optional[Path], scratch: Path) -> Dict[str, st
     for key, name in (("HOME", "home"), ("TMPDIR", "tmp")):
         if key in variables:
             own[key] = str(scratch / name)
-    return {**variables, **own}
+    return {**variables, **_folders(variables, scratch), **own}
+
+
+def _folders(variables: Mapping[str, str], scratch: Path) -> Dict[str, str]:
+    """Return a scratch folder for each variable that names an existing folder to write to."""
+    own = {}
+    for key, value in variables.items():
+        if _WRITTEN.fullmatch(key) and os.path.isabs(value) and os.path.isdir(value):
+            own[key] = str(scratch / "folders" / key)
+            os.makedirs(own[key], exist_ok=True)
+    return own
