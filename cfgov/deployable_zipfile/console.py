@@ -7,10 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
-from typing import Any, Dict, Optional, Sequence, TextIO, Union
+import time
+from typing import Any, Callable, Dict, Iterator, Optional, Sequence, TextIO, Union
 
 from .errors import DeployableZipfileError, masked, printable
+
+_EVERY = 0.1  # seconds between two drawings of a bar
+_BAR = 20  # columns of a bar, where there is room
+_CLEAR = "\r\x1b[K"  # ECMA-48 8.3.41, erase in line
 
 
 class Console:
@@ -32,11 +38,73 @@ class Console:
         self.as_json = as_json
         self._out: Optional[TextIO] = out or sys.stdout  # None when the process was started without
         self._err: Optional[TextIO] = err or sys.stderr
+        self._drawn = False  # a bar is in the last line
 
     def step(self, text: str) -> None:
         """Say what is being done now."""
         if not self.quiet:
             self._say(printable(text))
+
+    @contextlib.contextmanager
+    def phase(self, text: str, total: int = 0, bar: bool = True) -> Iterator[Callable[[int], None]]:
+        """Say what is being done now, on a terminal with a bar, a count and the time that is left.
+
+        The bar is drawn by the caller's own thread, whenever it says what it has done, since phases fork. It has no
+        colour. ``TERM=dumb`` gets the plain line of a log.
+
+        Parameters:
+            total: what there is to do, in any unit; 0: not known, then there is no bar.
+            bar: False when the caller knows that nobody should see one.
+
+        Yields a callable that takes what was done since its last call.
+        """
+        if not (total and bar and self._is_terminal()):
+            self.step(text)
+            yield _ignore
+            return
+        began = time.monotonic()
+        done, last = 0, 0.0
+
+        def advance(more: int) -> None:
+            nonlocal done, last
+            done += more
+            now = time.monotonic()
+            if now - last > _EVERY:
+                self._draw(bar_line(printable(text), done, total, now - began, self._columns()))
+                last = now
+
+        try:
+            advance(0)
+            yield advance
+        finally:
+            self._erase()
+        self.step(text)
+
+    def _is_terminal(self) -> bool:
+        if self.quiet or self.as_json or self._err is None or os.environ.get("TERM", "dumb") == "dumb":
+            return False
+        return self._err.isatty()
+
+    def _columns(self) -> int:
+        try:
+            assert self._err is not None
+            return os.get_terminal_size(self._err.fileno()).columns or 80
+        except (OSError, ValueError):
+            return 80
+
+    def _draw(self, line: str) -> None:
+        if self._err is not None:
+            with contextlib.suppress(OSError):
+                self._err.write(_CLEAR + _encodable(masked(line), self._err))
+                self._err.flush()
+                self._drawn = True
+
+    def _erase(self) -> None:
+        if self._drawn and self._err is not None:
+            with contextlib.suppress(OSError):
+                self._err.write(_CLEAR)
+                self._err.flush()
+        self._drawn = False
 
     def warn(self, text: str) -> None:
         """Say what should be looked at, also when quiet."""
@@ -78,6 +146,7 @@ class Console:
             self.warn(f"everything is done, but the result could not be written ({why})")
 
     def _say(self, text: str) -> None:
+        self._erase()
         if self._err is not None:
             with contextlib.suppress(OSError):
                 print(_encodable(masked(text), self._err), file=self._err, flush=True)
@@ -93,6 +162,34 @@ class Console:
         except OSError as error:
             reason = error.strerror or str(error)
         raise DeployableZipfileError("the result", f"cannot be written to stdout ({reason})", "Give it another place")
+
+
+def bar_line(text: str, done: int, total: int, seconds: float, columns: int) -> str:
+    """Return one line of at most *columns* - 1: what is done, a bar, the share of *total*, and the time that is left.
+
+    Parameters:
+        seconds: since it began; the rest is expected to take as long for each part of *total*.
+    """
+    share = min(done / total, 1.0)
+    left = _clock(seconds * (1 - share) / share) if share > 0 and seconds >= 1 else "-:--"
+    # A large total is a number of bytes.
+    count = f"{done / 1e6:.0f}/{total / 1e6:.0f} MB" if total >= 10_000_000 else f"{min(done, total)}/{total}"
+    tail = f"{share:4.0%} {count} {left}"
+    room = columns - 1 - len(tail) - 1
+    width = max(min(_BAR, room - len(text) - 1), 0)
+    full = int(width * share)
+    drawn = f"{'#' * full}{'-' * (width - full)} " if width >= 5 else ""
+    text = text[: max(room - len(drawn), 0)]
+    return f"{text} {drawn}{tail}"[: max(columns - 1, 0)]
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    return f"{minutes}:{rest:02}"
+
+
+def _ignore(done: int) -> None:
+    del done
 
 
 def _encodable(text: str, stream: TextIO) -> str:

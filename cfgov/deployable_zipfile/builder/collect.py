@@ -36,7 +36,7 @@ from .. import __version__, install_wheels
 from ..artifact import patches, wheel
 from ..console import Console
 from ..errors import BuildInputError, WheelError, masked
-from . import cache, closure, inputs, pip, progress, requirements, surroundings, targets, urls, wheels
+from . import cache, closure, inputs, pip, requirements, surroundings, targets, urls, wheels
 
 _FORMAT = 4  # of the documents in the cache
 _LARGEST_FILE = 2 * 1024**3  # bytes of one file that a lock names by URL
@@ -106,7 +106,7 @@ class Wheelhouse:
         """
         self._check_python(target)
         if not self._locked.fixed:
-            with progress.phase(self._console, f"Fetching wheels for {target.label}"):
+            with self._console.phase(f"Fetching wheels for {target.label}"):
                 return self._fetched(target)
         name = cache.key(
             "plans", _FORMAT, __version__, self._locked.digest, self._bootstrap.digest, target.label, target.identity,
@@ -118,7 +118,7 @@ class Wheelhouse:
             self._console.step(f"Wheels for {target.label}: the lock is unchanged, {len(plan.wheels)} from the cache")
             self.from_cache.append(target.label)
             return plan
-        with progress.phase(self._console, f"Fetching wheels for {target.label}"):
+        with self._console.phase(f"Fetching wheels for {target.label}"):
             plan = self._fetched(target)
         made = {facts.name for facts in plan.wheels if facts.built_from}
         folders = requirements.names(line for line in self._lines(target) if line.kind == "folder")

@@ -12,7 +12,7 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 from .. import __version__
 from ..artifact import layout
 from ..console import Console
-from . import cache, closure, collect, overlays, progress, sbom, source, targets, wheels, zipwriter
+from . import cache, closure, collect, overlays, sbom, source, targets, wheels, zipwriter
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _NOT_SHIPPED = ("create.py", "__main__.py")
@@ -73,7 +73,7 @@ class Packer:
         text = f"Packing {len(files)} files and {len(collect.every_wheel(self._plans))} wheels"
         total = sum(_size(item) for item in [*runtime, *stored, *files])
         line, workers = self._settings.shebang, self._settings.workers
-        phase = progress.phase(self._console, text, total)
+        phase = self._console.phase(text, total)
         with phase as advance, zipwriter.Archive(path, line, workers, advance) as target:
             target.add(runtime)
             payloads = self._add_payloads(target, files, advance) if nested else self._add_files(target, files)

@@ -18,7 +18,7 @@ import stat
 import sys
 import time
 from types import SimpleNamespace
-from typing import Any, Dict, Iterator, List, NamedTuple, NoReturn, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, NoReturn, Optional, Tuple
 
 from .. import durable
 from ..artifact import layout
@@ -92,8 +92,8 @@ def install(
         console.warn(str(problem))
     if problems:
         raise problems[0]
-    console.step(f"Verifying {artifact.path}")
-    artifact.verify(workers)
+    with console.phase(f"Verifying {artifact.path}", sum(one.room for one in artifact.members.values())) as advance:
+        artifact.verify(workers, advance)
     compiled = preflight.bytecode_fits(target)
     sources = open_wheels(artifact, target, compiled)
     with _Staging(destination, wait, console) as staging:
@@ -103,10 +103,11 @@ def install(
         if filled:
             raise filled
         place = Place(staging.tree, destination, target.python, artifact.manifest.project)
-        console.step(f"Installing {artifact.manifest.project} for Python {target.python}")
+        text = f"Installing {artifact.manifest.project} for Python {target.python}"
+        total = sum(len(source.wheel.files) for source in sources) + len(artifact.manifest.members)
         try:
-            with _WriteBehind(staging.tree, sync):
-                count = _write_tree(artifact, target, sources, place, compiled, workers)
+            with _WriteBehind(staging.tree, sync), console.phase(text, total) as advance:
+                count = _write_tree(artifact, target, sources, place, compiled, workers, advance)
                 if force and os.path.isdir(destination):
                     replacement.carry_over(destination, staging.tree)
         except OSError as error:
@@ -471,15 +472,21 @@ class _WriteBehind:
 
 
 def _write_tree(
-    artifact: Artifact, target: layout.Target, sources: List[Source], place: Place, compiled: bool, workers: int
+    artifact: Artifact,
+    target: layout.Target,
+    sources: List[Source],
+    place: Place,
+    compiled: bool,
+    workers: int,
+    progress: Callable[[int], None],
 ) -> int:
     """Write everything the destination will hold; return the number of files."""
     count = 0
     for jobs, folders in _project(artifact, target, place, compiled):
         make_folders_once(place.tree, folders)
-        write_files(place.tree, jobs, workers)
+        write_files(place.tree, jobs, workers, progress)
         count += len(jobs)
-    count += install_wheels(sources, place, workers)
+    count += install_wheels(sources, place, workers, progress)
     _make_virtualenv(place)
     _write_own_files(artifact, place)
     files = inventory.written(place.tree, workers)
