@@ -73,7 +73,7 @@ def _dead(destination: str, python: str) -> str:
         user = _user(destination)
         # Settings are the site's, and may be bad without anything being wrong with what was installed.
         variables = dict(process.environment(user), LOADENV_STRICT="0")
-        words = [f"{folder}/bin/python", "-I", "-c", _ASK, folder]
+        words = [f"{folder}/bin/python", "-I", "-B", "-c", _ASK, folder]  # -B: it writes nothing
         ended = process.run(words, _TIMEOUT, env=variables, user=user)
     except KeyError:
         return ""  # nobody to start it as: root does not start what a user without a name can replace

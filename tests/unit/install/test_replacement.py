@@ -132,6 +132,13 @@ def test_bad_settings_are_no_fault_of_an_installation(site: Path, dest: Path) ->
     assert install(site, dest).already is True
 
 
+def test_the_trial_writes_nothing(site: Path, dest: Path) -> None:
+    shutil.rmtree(str(dest / SITE / "__pycache__"))  # Python would write it again
+    before = read_tree(dest)
+    assert install(site, dest).already is True
+    assert read_tree(dest) == before
+
+
 def test_a_tree_that_was_given_to_its_user_is_sound(site: Path, dest: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can give files away")
