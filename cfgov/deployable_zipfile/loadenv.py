@@ -98,7 +98,7 @@ def environment_path() -> str:
     library, name = os.path.split(site)
     if name != "site-packages" or not os.path.basename(library).startswith("python"):
         raise EnvironmentFileError(
-            site, "holds loadenv.py but is no site-packages folder", "Put it into VENV/lib/pythonX.Y/site-packages"
+            site, "holds loadenv.py but is not a site-packages folder", "Put it into VENV/lib/pythonX.Y/site-packages"
         )
     return os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(library))), FILE)
 
@@ -128,7 +128,7 @@ def parse_environment(path: str, content: bytes) -> dict[str, str]:
     for key, value in _pairs(path, _text(path, content)):
         _check_key(path, key)
         if key in environment:
-            raise EnvironmentFileError(path, f"key {_quoted(key)} stands there twice", "Remove one of them")
+            raise EnvironmentFileError(path, f"key {_quoted(key)} appears twice", "Remove one of them")
         environment[key] = _checked_value(path, key, value)
     _check_total(path, environment)
     return environment
@@ -145,7 +145,7 @@ def _load(path: str) -> None:
         os.lstat(path)
     except FileNotFoundError:
         if os.environ.get("LOADENV_REQUIRED") == "1":
-            raise EnvironmentFileError(path, "is missing, and LOADENV_REQUIRED=1 asks for it", "Put it there") from None
+            raise EnvironmentFileError(path, "is missing, and LOADENV_REQUIRED=1 requires it", "Put it there") from None
         return
     except OSError as error:
         raise _unreadable(path, error) from None
@@ -255,7 +255,7 @@ def _check_key(path: str, key: str) -> None:
         raise EnvironmentFileError(path, "has an empty key", "Remove it")
     if not all("!" <= character <= "~" and character != "=" for character in key):
         raise EnvironmentFileError(
-            path, f"key {_quoted(key)} is no name of a variable", "Use printable ASCII without blanks and ="
+            path, f"key {_quoted(key)} is not a variable name", "Use printable ASCII without blanks and ="
         )
 
 

@@ -123,7 +123,7 @@ def test_with_a_file_nothing_but_json_is_imported(site: Site) -> None:
 def test_a_missing_file_stops_the_interpreter_when_it_is_required(site: Site) -> None:
     done = site.start("-c", "print('ran')", code=1, extra_env={"LOADENV_REQUIRED": "1"})
     assert done.stdout == ""
-    assert done.stderr == f"error: {site.file}: is missing, and LOADENV_REQUIRED=1 asks for it. Put it there.\n"
+    assert done.stderr == f"error: {site.file}: is missing, and LOADENV_REQUIRED=1 requires it. Put it there.\n"
 
 
 def test_the_file_wins_over_the_process_environment(site: Site) -> None:
@@ -434,7 +434,7 @@ def test_a_loader_outside_site_packages_stops_instead_of_finding_nothing(site: S
     code = ADDED.format(more="pass", packages=str(tmp_path))
     done = run_cli([os.path.realpath(str(site.python)), "-I", "-c", code], code=1)
     assert done.stdout == ""
-    assert "holds loadenv.py but is no site-packages folder" in done.stderr
+    assert "holds loadenv.py but is not a site-packages folder" in done.stderr
 
 
 def test_a_directory_in_its_place_is_refused(site: Site) -> None:
@@ -573,7 +573,7 @@ def test_a_key_that_is_no_name_of_a_variable_is_refused(key: str, tmp_path: Path
     if "\t" in key:
         text = text.replace("\t", "\\t")
     line = refusal(text, tmp_path)
-    assert "is no name of a variable. Use printable ASCII without blanks and =." in line
+    assert "is not a variable name. Use printable ASCII without blanks and =." in line
     assert line.isprintable()
 
 
@@ -595,7 +595,7 @@ def test_keys_that_change_what_subprocesses_load_are_named_for_a_warning() -> No
 
 def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
     text = f'{{"A": "{SECRET}", "B": "1", "A": "{SECRET}"}}'
-    assert refusal(text, tmp_path) == 'key "A" stands there twice. Remove one of them.'
+    assert refusal(text, tmp_path) == 'key "A" appears twice. Remove one of them.'
 
 
 def test_a_very_long_key_does_not_make_a_long_line(tmp_path: Path) -> None:

@@ -313,7 +313,7 @@ def _document_of(name: str, text: bytes) -> Dict[str, Any]:
     try:
         document = bounded_json(text, object_pairs_hook=_object)
     except ValueError as error:
-        raise ArtifactError(name, f"is no strict JSON ({error})", "Copy the artifact again") from None
+        raise ArtifactError(name, f"is not strict JSON ({error})", "Copy the artifact again") from None
     if not isinstance(document, dict):
         raise ArtifactError(name, "is not a JSON object", "Copy the artifact again")
     return document

@@ -154,7 +154,7 @@ class Window:
         if signature != END_SIGNATURE or comment:
             self.refuse("", "does not end with a zip's end record: it was cut, or bytes were added")
         if disk or first_disk or here != total:
-            self.refuse("", "its end record speaks of several disks")
+            self.refuse("", "multi-disk archives are not supported")
         if not 1 <= total <= maximum:
             self.refuse("", f"its end record counts {total} members, allowed are 1 to {maximum}")
         if offset + length + END.size != self.size:
@@ -350,12 +350,12 @@ class Container(Window):
         if header.extra or header.comment or header.disk or header.internal:
             self.refuse(name, "carries an extra field, a comment, a disk number or internal attributes")
         if 0xFFFFFFFF in (header.size, header.compressed, header.offset):
-            self.refuse(name, "asks for ZIP64")
+            self.refuse(name, "needs ZIP64, which is not supported")
         mode = header.external >> 16
         if header.external & 0xFFFF or mode not in [stat.S_IFREG | allowed for allowed in layout.FILE_MODES]:
             self.refuse(name, f"has mode {mode:o}, allowed are regular files of 644 and 755")
         if header.offset != position:
-            self.refuse(name, f"lies at offset {header.offset}, the member before it ends at {position}")
+            self.refuse(name, f"starts at offset {header.offset}, the member before it ends at {position}")
         if header.method == STORED and header.compressed != header.size:
             self.refuse(name, "is stored but its two sizes differ")
         if header.size > RATIO_FROM and header.size > RATIO * header.compressed:
@@ -546,13 +546,13 @@ class Artifact:
             self.container.refuse(layout.MANIFEST, f"its project name {problem}")
         for name in self.members:
             if not self._is_allowed(name):
-                self.container.refuse(name, "is no member that an artifact may have")
+                self.container.refuse(name, "unexpected member")
         for name in (layout.MAIN, layout.INSTALL_WHEELS, layout.LOADENV, layout.LOADENV_PTH, layout.LOADENV_START):
             if name not in self.members:
                 self.container.refuse(name, "is missing")
         for name in manifest.directories:
             if name_problem(name) or not self._is_project_file(name):
-                self.container.refuse(name, "is no folder that an artifact may make")
+                self.container.refuse(name, "directory not allowed")
         needed = folders_of((f"{name}/" for name in manifest.directories), self.container.refuse)
         for name in needed.intersection(self.members):
             self.container.refuse(name, "is a file and a folder")
@@ -655,7 +655,7 @@ def project_name_problem(project: str) -> str:
     It is a folder beside ``venv/`` and the text of a ``.pth`` file, so it is an ASCII identifier.
     """
     if not project.isascii() or not project.isidentifier():
-        return f"{project!r} is no ASCII identifier"
+        return f"{project!r} is not an ASCII identifier"
     if project in layout.RESERVED_PROJECT_NAMES:
         return f"{project!r} is a name that the artifact uses itself"
     if _IMPORTED_BEFORE.match(project):

@@ -44,7 +44,7 @@ class Output:
         if os.path.isdir(self.path):
             raise BuildInputError(self.path, "is a folder, the artifact would stand in its place", "Remove it")
         if not os.path.isdir(self._folder):
-            raise BuildInputError(self._folder, "is no folder to write the artifact to", "Make it first")
+            raise BuildInputError(self._folder, "is not a folder to write the artifact to", "Make it first")
         self._prefix = f".{name}."
         self._remove_leftovers()
         try:

@@ -125,7 +125,7 @@ def of_interpreter(command: str) -> Target:
     """
     path = shutil.which(command)
     if path is None:
-        raise UsageError(command, "is no Python that can be run", "Correct --extra-python")
+        raise UsageError(command, "is not a Python that can be run", "Correct --extra-python")
     facts = _asked(path)
     if facts is None:
         raise UsageError(command, "does not answer as a Python does", "Correct --extra-python")
@@ -155,7 +155,7 @@ def of_name(name: str, at_hand: Sequence[str] = ()) -> Target:
     match = _NAMED.match(name)
     if match is None or not OLDEST <= (3, int(match["minor"])) <= NEWEST:
         raise UsageError(
-            f"--target {name}", "is no target for CPython 3.8 to 3.14", "Write it as cp38-manylinux_2_17_x86_64"
+            f"--target {name}", "is not a target for CPython 3.8 to 3.14", "Write it as cp38-manylinux_2_17_x86_64"
         )
     minor, machine = int(match["minor"]), match["machine"]
     interpreter, facts = _at_hand(minor, at_hand)
@@ -242,7 +242,7 @@ def _manylinux(glibc: Tuple[int, int], machine: str) -> Tuple[str, ...]:
 def _glibc(platform: str) -> Tuple[int, int]:
     match = _MANYLINUX.match(platform)
     if match is None:
-        raise UsageError(platform, "is no manylinux platform", "Write it as manylinux_2_17_x86_64")
+        raise UsageError(platform, "is not a manylinux platform", "Write it as manylinux_2_17_x86_64")
     return 2, _OLD_NAMES[match["old"]] if match["old"] else int(match["minor"])
 
 

@@ -82,9 +82,9 @@ def parse_url(text: str) -> str:
         parts = urllib.parse.urlsplit(text)
         port_is_valid = parts.port != 0
     except ValueError:
-        raise UsageError("--health-url", "is no URL", "Give http://127.0.0.1/health/") from None
+        raise UsageError("--health-url", "is not a URL", "Give http://127.0.0.1/health/") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_valid:
-        raise UsageError("--health-url", "is no http or https URL", "Give http://127.0.0.1/health/")
+        raise UsageError("--health-url", "is not an http or https URL", "Give http://127.0.0.1/health/")
     if parts.username is not None:
         raise UsageError("--health-url", "holds a user name, and the journal would keep it", "Use a URL without")
     return text

@@ -53,7 +53,7 @@ class Journal:
         """Return all records, oldest first, without a torn tail.
 
         Raises:
-            DeploymentError: a line that others follow is no record, or the file cannot be read.
+            DeploymentError: a line that others follow is not a record, or the file cannot be read.
         """
         records, _ = self._scan()
         return records
@@ -115,7 +115,7 @@ class Journal:
                 torn = torn or number
             elif torn:
                 raise DeploymentError(
-                    self.path, f"line {torn} is no record, but others follow it", f"Remove line {torn} of the file"
+                    self.path, f"line {torn} is not a record, but others follow it", f"Remove line {torn} of the file"
                 )
             else:
                 records.append(record)

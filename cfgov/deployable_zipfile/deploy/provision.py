@@ -68,7 +68,7 @@ def ownership(owner: Optional[str], group: Optional[str]) -> Ownership:
         if uid not in (None, os.geteuid()):
             raise UsageError(f"--owner {owner}", "only root can give files away", "Run it as root")
         if gid is not None and gid not in {os.getegid(), *os.getgroups()}:
-            raise UsageError(f"--group {group}", "is no group of this user", "Run it as root")
+            raise UsageError(f"--group {group}", "is not a group of this user", "Run it as root")
     return Ownership(uid, gid)
 
 
@@ -230,7 +230,7 @@ def parse_shared(text: str) -> Shared:
     """
     name, equals, path = text.partition("=")
     if not name or "/" in name or name.startswith("."):
-        raise UsageError(f"--shared {text}", "its name is no plain name", "Example: media=cfgov/media")
+        raise UsageError(f"--shared {text}", "its name is not a plain name", "Example: media=cfgov/media")
     return Shared(name, _inner_path("--shared", text, path if equals else name))
 
 

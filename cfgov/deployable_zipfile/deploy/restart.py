@@ -95,7 +95,7 @@ def parse(text: str, pid_file: Optional[str] = None, run: Optional[Run] = None) 
         return Nothing()
     raise UsageError(
         f"--restart {text}",
-        "is no restart strategy",
+        "is not a restart strategy",
         "Choose mod_wsgi-sigusr1[:GROUP], httpd-graceful[:PIDFILE], systemd:UNIT, touch[:PATH], command:COMMAND, none",
     )
 
@@ -201,7 +201,7 @@ class HttpdGraceful(Strategy):
         children = processes.children(self._proc, parent)
         title = processes.title(self._proc / str(parent))
         if title is None or not any(word in title for word in ("httpd", "apache2")):
-            raise DeploymentError(path, f"names process {parent}, which is no httpd; nothing was signalled", "Start it")
+            raise DeploymentError(path, f"names process {parent}, not httpd; nothing was signalled", "Start it")
         try:
             os.kill(parent, signal.SIGUSR1)
         except PermissionError:

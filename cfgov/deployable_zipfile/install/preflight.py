@@ -318,7 +318,7 @@ def _space_problems(
 ) -> Iterator[DestinationError]:
     volume = os.statvfs(parent)
     if volume.f_flag & _ST_NOEXEC:
-        yield DestinationError(destination, "lies on a file system mounted noexec", "Choose another destination")
+        yield DestinationError(destination, "is on a file system mounted noexec", "Choose another destination")
     size, inodes = space_needed(manifest, payloads)
     free = volume.f_bavail * volume.f_frsize
     if free < size:

@@ -124,7 +124,7 @@ for name, prefix, at in [
     ("bytes-after", FIRST_LINE + b"exit 1\n", len(FIRST_LINE) + 7),
     ("empty-line-after", FIRST_LINE + b"\n", len(FIRST_LINE) + 1),
 ]:
-    where = f"lies at offset {at}, the member before it ends at {len(FIRST_LINE)}"
+    where = f"starts at offset {at}, the member before it ends at {len(FIRST_LINE)}"
     add(f"framing/first-line-{name}", setting("prefix", prefix), f"__main__.py: {where}. {AGAIN}")
 
 add(
@@ -164,7 +164,7 @@ for name, end in {
     "total": {"total": 1},
     "zip64-sentinels": {"here": 0xFFFF},
 }.items():
-    add(f"framing/end-{name}", setting("end", end), f"{PATH}: its end record speaks of several disks. {AGAIN}")
+    add(f"framing/end-{name}", setting("end", end), f"{PATH}: multi-disk archives are not supported. {AGAIN}")
 
 for count in (0, 65_535):
     add(
@@ -282,7 +282,7 @@ for name, fields in {
     add(f"differential/central-{name}", central(**fields), ATTRIBUTES)
 
 for name, extra in {"plain": b"\xfe\xca\x00\x00", "unicode-path": UNICODE_PATH, "zip64": ZIP64}.items():
-    add(f"differential/local-extra-{name}", local(extra=extra), "shop/run.sh: lies at offset")
+    add(f"differential/local-extra-{name}", local(extra=extra), "shop/run.sh: starts at offset")
     add(f"differential/both-extra-{name}", both(extra=extra), ATTRIBUTES)
 
 for name, fields in {
@@ -337,7 +337,7 @@ for name, fields in {
     "compressed": {"compressed": 0xFFFFFFFF},
     "offset": {"offset": 0xFFFFFFFF},
 }.items():
-    add(f"differential/zip64-{name}", central(**fields), f"{SETTINGS}: asks for ZIP64. {AGAIN}")
+    add(f"differential/zip64-{name}", central(**fields), f"{SETTINGS}: needs ZIP64, which is not supported. {AGAIN}")
 
 
 def _offset_of(made: Draft, name: str) -> int:
@@ -358,7 +358,7 @@ for name, at in {
     "offset-of-the-first-member": len(FIRST_LINE),
     "offset-behind-the-file": 0x7FFFFFFF,
 }.items():
-    message = f"{SETTINGS}: lies at offset {at}, the member before it ends at {AT}. {AGAIN}"
+    message = f"{SETTINGS}: starts at offset {at}, the member before it ends at {AT}. {AGAIN}"
     add(f"differential/{name}", central(offset=at), message)
 
 
@@ -377,7 +377,7 @@ for name, between in {"one-byte": b"\0", "many": b"x" * 500, "a-member": b"PK\x0
     add(
         f"differential/gap-before-a-member-{name}",
         _edited(AFTER, before=between),
-        f"{AFTER}: lies at offset {NEXT + len(between)}, the member before it ends at {NEXT}. {AGAIN}",
+        f"{AFTER}: starts at offset {NEXT + len(between)}, the member before it ends at {NEXT}. {AGAIN}",
     )
 
 add(
@@ -396,7 +396,7 @@ def _with_orphan(made: Draft) -> None:
 add(
     "differential/orphan-in-the-body",
     lambda made: made.members.insert(8, orphan) or (made.freeze() and None),
-    f"{SETTINGS}: lies at offset",
+    f"{SETTINGS}: starts at offset",
 )
 add(
     "differential/orphan-at-the-end",
@@ -407,7 +407,7 @@ phantom = Raw("shop/phantom.py", b"import os\n", present=False)
 add(
     "differential/phantom-in-the-directory",
     lambda made: made.members.insert(8, phantom),
-    f"{SETTINGS}: lies at offset",
+    f"{SETTINGS}: starts at offset",
 )
 add(
     "differential/phantom-at-the-end",
@@ -432,12 +432,12 @@ add(
 add(
     "differential/two-entries-share-one-body",
     lambda made: made.members.append(Raw("shop/shared.py", present=False, central={"offset": AT})),
-    f"shop/shared.py: lies at offset {AT}, the member before it ends at",
+    f"shop/shared.py: starts at offset {AT}, the member before it ends at",
 )
 add(
     "differential/members-out-of-order",
     lambda made: [_edited(SETTINGS, central={"offset": NEXT})(made), _edited(AFTER, central={"offset": AT})(made)],
-    f"{SETTINGS}: lies at offset {NEXT}, the member before it ends at {AT}. {AGAIN}",
+    f"{SETTINGS}: starts at offset {NEXT}, the member before it ends at {AT}. {AGAIN}",
 )
 
 # Names (R8, R9), each listed in the manifest too
@@ -446,7 +446,7 @@ LEAVES = "its name leaves its folder or has an empty part"
 CONTROL = "its name holds control or format characters"
 SEPARATOR = "its name holds a backslash or a colon"
 LONG = "its name is longer than 1024 bytes, 64 parts or 255 bytes a part"
-FOREIGN = "is no member that an artifact may have"
+FOREIGN = "unexpected member"
 
 NAMES: Dict[str, Tuple[str, str, str]] = {
     # case: (name, how the message shows it, why)
@@ -548,10 +548,10 @@ for case, (file, inner) in {"file-then-folder": ("shop/x", "shop/x/y"), "deep": 
             f"{file}: is a file and a folder. {AGAIN}",
         )
 for case, (name, what, why) in {
-    "up": ("../evil", "../evil", "is no folder that an artifact may make"),
-    "absolute": ("/tmp/evil", "/tmp/evil", "is no folder that an artifact may make"),
-    "venv": ("venv/evil", "venv/evil", "is no folder that an artifact may make"),
-    "empty": ("", PATH, "is no folder that an artifact may make"),
+    "up": ("../evil", "../evil", "directory not allowed"),
+    "absolute": ("/tmp/evil", "/tmp/evil", "directory not allowed"),
+    "venv": ("venv/evil", "venv/evil", "directory not allowed"),
+    "empty": ("", PATH, "directory not allowed"),
     "a-file": (SETTINGS, SETTINGS, "is a file and a folder"),
     "below-a-file": (SETTINGS + "/x", SETTINGS, "is a file and a folder"),
 }.items():
@@ -748,7 +748,7 @@ add(
     lambda made: made.members.extend(
         Raw(f"shop/{number}", present=False, central={"offset": AT, "size": ZEROS}) for number in range(50)
     ),
-    f"shop/0: lies at offset {AT}, the member before it ends at",
+    f"shop/0: starts at offset {AT}, the member before it ends at",
 )
 
 
@@ -769,7 +769,7 @@ def local_bytes(raw: Raw) -> bytes:
     return local_header(raw) + raw.packed
 
 
-add("bomb/quoted-overlap", _quoted, "shop/2: lies at offset")
+add("bomb/quoted-overlap", _quoted, "shop/2: starts at offset")
 add(
     "bomb/manifest",
     setting("document", lambda _: b" " * (layout.MAX_MANIFEST + 1)),
@@ -814,7 +814,7 @@ add(
     f"{layout.MANIFEST}: is a member twice. {AGAIN}",
 )
 
-NO_JSON = f"{layout.MANIFEST}: is no strict JSON"
+NO_JSON = f"{layout.MANIFEST}: is not strict JSON"
 NO_OBJECT = f"{layout.MANIFEST}: is not a JSON object. {AGAIN}"
 for case, text, message in [
     ("empty", b"", NO_JSON),
@@ -834,13 +834,13 @@ for case, text, message in [
     ("schema-a-string", b'{"schema": "1"}', f"{layout.MANIFEST}: has schema '1', this extractor reads schema 1."),
     ("deep", b"[" * 50_000, NO_JSON),
     ("deep-objects", b'{"a":' * 50_000, NO_JSON),
-    ("infinite", b'{"schema": Infinity}', f"{layout.MANIFEST}: is no strict JSON (Infinity is not JSON). {AGAIN}"),
-    ("nan", b'{"schema": NaN}', f"{layout.MANIFEST}: is no strict JSON (NaN is not JSON). {AGAIN}"),
+    ("infinite", b'{"schema": Infinity}', f"{layout.MANIFEST}: is not strict JSON (Infinity is not JSON). {AGAIN}"),
+    ("nan", b'{"schema": NaN}', f"{layout.MANIFEST}: is not strict JSON (NaN is not JSON). {AGAIN}"),
     ("long-number", b'{"schema": ' + b"1" * 10_000 + b"}", f"{layout.MANIFEST}: "),
     ("latin-1", '{"é": 1}'.encode("latin-1"), NO_JSON),
     ("utf-16", '{"a": 1}'.encode("utf-16"), NO_JSON),
     ("byte-order-mark", b"\xef\xbb\xbf{}", NO_JSON),
-    ("duplicate-key", b'{"schema": 1, "schema": 1}', f"{layout.MANIFEST}: is no strict JSON (duplicate key). {AGAIN}"),
+    ("duplicate-key", b'{"schema": 1, "schema": 1}', f"{layout.MANIFEST}: is not strict JSON (duplicate key). {AGAIN}"),
 ]:
     add(f"missing/manifest-{case}", setting("document", lambda _, text=text: text), message)
 
@@ -916,7 +916,7 @@ for case, fields, why in [
     ("sha256-short", {"sha256": "ab"}, "is out of range"),
     ("sha256-upper-case", {"sha256": "A" * 64}, "is out of range"),
 ]:
-    message = f"{layout.MANIFEST}: is no strict JSON (a member's size, mode or sha256 {why}). {AGAIN}"
+    message = f"{layout.MANIFEST}: is not strict JSON (a member's size, mode or sha256 {why}). {AGAIN}"
     add(f"missing/manifest-member-{case}", _member_field(**fields), message)
 add(
     "missing/manifest-lists-itself",

@@ -168,10 +168,10 @@ def test_a_link_to_a_project_has_the_name_of_the_folder_itself(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("my-site", "'my-site' is no ASCII identifier"),
+        ("my-site", "'my-site' is not an ASCII identifier"),
         ("json", "is the name of a module of Python's standard library"),
         ("wheels", "is a name that the artifact uses itself"),
-        ("a/b", "is no ASCII identifier"),
+        ("a/b", "is not an ASCII identifier"),
     ],
 )
 def test_a_name_that_was_asked_for_and_clashes_is_refused(tmp_path: Path, name: str, why: str) -> None:

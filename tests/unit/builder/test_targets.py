@@ -58,7 +58,7 @@ def test_a_name_of_another_form_is_refused(name: str) -> None:
     with pytest.raises(UsageError) as caught:
         targets.of_name(name)
     assert str(caught.value) == (
-        f"--target {name}: is no target for CPython 3.8 to 3.14. Write it as cp38-manylinux_2_17_x86_64."
+        f"--target {name}: is not a target for CPython 3.8 to 3.14. Write it as cp38-manylinux_2_17_x86_64."
     )
 
 
@@ -89,7 +89,7 @@ def test_a_python_that_artifacts_cannot_be_built_for_is_refused(
 
 
 def test_what_is_no_python_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"python3.99: is no Python that can be run. Correct --extra-python"):
+    with pytest.raises(UsageError, match=r"python3.99: is not a Python that can be run. Correct --extra-python"):
         targets.of_interpreter("python3.99")
     fake = write_tree(tmp_path, {"python": ("#!/bin/sh\necho hello\n", 0o755)})
     with pytest.raises(UsageError, match="does not answer as a Python does"):

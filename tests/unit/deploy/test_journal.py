@@ -54,7 +54,7 @@ def test_damage_in_the_middle_is_named_by_its_line(books: Journal) -> None:
         books.append(journal.STARTED, f"releases/{number}")
     lines = books.path.read_bytes().splitlines(keepends=True)
     books.path.write_bytes(lines[0] + b"garbage\n" + lines[2])
-    with pytest.raises(DeploymentError, match="line 2 is no record"):
+    with pytest.raises(DeploymentError, match="line 2 is not a record"):
         books.read()
 
 

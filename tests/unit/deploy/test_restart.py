@@ -162,7 +162,7 @@ class TestHttpdGraceful:
     def test_a_process_that_is_no_httpd_is_never_signalled(self, tmp_path: Path) -> None:
         with subprocess.Popen(["sleep", "60"]) as other:
             (tmp_path / "pid").write_text(str(other.pid))
-            with pytest.raises(DeploymentError, match="no httpd; nothing was signalled"):
+            with pytest.raises(DeploymentError, match="not httpd; nothing was signalled"):
                 restart.HttpdGraceful(str(tmp_path / "pid")).restart(RELEASE, 1)
             assert other.poll() is None
             other.kill()

@@ -287,7 +287,7 @@ def test_a_file_system_without_inodes_has_enough(tmp_path: Path, monkeypatch: py
 def test_a_place_where_nothing_can_be_executed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     statvfs(monkeypatch, f_flag=os.ST_NOEXEC)
     found = lines(preflight.problems(manifest(make_target()), str(tmp_path / "dest")))
-    assert found == [f"{tmp_path}/dest: lies on a file system mounted noexec. Choose another destination."]
+    assert found == [f"{tmp_path}/dest: is on a file system mounted noexec. Choose another destination."]
 
 
 def test_wheels_count_with_what_they_unpack_to() -> None:
