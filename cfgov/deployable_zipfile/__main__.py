@@ -9,12 +9,15 @@ from typing import List, Optional, Tuple
 from . import __version__
 
 _BUILD_VERBS = ("create", "init")
+_VIEWS = ("inspect", "diff")
 _HELP = """usage: deployable-zipfile VERB ...
 
 Pack a Django, WSGI or ASGI project and all its dependencies into one self-extracting zip, and unpack it.
 
   create    pack a project
   init      look at a project and write its settings
+  inspect   say what an artifact holds
+  diff      say how two artifacts differ
 {verbs}
 The others are verbs of the artifact, whose path follows: deployable-zipfile verify ARTIFACT.zip is the same as
 ./ARTIFACT.zip verify. VERB --help explains each; --version prints the version.
@@ -29,6 +32,10 @@ def main(arguments: Optional[List[str]] = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     if words and words[0] in _BUILD_VERBS:
         return _build(words[0], words[1:])
+    if words and words[0] in _VIEWS:
+        from .views import commands
+
+        return commands.main(words)
     from . import extract
 
     if words[:1] == ["--version"]:
@@ -38,7 +45,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     from .console import Console
     from .errors import UsageError
 
-    known = [*_BUILD_VERBS, *extract.VERBS]
+    known = [*_BUILD_VERBS, *_VIEWS, *extract.VERBS]
     try:
         if not words:
             raise UsageError("the command line", "names no verb", f"Give one of {', '.join(known)}")
