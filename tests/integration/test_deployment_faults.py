@@ -276,7 +276,7 @@ def test_a_migration_that_outlives_its_killed_deployment_keeps_the_next_one_out(
     process.communicate()
     done = run("never", "", "", site.base.artifacts["two"], site.words)
     assert done.returncode == 8
-    assert "a command that it started still runs" in done.stderr
+    assert f"which is gone, but its command {child} still runs" in done.stderr
     os.kill(child, signal.SIGKILL)
     time.sleep(0.2)
     check_converged(site)
@@ -298,7 +298,7 @@ def wait_for_child(parent: int, word: bytes) -> int:
 def test_a_disk_that_is_really_full_is_found_out_before_anything_is_written(base: Base, tmp_path: Path) -> None:
     mount = tmp_path / "small"
     mount.mkdir(mode=0o755)
-    options = ["mount", "-t", "tmpfs", "-o", "size=900k,mode=0755", "tmpfs", str(mount)]
+    options = ["mount", "-t", "tmpfs", "-o", "size=1800k,mode=0755", "tmpfs", str(mount)]
     if os.geteuid() != 0 or subprocess.run(options, stderr=subprocess.DEVNULL, check=False).returncode:
         pytest.skip("a small file system cannot be mounted here")
     try:
@@ -306,12 +306,12 @@ def test_a_disk_that_is_really_full_is_found_out_before_anything_is_written(base
         with serving_current(root) as server:
             artifact = base.artifacts["one"]
             fill = mount / "ballast"
-            for size in (880, 700, 400, 200, 0):
+            for size in (1780, 1500, 1100, 900, 700, 500, 300, 0):
                 fill.write_bytes(b"x" * size * 1024)
                 done = run("never", "", "", artifact, words(root, base.environment, server.url))
                 if done.returncode == 0:
                     break
-                assert done.returncode in (1, 3, 5, 8), done.stderr
+                assert done.returncode in (5, 8), done.stderr
                 assert not os.path.lexists(str(root / "current"))
             assert done.returncode == 0, done.stderr
             assert build_id(root / "current") is not None

@@ -15,6 +15,7 @@ from typing import Dict, Iterator, List, Optional, Tuple
 
 import pytest
 
+from deployable_zipfile.artifact import layout
 from tests.support.artifacts import runtime
 from tests.support.drafts import PROJECT, draft
 from tests.support.helpers import error_line, read_tree, run_cli
@@ -69,7 +70,7 @@ def install(python: Path, artifact: Path, destination: Path, umask: int = 0o022,
     return {
         name: entry
         for name, entry in read_tree(destination).items()
-        if name != ".deploy/installed.json" and not name.endswith(".pyc")
+        if name not in (".deploy/installed.json", layout.FILES) and not name.endswith(".pyc")
     }
 
 

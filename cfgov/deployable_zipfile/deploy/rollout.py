@@ -267,7 +267,12 @@ class _Rollout:
     def _step(self, name: str, action: Callable[[], str]) -> None:
         self._at.console.step(f"{name} ...")
         began = time.monotonic()
-        what = perform(name, action)
+        try:
+            what = perform(name, action)
+        except OSError as error:
+            place = error.filename or f"step {name}"
+            why = error.strerror or type(error).__name__
+            raise DeploymentError(place, f"{name} failed ({why})", "Check space and rights there") from error
         self._steps.append(Step(name, time.monotonic() - began, what))
 
     def _prune(self) -> Tuple[str, ...]:
