@@ -1,12 +1,20 @@
-"""What every command line is made of: the parser, and the types of its arguments."""
+"""What every command line is made of: the parser, the types of its arguments, and the place where errors end."""
 
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import re
-from typing import Any, NoReturn
+import signal
+import sys
+from types import FrameType
+from typing import Any, Callable, Dict, NoReturn, Optional, Sequence
 
-from .errors import UsageError, printable
+from . import process
+from .console import Console
+from .errors import ArtifactError, DeployableZipfileError, Interrupted, UsageError, printable
+from .workers import ENDING_SIGNALS
 
 MAX_WORKERS = 64
 MAX_SECONDS = 86_400  # one day
@@ -60,3 +68,99 @@ def age(text: str) -> float:
     if not match:
         raise argparse.ArgumentTypeError(f"{text!r} must be an age such as 30d, 12h, 90m or 60s")
     return float(match.group(1)) * _UNITS[match.group(2)]
+
+
+def guarded(words: Sequence[str], run: Callable[[], int]) -> int:
+    """Run a command line and return its exit code, whatever happens in it.
+
+    The state of the process is made its own first (:func:`process.claim`). Signals that ask it to end become an
+    exception, so that nothing is left behind; every exception becomes one line and the exit code of its kind.
+
+    Parameters:
+        words: its arguments; ``--json`` among them makes errors JSON, ``--debug`` shows their traceback.
+        run: does the work and returns the exit code.
+    """
+    process.claim()
+    before = _catch_signals()
+    try:
+        return _ended(words, run)
+    except Interrupted as error:  # in the moment before the run began or after it ended
+        Console().error(error)
+        return error.exit_code
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ended(words: Sequence[str], run: Callable[[], int]) -> int:
+    try:
+        return run()
+    except BrokenPipeError:
+        return 1  # whatever read the result has closed it
+    except (Exception, KeyboardInterrupt) as error:
+        if "--debug" in words:
+            import traceback
+
+            traceback.print_exc()
+        found = failure(error)
+        Console(as_json="--json" in words).error(found)
+        return found.exit_code
+    finally:
+        _drop_output()
+
+
+def failure(error: BaseException) -> DeployableZipfileError:
+    """Return the error to print for an exception of any kind."""
+    if isinstance(error, DeployableZipfileError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return Interrupted("this run", "was interrupted", "Run it again")
+    if isinstance(error, OSError):
+        return _unforeseen(error)
+    if isinstance(error, (ImportError, EOFError, SyntaxError)) or type(error).__module__ == "zlib":
+        # Modules are loaded when they are needed, from a file that may have changed since the start.
+        why = f"its own code cannot be loaded ({type(error).__name__}: {error})"
+        return ArtifactError("this artifact", why, "Copy it again")
+    if isinstance(error, MemoryError):
+        return DeployableZipfileError("this run", "there is not enough memory", "Use --workers 1")
+    what = f"met a defect ({type(error).__name__}: {error})"
+    return DeployableZipfileError("this run", what, "Run it with --debug and report it")
+
+
+def _catch_signals() -> Dict[int, Any]:
+    """Turn the signals that ask a process to end into an exception, so that nothing is left behind.
+
+    Returns the handlers that were replaced.
+    """
+
+    def stop(number: int, _: Optional[FrameType]) -> None:
+        for other in ENDING_SIGNALS:
+            signal.signal(other, signal.SIG_IGN)  # one is enough: what follows is the tidying up
+        raise Interrupted("this run", f"was stopped by {signal.Signals(number).name}", "Run it again")
+
+    before = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
+    caught: Dict[int, Any] = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
+    for number in caught:
+        signal.signal(number, stop)
+    return caught
+
+
+def _unforeseen(error: OSError) -> DeployableZipfileError:
+    what = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else "the system"
+    if error.errno == errno.EMFILE:
+        return DeployableZipfileError(what, "too many files are open", "Raise the limit (ulimit -n)")
+    if error.errno == errno.EIO:
+        return ArtifactError(what, "the disk could not be read", "Check the disk")
+    return DeployableZipfileError(what, f"{error.strerror or error}", "Check the system's limits and rights")
+
+
+def _drop_output() -> None:
+    """Throw away what a stream did not take: the interpreter would complain of it once more, and exit with 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)

@@ -25,18 +25,14 @@ if __name__ == "__main__" and not __package__:
     __package__ = "deployable_zipfile"
 
 import argparse
-import errno
-import signal
-from types import FrameType
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from . import cli, process
+from . import cli
 from .artifact import layout
 from .artifact.zipreader import Artifact
 from .cli import Parser
 from .console import Console, error_document
-from .errors import ArtifactError, DeployableZipfileError, DestinationError, Interrupted, UsageError
-from .workers import ENDING_SIGNALS
+from .errors import DestinationError, UsageError
 
 _WITH_VALUE = ("-d", "--destination", "--wait", "--workers")  # options that the next argument belongs to
 _DESTINATION = {"-d", "--destination"}
@@ -50,56 +46,12 @@ def main(argv: Sequence[str], archive: Optional[str] = None) -> int:
         argv: arguments without the program's name.
         archive: path of the artifact that runs this; without one the first argument that is no option names it.
     """
-    process.claim()
-    before = _catch_signals()
-    try:
-        return _run(argv, archive)
-    except Interrupted as error:  # in the moment before the run began or after it ended
-        Console().error(error)
-        return error.exit_code
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
+    def run() -> int:
+        arguments, path = _parsed(list(argv), archive)
+        return int(arguments.run(arguments, path, Console(arguments.quiet, arguments.json)))
 
-def _run(argv: Sequence[str], archive: Optional[str]) -> int:
-    arguments: Optional[argparse.Namespace] = None
-    console = Console(as_json="--json" in argv)
-    debug = "--debug" in argv
-    try:
-        arguments, archive = _parsed(list(argv), archive)
-        console = Console(arguments.quiet, arguments.json)
-        return int(arguments.run(arguments, archive, console))
-    except BrokenPipeError:
-        return 1  # whoever read the result has seen enough
-    except (Exception, KeyboardInterrupt) as error:
-        if debug:
-            import traceback
-
-            traceback.print_exc()
-        failure = _failure(error)
-        console.error(failure)
-        return failure.exit_code
-    finally:
-        _drop_output()
-
-
-def _failure(error: BaseException) -> DeployableZipfileError:
-    """Return what to tell of *error*, whatever it is."""
-    if isinstance(error, DeployableZipfileError):
-        return error
-    if isinstance(error, KeyboardInterrupt):
-        return Interrupted("this run", "was interrupted", "Run it again")
-    if isinstance(error, OSError):
-        return _unforeseen(error)
-    if isinstance(error, (ImportError, EOFError, SyntaxError)) or type(error).__module__ == "zlib":
-        # Modules are loaded when they are needed, from a file that may have changed since the start.
-        why = f"its own code cannot be loaded ({type(error).__name__}: {error})"
-        return ArtifactError("this artifact", why, "Copy it again")
-    if isinstance(error, MemoryError):
-        return DeployableZipfileError("this run", "there is not enough memory", "Use --workers 1")
-    what = f"met a defect ({type(error).__name__}: {error})"
-    return DeployableZipfileError("this run", what, "Run it with --debug and report it")
+    return cli.guarded(argv, run)
 
 
 def _parsed(argv: List[str], archive: Optional[str]) -> Tuple[argparse.Namespace, str]:
@@ -370,45 +322,6 @@ def _list(_: argparse.Namespace, archive: str, console: Console) -> int:
             ]
     console.result({"members": members}, [f"{row['mode']} {row['size']:>11} {row['name']}" for row in members])
     return 0
-
-
-def _catch_signals() -> Dict[int, Any]:
-    """Turn the signals that ask a process to end into an exception, so that nothing is left behind.
-
-    Returns the handlers that were replaced.
-    """
-
-    def stop(number: int, _: Optional[FrameType]) -> None:
-        for other in ENDING_SIGNALS:
-            signal.signal(other, signal.SIG_IGN)  # one is enough: what follows is the tidying up
-        raise Interrupted("this run", f"was stopped by {signal.Signals(number).name}", "Run it again")
-
-    before = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
-    caught: Dict[int, Any] = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
-    for number in caught:
-        signal.signal(number, stop)
-    return caught
-
-
-def _unforeseen(error: OSError) -> DeployableZipfileError:
-    what = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else "the system"
-    if error.errno == errno.EMFILE:
-        return DeployableZipfileError(what, "too many files are open", "Raise the limit (ulimit -n)")
-    if error.errno == errno.EIO:
-        return ArtifactError(what, "the disk could not be read", "Check the disk")
-    return DeployableZipfileError(what, f"{error.strerror or error}", "Check the system's limits and rights")
-
-
-def _drop_output() -> None:
-    """Throw away what a stream did not take: the interpreter would complain of it once more, and exit with 120."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            if stream is not None:
-                stream.flush()
-        except OSError:
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, stream.fileno())
-            os.close(null)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ import pytest
 from deployable_zipfile import extract
 from deployable_zipfile.artifact import layout
 from deployable_zipfile.artifact.zipreader import Artifact
+from deployable_zipfile.cli import failure
 from deployable_zipfile.errors import ArtifactError, DeploymentError, Interrupted
-from deployable_zipfile.extract import _failure, main
+from deployable_zipfile.extract import main
 from deployable_zipfile.install import installation, preflight
 from tests.support import drafts, faults
 from tests.support.artifacts import PACKAGE, PYTHON, make_artifact, make_target, runtime, simple_wheel
@@ -567,4 +568,4 @@ def test_info_names_no_version_of_the_c_library_that_nothing_needs(
 
 @pytest.mark.parametrize("error", [ImportError("zip"), EOFError("short"), zlib.error("bad"), SyntaxError("null bytes")])
 def test_an_artifact_that_changes_while_it_runs_is_a_damaged_artifact(error: Exception) -> None:
-    assert _failure(error).exit_code == ArtifactError.exit_code
+    assert failure(error).exit_code == ArtifactError.exit_code

@@ -7,10 +7,11 @@ import io
 import re
 from typing import Any, Callable, Dict, List, Sequence
 
+from .. import cli
 from ..artifact.zipreader import Artifact
 from ..cli import Parser
 from ..console import Console
-from ..errors import DeployableZipfileError, printable, shortened
+from ..errors import printable, shortened
 from . import contents
 
 _MAX_CELL = 200  # characters
@@ -22,17 +23,14 @@ Row = Sequence[object]
 
 def main(words: List[str]) -> int:
     """Run ``inspect`` or ``diff`` and return its exit code."""
-    console = Console(as_json="--json" in words)
-    try:
+
+    def run() -> int:
         arguments = _parser().parse_args(words)
-        run: Callable[[argparse.Namespace, Console], None] = arguments.run
-        run(arguments, console)
-    except DeployableZipfileError as error:
-        console.error(error)
-        return error.exit_code
-    except BrokenPipeError:
-        return 1
-    return 0
+        act: Callable[[argparse.Namespace, Console], None] = arguments.run
+        act(arguments, Console(as_json=arguments.json))
+        return 0
+
+    return cli.guarded(words, run)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from deployable_zipfile.__main__ import main
+from deployable_zipfile.views import commands
 from tests.support.artifacts import make_artifact, simple_wheel
 
 
@@ -72,3 +73,25 @@ def test_a_damaged_artifact_is_refused(tmp_path: Path, capsys: pytest.CaptureFix
     path.write_bytes(path.read_bytes()[:-1])
     assert main(["inspect", str(path)]) == 3
     assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (KeyboardInterrupt(), 130, "was interrupted"),
+        (OSError(5, "Input/output error", "a.zip"), 3, "a.zip: the disk could not be read"),
+        (MemoryError(), 1, "not enough memory"),
+        (RuntimeError("x"), 1, "RuntimeError: x"),
+    ],
+)
+def test_whatever_happens_ends_in_one_line(
+    error: BaseException, code: int, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(commands.Artifact, "open", fail)
+    assert commands.main(["inspect", "a.zip"]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert says in line
