@@ -2,8 +2,8 @@
 
 This file is copied as text into site-packages, beside ``loadenv-init.pth`` (read by every Python) and its twin
 ``loadenv-init.start`` (PEP 829; from Python 3.18 on, ``import`` lines of ``.pth`` files are ignored). It imports
-nothing of this package, and nothing that ``site`` has not imported already, but for ``json`` when there is a file
-to read.
+nothing of this package, and nothing that ``site`` has not imported already, but for ``json`` when the file has a
+fault to be named.
 
 The file is ``environment.json`` beside the virtualenv: one JSON object of strings, in UTF-8. It wins over the
 process environment. Without it nothing happens. A bad one stops the interpreter before any other code runs, with
@@ -24,6 +24,7 @@ import sys
 FILE = "environment.json"
 MAX_FILE = 6 * 1024 * 1024  # bytes read at most: no kernel passes more on
 # Counted before the text is parsed: what stays below takes at most 100 MiB, whatever it holds.
+_BLANKS = " \t\n\r"  # of JSON (RFC 8259, section 2)
 _MOST_OF = (("{", 200_000), ("[", 200_000), (":", 200_000), (",", 600_000))
 MAX_VARIABLE = 131_072  # bytes of KEY=VALUE and its final NUL: MAX_ARG_STRLEN of Linux, 32 pages of 4 KiB
 _MAX_LINE = 500  # characters of a message
@@ -227,27 +228,59 @@ class _Pairs(list):  # type: ignore[type-arg]  # of (key, value), duplicates kep
     """A JSON object as it stands in the text."""
 
 
+def _number(_: str) -> float:
+    return 0.0  # refused by its type: its digits don't matter
+
+
+class _Scanning:
+    """What the scanner of the standard library asks of a decoder."""
+
+    strict = True
+    object_hook = array_hook = None
+    object_pairs_hook = _Pairs
+    parse_float = parse_int = parse_constant = staticmethod(_number)
+
+
+def _scanned(text: str) -> object:
+    """Return what *text* holds, by the compiled scanner of ``json.loads``: ``import json`` takes as long as a start.
+
+    Raises:
+        Exception: of any kind, when the text is not one document or this Python's scanner works in another way.
+    """
+    from _json import make_scanner
+
+    scan = make_scanner(_Scanning)  # type: ignore[arg-type]  # any object with these attributes will do
+    document, end = scan(text, len(text) - len(text.lstrip(_BLANKS)))
+    if text[end:].strip(_BLANKS):
+        raise ValueError("more than one document")
+    return document
+
+
 def _pairs(path: str, text: str) -> list[tuple[str, object]]:
-    import json
-
-    def number(_: str) -> float:
-        return 0.0  # refused by its type: its digits don't matter
-
     for mark, most in _MOST_OF:
         if text.count(mark) > most:
             raise EnvironmentFileError(path, f"has more than {most} of {mark}", "Keep large values in files")
     try:
-        document = json.loads(
-            text, object_pairs_hook=_Pairs, parse_int=number, parse_float=number, parse_constant=number
+        document = _scanned(text)
+    except Exception:  # json.loads says what is wrong and where
+        document = _loaded(path, text)
+    if not isinstance(document, _Pairs):
+        raise EnvironmentFileError(path, f"must be a JSON object, not {_kind(document)}")
+    return document
+
+
+def _loaded(path: str, text: str) -> object:
+    import json
+
+    try:
+        return json.loads(
+            text, object_pairs_hook=_Pairs, parse_int=_number, parse_float=_number, parse_constant=_number
         )
     except json.JSONDecodeError as error:
         fault = next((fault for fault in _JSON_FAULTS if error.msg.startswith(fault)), "not valid JSON")
         raise EnvironmentFileError(path, f"{_place(text[: error.pos])}: {fault[0].lower()}{fault[1:]}") from None
     except RecursionError:
         raise EnvironmentFileError(path, "is nested too deeply", "Write one JSON object of strings") from None
-    if not isinstance(document, _Pairs):
-        raise EnvironmentFileError(path, f"must be a JSON object, not {_kind(document)}")
-    return document
 
 
 def _check_key(path: str, key: str) -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Union
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from deployable_zipfile import loadenv
 from deployable_zipfile.loadenv import EnvironmentFileError, read_environment
@@ -112,12 +114,38 @@ def test_without_a_file_json_is_not_imported(site: Site) -> None:
     assert done.stdout.split() == ["False", "True"]
 
 
-def test_with_a_file_nothing_but_json_is_imported(site: Site) -> None:
-    allowed = set(site.start("-c", "import json, sys; print(' '.join(sys.modules))").stdout.split())
+def test_with_a_good_file_nothing_but_the_compiled_scanner_is_imported(site: Site) -> None:
+    show = "import sys; print(' '.join(sys.modules))"
+    without = set(site.start("-c", show).stdout.split())
     site.file.write_text('{"A": "1"}')
-    loaded = set(site.start("-c", "import sys; print(' '.join(sys.modules))").stdout.split())
-    assert "json" in loaded
-    assert loaded <= allowed
+    loaded = set(site.start("-c", show).stdout.split())
+    assert loaded - without <= {"_json"}
+
+
+def test_a_python_whose_scanner_works_otherwise_reads_the_file_too(site: Site) -> None:
+    site.file.write_text('{"A": "file"}')
+    (site.packages / "a-first.pth").write_text("import sys; sys.modules['_json'] = None\n")
+    try:
+        assert site.environment()["A"] == "file"
+    finally:
+        (site.packages / "a-first.pth").unlink()
+
+
+JSON_TEXTS = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+).map(json.dumps)
+
+
+@given(JSON_TEXTS, st.text(alphabet=' \t\n\r\f\u00a0{}[]",:1e-x\\u', max_size=6), st.integers(0, 60))
+def test_the_quick_scanner_reads_what_json_reads_or_leaves_it_to_json(text: str, more: str, at: int) -> None:
+    text = text[:at] + more + text[at:]
+    options = {"parse_int": loadenv._number, "parse_float": loadenv._number, "parse_constant": loadenv._number}
+    try:
+        scanned = loadenv._scanned(text)
+    except Exception:
+        return
+    assert scanned == json.loads(text, object_pairs_hook=loadenv._Pairs, **options)
 
 
 def test_a_missing_file_stops_the_interpreter_when_it_is_required(site: Site) -> None:
@@ -312,7 +340,7 @@ def test_a_bad_file_stops_the_interpreter_when_stderr_is_full(site: Site) -> Non
 
 
 def test_any_unforeseen_failure_stops_the_interpreter_too(site: Site) -> None:
-    site.file.write_text(f'{{"A": "{SECRET}"}}')
+    site.file.write_text(f'{{"A": "{SECRET}",}}')
     (site.packages / "a-first.pth").write_text("import sys; sys.modules['json'] = None\n")
     try:
         done = site.start("-c", "print('ran')", code=1)
