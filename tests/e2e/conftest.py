@@ -19,6 +19,7 @@ from tests.support.fixtures_docker import (
     RESULTS,
     build_artifact,
     clone,
+    commit,
     engine,
     evidence,
     images,
@@ -98,6 +99,7 @@ def two_releases(engine: containers.Engine, images: Dict[str, str], tmp_path_fac
     assert older != locked, "deployment.txt has no such wheel: choose another one"
     for name, text in (("one", older), ("two", locked)):
         lock.write_text(text, encoding="utf-8")
+        commit(checkout, f"Lock {name}")  # what is not committed is not deployed
         shutil.copy2(build_artifact(images["builder"], checkout, volume=volume), folder / f"{name}.zip")
     return folder
 

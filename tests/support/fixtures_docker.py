@@ -102,11 +102,17 @@ def clone(destination: Path) -> Path:
             target = destination / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target)
+    subprocess.run(["git", "init", "--quiet"], cwd=destination, check=True)
+    commit(destination, "Snapshot")
+    return destination
+
+
+def commit(checkout: Path, message: str) -> None:
+    """Commit everything in *checkout*, at a fixed time."""
     identity = ["-c", "user.name=Test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false"]
     times = dict(os.environ, GIT_AUTHOR_DATE="2026-01-02T03:04:05Z", GIT_COMMITTER_DATE="2026-01-02T03:04:05Z")
-    for command in (["init", "--quiet"], ["add", "--all"], [*identity, "commit", "--quiet", "--message", "Snapshot"]):
-        subprocess.run(["git", *command], cwd=destination, check=True, env=times)
-    return destination
+    for command in (["add", "--all"], [*identity, "commit", "--quiet", "--message", message]):
+        subprocess.run(["git", *command], cwd=checkout, check=True, env=times)
 
 
 @contextlib.contextmanager
