@@ -201,7 +201,7 @@ def test_a_server_that_loses_power_during_a_deployment_serves_when_it_is_back(
     when, step = point.split()
     before = server.current()
     artifact, new = {ids[0]: ("two.zip", ids[1]), ids[1]: ("one.zip", ids[0])}[before]
-    words = [f"/artifacts/{artifact}", "deploy", "--root", ROOT, "--force", "--allow-dirty"]
+    words = [f"/artifacts/{artifact}", "deploy", "--root", ROOT, "--force"]
     with server.started("/usr/bin/python3", "-c", STOPPING, when, step, *words) as said:
         reached = any("reached" in line for line in said)
         server.lose_power()
@@ -210,7 +210,7 @@ def test_a_server_that_loses_power_during_a_deployment_serves_when_it_is_back(
     assert answering == server.current()
     switched_before = step in LATE and (when, step) != ("before", "switch")
     assert answering == (new if switched_before else before)
-    document = server.verb(artifact, "deploy", "--force", "--allow-dirty")
+    document = server.verb(artifact, "deploy", "--force")
     assert document["release"] == server.current() == server.answering() == new
     states = server.verb(artifact, "releases")["releases"]
     assert sorted(row["state"] for row in states if row["state"] != "gone") in (["live", "previous"], ["bad", "live"])
@@ -222,7 +222,7 @@ def test_restarting_a_unit_is_measured_and_behind_a_socket_it_loses_nothing(
 ) -> None:
     server = farm.servers[name]
     restart = f"systemd:{unit}"
-    server.verb("two.zip", "deploy", "--allow-dirty")
+    server.verb("two.zip", "deploy")
     server.verb("one.zip", "rollback", ids[0], "--force", "--not-bad")
     with Visitors(server.port) as visitors:
         changes = switched(server, list(ids), 2, restart, lambda: time.sleep(1))
