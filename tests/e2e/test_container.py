@@ -30,44 +30,47 @@ def test_it_becomes_healthy_without_any_network(
     assert tester.run("touch", "/cfgov/x", check=False).code != 0
 
 
-def test_a_stop_waits_for_the_request_under_way_and_ends_in_time(
-    engine: containers.Engine, images: Dict[str, str], checkout: Path, evidence: Evidence
-) -> None:
-    env = containers.test_environment(CFGOV_TEST_VIEWS="1")
-    tester = containers.start_tester(engine, checkout, image=images["tester"], env=env)
-    evidence(tester.container)
-    containers.wait_healthy(tester.container)
-    outcome: List[int] = []
-    url = f"http://{tester.address}/__test__/slow?seconds=3"
-    slow = threading.Thread(target=lambda: outcome.append(requests.get(url, timeout=30).status_code))
-    slow.start()
-    time.sleep(1)
-    ended = tester.stop()
-    slow.join(30)
-    assert outcome == [200]
-    assert ended.code == 0
-    assert ended.seconds < 10
+End = Callable[[containers.Tester], containers.Finished]
+WithSlowRequest = Callable[[End], containers.Finished]
 
 
-def test_a_second_signal_cuts_no_request(
+@pytest.fixture
+def end_during_a_request(
     engine: containers.Engine, images: Dict[str, str], checkout: Path, evidence: Evidence
-) -> None:
-    env = containers.test_environment(CFGOV_TEST_VIEWS="1")
-    tester = containers.start_tester(engine, checkout, image=images["tester"], env=env)
-    evidence(tester.container)
-    containers.wait_healthy(tester.container)
-    outcome: List[int] = []
-    url = f"http://{tester.address}/__test__/slow?seconds=3"
-    slow = threading.Thread(target=lambda: outcome.append(requests.get(url, timeout=30).status_code))
-    slow.start()
-    time.sleep(1)
-    for number in ("TERM", "TERM", "INT"):
-        tester.container.kill(number)
-        time.sleep(0.2)
-    ended = containers.wait_exit(tester.container, 10)
-    slow.join(30)
-    assert outcome == [200]
-    assert ended.code == 0
+) -> WithSlowRequest:
+    """Return a function that ends a container one second into a request of three, which must be answered."""
+
+    def run(end: End) -> containers.Finished:
+        env = containers.test_environment(CFGOV_TEST_VIEWS="1")
+        tester = containers.start_tester(engine, checkout, image=images["tester"], env=env)
+        evidence(tester.container)
+        containers.wait_healthy(tester.container)
+        outcome: List[int] = []
+        url = f"http://{tester.address}/__test__/slow?seconds=3"
+        slow = threading.Thread(target=lambda: outcome.append(requests.get(url, timeout=30).status_code))
+        slow.start()
+        time.sleep(1)
+        ended = end(tester)
+        slow.join(30)
+        assert outcome == [200]
+        assert ended.code == 0
+        return ended
+
+    return run
+
+
+def test_a_stop_waits_for_the_request_under_way_and_ends_in_time(end_during_a_request: WithSlowRequest) -> None:
+    assert end_during_a_request(lambda tester: tester.stop()).seconds < 10
+
+
+def test_a_second_signal_cuts_no_request(end_during_a_request: WithSlowRequest) -> None:
+    def signals(tester: containers.Tester) -> containers.Finished:
+        for number in ("TERM", "TERM", "INT"):
+            tester.container.kill(number)
+            time.sleep(0.2)
+        return containers.wait_exit(tester.container, 10)
+
+    end_during_a_request(signals)
 
 
 # What the site's user, who runs code that visitors can reach, might try in order to be root after a restart.
