@@ -251,10 +251,7 @@ class _Reader:
 
     def _options(self, path: str, place: str, text: str, constraint: bool) -> None:
         """Read a line of options; pip allows several."""
-        try:
-            words = shlex.split(text)
-        except ValueError as error:
-            _refuse(place, f"cannot be read ({error})", "Correct the line")
+        words = _words(place, text)
         while words:
             word = words.pop(0)
             name, equals, value = word.partition("=")
@@ -330,13 +327,18 @@ def _requirement(path: str, place: str, text: str) -> Line:
     return line._replace(hashes=tuple(hashes), options=tuple(further))
 
 
+def _words(place: str, text: str) -> List[str]:
+    """Return the words of a line, quotes removed as in a shell."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        _refuse(place, f"cannot be read ({error})", "Correct the line")
+
+
 def _line_options(place: str, text: str) -> Tuple[List[str], List[str]]:
     """Return the hashes and the settings for the backend that stand behind a requirement."""
     hashes, further = [], []
-    try:
-        words = shlex.split(text)
-    except ValueError as error:
-        _refuse(place, f"cannot be read ({error})", "Correct the line")
+    words = _words(place, text)
     while words:
         word = words.pop(0)
         name, equals, value = word.partition("=")
