@@ -43,6 +43,8 @@ _NO_WHEEL = re.compile(
     r"(.+?)(?: \(from |$)",
     re.MULTILINE,
 )
+# pip 24.1 and later ignore a file whose metadata breaks the rules, and say so above the two lines of "no version".
+_IGNORED = re.compile(r"Ignoring version \S+ of \S+ since it has invalid metadata:\n.*has invalid metadata: (.+)")
 _HASH_BLOCK = re.compile(r"^\s{4}(\S.*?) (?:from |\(from )", re.MULTILINE)
 _EXPECTED = re.compile(r"Expected (?:or )?(\w+) ([0-9a-f]{12})")
 _GOT = re.compile(r"Got\s+([0-9a-f]{12})")
@@ -281,6 +283,13 @@ def explained(text: str, arguments: Sequence[str]) -> Failure:
             match.group(1),
             "cannot be fetched: the package index does not answer",
             "Look at network, proxy and index settings",
+        )
+    ignored = _IGNORED.search(text)
+    if match and ignored:
+        return Failure(
+            match.group(1),
+            f"pip ignores its file, whose metadata is invalid ({ignored.group(1).strip()[:200]})",
+            "Lock a version whose metadata is valid",
         )
     if match:
         return Failure(

@@ -31,6 +31,15 @@ ERROR: ResolutionImpossible: for help visit https://pip.pypa.io
 ABSENT = """ERROR: Could not find a version that satisfies the requirement asgiref==999 (from versions: 3.7, 3.8)
 ERROR: No matching distribution found for asgiref==999
 """
+INVALID = (
+    """WARNING: Ignoring version 1.0 of n8 since it has invalid metadata:
+Requested n8==1.0 from file:///w/n8-1.0-py3-none-any.whl has invalid metadata: .* suffix can only be used with `==`
+    bp>=1.*
+      ~~~~^
+Please use pip<24.1 if you need to use this version.
+"""
+    + ABSENT
+)
 SILENT = "WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError'\n" + ABSENT
 COMPILER = """Building wheels for collected packages: badc
   badc.c:1:10: fatal error: nothere.h: No such file or directory
@@ -55,6 +64,7 @@ ERROR: Failed to build 'file:///tmp/sd/bad-1.0.tar.gz' when getting requirements
             "contradict each other: The user requested asgiref==3.0; django 4.2 depends on asgiref<4 and >=3.6.0",
         ),
         (ABSENT, "asgiref==999", "no version of it fits this Python and platform on the package index"),
+        (INVALID, "asgiref==999", "pip ignores its file, whose metadata is invalid (.* suffix can only be used with"),
         (SILENT, "asgiref==999", "cannot be fetched: the package index does not answer"),
         (COMPILER, "badc", "cannot be built from its sdist (badc.c:1:10: fatal error: nothere.h: No such file"),
         (SETUP, "bad-1.0.tar.gz", "cannot be built from its sdist (RuntimeError: no way)"),
