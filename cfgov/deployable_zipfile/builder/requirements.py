@@ -271,7 +271,7 @@ class _Reader:
             included = _beside(path, value)
             constraining = constraint or "-c" in name
             if constraining:
-                self.constraints.append(included)
+                self.constraints.append(included if _is_remote(included) else os.path.abspath(included))
             if not (constraining and _is_remote(included)):  # pip fetches a constraint; it adds no requirement
                 self.read(included, place, constraining)
         elif name in _SPELLINGS:
