@@ -11,11 +11,13 @@ import os
 import re
 import shlex
 import sys
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Callable, Collection, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from .artifact import layout
-from .artifact.wheel import EntryPoint, RecordRow, Wheel
-from .artifact.zipreader import Artifact, Container, Entry, folders_of
+from .artifact.names import folders_of
+from .artifact.record import RecordRow
+from .artifact.wheel import EntryPoint, Wheel
+from .artifact.zipreader import Artifact, Container, Entry
 from .errors import ArtifactError, WheelError
 from .install.writer import Job, bytecode_path, make_folders, write_bytes, write_files
 from .workers import run
@@ -26,6 +28,8 @@ MAX_SHEBANG = 127  # bytes: what kernels before 5.1 read, newline not counted
 # No wheel may replace what makes the virtualenv one.
 _VIRTUALENV = ("pyvenv.cfg", "bin", "include", "lib", "lib64")
 _PROTECTED_SCRIPT = re.compile(r"(python[0-9.]*|activate(\..*)?|Activate\.ps1)\Z")
+# Names at the top of a wheel that go elsewhere, or could replace the loader.
+_CLOSER_LOOK = re.compile(r"(.*\.data|__pycache__|loadenv(\..*)?)\Z", re.DOTALL)
 _UNSIGNED = RecordRow("", "", None)  # RECORD.jws and RECORD.p7s are not in RECORD (PEP 427)
 _MAX_PART = 255  # bytes of a file name, on every file system of Linux
 # Written here, whatever a wheel brings of that name.
@@ -81,6 +85,7 @@ class _Layout(NamedTuple):
     jobs: Dict[str, Job]
     scripts: Dict[str, Tuple[int, Entry]]  # .data scripts: source number, entry
     points: Dict[str, Tuple[int, EntryPoint]]  # scripts to be made: source number, entry point
+    folders: Set[str]  # that these files and the installer's own need, with all above them
 
 
 def open_wheels(artifact: Artifact, target: layout.Target, bytecode: bool) -> List[Source]:
@@ -169,10 +174,7 @@ def install(
         OSError: the file system refused.
     """
     planned = _planned(sources, place)
-    extra = [f"{place.site}/{source.wheel.dist_info}" for source in sources]
-    folders = {path.rpartition("/")[0] for path in [*planned.jobs, *planned.scripts]}
-    folders.update(f"{os.path.dirname(job.path)}/__pycache__" for job in planned.jobs.values() if job.compile_as)
-    make_folders(place.tree, [*folders, *extra, place.site, place.scripts], workers)
+    make_folders(place.tree, [*planned.folders, place.site, place.scripts], workers)
     compiled = write_files(place.tree, list(planned.jobs.values()), workers, progress)
 
     def finish(number: int) -> int:
@@ -209,10 +211,10 @@ def script_text(interpreter: str, point: EntryPoint) -> bytes:
 
 
 def _planned(sources: List[Source], place: Place) -> _Layout:
-    planned = _Layout({}, {}, {})
+    planned = _Layout({}, {}, {}, set())
     for number, source in enumerate(sources):
         compiled = _bytecode_jobs(source, place)
-        for entry in source.wheel.files.values():
+        for entry in _plan_plain(planned, source, place):
             if not _is_own(source.wheel, entry.name):
                 _plan_file(planned, source, number, entry, place)
         planned.jobs.update(compiled)
@@ -226,6 +228,35 @@ def _planned(sources: List[Source], place: Place) -> _Layout:
         planned.jobs.pop(bytecode_path(path, tag), None)  # a wheel's own bytecode gives way to what is compiled here
     _refuse_folders(planned, sources, place)
     return planned
+
+
+def _plan_plain(planned: _Layout, source: Source, place: Place) -> List[Entry]:
+    """Plan the files of a wheel that need no closer look, all at once, and return the others.
+
+    Those are files in a ``.data`` folder and of a name at the top that could be protected; of a wheel that has a file
+    in common with an earlier one, all.
+    """
+    wheel = source.wheel
+    special = {top for top in wheel.tops if _CLOSER_LOOK.match(top)}.union(wheel.tops.intersection(_own_names(place)))
+    entries: Collection[Entry] = wheel.files.values()
+    rest: List[Entry] = []
+    if special:
+        rest = [entry for entry in entries if entry.name.partition("/")[0] in special]
+        entries = [entry for entry in entries if entry.name.partition("/")[0] not in special]
+    own = {f"{wheel.dist_info}/{name}" for name in _OWN}
+    site, new = place.site + "/", tuple.__new__
+    jobs: Dict[str, Job] = {
+        site + entry.name: new(Job, (site + entry.name, wheel, entry, entry.mode, "", ""))
+        for entry in entries
+        if entry.name not in own
+    }
+    if not planned.jobs.keys().isdisjoint(jobs):
+        return list(wheel.files.values())
+    if source.bytecode is None:
+        for path in [path for path in jobs if path.endswith(".py") and _has_bytecode(path)]:
+            jobs[path] = jobs[path]._replace(compile_as=f"{place.destination}/{path}")
+    planned.jobs.update(jobs)
+    return rest
 
 
 def _plan_file(planned: _Layout, source: Source, number: int, entry: Entry, place: Place) -> None:
@@ -252,8 +283,11 @@ def _refuse_folders(planned: _Layout, sources: List[Source], place: Place) -> No
     """Refuse a file that would be where other files need a folder, or that the installer writes itself."""
     paths = [*planned.jobs, *planned.scripts, *planned.points]
     owners = {path: source.wheel for source in sources for path in _own_paths(source.wheel, place)}
-    folders = folders_of([*paths, *owners])
-    folders.update(f"{os.path.dirname(job.path)}/__pycache__" for job in planned.jobs.values() if job.compile_as)
+    planned.folders.update(folders_of([*paths, *owners]))
+    planned.folders.update(
+        f"{os.path.dirname(job.path)}/__pycache__" for job in planned.jobs.values() if job.compile_as
+    )
+    folders = planned.folders
     for path in folders.intersection(paths):
         if path in planned.jobs:
             planned.jobs[path].window.refuse(
@@ -287,20 +321,27 @@ def _bytecode_jobs(source: Source, place: Place) -> Dict[str, Job]:
     """Return one job per shipped bytecode file; each must stand beside a source file of the same wheel."""
     if source.bytecode is None:
         return {}
-    tag = sys.implementation.cache_tag or ""
-    allowed = {
-        bytecode_path(path, tag)
-        for path in (_destination(source.wheel, name, place) for name in source.wheel.files if name.endswith(".py"))
-        if _is_module(path, place)
-    }
-    jobs = {}
+    allowed = _bytecode_paths(source.wheel, place)
+    jobs: Dict[str, Job] = {}
+    new = tuple.__new__
     for entry in source.bytecode.entries.values():
         path = f"{place.site}/{entry.name}"
         # A module at the top of site-packages has its bytecode in "__pycache__" without a folder before it.
         if path not in allowed:
             raise ArtifactError(f"{source.plan.bytecode}/{entry.name}", "is the bytecode of no file", "Build it again")
-        jobs[path] = Job(path, source.bytecode, entry, 0o644, "", "")
+        jobs[path] = new(Job, (path, source.bytecode, entry, 0o644, "", ""))
     return jobs
+
+
+def _bytecode_paths(wheel: Wheel, place: Place) -> Set[str]:
+    """Return where the bytecode of the modules of *wheel* can be."""
+    tag = sys.implementation.cache_tag or ""
+    modules = [name for name in wheel.files if name.endswith(".py")]
+    if any(top.endswith(".data") for top in wheel.tops):
+        paths = [_destination(wheel, name, place) for name in modules]
+        return {bytecode_path(path, tag) for path in paths if _is_module(path, place)}
+    site = place.site
+    return {bytecode_path(f"{site}/{name}", tag) for name in modules}
 
 
 def _destination(wheel: Wheel, name: str, place: Place) -> str:
@@ -332,8 +373,7 @@ def _is_own(wheel: Wheel, name: str) -> bool:
 def _refuse_outside(wheel: Wheel, name: str, path: str, place: Place) -> None:
     """Refuse what would change the virtualenv itself or what the artifact puts into site-packages."""
     inner = path[len(place.site) + 1 :] if path.startswith(place.site + "/") else ""
-    pth = layout.project_pth_name(place.project)
-    own = (layout.LOADENV_PTH, os.path.basename(layout.LOADENV_START), pth)
+    own = _own_names(place)
     # A package, an extension or bytecode of that name would be found before loadenv.py.
     below = inner[len("__pycache__/") :] if inner.startswith("__pycache__/") else inner
     loader = re.split("[/.]", below, maxsplit=1)[0] == layout.LOADENV[:-3]
@@ -341,6 +381,12 @@ def _refuse_outside(wheel: Wheel, name: str, path: str, place: Place) -> None:
         wheel.refuse(name, "would replace a part of the virtualenv")
     if path.startswith(f"{place.scripts}/"):
         _refuse_protected(wheel, name, path)
+
+
+def _own_names(place: Place) -> Tuple[str, ...]:
+    """Return the names at the top of site-packages that the artifact itself puts there, beside the loader."""
+    pth = layout.project_pth_name(place.project)
+    return layout.LOADENV_PTH, os.path.basename(layout.LOADENV_START), pth
 
 
 def _refuse_protected(wheel: Wheel, name: str, path: str) -> None:

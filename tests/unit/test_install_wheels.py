@@ -17,7 +17,8 @@ import pytest
 
 from deployable_zipfile import install_wheels
 from deployable_zipfile.artifact import layout
-from deployable_zipfile.artifact.wheel import RecordRow, Wheel, parse_record
+from deployable_zipfile.artifact.record import RecordRow, parse_record
+from deployable_zipfile.artifact.wheel import Wheel
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.errors import ArtifactError, DeployableZipfileError, WheelError
 from deployable_zipfile.install import preflight

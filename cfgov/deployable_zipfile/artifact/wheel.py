@@ -8,7 +8,6 @@ that names another member. pip 23.2.1 installs 11 of 33 wheels that break such r
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import re
@@ -17,27 +16,31 @@ import struct
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from ..errors import WheelError
+from .names import MAX_FOLDERS, UNSAFE, are_plain, folders_of
+from .record import RecordRow, digest_bytes, parse_record
 from .zipreader import (
     DEFLATED,
     DESCRIPTOR,
     ENCRYPTED,
+    RATIO,
+    RATIO_FROM,
     STORED,
     UNIX,
-    UNSAFE,
     UTF8_NAME,
     Entry,
     Header,
     Window,
-    folders_of,
 )  # fmt: skip
 
 MAX_FILES = 65_535
 MAX_TEXT = 16 * 1024 * 1024  # bytes of a text that is read whole: twice what RECORD of 65 535 files needs
 SCHEMES = ("purelib", "platlib", "headers", "scripts", "data")  # PEP 427, "The .data directory"
 
+# A central header without what nothing of a wheel depends on: versions, times, disk number, internal attributes.
+_CENTRAL = struct.Struct("<4sxB2x2H4x3L3H4x2L")
 _ZIP64_EXTRA = 0x0001  # APPNOTE 4.5.3
+_KEPT_FLAGS = UTF8_NAME | DESCRIPTOR | ENCRYPTED
 _UNLISTED = ("RECORD", "RECORD.jws", "RECORD.p7s")  # PEP 427: signatures and RECORD itself are not in RECORD
-_DIGESTS = {"sha256": 32, "sha384": 48, "sha512": 64}  # PEP 427: sha256 or better
 _MAX_WHEEL = 64 * 1024  # bytes of WHEEL: five lines and one for each tag
 _MAX_ENTRY_POINTS = 1024 * 1024  # bytes
 _MAX_ROW = 160  # bytes of a row of RECORD beside the name: a SHA-512 and a size, quoted
@@ -50,7 +53,6 @@ _SCRIPT_NAME = re.compile(rf"[{_LETTER}0-9][{_LETTER}0-9.+\- ]*\Z")
 _REFERENCE = re.compile(
     rf"({_NAME}(?:\.{_NAME})*)\s*:\s*({_NAME}(?:\.{_NAME})*)\s*(?:\[[^\]]*\]\s*)?(?:(?<=\s)[;#].*)?\Z"
 )
-_HEX = re.compile(r"[0-9a-fA-F]+\Z")
 # PEP 440, appendix B, without the blanks around it.
 _VERSION = re.compile(
     r"v?(?:(?P<epoch>[0-9]+)!)?(?P<release>[0-9]+(?:\.[0-9]+)*)"
@@ -61,24 +63,6 @@ _VERSION = re.compile(
 )
 _PRE = {"alpha": "a", "beta": "b", "c": "rc", "pre": "rc", "preview": "rc"}
 _FILENAME = re.compile(r"([^-]+)-([^-]+)(?:-(\d[^-]*))?-([^-]+)-([^-]+)-([^-]+)\.whl\Z")
-
-
-class RecordRow(NamedTuple):
-    """One line of RECORD."""
-
-    algorithm: str  # "sha256", "sha384", "sha512"; "" where no digest is given
-    digest: str  # URL-safe base64 without padding, as it stands in the file
-    size: Optional[int]  # bytes
-
-    @property
-    def sha256(self) -> str:
-        """The digest as 64 hexadecimal digits; "" when it is of another algorithm or absent."""
-        return _digest_bytes(self.digest).hex() if self.algorithm == "sha256" else ""
-
-    @staticmethod
-    def encoded(digest: bytes) -> str:
-        """Return *digest* as RECORD spells it (PEP 376: URL-safe base64 without padding)."""
-        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
 
 
 class EntryPoint(NamedTuple):
@@ -104,6 +88,7 @@ class Wheel(Window):
         tags: of the file name, expanded, "cp311-cp311-manylinux_2_17_x86_64" each.
         purelib: WHEEL's Root-Is-Purelib.
         files: every file by name.
+        tops: the first part of every name.
         record: RECORD by name.
 
     Raises:
@@ -126,6 +111,7 @@ class Wheel(Window):
             for platform in tags[2].split(".")
         )
         self.files: Dict[str, Entry] = self._files()
+        self.tops = {name.partition("/")[0] for name in self.files}
         self.dist_info = self._dist_info()
         self.purelib = self._purelib()
         self.record = self._record()
@@ -183,10 +169,12 @@ class Wheel(Window):
             WheelError: naming the first file that breaks a rule.
         """
         unlisted = [f"{self.dist_info}/{own}" for own in _UNLISTED]
-        for name in self.files:
-            self._check_place(name)
-            if name not in self.record and name not in unlisted:
-                self.refuse(name, "is not listed in RECORD")
+        unknown = self.files.keys() - self.record.keys() - set(unlisted)
+        if unknown:
+            self.refuse(next(name for name in self.files if name in unknown), "is not listed in RECORD")
+        if any(".data" in name for name in self.files):
+            for name in self.files:
+                self._check_place(name)
         self._check_record()
         metadata = self._metadata()
         if normalised(metadata[0]) != self.name or not same_version(metadata[1], self.version):
@@ -204,12 +192,14 @@ class Wheel(Window):
             self.refuse(name, f"is in an unknown .data folder, known are {', '.join(SCHEMES)}")
 
     def _check_record(self) -> None:
-        for name, row in self.record.items():
-            if name not in self.files:
+        own = f"{self.dist_info}/RECORD"
+        for name, (algorithm, _, size) in self.record.items():
+            entry = self.files.get(name)
+            if entry is None:
                 self.refuse(name, "is listed in RECORD but missing")
-            if row.size is not None and row.size != self.files[name].size:
-                self.refuse(name, f"has {self.files[name].size} bytes, RECORD says {row.size}")
-            if not row.algorithm and name != f"{self.dist_info}/RECORD":
+            if size is not None and size != entry.size:
+                self.refuse(name, f"has {entry.size} bytes, RECORD says {size}")
+            if not algorithm and name != own:
                 self.refuse(name, "has no digest in RECORD")
 
     def check_contents(self) -> None:
@@ -232,7 +222,7 @@ class Wheel(Window):
         for block in self.blocks(entry):
             digest.update(block)
             yield block
-        if digest.digest() != _digest_bytes(row.digest):
+        if digest.digest() != digest_bytes(row.digest):
             self.refuse(entry.name, f"its {row.algorithm} is not the one in RECORD")
 
     def entry_points(self) -> List[EntryPoint]:
@@ -271,8 +261,12 @@ class Wheel(Window):
         return EntryPoint(script, match.group(1), match.group(2), gui)
 
     def _files(self) -> Dict[str, Entry]:
-        directory_at, headers = self.headers(MAX_FILES)
-        found = [self._sizes(header) for header in headers]
+        directory_at, directory, total = self.directory(MAX_FILES)
+        return quick_files(directory, total, directory_at) or self._strict_files(directory, total, directory_at)
+
+    def _strict_files(self, directory: bytes, total: int, directory_at: int) -> Dict[str, Entry]:
+        """Return the files by name; say which rule the first wrong one breaks."""
+        found = [self._sizes(header) for header in self.headers(directory, total)]
         rooms = self._rooms(found, directory_at)
         files: Dict[str, Entry] = {}
         folders: Set[str] = set()
@@ -332,18 +326,16 @@ class Wheel(Window):
             self.refuse(name, problem)
         if header.flags & ENCRYPTED or header.method not in (STORED, DEFLATED):
             self.refuse(name, f"is encrypted or compressed by method {header.method}")
-        mode = header.external >> 16 if header.made_by == UNIX else 0
-        kind = stat.S_IFMT(mode)
-        if kind not in (0, stat.S_IFREG) and not (kind == stat.S_IFDIR and name.endswith("/")):
+        mode = _mode(header.made_by, header.external, name.endswith("/"))
+        if mode is None:
             self.refuse(name, "is a link or a device")
-        if header.size > 64 * 1024 * 1024 and header.size > 50 * header.compressed:
+        if header.size > RATIO_FROM and header.size > RATIO * header.compressed:
             self.refuse(name, f"would inflate {header.compressed} bytes to {header.size}")
-        executable = kind == stat.S_IFREG and mode & 0o111
         return Entry(
             name,
-            0o755 if executable else 0o644,
+            mode,
             header.method,
-            header.flags & (UTF8_NAME | DESCRIPTOR | ENCRYPTED),
+            header.flags & _KEPT_FLAGS,
             header.crc,
             header.compressed,
             header.size,
@@ -353,7 +345,7 @@ class Wheel(Window):
         )
 
     def _dist_info(self) -> str:
-        folders = sorted({name.split("/")[0] for name in self.files if name.split("/")[0].endswith(".dist-info")})
+        folders = sorted(top for top in self.tops if top.endswith(".dist-info"))
         if len(folders) != 1:
             self.refuse("", f"has {len(folders)} .dist-info folders, a wheel has one")
         distribution, _, version = folders[0][: -len(".dist-info")].partition("-")
@@ -386,6 +378,8 @@ class Wheel(Window):
             rows = parse_record(text)
         except ValueError as error:
             self.refuse(name, str(error))
+        if rows.keys() <= self.files.keys():
+            return rows
         found: Dict[str, RecordRow] = {}
         folders = folders_of(self.files)
         for path, row in rows.items():
@@ -405,28 +399,79 @@ class Wheel(Window):
         return path
 
 
-def parse_record(text: str) -> Dict[str, RecordRow]:
-    """Return the rows of a RECORD by path (PEP 376: path, digest, size).
+def quick_files(directory: bytes, total: int, directory_at: int) -> Optional[Dict[str, Entry]]:
+    """Return what the strict reader would, in one pass over headers of the usual form, in the order of their members.
 
-    Raises:
-        ValueError: a row of another form, a digest weaker than SHA-256, a path twice with two digests.
+    None: a header is of another form, or wrong, and only the strict reader can tell which.
     """
-    rows: Dict[str, RecordRow] = {}
-    for fields in _csv_rows(text):
-        if len(fields) != 3:
-            raise ValueError(f"has a line of {len(fields)} fields, a line has 3")
-        path, digest, size = fields
-        algorithm, _, value = digest.partition("=")
-        if digest and algorithm in _DIGESTS and len(value) == 2 * _DIGESTS[algorithm] and _HEX.match(value):
-            value = RecordRow.encoded(bytes.fromhex(value))  # as some published wheels spell it
-        if digest and (algorithm not in _DIGESTS or len(_digest_bytes(value)) != _DIGESTS[algorithm]):
-            raise ValueError(f"has a digest of {path} that is not {' or '.join(_DIGESTS)}")
-        if size and not (size.isascii() and size.isdigit()):
-            raise ValueError(f"has a size of {path} that is not a number")
-        row = RecordRow(algorithm if digest else "", value.rstrip("="), int(size) if size else None)
-        if rows.setdefault(path, row) != row:
-            raise ValueError(f"lists {path} twice, with different digests")
-    return rows
+    found: List[Tuple[Any, ...]] = []
+    ends: List[int] = []
+    modes: Dict[Tuple[int, int, bool], Optional[int]] = {}
+    unpack, at = _CENTRAL.unpack_from, 0
+    try:
+        for _ in range(total):
+            signature, maker, flags, method, crc, packed, size, length, extra, comment, external, offset = unpack(
+                directory, at
+            )
+            at += _CENTRAL.size
+            name = directory[at : at + length].decode("utf-8" if flags & UTF8_NAME else "ascii")
+            at += length + extra + comment
+            key = (maker, external, name[-1:] == "/")
+            mode = modes[key] if key in modes else modes.setdefault(key, _mode(*key))
+            if signature != b"PK\x01\x02" or flags & ENCRYPTED or (method != DEFLATED and method != STORED):
+                return None
+            if mode is None or size > RATIO_FROM or packed > RATIO_FROM or offset == 0xFFFFFFFF:
+                return None
+            found.append((name, mode, method, flags & _KEPT_FLAGS, crc, packed, size, offset, length))
+            ends.append(offset)
+    except (UnicodeDecodeError, struct.error):
+        return None
+    if at != len(directory) or not ends or ends.pop(0) != 0:
+        return None
+    return _quick_checked(found, [*ends, directory_at])
+
+
+def _quick_checked(found: List[Tuple[Any, ...]], ends: List[int]) -> Optional[Dict[str, Entry]]:
+    """Return the files among the members *found*, None when two of them touch or a name is unusual.
+
+    Parameters:
+        ends: where each member ends: the offset of the next one.
+    """
+    files: Dict[str, Entry] = {}
+    folders: Set[str] = set()
+    new = tuple.__new__
+    for (*values, offset, length), end in zip(found, ends):
+        name, _, _, _, _, packed, size = values
+        room = end - offset
+        if room < 30 + length + packed:
+            return None
+        if name[-1:] == "/":
+            if size or packed > 2:
+                return None
+            folders.add(name[:-1])
+        elif name in files:
+            return None
+        else:
+            files[name] = new(Entry, (*values, offset, room, b""))
+    names = [*files, *folders]
+    if not are_plain(names) and any(map(_wheel_name_problem, names)):
+        return None
+    folders |= folders_of(files)
+    return None if len(folders) > MAX_FOLDERS or folders & files.keys() else files
+
+
+def _mode(maker: int, external: int, is_folder: bool) -> Optional[int]:
+    """Return the mode that a member is installed with, None for what is neither a file nor a folder.
+
+    Parameters:
+        maker: system that made the header (APPNOTE 4.4.2).
+        external: its external attributes (4.4.15): the mode of a file in the upper half, where Unix made it.
+    """
+    mode = external >> 16 if maker == UNIX else 0
+    kind = stat.S_IFMT(mode)
+    if kind not in (0, stat.S_IFREG) and not (kind == stat.S_IFDIR and is_folder):
+        return None
+    return 0o755 if kind == stat.S_IFREG and mode & 0o111 else 0o644
 
 
 def normalised(name: str) -> str:
@@ -483,26 +528,3 @@ def _decoded(header: Header) -> str:
 def _field(line: str) -> Tuple[str, str]:
     key, _, value = line.partition(":")
     return key.strip().lower(), value.strip()
-
-
-def _csv_rows(text: str) -> Iterator[List[str]]:
-    if "\0" in text:
-        raise ValueError("holds a NUL character")  # what csv makes of one differs between versions of Python
-    if '"' in text:
-        import csv
-
-        try:
-            yield from (row for row in csv.reader(text.splitlines()) if row)
-        except csv.Error as error:
-            raise ValueError(f"is not a CSV file ({error})") from None
-        return
-    for line in text.splitlines():
-        if line:
-            yield line.split(",")
-
-
-def _digest_bytes(value: str) -> bytes:
-    try:
-        return base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))
-    except ValueError:
-        return b""

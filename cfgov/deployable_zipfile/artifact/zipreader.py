@@ -17,13 +17,13 @@ import os
 import re
 import stat
 import struct
-import unicodedata
 import zlib
-from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, NoReturn, Optional, Set, Tuple, Type
+from typing import Callable, Dict, Iterator, List, NamedTuple, NoReturn, Optional, Set, Tuple, Type
 
 from ..errors import ArtifactError, DeployableZipfileError
 from ..workers import run
 from . import layout
+from .names import are_plain, check_distinct, folders_of, name_problem, project_name_problem
 
 STORED, DEFLATED = 0, 8  # APPNOTE 4.4.5
 UTF8_NAME = 0x800  # APPNOTE 4.4.4, bit 11
@@ -33,6 +33,9 @@ ENCRYPTED = 0x2041  # bits 0, 6 and 13
 END = struct.Struct("<4s4H2LH")
 CENTRAL = struct.Struct("<4s4B4HL2L5H2L")
 LOCAL = struct.Struct("<4s2B4HL2L2H")
+# A central header of ours: versions, then the fields that vary, and between them what must be 0 (R4, R10).
+_OWN = struct.Struct("<8s2H4x3LH8s2L")
+_OWN_VERSIONS, _NOTHING = b"PK\x01\x02\x14\x03\x14\0", bytes(8)
 END_SIGNATURE, CENTRAL_SIGNATURE, LOCAL_SIGNATURE = b"PK\x05\x06", b"PK\x01\x02", b"PK\x03\x04"
 UNIX = 3  # APPNOTE 4.4.2: made by
 NEEDED = 20  # version 2.0
@@ -41,20 +44,8 @@ BLOCK = 256 * 1024  # bytes inflated at a time: caps memory whatever a member's 
 WHOLE = 1024 * 1024  # members up to this size, both ways, are read in one piece
 RATIO, RATIO_FROM = 50, 64 * 1024 * 1024  # PyPI's rule: at most 50:1 above 64 MiB
 
-MAX_FOLDERS = 2 * layout.MAX_MEMBERS  # that the files of one archive need: several times what real trees have
-
+_OWN_MODES = {(stat.S_IFREG | mode) << 16: mode for mode in layout.FILE_MODES}
 _AGAIN = "Copy the artifact again"
-_MAX_NAME, _MAX_PART, _MAX_DEPTH = 1024, 255, 64
-# One to 64 parts of printable ASCII, none of them "." or "..", none with a backslash or a colon.
-_PLAIN_NAME = re.compile(r"(?:(?!\.{1,2}(?:/|\Z))[ -.0-9;-\[\]-~]+(?:/(?!\Z)|\Z)){1,64}\Z")
-# Control characters, line separators, marks that reverse the direction of text, and surrogates. A fixed set, since the
-# categories of Unicode grow with every version of Python: what one may pack, any other must be able to read.
-UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\uffff\ud800-\udfff]")
-# Looked for in the artifact first when Python 3.8 to 3.13 starts it, by runpy and zipimport (measured, with -I -S).
-_IMPORTED_BEFORE = re.compile(
-    r"(abc|codecs|collections|contextlib|copyreg|encodings|enum|functools|genericpath|heapq|importlib|io|keyword"
-    r"|operator|os|pkgutil|posixpath|re|reprlib|runpy|site|stat|sys|types|typing|warnings|weakref|zipimport|zlib)\Z"
-)
 _SHEBANG = re.compile(rb"#![\x20-\x7e]{1,125}\n")
 
 
@@ -140,8 +131,8 @@ class Window:
             self.refuse("", f"cannot be read at offset {offset} ({error.strerror})")
         return data
 
-    def headers(self, maximum: int) -> Tuple[int, Iterator[Header]]:
-        """Return the offset of the central directory and its headers, in their order, read as they are taken.
+    def directory(self, maximum: int) -> Tuple[int, bytes, int]:
+        """Return the offset of the central directory, its bytes, and how many headers it must hold.
 
         The end record must be the last 22 bytes, without a comment, and the directory must end where it begins: no
         reader can then find another directory (R2, R3).
@@ -159,26 +150,27 @@ class Window:
             self.refuse("", f"its end record counts {total} members, allowed are 1 to {maximum}")
         if offset + length + END.size != self.size:
             self.refuse("", f"its directory of {length} bytes at offset {offset} does not end at the end record")
-        directory = self.pread(offset, length)
-        return offset, self._parsed(directory, total, offset)
+        return offset, self.pread(offset, length), total
 
-    def _parsed(self, directory: bytes, total: int, offset: int) -> Iterator[Header]:
-        position = 0
+    def headers(self, directory: bytes, total: int) -> Iterator[Header]:
+        """Yield the *total* headers of *directory*, in their order, read as they are taken."""
+        at = 0
         for number in range(total):
-            if position + CENTRAL.size > len(directory):
+            if at + CENTRAL.size > len(directory):
                 self.refuse("", f"its directory ends after {number} of {total} members")
-            fields = CENTRAL.unpack_from(directory, position)
+            fields = CENTRAL.unpack_from(directory, at)
             name_length, extra_length, comment_length = fields[12:15]
-            name_at = position + CENTRAL.size
+            name_at = at + CENTRAL.size
             extra_at = name_at + name_length
-            position = extra_at + extra_length + comment_length
-            if fields[0] != CENTRAL_SIGNATURE or position > len(directory):
-                self.refuse("", f"its directory is broken at offset {offset + name_at - CENTRAL.size}")
+            at = extra_at + extra_length + comment_length
+            if fields[0] != CENTRAL_SIGNATURE or at > len(directory):
+                where = self.size - END.size - len(directory) + name_at - CENTRAL.size
+                self.refuse("", f"its directory is broken at offset {where}")
             name, extra = directory[name_at:extra_at], directory[extra_at : extra_at + extra_length]
             needed = fields[3] | fields[4] << 8
             yield Header(name, fields[1], fields[2], needed, *fields[5:12], extra, *fields[14:])  # type: ignore[call-arg]
-        if position != len(directory):
-            self.refuse("", f"its directory holds {len(directory) - position} bytes more than its {total} members")
+        if at != len(directory):
+            self.refuse("", f"its directory holds {len(directory) - at} bytes more than its {total} members")
 
     def blocks(self, entry: Entry) -> Iterator[bytes]:
         """Yield the content of *entry* in pieces of at most ``WHOLE`` bytes, proven as it goes.
@@ -318,15 +310,9 @@ class Container(Window):
         self.bare = first_line
         prefix = self._prefix() if first_line else b""
         self.first_line = prefix[:-1].decode("ascii")
-        self.entries: Dict[str, Entry] = {}
-        directory_at, headers = self.headers(layout.MAX_MEMBERS)
-        position = len(prefix)
-        for header in headers:
-            entry = self._entry(header, position)
-            if entry.name in self.entries:
-                self.refuse(entry.name, "is a member twice")
-            self.entries[entry.name] = entry
-            position += entry.room
+        directory_at, directory, total = self.directory(layout.MAX_MEMBERS)
+        found = quick_entries(directory, total, len(prefix))
+        self.entries, position = found or self._strict_entries(directory, total, len(prefix))
         if position != directory_at:
             gap = directory_at - position
             why = (
@@ -334,6 +320,17 @@ class Container(Window):
             )
             self.refuse("", why)
         check_distinct(self.entries, self.refuse)
+
+    def _strict_entries(self, directory: bytes, total: int, position: int) -> Tuple[Dict[str, Entry], int]:
+        """Return the members by name, and where the last one ends; say which rule the first wrong one breaks."""
+        entries: Dict[str, Entry] = {}
+        for header in self.headers(directory, total):
+            entry = self._entry(header, position)
+            if entry.name in entries:
+                self.refuse(entry.name, "is a member twice")
+            entries[entry.name] = entry
+            position += entry.room
+        return entries, position
 
     def _prefix(self) -> bytes:
         match = _SHEBANG.match(self.pread(0, min(self.size, 128)))
@@ -401,6 +398,49 @@ class Container(Window):
         if problem:
             self.refuse(name, problem)
         return name
+
+
+def quick_entries(directory: bytes, total: int, position: int) -> Optional[Tuple[Dict[str, Entry], int]]:
+    """Return what :meth:`Container._strict_entries` would, in one pass over headers of the usual form.
+
+    None: a header is of another form, or wrong, and only the strict reader can tell which.
+
+    Parameters:
+        position: where the first member begins.
+    """
+    entries: Dict[str, Entry] = {}
+    marked: Set[str] = set()
+    unpack, new, at = _OWN.unpack_from, tuple.__new__, 0
+    try:
+        for _ in range(total):
+            versions, flags, method, crc, packed, size, length, nothing, external, offset = unpack(directory, at)
+            at += CENTRAL.size
+            raw = directory[at : at + length]
+            at += length
+            name = raw.decode("utf-8")
+            if flags:
+                marked.add(name)
+                if flags != UTF8_NAME:
+                    return None
+            if versions != _OWN_VERSIONS or nothing != _NOTHING or offset != position:
+                return None
+            if (
+                (method != DEFLATED and (method != STORED or packed != size))
+                or size > RATIO_FROM
+                or packed > RATIO_FROM
+            ):
+                return None
+            room = LOCAL.size + length + packed
+            header = LOCAL_SIGNATURE + directory[at - length - 40 : at - length - 14] + raw
+            values = (name, _OWN_MODES[external], method, flags, crc, packed, size, position, room, header)
+            entries[name] = new(Entry, values)
+            position += room
+    except (KeyError, UnicodeDecodeError, struct.error):
+        return None
+    if at != len(directory) or len(entries) != total or any(name.isascii() or name_problem(name) for name in marked):
+        return None
+    plain = entries.keys() - marked if marked else entries.keys()
+    return (entries, position) if not plain or are_plain(plain) else None
 
 
 class Artifact:
@@ -614,83 +654,6 @@ class Artifact:
 
         for _ in run(verify, (len(entries) + step - 1) // step, workers):
             pass
-
-
-def name_problem(name: str) -> str:
-    """Say what is wrong with a member's name by rule R8; "" when nothing is."""
-    if _PLAIN_NAME.match(name) and len(name) <= _MAX_NAME and len(max(name.split("/"), key=len)) <= _MAX_PART:
-        return ""
-    try:
-        encoded = name.encode("utf-8")
-    except UnicodeEncodeError:
-        return "its name is not UTF-8"
-    if UNSAFE.search(name):
-        return "its name holds control or format characters"
-    if "\\" in name or ":" in name:
-        return "its name holds a backslash or a colon"
-    parts = name.split("/")
-    if any(part in ("", ".", "..") for part in parts):
-        return "its name leaves its folder or has an empty part"
-    if len(encoded) > _MAX_NAME or len(parts) > _MAX_DEPTH or any(len(part.encode()) > _MAX_PART for part in parts):
-        return f"its name is longer than {_MAX_NAME} bytes, {_MAX_DEPTH} parts or {_MAX_PART} bytes a part"
-    if all(map(_is_old, name)) and unicodedata.normalize("NFC", name) != name:
-        return "its name is not in Unicode's normal form NFC"
-    return ""
-
-
-def _is_old(character: str) -> bool:
-    """Say whether *character* is in Unicode 3.2: normal form and case of those are the same in every later version."""
-    return character.isascii() or unicodedata.ucd_3_2_0.category(character) != "Cn"
-
-
-def _folded(name: str) -> str:
-    if name.isascii():
-        return name.lower()
-    return "".join(character.casefold() if _is_old(character) else character for character in name)
-
-
-def project_name_problem(project: str) -> str:
-    """Say why *project* cannot be the name of a packed project; "" when it can.
-
-    It is a folder beside ``venv/`` and the text of a ``.pth`` file, so it is an ASCII identifier.
-    """
-    if not project.isascii() or not project.isidentifier():
-        return f"{project!r} is not an ASCII identifier"
-    if project in layout.RESERVED_PROJECT_NAMES:
-        return f"{project!r} is a name that the artifact uses itself"
-    if _IMPORTED_BEFORE.match(project):
-        return f"{project!r} is a module that Python itself imports before the artifact can run"
-    return ""
-
-
-def check_distinct(names: Iterable[str], refuse: Callable[[str, str], NoReturn]) -> None:
-    """Refuse names that differ only by case, and a file that is another one's folder (R9)."""
-    folded: Dict[str, str] = {}
-    for name in names:
-        other = folded.setdefault(_folded(name), name)
-        if other != name:
-            refuse(name, f"differs from {other} only by case")
-    del folded
-    for name in folders_of(names, refuse).intersection(names):
-        refuse(name, "is a file and a folder")
-
-
-def folders_of(names: Iterable[str], refuse: Optional[Callable[[str, str], NoReturn]] = None) -> Set[str]:
-    """Return every folder that files of these *names* lie in, at any depth.
-
-    Parameters:
-        names: paths, "/" between parts.
-        refuse: called with a name when there are more than ``MAX_FOLDERS``: names of 64 parts make millions of them.
-    """
-    folders: Set[str] = set()
-    for name in names:
-        folder = name.rpartition("/")[0]
-        while folder and folder not in folders:
-            folders.add(folder)
-            folder = folder.rpartition("/")[0]
-        if refuse is not None and len(folders) > MAX_FOLDERS:
-            refuse(name, f"is one of the files that need more than {MAX_FOLDERS} folders")
-    return folders
 
 
 def _check_same(container: Container, stated: Dict[str, layout.Member]) -> None:

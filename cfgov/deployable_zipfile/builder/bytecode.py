@@ -8,7 +8,7 @@ import subprocess
 import threading
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from ..artifact.zipreader import name_problem
+from ..artifact.names import name_problem
 from ..errors import BuildInputError
 
 FORMAT = 2  # of the compiled files, for caches

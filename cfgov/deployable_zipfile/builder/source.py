@@ -29,7 +29,7 @@ from typing import (
 )
 
 from ..artifact import layout
-from ..artifact.zipreader import check_distinct, name_problem, project_name_problem
+from ..artifact.names import check_distinct, name_problem, project_name_problem
 from ..errors import BuildInputError
 from . import exclusions
 

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, NamedTuple
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from ..artifact.wheel import RecordRow, Wheel
+from ..artifact.record import RecordRow
+from ..artifact.wheel import Wheel
 from ..errors import WheelError
 
 # Imported where ELF files are read: a build from the cache reads none.

@@ -14,7 +14,8 @@ from typing import Dict, Iterator, List, NamedTuple, Set, Tuple
 
 from .. import durable
 from ..artifact import layout, patches
-from ..artifact.wheel import RecordRow, normalised, parse_record
+from ..artifact.record import RecordRow, parse_record
+from ..artifact.wheel import normalised
 from ..errors import ArtifactError, DestinationError
 from . import inventory
 from .preflight import MAX_RECORD

@@ -22,7 +22,8 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, NoReturn, Op
 
 from .. import durable
 from ..artifact import layout
-from ..artifact.zipreader import Artifact, folders_of
+from ..artifact.names import folders_of
+from ..artifact.zipreader import Artifact
 from ..console import Console
 from ..errors import ArtifactError, DeployableZipfileError, DestinationError, TargetError
 from ..install_wheels import Place, Source, open_wheels

@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 
+from deployable_zipfile.artifact import record as record_module
 from deployable_zipfile.artifact import wheel as module
-from deployable_zipfile.artifact.wheel import RecordRow, Wheel, normalised, parse_record
+from deployable_zipfile.artifact.record import RecordRow, parse_record
+from deployable_zipfile.artifact.wheel import Wheel, normalised
+from deployable_zipfile.artifact.zipreader import Window
 from deployable_zipfile.errors import WheelError
-from tests.support.helpers import make_wheel, urlsafe_digest
+from tests.support.helpers import make_wheel, urlsafe_digest, zip_bytes
 
 
 def refusal(path: Path) -> str:
@@ -301,3 +304,64 @@ def test_windows_line_ends_are_read(tmp_path: Path) -> None:
     with Wheel.open(str(path)) as wheel:
         wheel.check_structure()
         assert wheel.purelib
+
+
+def test_the_quick_reader_of_directories_reads_what_the_strict_one_reads_or_leaves_it_to_it(tmp_path: Path) -> None:
+    content = zip_bytes({"a/b.py": "x", "a/é.txt": "y" * 3000, "c-1.data/scripts/run": ("z", 0o755), "d.txt": ""})
+    path = tmp_path / "c-1-py3-none-any.whl"
+    path.write_bytes(content)
+    with open(path, "rb") as file:
+        reader = _without_reading(file.fileno(), len(content), str(path))
+        at, directory, total = reader.directory(module.MAX_FILES)
+        assert module.quick_files(directory, total, at) == reader._strict_files(directory, total, at)
+        taken = 0
+        for offset in range(len(directory)):
+            for value in (0, 1, directory[offset] ^ 0x20, directory[offset] ^ 0x80, 0x2E, 0x2F, 0xFF):
+                changed = directory[:offset] + bytes([value]) + directory[offset + 1 :]
+                found = module.quick_files(changed, total, at)
+                if found is not None:
+                    taken += 1
+                    assert found == reader._strict_files(changed, total, at), (offset, value)
+    assert taken > 100
+
+
+def _without_reading(descriptor: int, size: int, label: str) -> Wheel:
+    wheel = Wheel.__new__(Wheel)
+    Window.__init__(wheel, descriptor, 0, size, label, WheelError)
+    return wheel
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a,sha256={0},1",
+        "a,,",
+        "a,sha256={0},",
+        "a,sha256={0}=,1",
+        "a,sha256={0},+1",
+        "a,sha256={0}, 1",
+        "a,sha256={0},1_0",
+        "a,sha256={0},\u0661",
+        "a,SHA256={0},1",
+        "a,sha512={0},1",
+        "a,sha256={0}A,1",
+        "a,sha256=*{0},1",
+        "a,,1",
+        "b,sha256={0},2",
+        "b,,",
+        '"a,b",sha256={0},1',
+        "a,b,c,d",
+        "a",
+        "",
+        "a\0,,",
+        "a,sha256={1},1",
+    ],
+)
+def test_the_quick_reader_of_rows_reads_what_the_strict_one_reads_or_leaves_it_to_it(line: str) -> None:
+    digest = urlsafe_digest(b"content")
+    text = f"b,sha256={digest},7\n" + line.format(digest, digest.replace("_", "/").replace("-", "+")) + "\nc,,\n"
+    found = record_module.quick_rows(text)
+    if line in ("a,sha256={0},1", "a,,"):
+        assert found is not None
+    if found is not None:
+        assert found == record_module._strict_rows(text)

@@ -13,7 +13,7 @@ from typing import List
 
 import pytest
 
-from deployable_zipfile.artifact import layout, zipreader
+from deployable_zipfile.artifact import layout, names, zipreader
 from deployable_zipfile.artifact.zipreader import Artifact, Container
 from deployable_zipfile.errors import ArtifactError
 from tests.support.artifacts import container, make_artifact, simple_wheel
@@ -48,7 +48,7 @@ def test_progress_counts_every_byte_between_first_line_and_directory(path: Path)
     seen: List[int] = []
     with Artifact.open(str(path)) as artifact:
         artifact.verify(1, seen.append)
-        directory = artifact.container.headers(100)[0]
+        directory = artifact.container.directory(100)[0]
     assert sum(seen) == directory - len(layout.DEFAULT_SHEBANG) - 1
 
 
@@ -220,19 +220,77 @@ def test_a_payload_or_bytecode_that_is_no_archive_is_refused(name: str, tmp_path
     ],
 )
 def test_names_are_plain_paths_below_a_folder(name: str, why: str) -> None:
-    problem = zipreader.name_problem(name)
+    problem = names.name_problem(name)
     assert problem == "" if not why else why in problem
 
 
 @pytest.mark.parametrize("name", ["shop", "_x1", "cfgov"])
 def test_an_identifier_can_name_a_project(name: str) -> None:
-    assert zipreader.project_name_problem(name) == ""
+    assert names.project_name_problem(name) == ""
 
 
 @pytest.mark.parametrize("name", ["", "a-b", "1a", "é", "a/b", "venv", "wheels", "static.in", "zlib", "runpy"])
 def test_other_names_of_projects_are_refused(name: str) -> None:
-    assert zipreader.project_name_problem(name)
+    assert names.project_name_problem(name)
 
 
 def test_folders_are_all_that_lie_above_files() -> None:
-    assert zipreader.folders_of(["a/b/c/d", "a/x", "y"]) == {"a", "a/b", "a/b/c"}
+    assert names.folders_of(["a/b/c/d", "a/x", "y"]) == {"a", "a/b", "a/b/c"}
+
+
+def test_the_quick_reader_reads_what_the_strict_one_reads_or_leaves_it_to_it(tmp_path: Path) -> None:
+    content = container({"a/b.py": b"x", "a/\u00e9.txt": b"y" * 3000, "c/d.zip": b"z", "e.txt": b""})
+    with open(tmp_path / "nested.zip", "wb+") as file:
+        file.write(content)
+        file.flush()
+        reader = Container(file.fileno(), 0, len(content), "nested.zip")
+        _, directory, total = reader.directory(layout.MAX_MEMBERS)
+        assert zipreader.quick_entries(directory, total, 0) == reader._strict_entries(directory, total, 0)
+        taken = 0
+        for offset in range(len(directory)):
+            for value in (0, 1, directory[offset] ^ 0x20, directory[offset] ^ 0x80, 0x2E, 0x2F, 0xFF):
+                changed = directory[:offset] + bytes([value]) + directory[offset + 1 :]
+                found = zipreader.quick_entries(changed, total, 0)
+                if found is not None:
+                    taken += 1
+                    assert found == reader._strict_entries(changed, total, 0), (offset, value)
+    assert taken > 100
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/a",
+        "a/",
+        "a//b",
+        ".",
+        "..",
+        "a/.",
+        "a/..",
+        "./a",
+        "../a",
+        "a/./b",
+        "a/../b",
+        "a:b",
+        "a\\b",
+        "a\nb",
+        "a\tb",
+        "\x7f",
+        "\u00e9",
+        "",
+        "a" * 256,
+        "a/" * 64 + "a",
+        "\n",
+        "a/\n",
+        "\n/a",
+    ],
+)
+def test_a_name_that_is_not_allowed_is_not_plain(name: str) -> None:
+    assert names.name_problem(name) or not name.isascii()
+    assert not names.are_plain([name])
+    assert not names.are_plain(["a/b.py", name])
+    assert not names.are_plain([name, "a/b.py", "c"])
+
+
+def test_names_as_they_are_everywhere_are_plain() -> None:
+    assert names.are_plain(["a", "a b/.c", "..d/e..", "a" * 255, "a/" * 63 + "b", "[x]~{y}.z-1+2"])
