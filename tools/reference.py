@@ -51,6 +51,7 @@ def pages() -> Dict[str, str]:
     build = {
         "deployable-zipfile create": create.parser("deployable-zipfile create"),
         "deployable-zipfile init": create.init_parser(),
+        "deployable-zipfile sign": create.sign_parser(),
     }
     verbs = {f"artifact.zip {verb}": parser for verb, parser in extract.verb_parsers("artifact.zip").items()}
     artifact = {"artifact.zip -d": extract.install_parser("artifact.zip"), **verbs}

@@ -8,7 +8,7 @@ from typing import List, Optional, Tuple
 
 from . import __version__
 
-_BUILD_VERBS = ("create", "init")
+_BUILD_VERBS = ("create", "init", "sign")
 _VIEWS = ("inspect", "diff")
 _HELP = """usage: deployable-zipfile VERB ...
 
@@ -16,6 +16,7 @@ Pack a Django, WSGI or ASGI project and all its dependencies into one self-extra
 
   create    pack a project
   init      look at a project and write its settings
+  sign      write the signature of an artifact
   inspect   say what an artifact holds
   diff      say how two artifacts differ
 {verbs}
@@ -66,18 +67,22 @@ def _build(verb: str, words: List[str]) -> int:
     interrupts.end_quietly()
     from . import create
 
-    return create.main_init(words) if verb == "init" else create.main(words, prog="deployable-zipfile create")
+    if verb == "create":
+        return create.main(words, prog="deployable-zipfile create")
+    return create.main_init(words) if verb == "init" else create.main_sign(words)
 
 
 def _artifact_of(verb: str, words: List[str]) -> Tuple[str, List[str]]:
     """Take the artifact's path out of the words after *verb*: the first that looks like one, else the first word."""
     from .errors import UsageError
+    from .extract import WITH_VALUE
 
-    candidates = [word for word in words if not word.startswith("-")]
+    values = {number + 1 for number, word in enumerate(words) if word in WITH_VALUE}
+    places = [number for number, word in enumerate(words) if not word.startswith("-") and number not in values]
     for looks in (_is_artifact, os.path.isfile, bool):
-        for word in filter(looks, candidates):
-            number = words.index(word)
-            return word, words[:number] + words[number + 1 :]
+        for number in places:
+            if looks(words[number]):
+                return words[number], words[:number] + words[number + 1 :]
     if {"-h", "--help"} & set(words):
         return "ARTIFACT", words
     raise UsageError(f"deployable-zipfile {verb}", "names no artifact", f"Run: deployable-zipfile {verb} ARTIFACT.zip")

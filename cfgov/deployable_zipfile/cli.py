@@ -33,6 +33,15 @@ class Parser(argparse.ArgumentParser):
         raise UsageError("the command line", message, f"Run: {self.prog} --help")
 
 
+def add_signature_options(parser: Any) -> None:
+    """Add the options that say how an artifact must be signed to a parser or a group of one."""
+    parser.add_argument("--signature", metavar="FILE", help="the artifact's signature; ARTIFACT.sig unless said")
+    parser.add_argument(
+        "--allowed-signers", metavar="FILE", help="who may sign: an allowed signers file of SSH, or PEM public keys"
+    )
+    parser.add_argument("--revoked-keys", metavar="FILE", help="SSH keys that may not sign any more (KRL)")
+
+
 def workers(text: str) -> int:
     """Return a number of processes from 0 to 64."""
     if not (text.isascii() and text.isdigit()) or len(text) > 3 or int(text) > MAX_WORKERS:

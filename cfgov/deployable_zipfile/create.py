@@ -75,6 +75,7 @@ try:
         project,
         requirements,
         settings,
+        sign,
         source,
         targets,
         trial,
@@ -319,6 +320,30 @@ def _init(parsed: argparse.Namespace, console: Console) -> None:
     else:
         lines.append("Next: set requirements in it, commit it, and run deployable-zipfile create")
     console.result({"written": written}, "\n".join(lines))
+
+
+def main_sign(arguments: Sequence[str]) -> int:
+    """Run the command line of ``deployable-zipfile sign`` and return its exit code."""
+    return _run(sign_parser(), arguments, _sign)
+
+
+def sign_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``deployable-zipfile sign``."""
+    command = Parser(
+        prog="deployable-zipfile sign",
+        allow_abbrev=False,
+        description="Write ARTIFACT.sig, which ssh-keygen or openssl can check without a network.",
+    )
+    command.add_argument("artifact", metavar="ARTIFACT", help="the artifact")
+    command.add_argument("--key", metavar="FILE", required=True, help="private key: of SSH, or PEM for openssl")
+    command.add_argument("--format", choices=sign.FORMATS, default="", help="of the signature, instead of the key's")
+    _add_output(command)
+    return command
+
+
+def _sign(parsed: argparse.Namespace, console: Console) -> None:
+    done = sign.sign(parsed.artifact, parsed.key, parsed.format)
+    console.result(done._asdict(), f"Wrote {done.path}: {done.size} bytes, for {done.form}")
 
 
 def _run(

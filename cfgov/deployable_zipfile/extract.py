@@ -25,7 +25,8 @@ if __name__ == "__main__" and not __package__:
     __package__ = "deployable_zipfile"
 
 import argparse
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+import contextlib
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from . import cli
 from .artifact import layout
@@ -34,8 +35,13 @@ from .cli import Parser
 from .console import Console, error_document
 from .errors import DestinationError, UsageError
 
-_WITH_VALUE = ("-d", "--destination", "--wait", "--workers")  # options that the next argument belongs to
+if TYPE_CHECKING:
+    from .install import signature
+
+# Options that the next argument belongs to.
+WITH_VALUE = ("-d", "--destination", "--wait", "--workers", "--signature", "--allowed-signers", "--revoked-keys")
 _DESTINATION = {"-d", "--destination"}
+_OF_A_ROOT = ("releases", "rollback", "prune")  # verbs that need no artifact
 VERBS = ("check", "verify", "info", "list", "selftest", "serve", "deploy", "releases", "rollback", "prune")
 
 
@@ -61,6 +67,9 @@ def _parsed(argv: List[str], archive: Optional[str]) -> Tuple[argparse.Namespace
         _parser(archive).print_help()
         raise UsageError("the command line", "names nothing to do", "Give -d DEST, or a verb")
     verbs = [argument for argument in argv[:1] if argument in VERBS]
+    if verbs and os.path.isdir(archive) and verbs[0] not in _OF_A_ROOT and argv[1:] and not argv[1].startswith("-"):
+        # The tool beside the releases, with which a new artifact is looked at, and deployed, before any of it runs.
+        archive, argv = argv[1], [verbs[0], *argv[2:]]
     if not verbs and not argv[0].startswith("-") and not _DESTINATION.intersection(argv):
         meant = f"To install, run: {os.path.basename(archive)} -d {argv[0]}. " if _is_like_a_path(argv[0]) else ""
         raise UsageError(argv[0], "is not a verb", f"{meant}The verbs are {', '.join(VERBS)}")
@@ -77,7 +86,7 @@ def _archive_argument(argv: List[str]) -> Tuple[str, List[str]]:
     for number, argument in enumerate(argv):
         if skip:
             skip = False
-        elif argument in _WITH_VALUE:
+        elif argument in WITH_VALUE:
             skip = True
         elif not argument.startswith("-"):
             return argument, argv[:number] + argv[number + 1 :]
@@ -105,6 +114,7 @@ def install_parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--wait", type=cli.seconds, default=0.0, metavar="SECONDS", help="for another installation")
     parser.add_argument("--force", action="store_true", help="replace an installation of this build in DEST")
     parser.add_argument("--no-sync", action="store_true", help="do not wait for the disk before the commit")
+    cli.add_signature_options(parser)
     parser.set_defaults(run=_install)
     return parser
 
@@ -143,9 +153,13 @@ def _add_own_verbs(verbs: Any, common: List[argparse.ArgumentParser]) -> None:
     check.add_argument("-d", "--destination", default="", metavar="DEST", help="check this destination too")
     check.set_defaults(run=_check)
     verify = verbs.add_parser("verify", parents=common, help="prove every byte of the file, or an installed tree")
-    verify.add_argument("tree", nargs="?", default="", metavar="DEST", help="compare this installed tree instead")
+    verify.add_argument(
+        "tree", nargs="?", default="", metavar="DEST", help="compare this installed tree, or prove this file, instead"
+    )
+    cli.add_signature_options(verify)
     verify.set_defaults(run=_verify)
     info = verbs.add_parser("info", parents=common, help="say what the artifact is")
+    cli.add_signature_options(info)
     info.set_defaults(run=_info)
     listing = verbs.add_parser("list", parents=common, help="list the members")
     listing.set_defaults(run=_list)
@@ -154,7 +168,7 @@ def _add_own_verbs(verbs: Any, common: List[argparse.ArgumentParser]) -> None:
 def _install(arguments: argparse.Namespace, archive: str, console: Console) -> int:
     from .install import installation
 
-    with Artifact.open(archive) as artifact:
+    with _signed(archive, arguments, arguments.destination) as (artifact, _):
         manifest = artifact.manifest
         source = manifest.source
         if source.dirty:
@@ -177,6 +191,48 @@ def _install(arguments: argparse.Namespace, archive: str, console: Console) -> i
             text += f"\n{_next_step(done.destination, manifest)}"
     console.result(done._asdict(), text)
     return 0
+
+
+@contextlib.contextmanager
+def _signed(
+    archive: str, arguments: argparse.Namespace, destination: str = ""
+) -> Iterator[Tuple[Artifact, "Optional[signature.Signer]"]]:
+    """Open the artifact, signed as the options demand, and the root that *destination* lies in."""
+    with contextlib.ExitStack() as stack:
+        artifact, signer = stack.enter_context(Artifact.open(archive)), None
+        for wanted in _demands(artifact, arguments, destination):
+            from .install import signature
+
+            artifact, signer = stack.enter_context(signature.checked(artifact, wanted))
+        yield artifact, signer
+
+
+def _demands(artifact: Artifact, arguments: argparse.Namespace, destination: str) -> "List[signature.Demand]":
+    demands = []
+    given = [one or "" for one in (arguments.signature, arguments.allowed_signers, arguments.revoked_keys)]
+    root = _root_above(destination) if destination else ""
+    if root:
+        from .deploy import signing
+
+        demanded = signing.demand_of_root(root, artifact.path, given[0])
+        demands += [demanded] if demanded else []
+    if arguments.allowed_signers:
+        from .install import signature
+
+        demands.append(signature.demand(artifact.path, *given))
+    elif any(given) and not demands:
+        raise UsageError("the signature", "nothing says who may sign", "Add --allowed-signers FILE")
+    return demands
+
+
+def _root_above(destination: str) -> str:
+    """Return the folder around *destination* that is a root which something was deployed to, "" when none is."""
+    folder = os.path.realpath(destination)
+    while not os.path.lexists(os.path.join(folder, layout.JOURNAL)):
+        if folder == os.path.dirname(folder):
+            return ""
+        folder = os.path.dirname(folder)
+    return folder
 
 
 def _next_step(destination: str, manifest: layout.Manifest) -> str:
@@ -218,11 +274,13 @@ def _check(arguments: argparse.Namespace, archive: str, console: Console) -> int
 
 
 def _verify(arguments: argparse.Namespace, archive: str, console: Console) -> int:
-    if arguments.tree:
+    if os.path.isfile(arguments.tree):
+        archive = arguments.tree
+    elif arguments.tree:
         return _verify_tree(arguments.tree, console)
     from .artifact.wheel import Wheel
 
-    with Artifact.open(archive) as artifact:
+    with _signed(archive, arguments) as (artifact, signer):
         artifact.verify(arguments.workers)
         wheels = [name for name in artifact.members if layout.is_wheel(name)]
         for name in wheels:
@@ -236,10 +294,16 @@ def _verify(arguments: argparse.Namespace, archive: str, console: Console) -> in
             "build_id": artifact.manifest.build_id,
             "members": len(artifact.members),
             "wheels": len(wheels),
+            **_signer_document(signer),
         }
     text = "{path}: every byte is as built ({members} members, {wheels} wheels)".format(**document)
-    console.result(document, [text, f"SHA-256 {document['sha256']}"])
+    signed = [f"signed by {signer.principal} ({signer.key})"] if signer else []
+    console.result(document, [text, f"SHA-256 {document['sha256']}", *signed])
     return 0
+
+
+def _signer_document(signer: "Optional[signature.Signer]") -> Dict[str, str]:
+    return {} if signer is None else {"signed_by": signer.principal, "key": signer.key}
 
 
 def _verify_tree(tree: str, console: Console) -> int:
@@ -260,8 +324,8 @@ def _verify_tree(tree: str, console: Console) -> int:
     return code
 
 
-def _info(_: argparse.Namespace, archive: str, console: Console) -> int:
-    with Artifact.open(archive) as artifact:
+def _info(arguments: argparse.Namespace, archive: str, console: Console) -> int:
+    with _signed(archive, arguments) as (artifact, signer):
         manifest = artifact.manifest
         document: Dict[str, Any] = {
             "path": artifact.path,
@@ -273,6 +337,7 @@ def _info(_: argparse.Namespace, archive: str, console: Console) -> int:
             "source": manifest.source._asdict(),
             "members": len(artifact.members),
             "targets": [_target_document(target) for target in manifest.targets],
+            **_signer_document(signer),
         }
     console.result(document, _info_text(document))
     return 0
@@ -300,6 +365,8 @@ def _info_text(document: Dict[str, Any]) -> List[str]:
         f"project    {document['project']}",
         f"commit     {commit}",
     ]
+    if "signed_by" in document:
+        lines.append(f"signed by  {document['signed_by']} ({document['key']})")
     for target in document["targets"]:
         floor = f", {target['libc']} or newer" if " " in target["libc"] else ""
         lines.append(f"target     CPython {target['python']}, {target['machine']}{floor}")

@@ -143,13 +143,15 @@ def run(
     sink: Optional[Sink] = None,
     log: Callable[[str], object] = lambda _: None,
     started: Callable[[int], object] = lambda _: None,
+    stdin: Optional[int] = None,
+    shared: Sequence[int] = (),
 ) -> Ended:
     """Run a program to its end, or to its time-out, and return how it ended.
 
     It starts in a session of its own with every signal at its default, nothing blocked, umask 022, an empty stdin and
-    no other descriptor of this process. It has ended when its process has: helpers that it leaves behind may keep its
-    output open. At the time-out, and when this process is interrupted, everything in its session gets SIGTERM, then
-    SIGKILL.
+    no other descriptor of this process, unless told. It has ended when its process has: helpers that it leaves behind
+    may keep its output open. At the time-out, and when this process is interrupted, everything in its session gets
+    SIGTERM, then SIGKILL.
 
     Parameters:
         words: the program and its arguments; no shell is involved.
@@ -160,6 +162,8 @@ def run(
         sink: takes stdout and stderr, and gives back what may be shown.
         log: called with what the sink gives back.
         started: called with the process id, by the new process before it becomes the program.
+        stdin: an open file that it reads, from where that file is read next; None: nothing.
+        shared: descriptors that it gets under the same numbers; it opens them as ``/proc/self/fd/NUMBER``.
 
     Raises:
         OSError, subprocess.SubprocessError: it cannot be started.
@@ -172,7 +176,8 @@ def run(
             list(words),
             cwd=cwd,
             env=dict(environment(user) if env is None else env),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if stdin is None else stdin,
+            pass_fds=tuple(shared),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,

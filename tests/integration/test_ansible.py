@@ -15,6 +15,7 @@ from typing import Any, Dict, Iterator, List, Optional
 
 import pytest
 
+from tests.support import signatures
 from tests.support.plays import COLLECTION, Play, play, program
 from tests.support.sites import PROJECT, Server, build_id, make_sites, serving_current
 
@@ -168,6 +169,29 @@ def test_a_bad_signature_stops_the_play(farm: Farm) -> None:
     assert refused.code != 0
     assert farm.live() == [None, None, None]
     assert farm.play("deploy", archive="one", deploy_verify_command=["true"]).code == 0
+
+
+def test_hosts_demand_a_signature_until_they_are_told_not_to(farm: Farm, tmp_path: Path) -> None:
+    copies = tmp_path / "artifacts"
+    shutil.copytree(str(farm.artifacts["one"].parent), str(copies))
+    farm.artifacts = {name: copies / path.name for name, path in farm.artifacts.items()}
+    key = signatures.ssh_key(tmp_path / "key")
+    demanding = {
+        "deploy_require_signature": True,
+        "deploy_allowed_signers": str(tmp_path / "signers/allowed"),
+        "deploy_allowed_signers_source": str(signatures.allow(tmp_path / "allowed", key)),
+    }
+    unsigned = farm.play("deploy", archive="one", **demanding)
+    assert unsigned.code != 0
+    assert "is missing, and a signature is required" in unsigned.output
+    signatures.ssh_sign(key, farm.artifacts["one"])
+    signed = farm.play("deploy", archive="one", **demanding)
+    assert signed.code == 0, signed.output
+    assert farm.play("deploy", archive="one", **demanding).changed == {"web1": 0, "web2": 0, "web3": 0}
+    later = farm.play("deploy", archive="two")
+    assert later.code != 0
+    assert "is missing, and a signature is required" in later.output
+    assert farm.play("deploy", archive="two", deploy_require_signature=False).code == 0
 
 
 def test_hosts_leave_the_load_balancer_and_come_back_even_when_they_fail(farm: Farm, tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ FILES = ".deploy/files.mtree"  # kind, mode, owner and digest of everything that
 LINKS = ".deploy/links.json"  # what a deployment linked into the release, by path
 STATIC_FILES = ".deploy/static.json"  # what a deployment collected
 ENVIRONMENT = "environment.json"
+JOURNAL = ".deploy/journal.jsonl"  # of a root, above its releases
 ENVIRONMENT_BEFORE = f"{DEPLOY}/environment.before.json"  # kept until the new one is proven
 
 DEFAULT_SHEBANG = "#!/usr/bin/env python"

@@ -19,15 +19,16 @@ from .. import durable
 from ..errors import DeploymentError
 
 STARTED = "started"  # a deployment or rollback began; details: verb, from; of a rollback also bad: it will mark `from`
-INSTALLED = "installed"  # the release's folder is complete; details: commit, project, size
+INSTALLED = "installed"  # the release's folder is complete; details: commit, project, signed_by
 SWITCHED = "switched"  # `current` points to the release; details: from
 LIVE = "live"  # the release proved that it answers; details: verb, from, options, steps
 BAD = "bad"  # the release failed, or was rolled back; details: step, why
 RETURNED = "returned"  # `current` points to the release again after another one failed; details: from
 INTERRUPTED = "interrupted"  # the operator stopped the verb; details: step
 PRUNED = "pruned"  # the release's folder is gone
+SIGNATURE = "signature"  # what artifacts must be signed with changed; details: of signing.Policy
 
-EVENTS = frozenset([STARTED, INSTALLED, SWITCHED, LIVE, BAD, RETURNED, INTERRUPTED, PRUNED])
+EVENTS = frozenset([STARTED, INSTALLED, SWITCHED, LIVE, BAD, RETURNED, INTERRUPTED, PRUNED, SIGNATURE])
 
 _MODE = 0o640  # it holds options, and why deployments failed
 _REGULAR = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a FIFO in its place is opened without a wait, and refused
@@ -133,6 +134,8 @@ class History(NamedTuple):
     dirty: Set[str]  # releases that hold more than their commit
     options: Mapping[str, Any]  # how the last proven release was restarted and checked
     unfinished: Optional[Record]  # the beginning of a rollback that a crash cut short, if that was the last command
+    signers: Dict[str, str]  # release -> who signed it, where that was checked
+    signature: Mapping[str, Any]  # what artifacts must be signed with
 
     def previous(self, release: Optional[str]) -> List[str]:
         """Return the releases that may be gone back to from *release*, best first."""
@@ -148,12 +151,15 @@ def history(records: List[Record]) -> History:
     dirty: Set[str] = set()
     options: Mapping[str, Any] = {}
     unfinished: Optional[Record] = None
+    signers: Dict[str, str] = {}
+    signature: Mapping[str, Any] = {}
     for record in records:
         release = record.release
         last[release] = record
         unfinished = _unfinished(unfinished, record)
         if record.event == INSTALLED:
             commits[release] = str(record.details.get("commit", ""))
+            signers[release] = str(record.details.get("signed_by", ""))
             (dirty.add if record.details.get("dirty") else dirty.discard)(release)
         elif record.event in (LIVE, RETURNED):
             left = record.details.get("from")
@@ -165,10 +171,12 @@ def history(records: List[Record]) -> History:
                 options = _mapping(record.details.get("options"), options)
         elif record.event == BAD:
             bad[release] = str(record.details.get("why", ""))
+        elif record.event == SIGNATURE:
+            signature = record.details
         elif record.event == PRUNED:
             proven = [one for one in proven if one != release]
             bad.pop(release, None)
-    return History(proven, bad, last, commits, dirty, options, unfinished)
+    return History(proven, bad, last, commits, dirty, options, unfinished, signers, signature)
 
 
 def whoami() -> str:

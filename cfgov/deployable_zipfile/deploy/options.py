@@ -12,6 +12,7 @@ from .. import process
 from ..errors import UsageError
 from . import health, provision, restart
 from .commands import person
+from .signing import Wish
 
 
 class Settings(NamedTuple):
@@ -103,6 +104,7 @@ class Options(NamedTuple):
     force: bool = False
     allow_dirty: bool = False
     lock_wait: float = 0.0  # seconds
+    signing: Wish = Wish()
     workers: int = 0  # processes that unpack, 0: one for each core
 
     def settled(self, remembered: Mapping[str, Any]) -> "Options":

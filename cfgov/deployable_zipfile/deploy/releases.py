@@ -43,7 +43,7 @@ class Root:
         self.logs = self.books / "logs"
         self.tool = self.books / "tool"
         self.lock = self.books / "lock"
-        self.journal = Journal(self.books / "journal.jsonl")
+        self.journal = Journal(self.path / layout.JOURNAL)
 
     def folder(self, target: str) -> Path:
         """Return the folder that a link text *target* of ``current`` names."""
@@ -207,6 +207,7 @@ class Row(NamedTuple):
     dirty: bool  # it holds more than its commit
     by: str
     why: str  # of a bad one
+    signed_by: str  # who signed its artifact, "" where no signature was checked
 
 
 def listing(root: Root) -> List[Row]:
@@ -231,6 +232,7 @@ def listing(root: Root) -> List[Row]:
                 dirty=target in known.dirty,
                 by=record.by if record else "",
                 why=known.bad.get(target, ""),
+                signed_by=known.signers.get(target, ""),
             )
         )
     return rows

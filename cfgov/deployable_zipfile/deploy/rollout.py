@@ -16,7 +16,8 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tupl
 from ..artifact.zipreader import Artifact
 from ..console import Console
 from ..errors import DeployableZipfileError, DeploymentError, Interrupted, UsageError
-from . import journal, provision, releases, static, steps
+from ..install import signature
+from . import journal, provision, releases, signing, static, steps
 from .commands import CommandError
 from .context import Context
 from .lock import Lock, locked
@@ -36,9 +37,8 @@ def deploy(archive: str, root: Root, options: Options, console: Console) -> Outc
         DeployableZipfileError: of the kind that the step has. The release that was live is live still or again;
             when even that failed, the message says so.
     """
-    with Artifact.open(archive) as artifact:
+    with _signed(archive, root, options) as (artifact, signer):
         target = release_target(artifact.manifest.build_id)
-        check(root)
         if not root.books.is_dir():  # what would be refused is refused before the root is made
             first = options.settled({})
             first.settings.check()
@@ -47,7 +47,9 @@ def deploy(archive: str, root: Root, options: Options, console: Console) -> Outc
         root.create()
         with _locked(root, "deploy", options) as (lock, settled):
             releases.check_release(root, target)
-            return _Rollout(Context(root, target, settled, console, lock)).deploy(artifact)
+            context = Context(root, target, settled, console, lock)
+            context.signer = signer
+            return _Rollout(context).deploy(artifact)
 
 
 def planned_deploy(archive: str, root: Root, options: Options, console: Console) -> Dict[str, Any]:
@@ -56,8 +58,7 @@ def planned_deploy(archive: str, root: Root, options: Options, console: Console)
     Raises:
         DeployableZipfileError: what :func:`deploy` would refuse at once.
     """
-    with Artifact.open(archive) as artifact:
-        check(root)
+    with _signed(archive, root, options) as (artifact, _):
         settled = options.settled(releases.folded(root).options)
         settled.settings.check()
         artifact.verify(options.workers)
@@ -97,6 +98,17 @@ def prune(root: Root, options: Options, console: Console) -> Tuple[str, ...]:
 
 
 @contextlib.contextmanager
+def _signed(archive: str, root: Root, options: Options) -> Iterator[Tuple[Artifact, Optional[signature.Signer]]]:
+    """Open the artifact, signed as the root and the options demand. Nothing is written before."""
+    with Artifact.open(archive) as artifact:
+        check(root)
+        policy = signing.known_policy(releases.folded(root))
+        wanted = options.signing.demand(policy, artifact.path)
+        with signature.checked(artifact, wanted) as found:
+            yield found
+
+
+@contextlib.contextmanager
 def _locked(root: Root, verb: str, options: Options) -> Iterator[Tuple[Lock, Options]]:
     """Hold the root's lock; everything that a decision rests on is read after this."""
     with locked(root.lock, verb, options.lock_wait) as lock:
@@ -117,12 +129,13 @@ class _Rollout:
     def deploy(self, artifact: Artifact) -> Outcome:
         self._step("check", lambda: steps.check(self._at, artifact))
         steps.warn(self._at, artifact)
+        policy_changed = steps.settle_signature(self._at)
         # Also when nothing else is to be done: it may have been the pruning that was cut short.
         self._at.root.empty_trash()
         # A deployment that was killed left a new environment in the live release, and maybe a server that loaded it.
         restored = provision.restore_environment(self._at.root.current)
         if not restored and self._is_live_already():
-            return self._outcome(changed=False)
+            return self._outcome(changed=policy_changed)
         self._at.write(journal.STARTED, verb="deploy", **{"from": self._at.before})
         self._prepare(steps.preparation(self._at, artifact))
         self._make_live()

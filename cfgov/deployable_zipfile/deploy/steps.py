@@ -14,7 +14,7 @@ from ..artifact import layout
 from ..artifact.zipreader import Artifact
 from ..errors import DeploymentError, DestinationError, UsageError
 from ..install import drift, installation, preflight, soundness
-from . import health, journal, provision, restart, static
+from . import health, journal, provision, restart, signing, static
 from .commands import CommandError
 from .context import Context
 from .options import Settings, read_variables
@@ -145,6 +145,24 @@ def warn(context: Context, artifact: Artifact) -> None:
         console.warn("no --health-url: nothing proves that the new release answers")
 
 
+def settle_signature(context: Context) -> bool:
+    """Write down what artifacts must be signed with from now on; return whether that is something new.
+
+    Raises:
+        DeploymentError: it is not what this artifact was checked against: another command changed it meanwhile.
+    """
+    known = signing.known_policy(context.known)
+    new = context.options.signing.policy(known)
+    if new.required and context.signer is None:
+        raise DeploymentError("the required signature", "was demanded by another command meanwhile", "Run it again")
+    if new == known or not (new.required or known.required):
+        return False
+    if known.required and not new.required:
+        context.console.warn("--no-require-signature: from now on this root takes artifacts without a signature")
+    context.write(journal.SIGNATURE, **signing.details(new))
+    return True
+
+
 def is_unchanged(context: Context) -> bool:
     """Tell whether the release is live, proven, and as this command would make it."""
     return (
@@ -172,7 +190,9 @@ def install(context: Context, artifact: Artifact) -> str:
     )
     write_tool(artifact, context.root)
     source = artifact.manifest.source
-    context.write(journal.INSTALLED, commit=source.commit, dirty=source.dirty, project=artifact.manifest.project)
+    signed = {} if context.signer is None else {"signed_by": context.signer.principal, "key": context.signer.key}
+    project = artifact.manifest.project
+    context.write(journal.INSTALLED, commit=source.commit, dirty=source.dirty, project=project, **signed)
     return "was installed already" if done.already else f"{done.files} files"
 
 

@@ -34,7 +34,7 @@ def write_tool(artifact: Artifact, root: Root) -> None:
             durable.remove_tree(str(old))
 
 
-_TOOL_MAIN = '''"""Rollback, releases and prune without an artifact. Written by deploy, also read by old Pythons."""
+_TOOL_MAIN = '''"""Verbs without an artifact, or with one that is named. Written by deploy, also read by old Pythons."""
 
 import os
 import sys

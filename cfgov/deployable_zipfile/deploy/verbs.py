@@ -14,6 +14,7 @@ from . import releases, rollout
 from .options import Options, Settings
 from .provision import EnvironmentFile
 from .releases import Root, build_id_of
+from .signing import Wish
 
 
 def add_parsers(subparsers: Any, common: List[argparse.ArgumentParser]) -> None:
@@ -39,6 +40,7 @@ def add_parsers(subparsers: Any, common: List[argparse.ArgumentParser]) -> None:
     verb.add_argument("--forget", action="store_true", help="do not take over the last deployment's options")
     verb.add_argument("--allow-dirty", action="store_true", help="also an artifact of no commit, or of more than it")
     verb.add_argument("--force", action="store_true", help="do every step, and install again what is damaged")
+    _add_signature_options(verb)
     verb.set_defaults(run=_run_deploy)
 
     verb = subparsers.add_parser("rollback", parents=[*common, rooted, _settings_parser()], help="go back a release")
@@ -52,6 +54,21 @@ def add_parsers(subparsers: Any, common: List[argparse.ArgumentParser]) -> None:
 
     verb = subparsers.add_parser("prune", parents=[*common, rooted, kept], help="remove old releases")
     verb.set_defaults(run=_run_prune)
+
+
+def _add_signature_options(verb: argparse.ArgumentParser) -> None:
+    group = verb.add_argument_group("signature")
+    require = group.add_mutually_exclusive_group()
+    require.add_argument(
+        "--require-signature",
+        action="store_true",
+        default=None,
+        help="now and at every later installation in this root",
+    )
+    require.add_argument(
+        "--no-require-signature", dest="require_signature", action="store_false", help="do not require it any more"
+    )
+    cli.add_signature_options(group)
 
 
 _DEPLOY_HELP = "install as a release, make it live, prove it, or go back"
@@ -107,8 +124,14 @@ def _options(arguments: argparse.Namespace) -> Options:
         force=getattr(arguments, "force", False),
         allow_dirty=getattr(arguments, "allow_dirty", False),
         lock_wait=arguments.lock_wait,
+        signing=_wish(arguments),
         workers=arguments.workers,
     )
+
+
+def _wish(arguments: argparse.Namespace) -> Wish:
+    texts = [getattr(arguments, name, None) or "" for name in ("signature", "allowed_signers", "revoked_keys")]
+    return Wish(getattr(arguments, "require_signature", None), *texts)
 
 
 def _run_deploy(arguments: argparse.Namespace, archive: str, console: Console) -> int:
@@ -143,7 +166,10 @@ def _run_rollback(arguments: argparse.Namespace, _archive: str, console: Console
 def _run_releases(arguments: argparse.Namespace, _archive: str, console: Console) -> int:
     root = Root(arguments.root)
     rows = releases.listing(root)
-    lines = [printable(f"{row.release:32}  {row.state:9}  {row.time:20}  {_commit(row):13}  {row.by}") for row in rows]
+    lines = [
+        printable(f"{row.release:32}  {row.state:9}  {row.time:20}  {_commit(row):13}  {row.by}{_signer(row)}")
+        for row in rows
+    ]
     console.result({"verb": "releases", "releases": [row._asdict() for row in rows]}, "\n".join(lines) or "none")
     return 0
 
@@ -151,6 +177,10 @@ def _run_releases(arguments: argparse.Namespace, _archive: str, console: Console
 def _commit(row: releases.Row) -> str:
     """Return the commit as the list shows it: a plus for a release that holds more than it."""
     return row.commit[:12] + ("+" if row.dirty else "")
+
+
+def _signer(row: releases.Row) -> str:
+    return f"  signed by {row.signed_by}" if row.signed_by else ""
 
 
 def _run_prune(arguments: argparse.Namespace, _archive: str, console: Console) -> int:

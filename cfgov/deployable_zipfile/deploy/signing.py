@@ -1,0 +1,87 @@
+"""The signature that a root demands: remembered in its journal until somebody turns it off by name."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict, NamedTuple, Optional
+
+from ..artifact import layout
+from ..errors import UsageError
+from ..install.signature import Demand, demand
+from .journal import History, Journal, history
+
+
+class Policy(NamedTuple):
+    """What a root demands of every artifact that is installed in it."""
+
+    required: bool = False
+    allowed_signers: str = ""  # absolute path
+    revoked_keys: str = ""  # absolute path, "": none
+
+    def demand(self, artifact: str, signature: str) -> Demand:
+        """Return what this policy means for *artifact*, whose *signature* lies beside it unless it is named."""
+        return demand(artifact, signature, self.allowed_signers, self.revoked_keys)
+
+
+class Wish(NamedTuple):
+    """What the command line says about signatures; "" and None: nothing."""
+
+    require: Optional[bool] = None
+    signature: str = ""
+    allowed_signers: str = ""
+    revoked_keys: str = ""
+
+    def policy(self, known: Policy) -> Policy:
+        """Return what will be demanded from now on, where *known* was demanded before.
+
+        Raises:
+            UsageError: nothing says who may sign.
+        """
+        allowed, revoked = (os.path.abspath(one) if one else "" for one in (self.allowed_signers, self.revoked_keys))
+        required = known.required if self.require is None else self.require
+        new = Policy(required, allowed or known.allowed_signers, revoked or known.revoked_keys)
+        if not new.allowed_signers and (required or self.signature or revoked):
+            raise UsageError("the signature", "nothing says who may sign", "Add --allowed-signers FILE")
+        return new
+
+    def demand(self, known: Policy, artifact: str) -> Optional[Demand]:
+        """Return what *artifact* must be signed with, None: nothing.
+
+        Raises:
+            UsageError: as for :meth:`policy`.
+        """
+        policy = self.policy(known)
+        checks = policy.required or self.signature or self.allowed_signers or self.revoked_keys
+        return policy.demand(artifact, self.signature) if checks else None
+
+
+def known_policy(known: History) -> Policy:
+    """Return what the root with this history demands."""
+    details = known.signature
+    texts = [str(details.get(key, "")) for key in ("allowed_signers", "revoked_keys")]
+    return Policy(details.get("required") is True, *texts)
+
+
+def details(policy: Policy) -> Dict[str, Any]:
+    """Return what the journal keeps of *policy*."""
+    return dict(policy._asdict())
+
+
+def demand_of_root(destination: str, artifact: str, signature: str) -> Optional[Demand]:
+    """Return what the root around *destination* demands of *artifact*, None where there is none or it demands nothing.
+
+    Raises:
+        DeploymentError: its journal cannot be read, so nothing says what it demands.
+    """
+    folder = os.path.realpath(destination)
+    while True:
+        path = os.path.join(folder, layout.JOURNAL)
+        if os.path.lexists(path):
+            from pathlib import Path
+
+            policy = known_policy(history(Journal(Path(path)).read()))
+            if policy.required:
+                return policy.demand(artifact, signature)
+        if folder == os.path.dirname(folder):
+            return None
+        folder = os.path.dirname(folder)

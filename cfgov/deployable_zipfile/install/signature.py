@@ -1,0 +1,345 @@
+"""Who signed an artifact: a detached signature, checked by the system's own ``ssh-keygen`` or ``openssl``.
+
+The signature covers every byte of the file. The program reads the artifact from the descriptor that is installed
+afterwards, and everything else from copies of what was checked here, so nothing can be exchanged in between. Formats:
+PROTOCOL.sshsig and ALLOWED SIGNERS in ssh-keygen(1), OpenSSH 8.2 or newer; raw signatures of ``openssl dgst -sha256``,
+which every OpenSSL since 1.0.0 makes and checks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+import stat
+import subprocess
+import tempfile
+from typing import Iterator, List, NamedTuple, NoReturn, Optional, Sequence, Tuple
+
+from .. import process
+from ..artifact.zipreader import WHOLE, Artifact
+from ..errors import ArtifactError, DestinationError, TargetError
+from . import ownership
+
+NAMESPACE = "deployable-zipfile@cfpb.github.io"  # of SSH signatures: one made for another purpose does not count
+ENDING = ".sig"
+SSH_BEGIN, SSH_END = b"-----BEGIN SSH SIGNATURE-----", b"-----END SSH SIGNATURE-----"
+
+_LARGEST_SIGNATURE = 64 * 1024  # bytes: one of RSA with 16384 bits and a certificate has 12 KiB
+_LARGEST_RAW = 4096  # bytes of a signature without a frame
+_LARGEST_KEYS = 1024 * 1024
+_LARGEST_REVOKED = 16 * 1024 * 1024
+_MOST_KEYS = 32  # PEM public keys: each is tried on the whole file
+_PATIENCE = 600.0  # seconds for a program to read 4 GiB
+_SSH_IN_FOLDER = "allowed_signers"
+_PEM_KEY = re.compile(rb"-----BEGIN PUBLIC KEY-----\s[A-Za-z0-9+/=\s]+-----END PUBLIC KEY-----")
+_GOOD = re.compile(r'^Good ".*" signature for .* with (\S+ key \S+)', re.MULTILINE)
+_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+class Demand(NamedTuple):
+    """What an artifact must be signed with."""
+
+    signature: str  # path
+    allowed_signers: str  # path of a file or folder
+    revoked_keys: str = ""  # path, "": none
+
+
+class Signer(NamedTuple):
+    """Who signed."""
+
+    principal: str
+    key: str  # its kind and fingerprint, or the file that holds it
+
+
+def demand(artifact: str, signature: str, allowed_signers: str, revoked_keys: str = "") -> Demand:
+    """Return a demand with absolute paths; *signature* is beside the *artifact* unless it is named."""
+    where = signature or f"{artifact}{ENDING}"
+    paths = [os.path.abspath(path) if path else "" for path in (where, allowed_signers, revoked_keys)]
+    return Demand(*paths)
+
+
+@contextlib.contextmanager
+def checked(artifact: Artifact, wanted: Optional[Demand]) -> Iterator[Tuple[Artifact, Optional[Signer]]]:
+    """Prove who signed *artifact*; yield what may be installed, and the signer.
+
+    What may be installed is the same artifact, or a private copy of it when somebody else could write to the file
+    between this check and the installation.
+
+    Parameters:
+        wanted: None: nothing is checked.
+
+    Raises:
+        ArtifactError: it is not signed as *wanted* says.
+        TargetError: this machine has no program that can check it.
+    """
+    if wanted is None:
+        yield artifact, None
+        return
+    status = os.fstat(artifact.descriptor)
+    if status.st_uid in (0, os.geteuid()) and not status.st_mode & _OTHERS:
+        yield artifact, _signer(artifact, wanted)
+        return
+    with _private_copy(artifact) as copy:
+        yield copy, _signer(copy, wanted)
+
+
+def _private_copy(artifact: Artifact) -> Artifact:
+    """Return a copy of *artifact* in a file without a name."""
+    try:
+        with tempfile.TemporaryFile() as file:
+            for offset in range(0, artifact.size, WHOLE):
+                file.write(artifact.container.pread(offset, min(WHOLE, artifact.size - offset)))
+            file.flush()
+            descriptor = os.dup(file.fileno())
+    except OSError as error:
+        why = f"others can change it, and it cannot be copied to a place of its own ({error.strerror})"
+        raise ArtifactError(artifact.path, why, f"Run: chmod go-w {artifact.path}, as its owner") from None
+    try:
+        return Artifact(artifact.path, descriptor, artifact.size)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _signer(artifact: Artifact, wanted: Demand) -> Signer:
+    content = _read_signature(wanted.signature)
+    with contextlib.ExitStack() as files:
+        signature = files.enter_context(_sealed(content))
+        if content.startswith(SSH_BEGIN):
+            return _ssh_signer(artifact, wanted, signature, files)
+        if content.startswith(b"-----") or len(content) > _LARGEST_RAW:
+            _refuse(wanted.signature, "is neither an SSH signature nor one of openssl dgst", "Sign the artifact again")
+        return _openssl_signer(artifact, wanted, signature)
+
+
+def _ssh_signer(artifact: Artifact, wanted: Demand, signature: int, files: contextlib.ExitStack) -> Signer:
+    """Ask ssh-keygen whose key it is, then whether the signature is right."""
+    program = _program("ssh-keygen", "openssh-clients (Debian: openssh-client)")
+    path = wanted.allowed_signers
+    if os.path.isdir(path):
+        _check_trusted_folder(path)
+        path = os.path.join(path, _SSH_IN_FOLDER)
+    allowed = files.enter_context(_sealed(_read_trusted(path, _LARGEST_KEYS)))
+    common = ["-f", _name(allowed), "-s", _name(signature)]
+    shared = [allowed, signature]
+    found = _run(program, ["-Y", "find-principals", *common], None, shared)
+    _check_supported(found.output)
+    # Errors of other lines have blanks; a principal has none, and a "!" before it means all others.
+    principals = [line for line in found.output.splitlines() if line and not re.search(r"\s|^!|^/proc/", line)]
+    if found.status or not principals:
+        _refuse(wanted.signature, _ssh_reason(found.output, path), _sign_again(wanted))
+    revoked: List[str] = []
+    if wanted.revoked_keys:
+        krl = files.enter_context(_sealed(_read_trusted(wanted.revoked_keys, _LARGEST_REVOKED)))
+        revoked, shared = ["-r", _name(krl)], [*shared, krl]
+    said = ""
+    for principal in principals:
+        words = ["-Y", "verify", "-n", NAMESPACE, "-I", principal, *common, *revoked]
+        ended = _run(program, words, artifact, shared)
+        good = _GOOD.search(ended.output)
+        if ended.status == 0 and good:
+            return Signer(principal, good.group(1))
+        said += ended.output
+    why = _ssh_reason(said, path)
+    if revoked and why == _OTHER:
+        why = f"was made with a key that {wanted.revoked_keys} revokes, or that file is no list of keys"
+    _refuse(wanted.signature, why, _sign_again(wanted))
+
+
+_OTHER = "is not good"
+
+
+def _ssh_reason(said: str, allowed: str) -> str:
+    """Return why, from what ssh-keygen *said*; its words of OpenSSH 8.2 to 10."""
+    reasons = (
+        ("incorrect signature", "is not a signature of this file: the file was changed, or another one was signed"),
+        ("namespace does not match", f"was made for another namespace than {NAMESPACE}"),
+        ("not permitted for use in signature namespace", f"was made with a key that {allowed} allows elsewhere only"),
+        ("has expired", f"was made with a key that has expired in {allowed}"),
+        ("not yet valid", f"was made with a key that is not valid yet in {allowed}"),
+        ("parse signature", "is not a complete SSH signature"),
+        ("sshsig_armor", "is not a complete SSH signature"),
+        ("invalid format", "is not a complete SSH signature"),
+        ("o principal matched", f"was made with a key that {allowed} does not allow"),
+    )
+    return next((why for words, why in reasons if words in said), _OTHER)
+
+
+def _check_supported(said: str) -> None:
+    """Refuse OpenSSH before 8.2, which knows no ``-Y`` or no ``find-principals``: CentOS 7 and EL 8."""
+    if re.search(
+        r"(unknown|illegal|invalid|unrecognized) option (-- |'-Y')|[Uu]nsupported operation for -Y", said, re.MULTILINE
+    ):
+        why = "cannot check an SSH signature: that needs OpenSSH 8.2"
+        raise TargetError("ssh-keygen", why, "Sign the artifact with openssl for this host (deployable-zipfile sign)")
+
+
+def _openssl_signer(artifact: Artifact, wanted: Demand, signature: int) -> Signer:
+    """Try each PEM public key; one must fit."""
+    program = _program("openssl", "openssl")
+    keys = _pem_keys(wanted.allowed_signers)
+    if not keys:
+        why = "holds no PEM public key, and the signature is not an SSH signature"
+        _refuse(wanted.allowed_signers, why, "Add the key (openssl pkey -pubout), or sign with ssh-keygen")
+    unread = ""
+    for name, content in keys:
+        with _sealed(content) as key:
+            words = ["dgst", "-sha256", "-verify", _name(key), "-signature", _name(signature)]
+            ended = _run(program, words, artifact, [key, signature])
+        if ended.status == 0 and "Verified OK" in ended.output.splitlines():
+            return Signer(name, f"PEM public key {name}")
+        if re.search(r"unable to load|could not (read|find)", ended.output, re.IGNORECASE):
+            unread = f"; openssl cannot read the key {name}"
+    why = f"is not a signature of this file by a key in {wanted.allowed_signers}{unread}"
+    _refuse(wanted.signature, why, _sign_again(wanted))
+
+
+def _pem_keys(path: str) -> List[Tuple[str, bytes]]:
+    """Return the public keys in a file, or in the files ``*.pem`` of a folder, each with the name of its signer.
+
+    The name is the comment (``# NAME``) in the line above the key, else the file's name.
+    """
+    files = [path]
+    if os.path.isdir(path):
+        _check_trusted_folder(path)
+        files = [os.path.join(path, name) for name in sorted(os.listdir(path)) if name.endswith(".pem")]
+    found = []
+    for file in files[: _MOST_KEYS + 1]:
+        content = _read_trusted(file, _LARGEST_KEYS)
+        last = 0
+        for match in _PEM_KEY.finditer(content):
+            lines = content[last : match.start()].decode("utf-8", "replace").strip().splitlines()
+            own = os.path.basename(file)
+            comment = lines[-1].lstrip("# ").strip() if lines and lines[-1].startswith("#") else ""
+            found.append((comment or (own[:-4] if own.endswith(".pem") else own), match.group() + b"\n"))
+            last = match.end()
+    if len(found) > _MOST_KEYS:
+        _refuse(path, f"holds more than {_MOST_KEYS} public keys", "Remove those that sign nothing any more")
+    return found
+
+
+def _read_signature(path: str) -> bytes:
+    """Return the signature's bytes; nothing but a regular file of a plausible size is opened."""
+    try:
+        status = os.lstat(path)
+        if stat.S_ISLNK(status.st_mode):
+            _refuse(path, "is a link, not a signature", "Copy the signature itself")
+        return _content(path, _LARGEST_SIGNATURE, os.O_NOFOLLOW)[0]
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            _refuse(path, "is missing, and a signature is required", "Copy it beside the artifact, or give --signature")
+        _refuse(path, f"cannot be read ({error.strerror})", "Copy the signature again")
+
+
+def _read_trusted(path: str, limit: int) -> bytes:
+    """Return the content of a file that decides who is trusted: nobody else may be able to change it."""
+    try:
+        if os.geteuid() == 0:
+            ownership.check_folder(path)
+        content, status = _content(path, limit, 0)
+    except DestinationError as error:
+        raise ArtifactError(error.what, error.why, error.fix) from None
+    except OSError as error:
+        _refuse(path, f"cannot be read ({error.strerror})", "Name the allowed signers that this host trusts")
+    _check_trusted(path, status)
+    return content
+
+
+def _check_trusted_folder(path: str) -> None:
+    try:
+        if os.geteuid() == 0:
+            ownership.check_folder(path)
+    except DestinationError as error:
+        raise ArtifactError(error.what, error.why, error.fix) from None
+    _check_trusted(path, os.stat(path))
+
+
+def _check_trusted(path: str, status: os.stat_result) -> None:
+    if status.st_uid not in (0, os.geteuid()):
+        _refuse(path, f"belongs to uid {status.st_uid}, who could allow another signer", f"Run: chown root {path}")
+    if status.st_mode & _OTHERS:
+        mode = f"{stat.S_IMODE(status.st_mode):04o}"
+        _refuse(
+            path, f"others may write to it (mode {mode}), and could allow another signer", f"Run: chmod go-w {path}"
+        )
+
+
+def _content(path: str, limit: int, flags: int) -> Tuple[bytes, os.stat_result]:
+    """Return content and status of the regular file *path*, of 1 to *limit* bytes."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        _refuse(path, "is not a regular file", "Give the path of a file")
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            _refuse(path, "is not a regular file", "Give the path of a file")
+        if status.st_size > limit:
+            _refuse(path, f"has {status.st_size} bytes, more than {limit}", "Give the right file")
+        content = file.read(limit + 1)
+    if not content or len(content) > limit:
+        _refuse(path, "is empty" if not content else f"has more than {limit} bytes", "Copy it again")
+    return content, status
+
+
+@contextlib.contextmanager
+def _sealed(content: bytes) -> Iterator[int]:
+    """Yield a descriptor of a file without a name that holds *content*; CentOS 7 has no ``memfd_create``."""
+    create = getattr(os, "memfd_create", None)
+    with contextlib.ExitStack() as stack:
+        try:
+            if create is None:
+                raise OSError(errno.ENOSYS, "no memfd_create")
+            file = stack.enter_context(os.fdopen(create("signature"), "w+b"))
+        except OSError:
+            file = stack.enter_context(tempfile.TemporaryFile())
+        file.write(content)
+        file.flush()
+        file.seek(0)
+        yield file.fileno()
+
+
+def _name(descriptor: int) -> str:
+    return f"/proc/self/fd/{descriptor}"
+
+
+def _program(name: str, package: str) -> str:
+    found = shutil.which(name, path=process.search_path())
+    if found is None:
+        raise TargetError(name, "is missing, and the signature cannot be checked without it", f"Install {package}")
+    return found
+
+
+def _run(program: str, words: Sequence[str], artifact: Optional[Artifact], shared: Sequence[int]) -> process.Ended:
+    """Run a program on the whole *artifact*, in an environment that nobody else has a part in.
+
+    Raises:
+        TargetError: it cannot be started, or takes too long.
+    """
+    environment = {"PATH": process.search_path(), "HOME": "/", "LC_ALL": "C"}
+    if artifact is not None:
+        os.lseek(artifact.descriptor, 0, os.SEEK_SET)
+    try:
+        ended = process.run(
+            [program, *words],
+            _PATIENCE,
+            env=environment,
+            stdin=None if artifact is None else artifact.descriptor,
+            shared=shared,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        why = f"cannot be started ({getattr(error, 'strerror', None) or type(error).__name__})"
+        raise TargetError(program, why, "Install it again") from None
+    if ended.timed_out or ended.status < 0:
+        raise TargetError(program, ended.why(), "Run it again")
+    return ended
+
+
+def _sign_again(wanted: Demand) -> str:
+    return f"Get the artifact and its signature again, or see who may sign in {wanted.allowed_signers}"
+
+
+def _refuse(path: str, why: str, fix: str) -> NoReturn:
+    raise ArtifactError(path, why, fix)
