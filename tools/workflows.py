@@ -31,9 +31,11 @@ ACTIONS = frozenset(
     [
         "actions/attest",
         "actions/checkout",
+        "actions/deploy-pages",
         "actions/download-artifact",
         "actions/setup-python",
         "actions/upload-artifact",
+        "actions/upload-pages-artifact",
         "docker/build-push-action",
         "docker/login-action",
         "docker/setup-buildx-action",
@@ -48,6 +50,7 @@ WRITERS: Dict[Tuple[str, str], FrozenSet[str]] = {
     ("artifact.yml", "attest"): frozenset(["attestations", "id-token"]),
     ("attest.yml", "attest"): frozenset(["attestations", "id-token"]),
     ("ci.yml", "summary"): frozenset(["pull-requests"]),
+    ("docs.yml", "publish"): frozenset(["id-token", "pages"]),
     ("image.yml", "stage"): frozenset(["packages"]),
     ("image.yml", "promote"): frozenset(["attestations", "id-token", "packages"]),
     ("images.yml", "platform"): frozenset(["attestations", "id-token", "packages"]),  # hands them to image.yml
@@ -73,6 +76,7 @@ PLAIN_ACTIONS = frozenset(
     [
         "actions/attest",
         "actions/checkout",
+        "actions/deploy-pages",
         "actions/download-artifact",
         "actions/upload-artifact",
         "docker/login-action",
@@ -197,7 +201,7 @@ def _guards(workflows: Workflows) -> Iterator[Finding]:
     for workflow in workflows.values():
         for name, job in workflow.jobs.items():
             writes, where = _writes(job), f"{workflow.name}:{name}"
-            if writes & {"contents", "packages", "issues"} and "steps" in job and not _guarded(workflow, name):
+            if writes & {"contents", "packages", "pages", "issues"} and "steps" in job and not _guarded(workflow, name):
                 yield Finding("guard", where, f"may run in another repository than {REPOSITORY}")
             first = "steps" in job and not _listed(job.get("needs", []))
             if "packages" in writes and first and "github.ref == 'refs/heads/main'" not in str(job.get("if")):

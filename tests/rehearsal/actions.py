@@ -109,6 +109,20 @@ def download_artifact(inputs: Inputs) -> Dict[str, Any]:
     return {"name": inputs["name"], "path": inputs.get("path", ""), "files": digests(source)}
 
 
+def upload_pages(inputs: Inputs) -> Dict[str, Any]:
+    """Keep the folder of a site under the name that deploy-pages takes."""
+    return upload_artifact({"name": "github-pages", "if-no-files-found": "error", "path": inputs["path"]})
+
+
+def deploy_pages(_: Inputs) -> Dict[str, Any]:
+    """Take the site that this run has kept."""
+    site = STATE / "artifacts/github-pages"
+    if not (site / "index.html").is_file():
+        fail("deploy-pages: no artifact github-pages with an index.html")
+    output("page_url", "https://cfpb.github.io/deployable-zipfile/")
+    return {"files": digests(site)}
+
+
 def attest(inputs: Inputs) -> Dict[str, Any]:
     """Write a statement about the subjects that says who signs, as the certificate of the real one does."""
     subjects: Dict[str, str] = {}
@@ -185,9 +199,11 @@ def nothing(_: Inputs) -> Dict[str, Any]:
 STAND_INS: Dict[str, Callable[[Inputs], Dict[str, Any]]] = {
     "actions/attest": attest,
     "actions/checkout": checkout,
+    "actions/deploy-pages": deploy_pages,
     "actions/download-artifact": download_artifact,
     "actions/setup-python": setup_python,
     "actions/upload-artifact": upload_artifact,
+    "actions/upload-pages-artifact": upload_pages,
     "docker/build-push-action": build_push,
     "docker/login-action": login,
     "docker/setup-buildx-action": nothing,
@@ -209,6 +225,7 @@ INPUTS: Dict[str, List[str]] = {
         "retention-days",
         "compression-level",
     ],
+    "actions/upload-pages-artifact": ["path"],
     "docker/build-push-action": [
         *("context", "target", "build-args", "platforms", "tags", "labels", "push", "pull", "no-cache"),
         *("cache-from", "cache-to", "provenance", "sbom"),
@@ -238,7 +255,8 @@ def write(folder: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         inputs = "".join(f"  {name}: {{ required: false }}\n" for name in INPUTS.get(action, []))
         outputs = "".join(
-            f"  {name}: {{ value: '${{{{ steps.run.outputs.{name} }}}}' }}\n" for name in ("bundle-path", "digest")
+            f"  {name}: {{ value: '${{{{ steps.run.outputs.{name} }}}}' }}\n"
+            for name in ("bundle-path", "digest", "page_url")
         )
         path.write_text(
             f"name: {action}\n"

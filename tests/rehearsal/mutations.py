@@ -42,7 +42,13 @@ MUTATIONS = (
         _in("platform.yml"),
     ),
     Mutation("a download that makes the tree dirty", "release", "downloads/artifact", "tested", _in("candidate.yml")),
-    Mutation("images and releases of a fork", "fork", OURS, "true", _in("image.yml", "images.yml", "release.yml")),
+    Mutation(
+        "images, releases and pages of a fork",
+        "fork",
+        OURS,
+        "true",
+        _in("docs.yml", "image.yml", "images.yml", "release.yml"),
+    ),
     Mutation("the schedules of a fork", "fork", f"    if: {OURS}\n", "", _in("locks.yml")),
     Mutation(
         "a check of two builds without the builder image",
@@ -141,6 +147,7 @@ MUTATIONS = (
         "files gone before the approval", "rules", "retention-days: 45", "retention-days: 7", _in("candidate.yml")
     ),
     Mutation("runs that are dropped", "rules", "  queue: max\n", "", _in("images.yml")),
+    Mutation("pages of any branch", "documentation", " && github.ref == 'refs/heads/main'", "", _in("docs.yml")),
     Mutation("a release without reviewers", "rules", "    environment: release\n", "", _in("release.yml")),
     Mutation(
         "an artifact for others without a test",

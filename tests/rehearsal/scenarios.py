@@ -98,6 +98,18 @@ def other_checks(here: Rehearsal) -> None:
     checks(here, "merge_group", {"merge_group": {"head_ref": "refs/heads/gh-readonly-queue/main/pr-7"}})
 
 
+def documentation(here: Rehearsal) -> None:
+    """The site that main has is published, and nothing when it has a warning."""
+    for event in ("push", "workflow_dispatch"):
+        run = passed(here.run("docs.yml", event, MAIN), f"docs.yml on {event}")
+        [published] = run.of("actions/deploy-pages")
+        expect("index.html" in published["files"], f"docs.yml: published {sorted(published['files'])}", run)
+    run = here.run("docs.yml", "push", MAIN, fail="docs")
+    expect(not run.passed and not run.of("actions/deploy-pages"), "a site with a warning was published", run)
+    run = here.run("docs.yml", "workflow_dispatch", {"ref": "refs/heads/side"})
+    expect(not run.of("actions/deploy-pages"), "the site of a branch was published", run)
+
+
 def images(here: Rehearsal, event: str = "push") -> None:
     """Images get their names only under the digest that was tested, with their own labels, for what was tested."""
     run = passed(here.run("images.yml", event, MAIN), f"images.yml on {event}")
@@ -130,11 +142,13 @@ def fork(here: Rehearsal) -> None:
     for workflow, event, document in (
         ("images.yml", "push", MAIN),
         ("images.yml", "schedule", MAIN),
+        ("docs.yml", "push", MAIN),
         ("locks.yml", "schedule", MAIN),
         ("release.yml", "push", {"ref": f"refs/tags/v{assets.version_of(here.clone)}"}),
     ):
         run = here.run(workflow, event, document, repository="stranger/fork")
-        ran = [entry for entry in run.events if entry["what"] in ("session", "actions/attest", "gh")]
+        kinds = ("session", "actions/attest", "actions/deploy-pages", "gh")
+        ran = [entry for entry in run.events if entry["what"] in kinds]
         expect(not ran, f"{workflow} on {event} runs in a fork: {ran[:1]}", run)
     repository = here.server.repository
     expect(not (repository.releases or repository.issues or repository.pulls), "a fork wrote to GitHub")
@@ -308,6 +322,7 @@ SCENARIOS: Dict[str, Callable[[Rehearsal], None]] = {
         pull_request,
         pull_request_of_a_fork,
         other_checks,
+        documentation,
         images,
         images_on_monday,
         fork,

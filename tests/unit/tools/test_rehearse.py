@@ -62,6 +62,20 @@ def test_a_missing_program_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert re.match(r"error: skopeo: command not found\. Install it", capsys.readouterr().err)
 
 
+def test_the_list_names_every_scenario_and_every_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    assert rehearse.main(["--list"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"{name}: " in shown for name in scenarios.SCENARIOS)
+    assert all(f". {mutation.name} ({mutation.scenario})" in shown for mutation in MUTATIONS)
+
+
+def test_a_fault_that_is_not_known_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        rehearse.main(["--fault", "a fault of somebody else"])
+    assert caught.value.code == 2
+    assert "no known fault has that in its name" in capsys.readouterr().err
+
+
 def test_an_unknown_scenario_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         rehearse.main(["releases"])
