@@ -96,6 +96,17 @@ ALLOWED_HOSTS = ["127.0.0.1"]
 DATABASES = {
     "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.path.join(os.environ.get("STATE", ""), "db.sqlite3")}
 }
+LOGGING["handlers"]["file"]["filename"] = os.path.join(os.environ.get("STATE", ""), "mailman-web.log")
+"""
+MEZZANINE = """\
+import os
+from gazette.settings import *
+
+SECRET_KEY = NEVERCACHE_KEY = os.environ["SECRET_KEY"]
+ALLOWED_HOSTS = ["*"]
+DATABASES = {
+    "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.path.join(os.environ.get("STATE", ""), "db.sqlite3")}
+}
 """
 START = ("python", "-m", "django", "startproject")
 
@@ -135,8 +146,10 @@ PROJECTS: Tuple[Project, ...] = (
         variables={"ARA_BASE_DIR": "{state}"}, page="/", module="ara.server.wsgi",
     ),
     Project(
-        "mezzanine", "`mezzanine-project`", ("mezzanine==6.1.1", "setuptools==80.9.0"), "gazette",
+        "mezzanine", "`mezzanine-project`, with our settings", ("mezzanine==6.1.1", "setuptools==80.9.0"), "gazette",
         ("mezzanine-project", "gazette", "{folder}"), module="gazette.wsgi",
+        files={"gazette/production.py": MEZZANINE}, options=("--settings-module", "gazette.production"),
+        variables={"STATE": "{state}", "SECRET_KEY": KEY, "DJANGO_SETTINGS_MODULE": "gazette.production"},
     ),
     Project(
         "config", "`startproject config .` in a flat sandbox", (DJANGO,), "sandbox",

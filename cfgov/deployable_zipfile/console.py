@@ -8,13 +8,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sys
+import threading
 import time
-from typing import Any, Callable, Dict, Iterator, Optional, Sequence, TextIO, Union
+from types import FrameType
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, TextIO, Tuple, Union
 
 from .errors import DeployableZipfileError, masked, printable
 
-_EVERY = 0.1  # seconds between two drawings of a bar
+_EVERY = 0.1  # seconds between two drawings of a bar by what is done
+_TICK = 0.5  # seconds between two drawings by the clock
+_WORTH_TELLING = 1.0  # seconds that a phase took
 _BAR = 20  # columns of a bar, where there is room
 _CLEAR = "\r\x1b[K"  # ECMA-48 8.3.41, erase in line
 
@@ -39,6 +44,8 @@ class Console:
         self._out: Optional[TextIO] = out or sys.stdout  # None when the process was started without
         self._err: Optional[TextIO] = err or sys.stderr
         self._drawn = False  # a bar is in the last line
+        self._writing = False
+        self._phases: List[Callable[[], str]] = []  # their lines, the innermost last
 
     def step(self, text: str) -> None:
         """Say what is being done now."""
@@ -46,39 +53,74 @@ class Console:
             self._say(printable(text))
 
     @contextlib.contextmanager
-    def phase(self, text: str, total: int = 0, bar: bool = True) -> Iterator[Callable[[int], None]]:
-        """Say what is being done now, on a terminal with a bar, a count and the time that is left.
+    def phase(
+        self, text: str, total: int = 0, bar: bool = True, place: Optional[Tuple[int, int]] = None
+    ) -> Iterator[Callable[[int], None]]:
+        """Say what is being done now, on a terminal with a line that shows it until it is done.
 
-        The bar is drawn by the caller's own thread, whenever it says what it has done, since phases fork. It has no
-        colour. ``TERM=dumb`` gets the plain line of a log.
+        That line is drawn again every half second, also while this process only waits for another one. The timer is a
+        signal and no thread, because phases fork; it is not inherited. There is no colour. ``TERM=dumb`` gets the plain
+        line of a log. Phases may be nested: the inner one is shown.
 
         Parameters:
-            total: what there is to do, in any unit; 0: not known, then there is no bar.
+            total: what there is to do, in any unit; 0: not known.
             bar: False when the caller knows that nobody should see one.
+            place: number of steps done before this one, and of all steps, when this is one of several.
 
-        Yields a callable that takes what was done since its last call.
+        Yields a callable that takes what was done since its last call. Another thread may call it.
         """
-        if not (total and bar and self._is_terminal()):
+        if not (bar and self._is_terminal()):
             self.step(text)
             yield _ignore
             return
         began = time.monotonic()
         done, last = 0, 0.0
 
+        def line() -> str:
+            seconds = time.monotonic() - began
+            if total:
+                return bar_line(printable(text), done, total, seconds, self._columns())
+            return waiting_line(printable(text), seconds, self._columns(), place)
+
         def advance(more: int) -> None:
             nonlocal done, last
             done += more
             now = time.monotonic()
-            if now - last > _EVERY:
-                self._draw(bar_line(printable(text), done, total, now - began, self._columns()))
+            if now - last > _EVERY and threading.current_thread() is threading.main_thread():
+                self._draw()
                 last = now
 
+        self._phases.append(line)
         try:
-            advance(0)
-            yield advance
+            with self._ticking():
+                self._draw()
+                yield advance
         finally:
+            self._phases.pop()
             self._erase()
-        self.step(text)
+        seconds = time.monotonic() - began
+        self.step(f"{text} {seconds:.1f} s" if place or seconds >= _WORTH_TELLING else text)
+
+    @contextlib.contextmanager
+    def _ticking(self) -> Iterator[None]:
+        """Draw the line of the innermost phase by the clock, if this thread may have signals and nobody else's timer
+        runs."""
+        if len(self._phases) > 1 or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        owner = os.getpid()
+
+        def tick(_number: int, _frame: Optional[FrameType]) -> None:
+            if os.getpid() == owner and not self._writing:
+                self._draw()
+
+        before = signal.signal(signal.SIGALRM, tick)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, _TICK, _TICK)
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before or signal.SIG_DFL)
 
     def _is_terminal(self) -> bool:
         if self.quiet or self.as_json or self._err is None or os.environ.get("TERM", "dumb") == "dumb":
@@ -92,19 +134,21 @@ class Console:
         except (OSError, ValueError):
             return 80
 
-    def _draw(self, line: str) -> None:
-        if self._err is not None:
-            with contextlib.suppress(OSError):
-                self._err.write(_CLEAR + _encodable(masked(line), self._err))
-                self._err.flush()
-                self._drawn = True
+    def _draw(self) -> None:
+        if self._phases:
+            self._put(_CLEAR + masked(self._phases[-1]()))
+            self._drawn = True
 
     def _erase(self) -> None:
-        if self._drawn and self._err is not None:
-            with contextlib.suppress(OSError):
-                self._err.write(_CLEAR)
-                self._err.flush()
+        if self._drawn:
+            self._put(_CLEAR)
         self._drawn = False
+
+    def _put(self, text: str) -> None:
+        """Write *text* past the stream's buffer: the timer may have interrupted a writer that holds it."""
+        if self._err is not None:
+            with contextlib.suppress(OSError):
+                os.write(self._err.fileno(), _encodable(text, self._err).encode(self._err.encoding, "replace"))
 
     def warn(self, text: str) -> None:
         """Say what should be looked at, also when quiet."""
@@ -146,10 +190,14 @@ class Console:
             self.warn(f"everything is done, but the result could not be written ({why})")
 
     def _say(self, text: str) -> None:
-        self._erase()
-        if self._err is not None:
-            with contextlib.suppress(OSError):
-                print(_encodable(masked(text), self._err), file=self._err, flush=True)
+        self._writing = True  # the timer keeps quiet
+        try:
+            self._erase()
+            if self._err is not None:
+                with contextlib.suppress(OSError):
+                    print(_encodable(masked(text), self._err), file=self._err, flush=True)
+        finally:
+            self._writing = False
 
     def _print(self, text: str) -> None:
         reason = "it is closed"
@@ -171,10 +219,29 @@ def bar_line(text: str, done: int, total: int, seconds: float, columns: int) -> 
         seconds: since it began; the rest is expected to take as long for each part of *total*.
     """
     share = min(done / total, 1.0)
-    left = _clock(seconds * (1 - share) / share) if share > 0 and seconds >= 1 else "-:--"
+    left = "-:--"
+    if seconds >= 1:
+        left = _clock(seconds * (1 - share) / share) if share > 0 else f"{_clock(seconds)} so far"
     # A large total is a number of bytes.
     count = f"{done / 1e6:.0f}/{total / 1e6:.0f} MB" if total >= 10_000_000 else f"{min(done, total)}/{total}"
-    tail = f"{share:4.0%} {count} {left}"
+    return _line(text, share, f"{share:4.0%} {count} {left}", columns)
+
+
+def waiting_line(text: str, seconds: float, columns: int, place: Optional[Tuple[int, int]] = None) -> str:
+    """Return one line of at most *columns* - 1 for work whose size is not known: what is done, and the time it took.
+
+    Parameters:
+        seconds: since it began.
+        place: number of steps done before this one, and of all steps; they get a bar.
+    """
+    if place is None:
+        tail = _clock(seconds)
+        return f"{text[: max(columns - len(tail) - 2, 0)]} {tail}"[: max(columns - 1, 0)]
+    before, steps = place
+    return _line(text, before / max(steps, 1), f"{before + 1}/{steps} {_clock(seconds)}", columns)
+
+
+def _line(text: str, share: float, tail: str, columns: int) -> str:
     room = columns - 1 - len(tail) - 1
     width = max(min(_BAR, room - len(text) - 1), 0)
     full = int(width * share)

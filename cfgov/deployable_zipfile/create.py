@@ -602,8 +602,8 @@ def _try(
     if not ours:
         console.step("Not checked whether the site imports: no Python of the target is here")
         return
-    console.step("Checking that the site imports from what was packed")
-    outcome = trial.run(path, ours[0], manifest, root, work)
+    with console.phase("Checking that the site imports from what was packed"):
+        outcome = trial.run(path, ours[0], manifest, root, work)
     if outcome.doubt:
         warn(f"{outcome.doubt}; --no-check leaves this check out")
 

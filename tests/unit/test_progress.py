@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import io
 import os
-import pty
-import re
-import struct
+import signal
 import subprocess
 import sys
-import termios
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deployable_zipfile.console import Console, bar_line
+from deployable_zipfile.console import Console, bar_line, waiting_line
 from tests.support.artifacts import make_artifact
+from tests.support.sites import MANAGE, make_site, write_environment
+from tests.support.terminal import Shown, open_terminal, parsed, read_all, run_in_terminal
 
 
 def shown(columns: int, **options: Any) -> str:
     """Return what a phase of 100 parts, interrupted by a warning, writes to a terminal that is *columns* wide."""
-    master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    master, slave = open_terminal(columns)
     with os.fdopen(slave, "w") as stream:
         console = Console(err=stream, **options)
         with console.phase("Fetching wheels for CPython 3.11 on x86_64", 100) as advance:
@@ -32,16 +30,6 @@ def shown(columns: int, **options: Any) -> str:
             console.warn("something")
             advance(50)
     return read_all(master)
-
-
-def read_all(master: int) -> str:
-    """Return what was written to the terminal of *master*, whose other end is closed, and close it."""
-    text = b""
-    with contextlib.suppress(OSError):  # EIO: that was all
-        while True:
-            text += os.read(master, 65536)
-    os.close(master)
-    return text.decode()
 
 
 @pytest.fixture(autouse=True)
@@ -97,17 +85,149 @@ def test_a_bar_has_a_count_and_an_estimate(arguments: Any, line: str) -> None:
     assert found == line
 
 
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("Fetching", 0, 4, 5.0, 80), "Fetching --------------------   0% 0/4 0:05 so far"),
+        (("Fetching wheels for CPython 3.11", 0, 4, 5.0, 40), "Fetching wheels fo   0% 0/4 0:05 so far"),
+    ],
+)
+def test_a_bar_without_an_estimate_shows_the_time_so_far(arguments: Any, line: str) -> None:
+    assert bar_line(*arguments) == line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("Fetching wheels", 65.0, 80), "Fetching wheels 1:05"),
+        (("Fetching wheels", 65.0, 12), "Fetchi 1:05"),
+        (("migrate ...", 3.0, 60, (2, 4)), "migrate ... ##########---------- 3/4 0:03"),
+        (("Importing every module and every file", 3.0, 40, (1, 7)), "Importing every module and eve 2/7 0:03"),
+        (("x", 3.0, 1), ""),
+    ],
+)
+def test_work_of_unknown_size_shows_its_place_and_its_time(arguments: Any, line: str) -> None:
+    assert len(line) <= max(arguments[2] - 1, 0)
+    assert waiting_line(*arguments) == line
+
+
+def terminal_shows(work: Any, columns: int = 80) -> Shown:
+    """Return what *work*, given a console, shows on a terminal."""
+    master, slave = open_terminal(columns)
+    with os.fdopen(slave, "w") as stream:
+        work(Console(err=stream))
+    return parsed(0, read_all(master))
+
+
+def test_a_phase_lives_while_the_process_only_waits() -> None:
+    def work(console: Console) -> None:
+        with console.phase("Waiting"):
+            subprocess.run([sys.executable, "-c", "import time; time.sleep(1.8)"], check=True)
+
+    found = terminal_shows(work)
+    assert {"Waiting 0:00", "Waiting 0:01"} <= {line.replace("0:02", "0:01") for line in found.drawn}
+    [line] = found.lines
+    assert line.startswith("Waiting ")
+    assert line.endswith(" s")
+
+
+def test_the_inner_one_of_two_phases_is_shown_and_then_the_outer_one_again() -> None:
+    def work(console: Console) -> None:
+        with console.phase("install ...", place=(1, 4)):
+            with console.phase("Verifying", 10) as advance:
+                advance(10)
+                time.sleep(0.8)
+            time.sleep(0.8)
+
+    found = terminal_shows(work)
+    shapes = [line.split()[0] for line in found.drawn]
+    assert shapes.index("Verifying") > shapes.index("install")
+    assert shapes[-1] == "install"
+    assert [line.split()[0] for line in found.lines] == ["Verifying", "install"]
+
+
+def test_a_process_that_was_forked_draws_nothing() -> None:
+    def work(console: Console) -> None:
+        with console.phase("Working"):
+            child = os.fork()
+            if not child:
+                time.sleep(1.2)
+                os._exit(0)
+            signal.setitimer(signal.ITIMER_REAL, 0)  # what is drawn from here on is the child's
+            drawn = console._drawn
+            os.waitpid(child, 0)
+            assert drawn
+
+    found = terminal_shows(work)
+    assert set(found.drawn) == {"Working 0:00"}
+
+
+def test_the_timer_and_its_signal_are_as_before_afterwards() -> None:
+    def before(_number: int, _frame: Any) -> None:
+        raise AssertionError("the timer still runs")
+
+    old = signal.signal(signal.SIGALRM, before)
+    try:
+
+        def fail(console: Console) -> None:
+            with console.phase("Working", 3):
+                raise KeyError("x")
+
+        with pytest.raises(KeyError):
+            terminal_shows(fail)
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+        assert signal.getsignal(signal.SIGALRM) is before
+    finally:
+        signal.signal(signal.SIGALRM, old)
+
+
+def test_a_phase_of_another_thread_needs_no_signal() -> None:
+    def work(console: Console) -> None:
+        def phase() -> None:
+            with console.phase("Working", 2) as advance:
+                advance(2)
+
+        thread = threading.Thread(target=phase)
+        thread.start()
+        thread.join()
+
+    assert terminal_shows(work).lines == ["Working"]
+
+
+SLOW = (
+    MANAGE
+    + """
+if words[0] == "migrate":
+    time.sleep(1.8)
+"""
+)
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_a_deployment_shows_every_step_its_place_and_its_time(columns: int, tmp_path: Path) -> None:
+    artifact = make_site(tmp_path / "site.zip", manage=SLOW)
+    environment = write_environment(tmp_path / "environment.json")
+    command = [sys.executable, "-I", artifact, "deploy", "--root", tmp_path / "root", "--restart", "none"]
+    found = run_in_terminal([*command, "--allow-dirty", "--env-file", environment], columns)
+    assert found.code == 0, found.text
+    assert max(map(len, found.drawn)) < columns
+    steps = ["check", "install", "migrate", "switch", "restart", "health", "prune"]
+    places = {name: {line.split()[-2] for line in found.drawn if line.startswith(f"{name} ...")} for name in steps}
+    assert all(len(place) == 1 for place in places.values()), places
+    assert places["check"] == {"1/15"}
+    assert places["prune"] == {"15/15"}
+    assert any(line.startswith("migrate ...") and line.endswith((" 0:01", " 0:02")) for line in found.drawn)
+    for name in steps:
+        [line] = [line for line in found.lines if line.startswith(f"{name} ...")]
+        assert line.endswith(" s"), line
+
+
 @pytest.mark.parametrize("columns", [40, 120])
 def test_an_installation_shows_a_bar_for_each_phase(columns: int, tmp_path: Path) -> None:
     artifact = make_artifact(tmp_path / "site.zip")
-    master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    command = [sys.executable, "-I", str(artifact), "-d", str(tmp_path / "site"), "--no-sync"]
-    done = subprocess.run(command, stderr=slave, stdout=subprocess.DEVNULL, check=False, timeout=120)
-    os.close(slave)
-    text = read_all(master)
-    assert done.returncode == 0, text
+    found = run_in_terminal([sys.executable, "-I", artifact, "-d", tmp_path / "site", "--no-sync"], columns)
+    assert found.code == 0, found.text
     for phase in ("Verifying", "Installing"):
-        drawn = [part for part in re.split(r"[\r\n]+", text) if part.startswith("\x1b[K" + phase[:4]) and "%" in part]
+        drawn = [part for part in found.drawn if part.startswith(phase[:4]) and "%" in part]
         assert drawn
-        assert max(len(part) - len("\x1b[K") for part in drawn) < columns
+        assert max(map(len, drawn)) < columns

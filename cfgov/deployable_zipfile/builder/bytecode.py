@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import threading
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..artifact.names import name_problem
 from ..errors import BuildInputError
@@ -14,6 +14,9 @@ from ..errors import BuildInputError
 FORMAT = 2  # of the compiled files, for caches
 _WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bytecode_worker.py")
 _BATCH = 100  # files per job: keeps all processes busy to the end, whatever the wheels' sizes
+
+
+_PAUSE = 0.2  # seconds
 
 
 class Unit(NamedTuple):
@@ -42,7 +45,12 @@ class Result(NamedTuple):
 
 
 def compile_units(
-    units: Sequence[Unit], interpreter: str, cache_tag: str, work: str, workers: int
+    units: Sequence[Unit],
+    interpreter: str,
+    cache_tag: str,
+    work: str,
+    workers: int,
+    progress: Callable[[int], object] = int,
 ) -> Dict[str, Result]:
     """Compile all *units* with *interpreter* and return what came out, by key.
 
@@ -50,6 +58,7 @@ def compile_units(
         cache_tag: of the interpreter (PEP 3147).
         work: scratch folder for the compiled files.
         workers: processes.
+        progress: told how many more files are compiled, by any thread.
 
     Raises:
         BuildInputError: the interpreter failed.
@@ -59,7 +68,7 @@ def compile_units(
         for unit in sorted(units, key=lambda unit: -len(unit.files))
         for first in range(0, len(unit.files), _BATCH)
     ]
-    answers = _Team(jobs, interpreter, work).run(min(workers, len(jobs)) or 1)
+    answers = _Team(jobs, interpreter, work, progress).run(min(workers, len(jobs)) or 1)
     results: Dict[str, Result] = {}
     for unit in units:
         own = [answer for (other, _), answer in zip(jobs, answers) if other is unit]
@@ -73,8 +82,15 @@ _Answer = Tuple[str, List[Tuple[str, int, str]]]  # output path; name, size (-1:
 class _Team:
     """Threads that each feed one process; they hold no lock while it works."""
 
-    def __init__(self, jobs: Sequence[Tuple[Unit, Sequence[Tuple[str, str]]]], interpreter: str, work: str) -> None:
+    def __init__(
+        self,
+        jobs: Sequence[Tuple[Unit, Sequence[Tuple[str, str]]]],
+        interpreter: str,
+        work: str,
+        progress: Callable[[int], object],
+    ) -> None:
         self._jobs = jobs
+        self._progress = progress
         self._interpreter = interpreter
         self._work = work
         self._numbers: Iterator[int] = iter(range(len(jobs)))
@@ -89,7 +105,8 @@ class _Team:
             for thread in threads:
                 thread.start()
             for thread in threads:
-                thread.join()
+                while thread.is_alive():
+                    thread.join(_PAUSE)  # CPython 3.13 handles no signal, so no timer either, during a join
         finally:
             for process in processes:
                 process.kill()
@@ -115,6 +132,8 @@ class _Team:
         try:
             for number in self._claims():
                 self._answers[number] = self._ask(process, number)
+                with self._lock:
+                    self._progress(len(self._jobs[number][1]))
         except BaseException as error:  # handed to the thread that waits
             self._errors.append(error)
 

@@ -106,8 +106,7 @@ class Wheelhouse:
         """
         self._check_python(target)
         if not self._locked.fixed:
-            with self._console.phase(f"Fetching wheels for {target.label}"):
-                return self._fetched(target)
+            return self._fetched(target)
         name = cache.key(
             "plans", _FORMAT, __version__, self._locked.digest, self._bootstrap.digest, target.label, target.identity,
             self._settings.only_binary, self._settings.wheelhouse, sorted(self._settings.allow),
@@ -118,8 +117,7 @@ class Wheelhouse:
             self._console.step(f"Wheels for {target.label}: the lock is unchanged, {len(plan.wheels)} from the cache")
             self.from_cache.append(target.label)
             return plan
-        with self._console.phase(f"Fetching wheels for {target.label}"):
-            plan = self._fetched(target)
+        plan = self._fetched(target)
         made = {facts.name for facts in plan.wheels if facts.built_from}
         folders = requirements.names(line for line in self._lines(target) if line.kind == "folder")
         document = [
@@ -217,21 +215,36 @@ class Wheelhouse:
                 raise BuildInputError(problem.what, f"{problem.why} (for {target.label})", problem.fix)
 
     def _fetched(self, target: targets.Target) -> Plan:
+        lines = self._lines(target)
+        # What a list without hashes needs besides is not known before pip has resolved it.
+        total = len(lines) if self._locked.fixed else 0
+        with self._console.phase(f"Fetching wheels for {target.label}", total) as fetched:
+            return self._fetched_lines(target, lines, fetched)
+
+    def _fetched_lines(
+        self, target: targets.Target, wanted: Sequence[requirements.Line], fetched: Callable[[int], object]
+    ) -> Plan:
         bootstrap = self._bootstrap_of(target)
         if not self._locked.lines:
             return Plan(target, (), bootstrap)
-        runner = self._runner(target)
+        runner = self._runner(target)._replace(fetched=fetched)
         if not self._locked.fixed:
             runner = runner._replace(cache="")  # a server may say that a file stays fresh which nothing pins
-        lines = [self._chosen(target, line) for line in self._lines(target)]
+        lines = [self._chosen(target, line) for line in wanted]
         sources = [line for line in lines if line.kind in ("vcs", "folder", "archive")]
-        made = [self._made(runner, target, line) for line in sources]
+        made: List[wheels.Facts] = []
+        for line in sources:
+            made.append(self._made(runner, target, line))
+            fetched(1)
         built = [(line, facts) for line, facts in zip(sources, made)]
         found = {facts.sha256: facts for facts in made}
-        for file in self._taken(runner, target, [line for line in lines if line not in sources], built):
-            if os.path.basename(file) not in {facts.file for facts in made}:
+        files = self._taken(runner, target, [line for line in lines if line not in sources], built)
+        files = [file for file in files if os.path.basename(file) not in {facts.file for facts in made}]
+        with self._console.phase(f"Checking {len(files)} files, and building the sdists", len(files)) as checked:
+            for file in files:
                 facts = self._wheel(runner, target, file)
                 found[facts.sha256] = facts
+                checked(1)
         return Plan(target, _sorted(found.values()), bootstrap)
 
     def _taken(

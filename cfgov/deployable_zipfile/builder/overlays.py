@@ -54,9 +54,8 @@ class Overlays:
         keys = {facts.file: self._key(goal, facts.sha256) for facts in chosen}
         missing = [facts for facts in chosen if self._found(keys[facts.file]) is None]
         if missing:
-            self._console.step(f"Compiling {len(missing)} wheels for Python {goal.python}")
             units = [bytecode.Unit(facts.file, paths[facts.sha256], facts.python_files) for facts in missing]
-            results = self._compiled(units, goal)
+            results = self._compiled(f"Compiling {len(missing)} wheels for Python {goal.python}", units, goal)
             for facts in missing:
                 self._keep(keys[facts.file], facts.file[: -len(".whl")], results[facts.file])
         stems = {file: file[: -len(".whl")] for file in keys}
@@ -76,18 +75,19 @@ class Overlays:
         """
         key = self._key(goal, cache.key([[name, members[name].sha256] for name in sorted(files)]))
         if self._found(key) is None:
-            self._console.step(f"Compiling {len(files)} files of the project for Python {goal.python}")
             unit = bytecode.Unit(_PROJECT, None, tuple((files[name], name) for name in sorted(files)))
-            result = self._compiled([unit], goal)[_PROJECT]
+            text = f"Compiling {len(files)} files of the project for Python {goal.python}"
+            result = self._compiled(text, [unit], goal)[_PROJECT]
             for name, digest in result.digests.items():
                 if digest != members[name].sha256:
                     raise BuildInputError(files[name], "changed while it was being packed", "Build again")
             self._keep(key, _PROJECT, result)
         return next(iter(self._overlay(goal, key, _PROJECT)), None)
 
-    def _compiled(self, units: Sequence[bytecode.Unit], goal: targets.Target) -> Dict[str, bytecode.Result]:
+    def _compiled(self, text: str, units: Sequence[bytecode.Unit], goal: targets.Target) -> Dict[str, bytecode.Result]:
         workers = self._workers or cores()
-        return bytecode.compile_units(units, goal.interpreter, goal.cache_tag, self._cache.work, workers)
+        with self._console.phase(text, sum(len(unit.files) for unit in units)) as advance:
+            return bytecode.compile_units(units, goal.interpreter, goal.cache_tag, self._cache.work, workers, advance)
 
     def _key(self, goal: targets.Target, content: str) -> str:
         return cache.key(__version__, bytecode.FORMAT, zipwriter.LEVEL, goal.identity, goal.magic, content)

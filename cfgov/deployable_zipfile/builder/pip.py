@@ -14,7 +14,7 @@ import signal
 import subprocess
 import time
 import zipfile
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 from packaging.version import Version
 
@@ -59,6 +59,9 @@ import ensurepip, os, sysconfig
 print(os.path.join(os.path.dirname(ensurepip.__file__), "_bundled"))
 print(sysconfig.get_config_var("WHEEL_PKG_DIR") or "")
 """
+_COLLECTED = re.compile(r"^(?:Collecting|Processing) ", re.MULTILINE)
+_FETCHED = re.compile(r"^(?:Processing \S| *(?:Downloading|Using cached) (?!\S+\.metadata\b))", re.MULTILINE)
+_LOOK = 0.3  # seconds between two looks at pip's output
 _GIT = re.compile(r"^\s*\u00d7 git \S+ .*did not run successfully", re.MULTILINE)
 # pip's form for errors that it explains.
 _DIAGNOSIS = re.compile("^\\s*\u00d7 (.+)$", re.MULTILINE)
@@ -80,6 +83,7 @@ class Runner(NamedTuple):
         version: of pip, "" when it is any.
         constraints: paths of files that constrain what build environments get.
         offline: no index and no setting that names one.
+        fetched: told, while a download runs, how many more files it has.
     """
 
     command: Tuple[str, ...]
@@ -90,6 +94,7 @@ class Runner(NamedTuple):
     version: str = ""
     constraints: Tuple[str, ...] = ()
     offline: bool = False
+    fetched: Callable[[int], object] = int  # told how many more files a download has come to
 
 
 class NotFound(BuildInputError):
@@ -176,7 +181,7 @@ def build(runner: Runner, lines: str) -> str:
     os.mkdir(folder)
     # An sdist may be for another patch release than the one that builds it.
     arguments = ["--no-deps", "--ignore-requires-python", "--wheel-dir", folder]
-    run(runner, ["wheel", *arguments, "--requirement", _file_of(folder, lines)])
+    run(runner._replace(fetched=int), ["wheel", *arguments, "--requirement", _file_of(folder, lines)])
     names = os.listdir(folder)
     if len(names) != 1:
         raise BuildInputError(lines.splitlines()[-1], f"made {len(names)} wheels instead of one", "Report it")
@@ -229,7 +234,7 @@ def run(runner: Runner, arguments: Sequence[str]) -> None:
             start_new_session=True,
         )
         try:
-            code = process.wait(runner.timeout)
+            code = _waited(process, runner, log)
         except subprocess.TimeoutExpired:
             _end(process)
             raise BuildInputError(
@@ -249,6 +254,35 @@ def run(runner: Runner, arguments: Sequence[str]) -> None:
         failure = explained(text, arguments)
         kind = NotFound if failure.not_found else BuildInputError
         raise kind(failure.what, failure.why, f"{failure.fix}. The output is in {kept}")
+
+
+def _waited(process: "subprocess.Popen[bytes]", runner: Runner, log: str) -> int:
+    """Return pip's exit status; meanwhile tell how many files it has.
+
+    Raises:
+        subprocess.TimeoutExpired: it took too long.
+    """
+    deadline, known = time.monotonic() + runner.timeout, 0
+    with open(log, encoding="utf-8", errors="replace") as file:
+        text = ""
+        while True:
+            try:
+                return process.wait(max(min(_LOOK, deadline - time.monotonic()), 0))
+            except subprocess.TimeoutExpired:
+                if time.monotonic() >= deadline:
+                    raise
+            text += file.read()
+            found = fetched(text)
+            runner.fetched(found - known)
+            known = found
+
+
+def fetched(text: str) -> int:
+    """Return how many files pip has, by its output *text* so far.
+
+    It may fetch the metadata of all files before the first of them: then half of the way is the metadata's.
+    """
+    return (len(_COLLECTED.findall(text)) + len(_FETCHED.findall(text))) // 2
 
 
 def explained(text: str, arguments: Sequence[str]) -> Failure:

@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tupl
 from ..artifact.zipreader import Artifact
 from ..console import Console
 from ..errors import DeployableZipfileError, DeploymentError, Interrupted, UsageError
-from ..install import signature
+from ..install import installation, signature
 from . import journal, provision, releases, signing, static, steps
 from .commands import CommandError
 from .context import Context
@@ -43,7 +43,7 @@ def deploy(archive: str, root: Root, options: Options, console: Console) -> Outc
             first = options.settled({})
             first.settings.check()
             steps.check(Context(root, target, first, console), artifact)
-            artifact.verify(options.workers)
+            installation.verify(artifact, options.workers, console)
         root.create()
         with _locked(root, "deploy", options) as (lock, settled):
             releases.check_release(root, target)
@@ -61,7 +61,7 @@ def planned_deploy(archive: str, root: Root, options: Options, console: Console)
     with _signed(archive, root, options) as (artifact, _):
         settled = options.settled(releases.folded(root).options)
         settled.settings.check()
-        artifact.verify(options.workers)
+        installation.verify(artifact, options.workers, console)
         target = release_target(artifact.manifest.build_id)
         return _Rollout(Context(root, target, settled, console)).plan(artifact)
 
@@ -125,8 +125,11 @@ class _Rollout:
         self._at = context
         self._verb = "deploy"
         self._steps: List[Step] = []
+        self._expected = 1  # steps, for the bar
 
     def deploy(self, artifact: Artifact) -> Outcome:
+        todo = steps.preparation(self._at, artifact)
+        self._expected = len(["check", *todo, "switch", "restart", "health", "prune"])
         self._step("check", lambda: steps.check(self._at, artifact))
         steps.warn(self._at, artifact)
         policy_changed = steps.settle_signature(self._at)
@@ -137,7 +140,7 @@ class _Rollout:
         if not restored and self._is_live_already():
             return self._outcome(changed=policy_changed)
         self._at.write(journal.STARTED, verb="deploy", **{"from": self._at.before})
-        self._prepare(steps.preparation(self._at, artifact))
+        self._prepare(todo)
         self._make_live()
         provision.forget_environment(self._at.release)
         self._settle_static()
@@ -146,6 +149,7 @@ class _Rollout:
 
     def rollback(self, mark_bad: bool) -> Outcome:
         self._verb = "rollback"
+        self._expected = len(["config-test", "switch", "restart", "health"])
         left, begun = self._at.before, self._at.known.unfinished
         if begun is not None and begun.release == self._at.before == self._at.target:
             left = begun.details.get("from")
@@ -278,10 +282,11 @@ class _Rollout:
         return said if isinstance(error, CommandError) else self._at.secrets().hidden(said)
 
     def _step(self, name: str, action: Callable[[], str]) -> None:
-        self._at.console.step(f"{name} ...")
         began = time.monotonic()
+        done = len(self._steps)
         try:
-            what = perform(name, action)
+            with self._at.console.phase(f"{name} ...", place=(done, max(self._expected, done + 1))):
+                what = perform(name, action)
         except OSError as error:
             place = error.filename or f"step {name}"
             why = error.strerror or type(error).__name__

@@ -29,6 +29,7 @@ from .trial import Finding, Trial, scratch_environment, scratch_folder
 
 _TIMEOUT = 900.0  # seconds for one command
 _MODULE_TIMEOUT = 120.0  # seconds without a word from the process that imports
+_PHASES = 7  # the installation, the imports, and what _steps returns
 _CRASHES = 20  # of the importing process, after which something more general is wrong
 
 # Runs in the release's Python: imports what it reads from stdin, and says so line by line, so that a crash is known.
@@ -52,6 +53,10 @@ for line in sys.stdin:
         fault = type(error).__name__ + ": " + str(error)
         if getattr(error, "name", None) in ("tkinter", "_tkinter"):
             fault = ""  # systems leave the windows out of their servers' Python
+        if isinstance(error, ModuleNotFoundError) and error.name in ("pytest", "_pytest", "hypothesis", "nose"):
+            fault = ""  # tests, or helpers of tests, of a project that brings no test runner
+        if "does not define module export function" in str(error) and kind == "module":
+            fault = ""  # a library named as a module is, which was loaded: packages open such ones with cffi
     out.write(json.dumps(["end", name, fault]) + "\\n"); out.flush()
 os._exit(0)
 """
@@ -122,25 +127,26 @@ def selftest(artifact: Artifact, scratch: Path, console: Console, wanted: Wanted
             process from the network. What runs and fails is in the report.
     """
     began = time.monotonic()
-    console.step(f"Installing into {scratch}")
     release = scratch / "release"
-    installation.install(artifact, str(release), workers=wanted.workers, sync=False, console=console)
+    with console.phase(f"Installing into {scratch}", place=(0, _PHASES)):
+        installation.install(artifact, str(release), workers=wanted.workers, sync=False, console=console)
     variables = scratch_environment(wanted.env_file, scratch)
     provision.place_environment(release, variables, provision.NOBODY)
     site = site_of(artifact.manifest, release, variables, wanted.wsgi, wanted.asgi)
     trial = Trial(scratch, release, site, variables)
     console.step(trial.confine())
-    console.step("Importing every module and every compiled file")
-    tried, findings = _imported(trial, wanted.ignored)
+    with console.phase("Importing every module and every compiled file", place=(1, _PHASES)):
+        tried, findings = _imported(trial, wanted.ignored)
     for attempt in trial.attempts("imports"):
         console.warn(f"{attempt.what}: {attempt.fault}")
     replaced: List[str] = []
-    for name, step, skipped in _steps(trial, wanted.path):
-        console.step(f"{name}: {skipped}" if skipped else name)
+    for number, (name, step, skipped) in enumerate(_steps(trial, wanted.path), 2):
         if skipped:
+            console.step(f"{name}: {skipped}")
             findings.append(Finding(name, "", skipped))
             continue
-        findings.extend(one for one in trial.found(name, step) if one.what not in wanted.ignored)
+        with console.phase(name, place=(number, _PHASES)):
+            findings.extend(one for one in trial.found(name, step) if one.what not in wanted.ignored)
         if not replaced and trial.replaced():
             replaced = trial.replaced()
             console.step(f"Settings with scratch values: {', '.join(replaced)}")

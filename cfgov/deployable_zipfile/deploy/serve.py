@@ -101,9 +101,9 @@ class _Show:
             DeployableZipfileError: it cannot be installed, or a step fails.
         """
         given = self._arguments
-        self._console.step(f"Installing into {self._scratch}")
         release = self._scratch / "release"
-        installation.install(artifact, str(release), workers=given.workers, sync=False, console=self._console)
+        with self._console.phase(f"Installing into {self._scratch}"):
+            installation.install(artifact, str(release), workers=given.workers, sync=False, console=self._console)
         variables = scratch_environment(None, self._scratch)  # a demo needs no more than the file adds
         if given.env_file is not None:
             variables.update(scratch_environment(given.env_file, self._scratch))
@@ -117,11 +117,12 @@ class _Show:
             self._do(f"manage {text}", functools.partial(self._trial.manage, "manage", shlex.split(text)), "")
 
     def _do(self, step: str, action: Callable[[], object], skipped: str) -> None:
-        self._console.step(f"{step}: {skipped}" if skipped else step)
         if skipped:
+            self._console.step(f"{step}: {skipped}")
             return
         try:
-            action()
+            with self._console.phase(step):
+                action()
         except Skipped as reason:
             self._console.step(f"{step}: {reason}")
         except CommandError as error:
@@ -140,7 +141,6 @@ class _Show:
         """
         port = _free_port(self._arguments.port)
         server, words, variables = self._command(port)
-        self._console.step(f"Starting {server}")
         with self._log.open("wb") as log:
             self._server = subprocess.Popen(
                 self._trial.confined(words),
@@ -153,7 +153,9 @@ class _Show:
             )
         try:
             url = f"http://{_HOST}:{port}"
-            yield Served(url + "/", server, self._first_answer(url + self._arguments.path))
+            with self._console.phase(f"Starting {server}"):
+                status = self._first_answer(url + self._arguments.path)
+            yield Served(url + "/", server, status)
         finally:
             self._stop()
 

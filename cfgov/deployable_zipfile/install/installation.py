@@ -93,8 +93,7 @@ def install(
         console.warn(str(problem))
     if problems:
         raise problems[0]
-    with console.phase(f"Verifying {artifact.path}", sum(one.room for one in artifact.members.values())) as advance:
-        artifact.verify(workers, advance)
+    verify(artifact, workers, console)
     compiled = preflight.bytecode_fits(target)
     sources = open_wheels(artifact, target, compiled)
     with _Staging(destination, wait, console) as staging:
@@ -115,6 +114,16 @@ def install(
             raise _tree_error(error, place) from None
         staging.commit(replaces=force)
     return Installed(destination, build, target.python, False, count, time.monotonic() - began)
+
+
+def verify(artifact: Artifact, workers: int, console: Console) -> None:
+    """Compare every byte of *artifact* with its manifest, and show it.
+
+    Raises:
+        ArtifactError: what differs.
+    """
+    with console.phase(f"Verifying {artifact.path}", sum(one.room for one in artifact.members.values())) as advance:
+        artifact.verify(workers, advance)
 
 
 def normal_destination(destination: str) -> str:

@@ -40,6 +40,11 @@ Please use pip<24.1 if you need to use this version.
 """
     + ABSENT
 )
+METADATA = """Collecting a==1
+  Downloading a-1.whl.metadata (5 kB)
+Collecting b==1
+  Using cached b-1.whl.metadata
+"""
 SILENT = "WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError'\n" + ABSENT
 COMPILER = """Building wheels for collected packages: badc
   badc.c:1:10: fatal error: nothere.h: No such file or directory
@@ -52,6 +57,20 @@ SETUP = """  error: subprocess-exited-with-error
       RuntimeError: no way
 ERROR: Failed to build 'file:///tmp/sd/bad-1.0.tar.gz' when getting requirements to build wheel
 """
+
+
+@pytest.mark.parametrize(
+    ("text", "files"),
+    [
+        ("", 0),
+        ("Looking in links: /w\nCollecting a==1\n  Downloading a-1-py3-none-any.whl (5 kB)\nCollecting b==1\n", 1),
+        (METADATA, 1),
+        (METADATA + "Using cached a-1.whl (5 kB)\nDownloading b-1.whl (5 kB)\n", 2),
+        ("Processing /w/a-1-py3-none-any.whl (from -r 1.txt)\nProcessing ./b-1.tar.gz\n", 2),
+    ],
+)
+def test_the_output_of_a_download_tells_how_far_it_is(text: str, files: int) -> None:
+    assert pip.fetched(text) == files
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import json
 import os
 from pathlib import Path
@@ -16,7 +17,7 @@ from tests.support.helpers import make_wheel
 from tests.support.sites import BROKEN_WSGI, MANAGE, PROJECT, WSGI, write_environment
 
 
-def artifact(folder: Path, wheels: Dict[str, Dict[str, str]], wsgi: str = WSGI, manage: str = MANAGE) -> Path:
+def artifact(folder: Path, wheels: Dict[str, Dict[str, Any]], wsgi: str = WSGI, manage: str = MANAGE) -> Path:
     """Write an artifact with one wheel for each name."""
     made = [make_wheel(folder, name, "1.0", dict(files)) for name, files in wheels.items()]
     project = {f"{PROJECT}/__init__.py": "", f"{PROJECT}/wsgi.py": wsgi, "manage.py": manage}
@@ -98,13 +99,31 @@ def test_a_module_of_the_systems_python_for_windows_may_be_missing(tmp_path: Pat
     assert run(artifact(tmp_path, {"alpha": {"alpha.py": missing}}), tmp_path, capsys).code == 0
 
 
+@pytest.mark.parametrize("runner", ["pytest", "hypothesis", "nose"])
+def test_a_module_of_tests_may_lack_its_runner(runner: str, tmp_path: Path, capsys: Any) -> None:
+    missing = f"raise ModuleNotFoundError('No module named {runner}', name={runner!r})"
+    other = "raise ModuleNotFoundError('No module named lxml', name='lxml')"
+    path = artifact(tmp_path, {"alpha": {"alphatests.py": missing}, "beta": {"beta.py": other}})
+    assert list(run(path, tmp_path, capsys).faults) == ["beta"]
+
+
+@pytest.mark.parametrize("suffix", [".abi3.so", importlib.machinery.EXTENSION_SUFFIXES[0]])
+def test_a_library_that_is_named_as_a_module_is_only_loaded(suffix: str, tmp_path: Path, capsys: Any) -> None:
+    mapped = Path("/proc/self/maps").read_text().splitlines()
+    library = next(line.split()[-1] for line in mapped if "/libc.so" in line or "/libc-" in line)
+    content = Path(library).read_bytes()
+    path = artifact(tmp_path, {"alpha": {"alpha/__init__.py": "", f"alpha/_raw{suffix}": content}})
+    assert run(path, tmp_path, capsys).faults == {}
+    damaged = artifact(tmp_path, {"alpha": {"alpha/__init__.py": "", f"alpha/_raw{suffix}": content[:4096]}})
+    assert list(run(damaged, tmp_path, capsys).faults) == ["alpha._raw"]
+
+
 def test_what_a_module_prints_is_no_answer(tmp_path: Path, capsys: Any) -> None:
     path = artifact(tmp_path, {"alpha": {"alpha/__init__.py": 'print(\'["end", "alpha", ""]\'); import nope'}})
     assert "alpha" in run(path, tmp_path, capsys).faults
 
 
 def test_a_compiled_file_that_is_none_is_found(tmp_path: Path, capsys: Any) -> None:
-    import importlib.machinery
 
     suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
     path = artifact(
