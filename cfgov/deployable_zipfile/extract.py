@@ -37,9 +37,13 @@ from .errors import DestinationError, UsageError
 
 if TYPE_CHECKING:
     from .install import signature
+    from .install.store import Store
 
 # Options that the next argument belongs to.
-WITH_VALUE = ("-d", "--destination", "--wait", "--workers", "--signature", "--allowed-signers", "--revoked-keys")
+WITH_VALUE = (
+    *("-d", "--destination", "--wait", "--workers", "--store"),
+    *("--signature", "--allowed-signers", "--revoked-keys"),
+)
 _DESTINATION = {"-d", "--destination"}
 _OF_A_ROOT = ("releases", "rollback", "prune")  # verbs that need no artifact
 VERBS = ("check", "verify", "info", "list", "selftest", "serve", "deploy", "releases", "rollback", "prune")
@@ -113,6 +117,7 @@ def install_parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("-d", "--destination", required=True, metavar="DEST", help="folder to install into")
     parser.add_argument("--wait", type=cli.seconds, default=0.0, metavar="SECONDS", help="for another installation")
     parser.add_argument("--force", action="store_true", help="replace an installation of this build in DEST")
+    parser.add_argument("--store", default="", metavar="DIR", help="share unpacked wheels with other installations")
     parser.add_argument("--no-sync", action="store_true", help="do not wait for the disk before the commit")
     cli.add_signature_options(parser)
     parser.set_defaults(run=_install)
@@ -152,9 +157,9 @@ def _add_own_verbs(verbs: Any, common: List[argparse.ArgumentParser]) -> None:
     check = verbs.add_parser("check", parents=common, help="say everything that would keep it from running here")
     check.add_argument("-d", "--destination", default="", metavar="DEST", help="check this destination too")
     check.set_defaults(run=_check)
-    verify = verbs.add_parser("verify", parents=common, help="prove every byte of the file, or an installed tree")
+    verify = verbs.add_parser("verify", parents=common, help="prove every byte of the file, a tree or a store")
     verify.add_argument(
-        "tree", nargs="?", default="", metavar="DEST", help="compare this installed tree, or prove this file, instead"
+        "tree", nargs="?", default="", metavar="DEST", help="compare this tree or store, or prove this file, instead"
     )
     cli.add_signature_options(verify)
     verify.set_defaults(run=_verify)
@@ -182,6 +187,7 @@ def _install(arguments: argparse.Namespace, archive: str, console: Console) -> i
             sync=not arguments.no_sync,
             force=arguments.force,
             console=console,
+            store=arguments.store,
         )
     if done.already:
         text = f"{done.destination} already holds build {done.build_id}"
@@ -308,7 +314,10 @@ def _signer_document(signer: "Optional[signature.Signer]") -> Dict[str, str]:
 
 def _verify_tree(tree: str, console: Console) -> int:
     from .install import drift, installation
+    from .install.store import Store, is_store
 
+    if is_store(tree):
+        return _verify_store(Store(os.path.abspath(tree)), console)
     found = drift.compare(installation.normal_destination(tree))
     lines = [f"{kind}: {path}" for kind in ("changed", "missing", "added") for path in getattr(found, kind)]
     text = lines or [f"{tree}: as installed ({found.checked} files)"]
@@ -319,6 +328,24 @@ def _verify_tree(tree: str, console: Console) -> int:
     )
     code = 0 if found.clean else error.exit_code
     console.result(dict(found._asdict(), ok=found.clean, exit_code=code), text)
+    if code and not console.as_json:
+        console.error(error)
+    return code
+
+
+def _verify_store(store: Store, console: Console) -> int:
+    store.check()
+    found = store.drift()
+    lines = [f"{kind}: {path}" for kind in ("changed", "missing", "added") for path in getattr(found, kind)]
+    text = lines or [f"{store.path}: as unpacked ({found.checked} files)"]
+    error = DestinationError(
+        store.path,
+        f"{len(found.changed)} files changed, {len(found.missing)} missing, {len(found.added)} added",
+        "Verify the installations that share them; the next one unpacks what is damaged again",
+    )
+    code = 0 if found.clean else error.exit_code
+    document = dict(found._asdict(), store=store.path, ok=found.clean, exit_code=code)
+    console.result(document, text)
     if code and not console.as_json:
         console.error(error)
     return code

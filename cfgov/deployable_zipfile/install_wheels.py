@@ -68,6 +68,10 @@ class Source(NamedTuple):
     bytecode: Optional[Container]
 
 
+Progress = Optional[Callable[[int], None]]
+Take = Callable[[List[Source], Place, List[Job], int, Progress], Tuple[List[Job], Set[str]]]
+
+
 class Replaced(NamedTuple):
     """A file that two wheels hold with different content; the later one's is installed, as with pip."""
 
@@ -133,7 +137,7 @@ def examine(wheels: Sequence[Wheel], python: str, project: str) -> List[Replaced
     replaced = []
     for wheel in wheels:
         for name in wheel.files:
-            if _is_own(wheel, name):
+            if is_own(wheel, name):
                 continue
             path = _destination(wheel, name, place)
             other, inner = found.setdefault(path, (wheel, name))
@@ -158,6 +162,7 @@ def install(
     place: Place,
     workers: int = 0,
     progress: Optional[Callable[[int], None]] = None,
+    take: Optional[Take] = None,
 ) -> int:
     """Write every wheel into the virtualenv of *place*; return the number of files.
 
@@ -168,6 +173,8 @@ def install(
         place: where.
         workers: processes, as in :func:`parallel.run`.
         progress: called with a number of files as they are written.
+        take: gets the folder's files from elsewhere, as far as it can; called with sources, place, jobs, workers and
+            progress, it returns the jobs that are left and the bytecode files that it compiled.
 
     Raises:
         WheelError: a file that is not what RECORD says, or a path that no wheel may write.
@@ -175,7 +182,9 @@ def install(
     """
     planned = _planned(sources, place)
     make_folders(place.tree, [*planned.folders, place.site, place.scripts], workers)
-    compiled = write_files(place.tree, list(planned.jobs.values()), workers, progress)
+    jobs = list(planned.jobs.values())
+    left, compiled = take(sources, place, jobs, workers, progress) if take else (jobs, set())
+    compiled |= write_files(place.tree, left, workers, progress)
 
     def finish(number: int) -> int:
         return _finish(sources[number], number, planned, compiled, place)
@@ -215,7 +224,7 @@ def _planned(sources: List[Source], place: Place) -> _Layout:
     for number, source in enumerate(sources):
         compiled = _bytecode_jobs(source, place)
         for entry in _plan_plain(planned, source, place):
-            if not _is_own(source.wheel, entry.name):
+            if not is_own(source.wheel, entry.name):
                 _plan_file(planned, source, number, entry, place)
         planned.jobs.update(compiled)
         for point in _points(source.wheel, place.python):
@@ -262,7 +271,7 @@ def _plan_plain(planned: _Layout, source: Source, place: Place) -> List[Entry]:
 def _plan_file(planned: _Layout, source: Source, number: int, entry: Entry, place: Place) -> None:
     path = _destination(source.wheel, entry.name, place)
     _forget(planned, path)
-    if _is_script(entry.name):
+    if is_script(entry.name):
         _refuse_protected(source.wheel, entry.name, path)
         planned.scripts[path] = (number, entry)
         return
@@ -360,12 +369,14 @@ def _destination(wheel: Wheel, name: str, place: Place) -> str:
     return f"{layout.VENV}/lib/{inner[6:]}" if inner.startswith("lib64/") else f"{layout.VENV}/{inner}"
 
 
-def _is_script(name: str) -> bool:
+def is_script(name: str) -> bool:
+    """Tell whether *name* is a script in a wheel's ``.data`` folder (PEP 427)."""
     top, _, rest = name.partition("/")
     return top.endswith(".data") and rest.startswith("scripts/")
 
 
-def _is_own(wheel: Wheel, name: str) -> bool:
+def is_own(wheel: Wheel, name: str) -> bool:
+    """Tell whether *name* is a file of *wheel* that the installer writes itself."""
     folder, _, inner = name.rpartition("/")
     return folder == wheel.dist_info and inner in _OWN
 
@@ -424,7 +435,7 @@ def _file_rows(wheel: Wheel, planned: _Layout, compiled: Set[str], place: Place)
     for name, row in {**wheel.record, **signatures}.items():
         path = _destination(wheel, name, place)
         job = planned.jobs.get(path)
-        if job is None or _is_script(name) or _is_own(wheel, name) or isinstance(job.window, Container):
+        if job is None or is_script(name) or is_own(wheel, name) or isinstance(job.window, Container):
             continue  # not written, written below, or replaced by bytecode
         digest = f"{row.algorithm}={row.digest}" if row.algorithm else ""
         rows[path] = _row(_relative(path, place), digest, str(wheel.files[name].size))

@@ -11,7 +11,10 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tu
 # Whoever imports it sees the functions of os that are replaced below only if it was imported before.
 assert shutil.rmtree
 
-CHANGING = ("mkdir", "open", "write", "pwrite", "ftruncate", "rename", "symlink", "unlink", "rmdir", "fsync")
+CHANGING = (
+    *("mkdir", "open", "write", "pwrite", "ftruncate", "link", "symlink", "rename", "replace"),
+    *("unlink", "rmdir", "fsync"),
+)
 
 
 class Ended(NamedTuple):

@@ -30,6 +30,7 @@ from ..install_wheels import Place, Source, open_wheels
 from ..install_wheels import install as install_wheels
 from ..workers import unbroken
 from . import inventory, ownership, preflight, replacement, soundness
+from .sharing import Sharing, normal_store
 from .writer import Job, bytecode, bytecode_path, write_bytes, write_files
 
 _DYING = 10.0  # seconds that workers of a killed installation may take to end
@@ -55,6 +56,7 @@ def install(
     sync: bool = True,
     force: bool = False,
     console: Optional[Console] = None,
+    store: str = "",
 ) -> Installed:
     """Verify *artifact*, then install it into *destination*.
 
@@ -66,6 +68,7 @@ def install(
         sync: put everything on the disk before the commit, so that a power loss leaves nothing or all.
         force: an installation of this build, in whatever state, is replaced by a new one.
         console: told about each step.
+        store: path of a store of unpacked wheels to take files from, "": none.
 
     Raises:
         ArtifactError, WheelError: before anything is written, or with nothing left behind.
@@ -84,6 +87,7 @@ def install(
     if is_there():
         _remove_leftovers(destination, console)
         return Installed(destination, build, target.python, True, 0, time.monotonic() - began)
+    sharing = Sharing(normal_store(store, destination), artifact.manifest, console) if store else None
     problems = preflight.problems(artifact.manifest, destination, force, preflight.payload_space(artifact))
     refused = replacement.refusal(destination, build) if force else None
     if problems and is_there():  # another run finished it meanwhile
@@ -107,7 +111,7 @@ def install(
         total = sum(len(source.wheel.files) for source in sources) + len(artifact.manifest.members)
         try:
             with _WriteBehind(staging.tree, sync), console.phase(text, total) as advance:
-                count = _write_tree(artifact, target, sources, place, compiled, workers, advance)
+                count = _write_tree(artifact, target, sources, place, compiled, workers, advance, sharing)
                 if force and os.path.isdir(destination):
                     replacement.carry_over(destination, staging.tree)
         except OSError as error:
@@ -489,6 +493,7 @@ def _write_tree(
     compiled: bool,
     workers: int,
     progress: Callable[[int], None],
+    sharing: Optional[Sharing],
 ) -> int:
     """Write everything the destination will hold; return the number of files."""
     count = 0
@@ -496,10 +501,10 @@ def _write_tree(
         make_folders_once(place.tree, folders)
         write_files(place.tree, jobs, workers, progress)
         count += len(jobs)
-    count += install_wheels(sources, place, workers, progress)
+    count += install_wheels(sources, place, workers, progress, sharing.take if sharing else None)
     _make_virtualenv(place)
     _write_own_files(artifact, place)
-    files = inventory.written(place.tree, workers)
+    files = inventory.written(place.tree, workers, sharing.digests if sharing else None)
     write_bytes(f"{place.tree}/{layout.FILES}", files)
     record = _installed_document(artifact, target, place, hashlib.sha256(files).hexdigest())
     write_bytes(f"{place.tree}/{layout.INSTALLED}", record)

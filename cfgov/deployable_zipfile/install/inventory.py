@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import stat
-from typing import Dict, Iterator, List, NamedTuple, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from .. import durable
 from ..artifact import layout
@@ -45,14 +45,17 @@ class Inventory(NamedTuple):
     entries: Dict[str, Entry]
 
 
-def written(tree: str, workers: int = 0) -> bytes:
+def written(tree: str, workers: int = 0, known: Optional[Dict[str, str]] = None) -> bytes:
     """Return the text of the list of everything in *tree*, an absolute path.
 
     Parameters:
         workers: processes, as in :func:`workers.run`.
+        known: SHA-256 of files that need not be read, by path in the tree.
     """
+    known = known or {}
     found = dict(_walk(tree, ""))
-    files = [path for path, entry in found.items() if entry.kind == "file"]
+    files = [path for path, entry in found.items() if entry.kind == "file" and path not in known]
+    found.update((path, found[path]._replace(detail=known[path])) for path in known)
 
     def digests(number: int) -> List[str]:
         return [digest(f"{tree}/{path}") for path in files[number * _BATCH : (number + 1) * _BATCH]]

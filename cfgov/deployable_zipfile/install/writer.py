@@ -127,7 +127,7 @@ def _write(tree: str, job: Job) -> List[str]:
                 kept.append(block)
     finally:
         os.close(descriptor)
-    return _compiled(tree, job, b"".join(kept)) if job.compile_as else []
+    return compiled(tree, job, b"".join(kept)) if job.compile_as else []
 
 
 def _proven(job: Job) -> Iterable[bytes]:
@@ -142,8 +142,14 @@ def _proven(job: Job) -> Iterable[bytes]:
         raise ArtifactError(job.entry.name, "changed since it was verified", "Copy the artifact again")
 
 
-def _compiled(tree: str, job: Job, source: bytes) -> List[str]:
-    """Compile one source file as ``compileall`` would; what does not compile is left as it is, as pip does."""
+def compiled(tree: str, job: Job, source: bytes) -> List[str]:
+    """Compile one source file as ``compileall`` would; what does not compile is left as it is, as pip does.
+
+    Parameters:
+        source: text of the file of *job*, which wants to be compiled.
+
+    Returns the path of the bytecode file, relative to *tree*, or nothing.
+    """
     data = bytecode(source, job.compile_as)
     if data is None:
         return []

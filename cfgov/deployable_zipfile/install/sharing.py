@@ -1,0 +1,355 @@
+"""One installation takes the files of its wheels from a store, and unpacks into the store what it lacks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import Callable, Dict, List, NamedTuple, Optional, Set, Tuple
+
+from ..artifact import layout
+from ..artifact.zipreader import Window
+from ..console import Console
+from ..errors import DestinationError
+from ..install_wheels import Place, Source, is_own, is_script
+from ..workers import run
+from . import inventory, links
+from .store import Damaged, Entry, Row, Seen, Store, key_of, seen_in, seen_of, state_of
+from .writer import Job, bytecode_path, compiled, make_folders, write_files
+
+_WAIT = 60.0  # seconds for another installation that uses the store
+_BATCH = 256  # files
+_WHEEL, _BYTECODE = "wheel", "bytecode"  # folders of an entry: a path may be in both
+
+
+class _Use(NamedTuple):
+    """One job, and the file of an entry that it can be taken from."""
+
+    job: Job
+    entry: Entry
+    inner: str
+
+
+class Sharing:
+    """What one installation has to do with a store.
+
+    Parameters:
+        path: absolute path of the store.
+        manifest: of the artifact.
+        console: told about what is wrong with the store.
+
+    Attributes:
+        digests: SHA-256 of the files that were taken from the store, by path in the tree.
+    """
+
+    def __init__(self, path: str, manifest: layout.Manifest, console: Console) -> None:
+        self._store = Store(path)
+        self._manifest = manifest
+        self._console = console
+        self.digests: Dict[str, str] = {}
+
+    def take(
+        self,
+        sources: List[Source],
+        place: Place,
+        jobs: List[Job],
+        workers: int,
+        progress: Optional[Callable[[int], None]] = None,
+    ) -> Tuple[List[Job], Set[str]]:
+        """Put the files of *jobs* into the tree of *place* as far as the store can give them.
+
+        A store that cannot be used is a warning: everything is written from the artifact then.
+
+        Returns the jobs that are left, and the paths of bytecode that was compiled here.
+
+        Raises:
+            DestinationError: somebody else can change the store.
+            ArtifactError, WheelError: content that is not what it should be.
+            OSError: the file system of the tree refused.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(self._store.locked(_WAIT))
+                entries = self._entries(sources, workers)
+            except OSError as error:
+                self._console.warn(f"store {self._store.path}: not used, {_reason(error)}")
+                return jobs, set()
+            done = self._shared(sources, entries, place, jobs, workers, progress)
+            self._remember(place, entries)
+            return done
+
+    def _remember(self, place: Place, entries: List[Entry]) -> None:
+        """Keep for the next use what the files are like now, and that this installation has them."""
+        try:
+            for entry in entries:
+                self._store.save(entry)
+            keys = [entry.key for entry in entries]
+            self._store.refer(place.destination, self._manifest.build_id, keys)
+        except OSError as error:
+            self._console.warn(f"store {self._store.path}: {_reason(error)}; the next use takes longer")
+
+    def _entries(self, sources: List[Source], workers: int) -> List[Entry]:
+        """Return the entry of each source; those that are missing or damaged are made."""
+        found: Dict[int, Entry] = {}
+        for number, source in enumerate(sources):
+            key = self._key(source)
+            try:
+                entry = self._store.entry(key)
+            except Damaged as error:
+                self._say_damaged(source.wheel.filename, str(error))
+                continue
+            if entry is not None:
+                found[number] = entry
+        missing = [number for number in range(len(sources)) if number not in found]
+        for number, entry in zip(missing, self._made([sources[one] for one in missing], workers)):
+            found[number] = entry
+        return [found[number] for number in range(len(sources))]
+
+    def _say_damaged(self, label: str, what: str) -> None:
+        self._console.warn(f"store {self._store.path}: {label} was changed there ({what}); it is unpacked again")
+
+    def _key(self, source: Source) -> str:
+        members = self._manifest.members
+        shipped = source.plan.bytecode if source.bytecode is not None else None
+        bytecode = members[shipped].sha256 if shipped else ""
+        return key_of(members[source.plan.file].sha256, bytecode, sys.implementation.cache_tag or "")
+
+    def _made(self, sources: List[Source], workers: int) -> List[Entry]:
+        """Unpack *sources* into the store."""
+        if not sources:
+            return []
+        os.makedirs(self._store.new, mode=0o700, exist_ok=True)
+        jobs: List[Job] = []
+        owners: List[Tuple[int, str]] = []
+        for number, source in enumerate(sources):
+            for inner, window, name in _contents(source):
+                entry = window.files[name] if window is source.wheel else window.entries[name]  # type: ignore[attr-defined]
+                mode = entry.mode if window is source.wheel else 0o644
+                jobs.append(Job(f"{number}/{inner}", window, entry, mode, "", ""))
+                owners.append((number, inner))
+        make_folders(self._store.new, [job.path.rpartition("/")[0] for job in jobs] + _numbers(sources), workers)
+        write_files(self._store.new, jobs, workers)
+        entries = []
+        for number, source in enumerate(sources):
+            entries.append(
+                Entry(self._key(source), source.wheel.filename, os.path.join(self._store.new, str(number)), {}, {})
+            )
+        for index, row, seen in self._looked_at(jobs, workers):
+            number, inner = owners[index]
+            entries[number].rows[inner], entries[number].seen[inner] = row, seen
+        self._store.publish(entries)
+        return entries
+
+    def _looked_at(self, jobs: List[Job], workers: int) -> List[Tuple[int, Row, Seen]]:
+        """Return what was written for each of *jobs*."""
+
+        def look(number: int) -> List[Tuple[int, str, Tuple[int, int, int]]]:
+            rows = []
+            for index in range(number * _BATCH, min((number + 1) * _BATCH, len(jobs))):
+                job = jobs[index]
+                path = f"{self._store.new}/{job.path}"
+                digest = _recorded(job) or inventory.digest(path)
+                status = os.lstat(path)
+                rows.append((index, digest, (status.st_ino, status.st_mtime_ns, status.st_ctime_ns)))
+            return rows
+
+        found: Dict[int, Tuple[str, Seen]] = {}
+        for rows in run(look, -(-len(jobs) // _BATCH), workers):
+            found.update((index, (digest, seen)) for index, digest, seen in rows)
+        return [
+            (index, Row(job.mode, job.entry.size, found[index][0]), found[index][1]) for index, job in enumerate(jobs)
+        ]
+
+    def _shared(
+        self,
+        sources: List[Source],
+        entries: List[Entry],
+        place: Place,
+        jobs: List[Job],
+        workers: int,
+        progress: Optional[Callable[[int], None]],
+    ) -> Tuple[List[Job], Set[str]]:
+        """Share what the entries have; a damaged entry is made again and shared once more."""
+        by_window: Dict[int, Tuple[int, str]] = {}
+        for number, source in enumerate(sources):
+            by_window[id(source.wheel)] = (number, _WHEEL)
+            if source.bytecode is not None:
+                by_window[id(source.bytecode)] = (number, _BYTECODE)
+
+        def used(job: Job) -> Optional[_Use]:
+            number, folder = by_window.get(id(job.window), (-1, ""))
+            inner = f"{folder}/{job.entry.name}"
+            if number < 0 or inner not in entries[number].rows:
+                return None
+            return _Use(job, entries[number], inner)
+
+        uses = [(job, used(job)) for job in jobs]
+        wanted = [use for _, use in uses if use is not None]
+        how = links.ways(f"{wanted[0].entry.folder}/{wanted[0].inner}", place.tree) if wanted else []
+        damaged, made = self._share(wanted, place, how, workers, progress)
+        lost: List[_Use] = []
+        if damaged:
+            lost = self._withdrawn(damaged, wanted, place)
+            if self._repaired(sources, entries, {use.entry.key for use in lost}, workers):
+                again, more = self._share(lost, place, how, workers, None)
+                made |= more
+                lost = [lost[index] for index in again]
+        left = [job for job, use in uses if use is None] + [use.job for use in lost]
+        unshared = {job.path for job in left}
+        for use in wanted:
+            if use.job.path not in unshared:
+                self.digests[use.job.path] = use.entry.rows[use.inner].sha256
+        return left, made
+
+    def _share(
+        self,
+        uses: List[_Use],
+        place: Place,
+        how: List[links.Way],
+        workers: int,
+        progress: Optional[Callable[[int], None]],
+    ) -> Tuple[List[int], Set[str]]:
+        """Share the files of *uses*; return the numbers of those that are damaged, and what was compiled."""
+        owner = os.lstat(place.tree)
+        ids = (owner.st_uid, owner.st_gid)
+
+        def share(number: int) -> Tuple[int, List[Tuple[int, Seen]], List[int], List[str]]:
+            seen: List[Tuple[int, Seen]] = []
+            damaged: List[int] = []
+            made: List[str] = []
+            first, last = number * _BATCH, min((number + 1) * _BATCH, len(uses))
+            for index in range(first, last):
+                found = _share_one(uses[index], place.tree, how, ids)
+                if found is None:
+                    damaged.append(index)
+                    continue
+                seen.append((index, found))
+                if uses[index].job.compile_as:
+                    made += _compiled(uses[index].job, place.tree)
+            return last - first, seen, damaged, made
+
+        bad: List[int] = []
+        compiled_here: Set[str] = set()
+        for count, seen, damaged, made in run(share, -(-len(uses) // _BATCH), workers):
+            for index, one in seen:
+                uses[index].entry.seen[uses[index].inner] = one
+            bad += damaged
+            compiled_here.update(made)
+            if progress:
+                progress(count)
+        return sorted(bad), compiled_here
+
+    def _withdrawn(self, damaged: List[int], uses: List[_Use], place: Place) -> List[_Use]:
+        """Remove from the tree what came from the entries of the *damaged* uses; return all uses of these."""
+        names: Dict[str, str] = {}
+        for index in damaged:
+            names.setdefault(uses[index].entry.key, uses[index].inner)
+        lost = [use for use in uses if use.entry.key in names]
+        for label, inner in {use.entry.label: names[use.entry.key] for use in lost}.items():
+            self._say_damaged(label, inner)
+        for use in lost:
+            paths = [use.job.path]
+            paths += [bytecode_path(use.job.path, sys.implementation.cache_tag or "")] if use.job.compile_as else []
+            for path in paths:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"{place.tree}/{path}")
+        return lost
+
+    def _repaired(self, sources: List[Source], entries: List[Entry], keys: Set[str], workers: int) -> bool:
+        """Make the entries *keys* again; return whether that went well."""
+        numbers = [number for number, entry in enumerate(entries) if entry.key in keys]
+        try:
+            for key in keys:
+                self._store.take_out(key)
+            fresh = self._made([sources[number] for number in numbers], workers)
+        except OSError as error:
+            self._console.warn(f"store {self._store.path}: not used, {_reason(error)}")
+            return False
+        for number, entry in zip(numbers, fresh):
+            entries[number].folder, entries[number].rows, entries[number].seen = entry.folder, entry.rows, entry.seen
+        return True
+
+
+def normal_store(store: str, destination: str) -> str:
+    """Return *store* absolute.
+
+    Raises:
+        DestinationError: it is in *destination*, or the other way round.
+    """
+    path = os.path.abspath(store)
+    one, other = os.path.realpath(path), os.path.realpath(destination)
+    if f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/"):
+        raise DestinationError(path, f"is a store, and one of it and {destination} is in the other", "Keep them apart")
+    return path
+
+
+def stored_members(store: str, manifest: layout.Manifest, target: layout.Target, bytecode: bool) -> Set[str]:
+    """Return the members whose files the store has already, by its books; nothing is written.
+
+    Parameters:
+        bytecode: whether the shipped bytecode fits the running interpreter.
+    """
+    shelf = Store(store)
+    found: Set[str] = set()
+    for wheel in target.wheels + target.bootstrap:
+        shipped = wheel.bytecode if bytecode and wheel.bytecode else ""
+        digest = manifest.members[shipped].sha256 if shipped else ""
+        if shelf.has(key_of(manifest.members[wheel.file].sha256, digest, sys.implementation.cache_tag or "")):
+            found.update(filter(None, (wheel.file, shipped)))
+    return found
+
+
+def _numbers(sources: List[Source]) -> List[str]:
+    return [str(number) for number in range(len(sources))]
+
+
+def _contents(source: Source) -> List[Tuple[str, Window, str]]:
+    """Return what an entry of *source* holds: path in it, window, name there. Scripts and RECORD are each release's."""
+    wheel = source.wheel
+    found: List[Tuple[str, Window, str]] = [
+        (f"{_WHEEL}/{name}", wheel, name) for name in wheel.files if not is_own(wheel, name) and not is_script(name)
+    ]
+    if source.bytecode is not None:
+        found += [(f"{_BYTECODE}/{name}", source.bytecode, name) for name in source.bytecode.entries]
+    return found
+
+
+def _recorded(job: Job) -> str:
+    """Return the SHA-256 that the content of *job* was proven against, "" when it was against none."""
+    record = getattr(job.window, "record", {})
+    row = record.get(job.entry.name)
+    return row.sha256 if row is not None else ""
+
+
+def _share_one(use: _Use, tree: str, how: List[links.Way], ids: Tuple[int, int]) -> Optional[Seen]:
+    """Share one file; return what it is like now, None when it is not what it should be, and nothing is shared."""
+    source = f"{use.entry.folder}/{use.inner}"
+    row = use.entry.rows[use.inner]
+    target = f"{tree}/{use.job.path}"
+    try:
+        status = os.lstat(source)
+    except OSError:
+        return None
+    before = seen_in(status, row)
+    if before is None or (before != use.entry.seen.get(use.inner) and state_of(source, row)):
+        return None
+    ways = how if (status.st_uid, status.st_gid) == ids else [way for way in how if way is not links.link]
+    try:
+        way = links.share(source, target, row.mode, ways)
+    except links.SourceError:
+        return None
+    after = seen_of(use.entry, use.inner)
+    linked = way is links.link
+    if after is None or after[:2] != before[:2] or (not linked and after != before):
+        os.unlink(target)  # it was written to at this very moment
+        return None
+    return after
+
+
+def _compiled(job: Job, tree: str) -> List[str]:
+    with open(f"{tree}/{job.path}", "rb") as file:
+        return compiled(tree, job, file.read())
+
+
+def _reason(error: OSError) -> str:
+    return str(error.strerror or error)
