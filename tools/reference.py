@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Sequence
 
 from deployable_zipfile import create, extract
+from deployable_zipfile.views import commands as views
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs/reference"
 NOTE = "<!-- Written by `python -m tools.reference`. Change the parsers instead. -->"
@@ -52,6 +53,7 @@ def pages() -> Dict[str, str]:
         "deployable-zipfile create": create.parser("deployable-zipfile create"),
         "deployable-zipfile init": create.init_parser(),
         "deployable-zipfile sign": create.sign_parser(),
+        **{f"deployable-zipfile {verb}": parser for verb, parser in views.verb_parsers().items()},
     }
     verbs = {f"artifact.zip {verb}": parser for verb, parser in extract.verb_parsers("artifact.zip").items()}
     artifact = {"artifact.zip -d": extract.install_parser("artifact.zip"), **verbs}

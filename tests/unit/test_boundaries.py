@@ -26,7 +26,7 @@ MAY_IMPORT: Dict[str, Set[str]] = {
     "install": {"artifact", "install_wheels"},
     "deploy": {"artifact", "install", "loadenv"},
     "builder": {"artifact", "install", "install_wheels"},
-    "views": {"artifact", "install"},
+    "views": {"artifact", "install", "builder"},
 }
 
 

@@ -223,7 +223,7 @@ def _parts(plans: Sequence[collect.Plan]) -> Iterator[sbom.Part]:
             names = closure.names_needed(facts.requires, at)
             needs = {other for one, other in members if one.name in names}
             part = sbom.Part(
-                member, facts.name, facts.version, facts.sha256, facts.licence, facts.built_from, (), ()
+                member, facts.name, facts.version, facts.sha256, facts.licence, facts.built_from, (), (), _floors(facts)
             )  # fmt: skip
             before = found.get(member, part)
             found[member] = before._replace(
@@ -231,6 +231,13 @@ def _parts(plans: Sequence[collect.Plan]) -> Iterator[sbom.Part]:
             )
     for member in sorted(found):
         yield found[member]
+
+
+def _floors(facts: wheels.Facts) -> Tuple[str, ...]:
+    """Return for each architecture the glibc that the wheel needs and the file that needs it."""
+    return tuple(
+        f"{elf.machine} {elf.glibc[0]}.{elf.glibc[1]} {elf.glibc_file}" for elf in facts.elves if any(elf.glibc)
+    )
 
 
 def _runtime(project: str, below: str) -> List[zipwriter.Item]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cyclonedx.model.component import Component
     from cyclonedx.model.license import DisjunctiveLicense, LicenseExpression
 
-FORMAT = 1  # for caches
+FORMAT = 2  # for caches
 _NAMESPACE = uuid.UUID("0f6a4d0e-6d0b-5c0e-9d55-7c1f6c0f7b55")  # of serial numbers made from content
 
 
@@ -28,6 +28,7 @@ class Part(NamedTuple):
     built_from: str  # the sdist it was built from here, "" when downloaded
     targets: Tuple[str, ...]
     needs: Tuple[str, ...]  # members that it requires
+    floors: Tuple[str, ...] = ()  # "MACHINE GLIBC FILE": the file of the wheel that needs the highest glibc
 
 
 def document(project: str, version: str, epoch: int, parts: Sequence[Part]) -> bytes:
@@ -65,6 +66,7 @@ def _component(part: Part) -> Component:
 
     properties = [Property(name="deployable-zipfile:member", value=part.member)]
     properties += [Property(name="deployable-zipfile:target", value=target) for target in part.targets]
+    properties += [Property(name="deployable-zipfile:glibc", value=floor) for floor in part.floors]
     if part.built_from:
         properties.append(Property(name="deployable-zipfile:built-from", value=part.built_from))
     licences = [_licence(part.licence)] if part.licence else []

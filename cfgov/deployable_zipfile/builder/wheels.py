@@ -30,7 +30,7 @@ from ..errors import WheelError
 if TYPE_CHECKING:
     from elftools.elf.gnuversions import GNUVerNeedSection
 
-FORMAT = 2  # of Facts, for caches
+FORMAT = 3  # of Facts, for caches
 _ELF = b"\x7fELF"
 _MACHINES = {
     "EM_X86_64": "x86_64",
@@ -273,7 +273,7 @@ def _metadata(wheel: Wheel, doubts: List[str]) -> _Metadata:
             Requirement(line)
     except InvalidRequirement as error:
         wheel.refuse(name, f"cannot be read ({str(error).splitlines()[0]})")
-    return _Metadata(requires, requires_python, _licence(message))
+    return _Metadata(requires, requires_python, licence(message))
 
 
 def _requires_python(text: str, doubts: List[str]) -> str:
@@ -290,13 +290,17 @@ def _requires_python(text: str, doubts: List[str]) -> str:
     return plain
 
 
-def _licence(message: Any) -> str:
-    """Return the licence as the metadata name it, in the order of trust: PEP 639, classifiers, free text."""
+def licence(message: Any) -> str:
+    """Return the licence as the metadata *message* names it, "" when it does not.
+
+    In the order of trust: License-Expression (PEP 639), a short text in License, the classifiers.
+    """
     expression = message.get("License-Expression")
     if expression:
         return str(expression).strip()
     classifiers = [str(line) for line in message.get_all("Classifier") or ()]
-    names = [line.rpartition("::")[2].strip() for line in classifiers if line.startswith("License :: OSI Approved ::")]
+    names = [line.rpartition("::")[2].strip() for line in classifiers if line.startswith("License ::")]
+    names = [name for name in names if name != "OSI Approved"]
     text = str(message.get("License") or "").strip()
     if text and text != "UNKNOWN" and "\n" not in text and len(text) <= 100:
         return text

@@ -1,25 +1,24 @@
-"""What an artifact holds and how two differ, from the strict readers alone."""
+"""What an artifact holds, from the strict readers alone."""
 
 from __future__ import annotations
 
+import email.parser
+import email.policy
 import re
-from typing import Any, Dict, List, NamedTuple, Set
+from typing import Any, Dict, List, Optional, Tuple
 
 from ..artifact import layout
 from ..artifact.wheel import Wheel
 from ..artifact.zipreader import Artifact
+from ..builder import wheels
+from ..errors import masked
+from . import bill
+from .sides import ArtifactSide
 
-_MIGRATION = re.compile(r"(?:.*/)?migrations/[0-9]{4}_[^/]*\.py\Z")
-
-
-class Difference(NamedTuple):
-    """One thing that differs between two artifacts."""
-
-    kind: str  # "package", "project file", "migration", "static file" or "target"
-    change: str  # "added", "removed" or "changed"
-    name: str
-    old: str  # version, digest or floor; "" when it is not in the old one
-    new: str
+_COMPILED = re.compile(r".*\.(?:so(?:\.[0-9]+)*|pyd|dylib)\Z")
+# Folders in which auditwheel and its likes put the libraries that they copy into a wheel.
+_EMBEDDED = re.compile(r"(?:[^/]+/)*(?:[^/]+\.libs|\.libs|\.dylibs)/[^/]+\Z")
+_MAX_METADATA = 16 * 1024 * 1024  # bytes
 
 
 def summary(artifact: Artifact) -> Dict[str, Any]:
@@ -29,81 +28,78 @@ def summary(artifact: Artifact) -> Dict[str, Any]:
         DeployableZipfileError: the artifact or a wheel in it breaks a rule of its form.
     """
     manifest = artifact.manifest
-    sizes: Dict[str, int] = {}
-    for name, entry in artifact.members.items():
-        part = name if "/" not in name else "/".join(name.split("/")[: 2 if name.startswith(".") else 1])
-        sizes[part] = sizes.get(part, 0) + entry.compressed
+    side = ArtifactSide(artifact)
+    known = side.bill()
     return {
         "path": artifact.path,
         "size": artifact.size,
         "build_id": manifest.build_id,
+        "tool": manifest.tool_version,
         "project": manifest.project,
         "commit": manifest.source.commit,
         "dirty": manifest.source.dirty,
-        "targets": _targets(manifest),
-        "parts": dict(sorted(sizes.items())),
-        "packages": [_package(artifact, name) for name in sorted(artifact.members) if layout.is_wheel(name)],
+        "site": manifest.site._asdict() if manifest.site else None,
+        "files": len(side.files),
+        "targets": [_target(target, known) for target in manifest.targets],
+        "parts": _parts(artifact),
+        "packages": [
+            _package(side, name, known.get(name, bill.NOTHING))
+            for name in sorted(artifact.members)
+            if layout.is_wheel(name)
+        ],
     }
 
 
-def _package(artifact: Artifact, member: str) -> Dict[str, Any]:
-    entry = artifact.members[member]
-    wheel = Wheel(artifact.descriptor, artifact.container.data_start(entry), entry.size, member)
+def _target(target: layout.Target, known: Dict[str, bill.Entry]) -> Dict[str, Any]:
+    floor, sets = _floor(target, known)
+    return {
+        "python": target.python,
+        "machine": target.machine,
+        "libc": f"{target.libc} {target.libc_floor}".strip(),
+        "libc_set_by": sets if floor == target.libc_floor else None,
+        "libraries": list(target.libraries),
+        "patch_releases": [one._asdict() for one in target.patch_releases],
+    }
+
+
+def _floor(target: layout.Target, known: Dict[str, bill.Entry]) -> Tuple[str, Optional[Dict[str, str]]]:
+    """Return the highest glibc that a wheel of *target* needs, and the wheel and the file in it that need it."""
+    found: List[Tuple[List[int], str, Dict[str, str]]] = []
+    for wheel in target.wheels + target.bootstrap:
+        for floor in known.get(wheel.file, bill.NOTHING).floors:
+            if floor.machine == target.machine:
+                where = {"wheel": wheel.file, "file": floor.file}
+                found.append(([int(part) for part in floor.version.split(".")], floor.version, where))
+    if not found:
+        return "", None
+    _, version, where = max(found, key=lambda one: one[0])
+    return version, where
+
+
+def _parts(artifact: Artifact) -> Dict[str, int]:
+    sizes: Dict[str, int] = {}
+    for name, entry in artifact.members.items():
+        part = name if "/" not in name else "/".join(name.split("/")[: 2 if name.startswith(".") else 1])
+        sizes[part] = sizes.get(part, 0) + entry.compressed
+    return dict(sorted(sizes.items()))
+
+
+def _package(side: ArtifactSide, member: str, known: bill.Entry) -> Dict[str, Any]:
+    wheel = side.wheel(member)
     return {
         "name": wheel.name,
         "version": wheel.version,
         "file": member,
-        "size": entry.size,
-        "compiled": sum(1 for name in wheel.files if re.search(r"\.so(\.[0-9]+)*\Z", name)),
-        "pth": sorted(name for name in wheel.files if name.endswith(".pth")),
+        "size": wheel.size,
+        "licence": known.licence or _licence(wheel),
+        "origin": f"built from {known.built_from}" if known.built_from else "wheel",
+        "compiled": sorted(name for name in wheel.files if _COMPILED.match(name) and not _EMBEDDED.match(name)),
+        "embedded": sorted(name for name in wheel.files if _EMBEDDED.match(name)),
+        "pth": sorted(name for name in wheel.files if name.endswith((".pth", ".start"))),
+        "needs": list(known.needs),
     }
 
 
-def differences(old: Artifact, new: Artifact) -> List[Difference]:
-    """Return everything that differs, in the order packages, migrations, project files, static files, targets."""
-    found = _between("package", _packages(old.manifest), _packages(new.manifest))
-    before, after = _files(old), _files(new)
-    for kind in ("migration", "project file", "static file"):
-        found += _between(kind, before[kind], after[kind])
-    return found + _between("target", _targets(old.manifest), _targets(new.manifest))
-
-
-def _between(kind: str, old: Dict[str, str], new: Dict[str, str]) -> List[Difference]:
-    found = []
-    for name in sorted({*old, *new}):
-        if old.get(name) != new.get(name):
-            change = "added" if name not in old else "removed" if name not in new else "changed"
-            found.append(Difference(kind, change, name, old.get(name, ""), new.get(name, "")))
-    return found
-
-
-def _packages(manifest: layout.Manifest) -> Dict[str, str]:
-    versions: Dict[str, Set[str]] = {}
-    for target in manifest.targets:
-        for wheel in target.wheels + target.bootstrap:
-            versions.setdefault(wheel.name, set()).add(wheel.version)
-    return {name: ", ".join(sorted(found)) for name, found in versions.items()}
-
-
-def _targets(manifest: layout.Manifest) -> Dict[str, str]:
-    return {
-        f"CPython {target.python} {target.machine}": f"{target.libc} {target.libc_floor}".strip()
-        for target in manifest.targets
-    }
-
-
-def _files(artifact: Artifact) -> Dict[str, Dict[str, str]]:
-    """Return the digests of the project's files by kind and name, those in nested payloads included."""
-    found: Dict[str, Dict[str, str]] = {"migration": {}, "project file": {}, "static file": {}}
-    listings = [artifact.manifest.members]
-    listings += [artifact.payload_members(payload)[1] for payload in artifact.manifest.payloads]
-    for members in listings:
-        for name, member in members.items():
-            if name.startswith(f"{layout.STATIC}/"):
-                kind = "static file"
-            elif name.startswith(f"{artifact.manifest.project}/"):
-                kind = "migration" if _MIGRATION.match(name) else "project file"
-            else:
-                continue
-            found[kind][name] = f"{member.sha256[:12]} {member.mode:o}"
-    return found
+def _licence(wheel: Wheel) -> str:
+    text = wheel.text(f"{wheel.dist_info}/METADATA", _MAX_METADATA)
+    return masked(wheels.licence(email.parser.HeaderParser(policy=email.policy.compat32).parsestr(text)))
