@@ -48,7 +48,7 @@ def tool(session: nox.Session, name: str, *arguments: str) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style, types, shell scripts, image recipes, YAML and workflows."""
-    install(session, "lint", "build")
+    install(session, "lint", "test")
     tool(session, "lint")
 
 

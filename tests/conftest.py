@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import Any
+from typing import Any, List
+
+import pytest
 
 
 def _go_on(*_: object) -> None:
@@ -30,3 +32,22 @@ def pytest_addoption(parser: Any) -> None:
         metavar="NAME",
         help="section of docker/centos7/platforms.ini that the images are built on (default: PLATFORM or centos7)",
     )
+    parser.addoption("--deep", action="store_true", help="run the exhaustive sweeps too (marker deep), as CI does")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say whether everything runs."""
+    return (
+        "deep: all sweeps run"
+        if config.getoption("--deep")
+        else "deep: exhaustive sweeps are left out; --deep runs them"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: List[pytest.Item]) -> None:
+    """Leave out what is marked deep, and count it as deselected."""
+    if config.getoption("--deep"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("deep")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not item.get_closest_marker("deep")]

@@ -16,7 +16,7 @@ import tempfile
 import termios
 import time
 from pathlib import Path
-from typing import Dict, Iterator, List
+from typing import Dict, Iterator, List, Set
 
 import pytest
 import requests
@@ -170,7 +170,7 @@ class Terminal:
             self._text.append(chunk)
 
 
-def _running_containers() -> set:
+def _running_containers() -> Set[str]:
     command = ["docker", "ps", "--all", "--quiet", "--filter", f"ancestor={containers.TESTER}"]
     listed = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     return set(listed.stdout.decode("ascii").split())

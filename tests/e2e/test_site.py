@@ -11,7 +11,7 @@ import time
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Iterator, List
+from typing import Any, Dict, Iterator, List
 
 import pytest
 import requests
@@ -42,7 +42,7 @@ class Editor:
     def get(self, path: str) -> requests.Response:
         return self._session.get(self._root + path, timeout=30)
 
-    def submit(self, path: str, fields: dict, **options: object) -> requests.Response:
+    def submit(self, path: str, fields: Dict[str, Any], **options: object) -> requests.Response:
         token = CSRF.search(self.get(path).text)
         assert token, f"{path} holds no form"
         fields = dict(fields, csrfmiddlewaretoken=token.group(1))

@@ -220,7 +220,7 @@ def test_a_missing_variable_is_named_before_anything_is_done(farm: Farm) -> None
 def test_preparing_twice_changes_nothing_the_second_time(farm: Farm, tmp_path: Path, server: str) -> None:
     for name in ("units", "etc"):
         (tmp_path / name).mkdir()
-    variables = {
+    variables: Dict[str, Any] = {
         "prepare_server": server,
         "prepare_install_packages": False,
         "prepare_manage_units": False,
@@ -379,7 +379,7 @@ def test_selinux_may_map_compiled_files_and_asks_for_databases_only_when_told(
     system.program("getsebool", f'if test -e {system.folder}/on; then echo "$1 --> on"; else echo "$1 --> off"; fi')
     system.program("setsebool", f'echo "setsebool $*" >>{log}; touch {system.folder}/on')
     (system.folder / "selinux-only.yml").write_text(SELINUX)
-    given = {"prepare_root": "/srv/site", "prepare_database_over_network": over_network}
+    given: Dict[str, Any] = {"prepare_root": "/srv/site", "prepare_database_over_network": over_network}
     words = ("--limit", "web1")
 
     first = farm.play(str(system.folder / "selinux-only"), *words, **given)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, List, Tuple
 
 import pytest
 from elftools.elf.elffile import ELFFile
@@ -26,7 +26,7 @@ OWNER = 4321  # a user that neither the image nor this machine knows
 
 
 @pytest.fixture(scope="module")
-def cache(engine: containers.Engine) -> Iterator[str]:
+def cache(engine: containers.Engine) -> str:
     """Return a volume that the builds of this module keep their downloads in."""
     return engine.volume()
 

@@ -72,7 +72,7 @@ def run(arguments: List[Any], cache: Path, code: int = 0, **environment: str) ->
     return run_cli(command, code=code, extra_env=environment, timeout=600)
 
 
-def built(lock: str, cache: Path, *options: str, **environment: str) -> Dict[str, Any]:
+def built(lock: str, cache: Path, *options: str, **environment: Any) -> Dict[str, Any]:
     """Build from *lock* and return the result."""
     Path("r.txt").write_text(f"--no-index\n--find-links ./w\n{lock}\n")
     found: Dict[str, Any] = json.loads(run(["site_one", "r.txt", "out", *options], cache, **environment).stdout)
@@ -252,7 +252,7 @@ def test_constraints_from_a_url_hold(here: Path, cache: Path, server: str) -> No
 def test_a_wheelhouse_needs_no_index_and_brings_pip_or_takes_pythons_own(here: Path, tmp_path: Path) -> None:
     lock = f"{sdist(here, 'told')}\n{wheel('other')}"
     Path("r.txt").write_text(f"--index-url http://127.0.0.1:9/simple\n{lock}\n")
-    unreachable = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
+    unreachable: Dict[str, Any] = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
     run(["site_one", "r.txt", "out", "--wheelhouse", "w"], tmp_path / "empty", **unreachable)
     assert "value = 1" in module("told")
     with zipfile.ZipFile("out.zip") as artifact:
@@ -292,7 +292,7 @@ marker = "'deploy' in dependency_groups"
 url = "{server}/elsewhere/{gone.name}"
 hashes = {{ sha256 = "{digest(gone)}" }}
 """)
-    environment = {"PIP_FIND_LINKS": str(here / "w"), "PIP_NO_INDEX": "1"}
+    environment: Dict[str, Any] = {"PIP_FIND_LINKS": str(here / "w"), "PIP_NO_INDEX": "1"}
     run(["site_one", "pylock.toml", "out"], cache, **environment)
     assert (module("named"), "value = 1" in module("localx")) == ("value = 1\n", True)
     run(["site_one", "pylock.toml", "out", "--group", "deploy"], cache, **environment)

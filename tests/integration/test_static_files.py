@@ -125,7 +125,7 @@ WHERE = {"not set": {}, "inside": {"WHERE": "inside"}, "in the root": {"WHERE": 
 
 @pytest.mark.parametrize("where", WHERE)
 def test_a_failure_and_a_rollback_leave_the_live_ones_exactly_as_they_were(site: Site, where: str) -> None:
-    variables = {key: value.replace("ROOT", str(site.root)) for key, value in WHERE[where].items()}
+    variables: Dict[str, Any] = {key: value.replace("ROOT", str(site.root)) for key, value in WHERE[where].items()}
     served = {"not set": site.static, "inside": site.root / "current" / "portal" / "staticfiles"}.get(
         where, site.root / "static"
     )

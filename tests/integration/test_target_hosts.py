@@ -398,7 +398,9 @@ def test_a_user_without_an_entry_in_passwd(artifact: Path, tmp_path: Path) -> No
             os.setgid(54_321)
             os.setuid(54_321)
 
-        run_cli([python, folder / "artifact.zip", "-d", folder / "own" / "site"], env={}, preexec_fn=become, cwd="/")
+        run_cli(
+            [python, folder / "artifact.zip", "-d", folder / "own" / "site"], env={}, preexec_fn=become, cwd=Path("/")
+        )
         assert (folder / "own" / "site").stat().st_uid == 54_321
         done = run_cli([python, folder / "artifact.zip", "-d", folder / "site", "--quiet"], code=5, preexec_fn=become)
         assert "not writable for uid 54321" in error_line(done)

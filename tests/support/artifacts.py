@@ -12,7 +12,7 @@ import platform
 import sys
 import zipfile
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Union
+from typing import Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 from deployable_zipfile.artifact import layout
 from deployable_zipfile.artifact.wheel import Wheel
@@ -27,21 +27,21 @@ Content = Union[str, bytes]
 
 def make_artifact(
     path: Path,
-    project: Optional[Dict[str, Content]] = None,
+    project: Optional[Mapping[str, Content]] = None,
     wheels: Sequence[Path] = (),
     *,
     name: str = "site_one",
-    static: Optional[Dict[str, Content]] = None,
-    modes: Optional[Dict[str, int]] = None,
+    static: Optional[Mapping[str, Content]] = None,
+    modes: Optional[Mapping[str, int]] = None,
     bytecode: bool = True,
     targets: Optional[List[layout.Target]] = None,
     payload: bool = False,
-    extra: Optional[Dict[str, bytes]] = None,
-    manifest: Optional[object] = None,
+    extra: Optional[Mapping[str, bytes]] = None,
+    manifest: Optional[Callable[[layout.Manifest], Union[layout.Manifest, bytes]]] = None,
 ) -> Path:
     """Write an artifact for the running Python and return its path.
 
-    ``manifest``, a callable, may change the manifest before it is written: for artifacts that lie.
+    *manifest* may change the manifest before it is written: for artifacts whose manifest is wrong.
     """
     files = {f"{name}/{inner}": _bytes(content) for inner, content in (project or {"__init__.py": ""}).items()}
     files.update({f"static.in/0/{inner}": _bytes(content) for inner, content in (static or {}).items()})
@@ -70,7 +70,7 @@ def make_artifact(
     if compiled:
         members[own] = container(compiled)
     members.update(extra or {})
-    document = layout.Manifest(
+    good = layout.Manifest(
         tool_version="1.0.0",
         project=name,
         shebang=layout.DEFAULT_SHEBANG,
@@ -80,8 +80,7 @@ def make_artifact(
         directories=(),
         payloads=tuple(payloads),
     )
-    if callable(manifest):
-        document = manifest(document)
+    document = good if manifest is None else manifest(good)
     members[layout.MANIFEST] = document if isinstance(document, bytes) else document.to_json()
     path.write_bytes(container(members, modes, first_line=layout.DEFAULT_SHEBANG + "\n"))
     path.chmod(0o755)
@@ -111,7 +110,7 @@ def make_target(
     return target._replace(**changes)  # type: ignore[arg-type]
 
 
-def container(files: Dict[str, bytes], modes: Optional[Dict[str, int]] = None, first_line: str = "") -> bytes:
+def container(files: Mapping[str, bytes], modes: Optional[Mapping[str, int]] = None, first_line: str = "") -> bytes:
     """Return a zip that obeys the container rules."""
     buffer = io.BytesIO()
     buffer.write(first_line.encode())

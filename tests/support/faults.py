@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-# Whoever imports it sees the functions of os that are replaced below only if it was imported before.
-assert shutil.rmtree
+# shutil keeps the functions of os that it finds when it is imported: it must be there before they are replaced below.
+assert "shutil" in sys.modules
 
 CHANGING = (
     *("mkdir", "open", "write", "pwrite", "ftruncate", "link", "symlink", "rename", "replace"),

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, Iterator
+from typing import Any, Dict, Iterator, List
 
 import pytest
 
@@ -140,7 +140,7 @@ def build_artifact(image: str, checkout: Path, *options: str, volume: str = "") 
 @pytest.fixture
 def evidence(request: pytest.FixtureRequest) -> Iterator[Any]:
     """Return a function that takes a container to keep the traces of when the test fails, and to remove after it."""
-    watched = []
+    watched: List[Any] = []
     yield watched.append
     failed = getattr(request.node, "failed", False)
     for container in watched:

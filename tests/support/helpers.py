@@ -142,7 +142,7 @@ def zip_bytes(members: Mapping[str, File], compression: int = zipfile.ZIP_DEFLAT
 
 
 def run_cli(
-    command: Sequence[Union[str, Path]],
+    command: Sequence[object],
     *,
     code: Optional[int] = 0,
     cwd: Optional[Path] = None,
@@ -152,7 +152,7 @@ def run_cli(
     text: str = "",
     **options: Any,
 ) -> "subprocess.CompletedProcess[str]":
-    """Run *command* and return it with its output as text; fail the test if the exit code is not *code*.
+    """Run *command*, each part as text, and return what came of it; fail the test if the exit code is not *code*.
 
     Parameters:
         code: the exit code to expect, None for any.
@@ -194,7 +194,7 @@ sys.exit(1 if status else 0)
 """
 
 
-def peak_memory(command: Sequence[Union[str, Path]]) -> int:
+def peak_memory(command: Sequence[object]) -> int:
     """Run *command* and return the KiB of memory of the largest of its processes.
 
     A small process starts it: a child begins with the memory of what forked it, and pytest's own can be large.
@@ -203,7 +203,7 @@ def peak_memory(command: Sequence[Union[str, Path]]) -> int:
     return int(done.stderr.splitlines()[-1])
 
 
-def run_python(*arguments: Union[str, Path], **options: Any) -> "subprocess.CompletedProcess[str]":
+def run_python(*arguments: object, **options: Any) -> "subprocess.CompletedProcess[str]":
     """Run the running interpreter with *arguments*, as :func:`run_cli` does."""
     return run_cli([sys.executable, *arguments], **options)
 

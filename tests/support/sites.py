@@ -197,7 +197,7 @@ class Host:
             (stock / "builds").write_text("\n".join(found))
         return tuple((stock / "builds").read_text().split())
 
-    def current(self) -> Any:
+    def current(self) -> Optional[str]:
         return build_id(self.root / "current")
 
     def states(self) -> Dict[str, str]:

@@ -108,7 +108,7 @@ def test_outside_an_artifact_it_says_so(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_a_python_without_zlib_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setitem(sys.modules, "zlib", None)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "zlib", None)
     assert bootstrap.main() == 4
     line = capsys.readouterr().err
     assert f"needs Python's zlib module, which {PYTHON}." in line

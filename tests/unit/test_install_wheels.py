@@ -18,13 +18,13 @@ import pytest
 from deployable_zipfile import install_wheels
 from deployable_zipfile.artifact import layout
 from deployable_zipfile.artifact.record import RecordRow, parse_record
-from deployable_zipfile.artifact.wheel import Wheel
+from deployable_zipfile.artifact.wheel import EntryPoint, Wheel
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.errors import ArtifactError, DeployableZipfileError, WheelError
 from deployable_zipfile.install import preflight
 from deployable_zipfile.install_wheels import Place
 from tests.support.artifacts import PYTHON, container, make_artifact, simple_wheel
-from tests.support.helpers import make_wheel, read_tree
+from tests.support.helpers import File, make_wheel, read_tree
 
 SITE = f"venv/lib/python{PYTHON}/site-packages"
 TAG = sys.implementation.cache_tag
@@ -202,7 +202,7 @@ def test_a_source_that_does_not_compile_is_installed_without_bytecode(tmp_path: 
 
 
 def test_bytecode_that_a_wheel_brings_gives_way_to_ours(tmp_path: Path) -> None:
-    files = {"pkg/__init__.py": "x = 1\n", f"pkg/__pycache__/__init__.{TAG}.pyc": b"stale"}
+    files: Dict[str, File] = {"pkg/__init__.py": "x = 1\n", f"pkg/__pycache__/__init__.{TAG}.pyc": b"stale"}
     for number, bytecode in enumerate((True, False)):
         folder = tmp_path / str(number)
         folder.mkdir()
@@ -357,7 +357,7 @@ def test_a_script_starts_wherever_its_interpreter_lies(folder: str, tmp_path: Pa
     (place / "venv/bin").mkdir(parents=True)
     (place / "venv/bin/python").symlink_to(sys.executable)
     (tmp_path / "tool_module.py").write_text("import sys\n\ndef main():\n    print(sys.argv[1:])\n    return 7\n")
-    point = install_wheels.EntryPoint("tool", "tool_module", "main", False)
+    point = EntryPoint("tool", "tool_module", "main", False)
     script = place / "tool"
     script.write_bytes(install_wheels.script_text(f"{place}/venv/bin/python", point))
     script.chmod(0o755)
@@ -378,7 +378,7 @@ def test_the_first_line_is_plain_as_long_as_old_kernels_read_it() -> None:
 
 
 def test_attributes_of_attributes_are_called(tmp_path: Path) -> None:
-    text = install_wheels.script_text("/p", install_wheels.EntryPoint("x", "a.b", "C.main", False)).decode()
+    text = install_wheels.script_text("/p", EntryPoint("x", "a.b", "C.main", False)).decode()
     assert "from a.b import C\n" in text
     assert "sys.exit(C.main())" in text
 

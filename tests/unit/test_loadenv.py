@@ -140,7 +140,11 @@ JSON_TEXTS = st.recursive(
 @given(JSON_TEXTS, st.text(alphabet=' \t\n\r\f\u00a0{}[]",:1e-x\\u', max_size=6), st.integers(0, 60))
 def test_the_quick_scanner_reads_what_json_reads_or_leaves_it_to_json(text: str, more: str, at: int) -> None:
     text = text[:at] + more + text[at:]
-    options = {"parse_int": loadenv._number, "parse_float": loadenv._number, "parse_constant": loadenv._number}
+    options: Dict[str, Any] = {
+        "parse_int": loadenv._number,
+        "parse_float": loadenv._number,
+        "parse_constant": loadenv._number,
+    }
     try:
         scanned = loadenv._scanned(text)
     except Exception:

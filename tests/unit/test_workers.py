@@ -113,7 +113,8 @@ def test_who_stops_listening_leaves_no_process_and_no_descriptor() -> None:
 
 
 def test_where_processes_run_out_fewer_do_all_of_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    fork, forked = os.fork, []
+    fork = os.fork
+    forked: List[int] = []
 
     def rare() -> int:
         if len(forked) == 2:

@@ -26,11 +26,10 @@ from deployable_zipfile.errors import ArtifactError, DeployableZipfileError, Tar
 from deployable_zipfile.install import preflight
 from deployable_zipfile.install_wheels import open_wheels
 from tests.support.artifacts import PACKAGE, runtime
+from tests.support.depth import EVERY_MUTATION, EXAMPLES
 from tests.support.drafts import WheelFile, demo_wheel, draft
 from tests.support.helpers import read_tree, run_cli
 
-EXAMPLES = settings.default.max_examples
-DEEP = EXAMPLES >= 10_000
 SECONDS = 5  # a mutation that takes longer counts as hanging
 
 SMALL = draft().bytes()
@@ -147,7 +146,7 @@ def good(small: Path) -> Dict[str, Tuple[int, bytes]]:
     return contents(small)
 
 
-@settings(max_examples=max(400, EXAMPLES if DEEP else 0), deadline=SECONDS * 1000)
+@settings(max_examples=max(400, EXAMPLES if EVERY_MUTATION else 0), deadline=SECONDS * 1000)
 @given(changes=mutations())
 def test_a_mutated_artifact_is_refused_in_one_line_or_is_the_good_one(
     small: Path, good: Dict[str, Tuple[int, bytes]], changes: List[Mutation]
@@ -185,7 +184,7 @@ def good_wheels(small: Path) -> List[Dict[str, Tuple[int, bytes]]]:
     return found
 
 
-@settings(max_examples=max(400, EXAMPLES if DEEP else 0), deadline=SECONDS * 1000)
+@settings(max_examples=max(400, EXAMPLES if EVERY_MUTATION else 0), deadline=SECONDS * 1000)
 @given(wheel=st.sampled_from(WHEELS), changes=mutations())
 def test_a_mutated_wheel_is_refused_in_one_line_or_holds_the_good_files(
     small: Path, good_wheels: List[Dict[str, Tuple[int, bytes]]], wheel: WheelFile, changes: List[Mutation]
@@ -214,7 +213,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=max(200, EXAMPLES if DEEP else 0), deadline=SECONDS * 1000)
+@settings(max_examples=max(200, EXAMPLES if EVERY_MUTATION else 0), deadline=SECONDS * 1000)
 @given(path=st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=6), value=JSON, remove=st.booleans())
 def test_a_manifest_with_any_value_changed_and_signed_again_is_refused_or_harmless(
     small: Path, good: Dict[str, Tuple[int, bytes]], path: List[float], value: object, remove: bool
@@ -282,7 +281,7 @@ def _comparable(destination: Path) -> Dict[str, Tuple[int, bytes]]:
 
 @pytest.mark.parametrize("with_tool", [False, True], ids=["as-a-program", "with-extract.py"])
 @settings(
-    max_examples=1_000 if DEEP else 25,
+    max_examples=1_000 if EVERY_MUTATION else 25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )

@@ -1,4 +1,4 @@
-"""The reader of wheels, on wheels as they are published; what broken ones meet stands in test_hostile_containers."""
+"""The reader of wheels, on wheels as they are published; for broken ones see test_wheel_hostile.py."""
 
 from __future__ import annotations
 

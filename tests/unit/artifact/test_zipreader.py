@@ -1,4 +1,4 @@
-"""The strict reader, on artifacts of an honest builder; what hostile ones meet stands in test_hostile_containers."""
+"""The strict reader, on artifacts of an honest builder; for hostile ones see test_zipreader_*.py beside this file."""
 
 from __future__ import annotations
 
@@ -9,16 +9,21 @@ import random
 import socket
 import zipfile
 from pathlib import Path
-from typing import List
+from typing import Dict, List
 
 import pytest
 
 from deployable_zipfile.artifact import layout, names, zipreader
 from deployable_zipfile.artifact.zipreader import Artifact, Container
 from deployable_zipfile.errors import ArtifactError
-from tests.support.artifacts import container, make_artifact, simple_wheel
+from tests.support.artifacts import Content, container, make_artifact, simple_wheel
 
-PROJECT = {"__init__.py": "", "a b=ü.txt": "x" * 5000, "empty": "", "deep/" * 30 + "file.bin": bytes(range(256))}
+PROJECT: Dict[str, Content] = {
+    "__init__.py": "",
+    "a b=ü.txt": "x" * 5000,
+    "empty": "",
+    "deep/" * 30 + "file.bin": bytes(range(256)),
+}
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Dict
+from typing import Any, Dict
 
 import pytest
 
@@ -192,7 +192,7 @@ def test_the_pinned_pip_is_unpacked_and_run_from_its_folder(tmp_path: Path) -> N
 SEEN = "import json, os; json.dump(dict(os.environ), open(os.environ['SEEN'], 'w'))"
 
 
-def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changes: object) -> Dict[str, str]:
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Dict[str, str]:
     """Return the environment that pip is run in."""
     monkeypatch.setenv("SEEN", str(tmp_path / "seen"))
     pip.run(runner(tmp_path, SEEN)._replace(**changes), ["wheel"])

@@ -11,7 +11,7 @@ from typing import Any, Dict, List
 import pytest
 
 from deployable_zipfile import extract
-from deployable_zipfile.deploy import journal
+from deployable_zipfile.deploy import journal, releases
 from deployable_zipfile.deploy.releases import Root, folded
 from tests.support import signatures
 from tests.support.sites import Host
@@ -192,10 +192,9 @@ def test_a_rollback_goes_to_what_was_live_as_before(signed: Host) -> None:
 
 
 def test_what_another_command_demands_meanwhile_counts(signed: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    from deployable_zipfile.deploy import rollout
 
     signed.live("one")
-    original = rollout.releases.check_release
+    original = releases.check_release
 
     def check_release(root: Root, target: str) -> None:
         details = {"required": True, "allowed_signers": require(signed)[-1], "revoked_keys": ""}
@@ -203,7 +202,7 @@ def test_what_another_command_demands_meanwhile_counts(signed: Host, monkeypatch
             root.journal.append(journal.SIGNATURE, target, **details)
         original(root, target)
 
-    monkeypatch.setattr(rollout.releases, "check_release", check_release)
+    monkeypatch.setattr(releases, "check_release", check_release)
     assert signed.deploy("httpd") == 8
     assert "meanwhile" in signed.error()
 

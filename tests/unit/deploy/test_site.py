@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Optional
+from typing import Dict, Optional
 
 import pytest
 
@@ -56,7 +56,9 @@ def test_the_command_line_names_another_callable(tmp_path: Path) -> None:
         ({"portal/wsgi.py": ""}, "", "portal"),
     ],
 )
-def test_an_artifact_without_a_record_is_looked_at(tmp_path: Path, files: dict, settings: str, wsgi: str) -> None:
+def test_an_artifact_without_a_record_is_looked_at(
+    tmp_path: Path, files: Dict[str, str], settings: str, wsgi: str
+) -> None:
     for name, text in files.items():
         (tmp_path / "portal" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "portal" / name).write_text(text)

@@ -9,7 +9,7 @@ from typing import Dict, List
 import pytest
 
 from deployable_zipfile import extract
-from deployable_zipfile.deploy.rollout import Options, Settings
+from deployable_zipfile.deploy.options import Options, Settings
 from tests.support.documentation import blocks
 
 VERBS = ("deploy", "rollback", "releases", "prune", "selftest", "check")

@@ -8,7 +8,7 @@ import platform
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, List
+from typing import Any, Dict, List
 
 import pytest
 
@@ -16,7 +16,7 @@ from deployable_zipfile.artifact import layout, patches
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.errors import TargetError
 from deployable_zipfile.install import preflight
-from tests.support.artifacts import PYTHON, make_artifact, make_target
+from tests.support.artifacts import PYTHON, Content, make_artifact, make_target
 
 SIZE = 10**6
 
@@ -34,8 +34,9 @@ def manifest(*targets: layout.Target, **members: int) -> layout.Manifest:
     )
 
 
-def compiled(**changes: object) -> layout.Target:
-    return make_target(**dict({"libc": "glibc", "libc_floor": "2.17"}, **changes))
+def compiled(**changes: Any) -> layout.Target:
+    given: Dict[str, Any] = {"libc": "glibc", "libc_floor": "2.17", **changes}
+    return make_target(**given)
 
 
 def lines(found: "List[Any]") -> List[str]:
@@ -299,7 +300,7 @@ def test_wheels_count_with_what_they_unpack_to() -> None:
 
 @pytest.mark.parametrize("name", ["data/a.zip", "data/b.whl", "c.txt"])
 def test_files_of_nested_payloads_count_once(name: str, tmp_path: Path) -> None:
-    files = {name: os.urandom(SIZE), "__init__.py": ""}
+    files: Dict[str, Content] = {name: os.urandom(SIZE), "__init__.py": ""}
     path = make_artifact(tmp_path / "site.zip", files, payload=True, bytecode=False)
     with Artifact.open(str(path)) as artifact:
         payloads = preflight.payload_space(artifact)

@@ -14,6 +14,7 @@ from typing import Any, Callable, Dict, List
 
 import pytest
 
+from deployable_zipfile import process
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.errors import ArtifactError, DeployableZipfileError, TargetError
 from deployable_zipfile.install import signature
@@ -379,7 +380,7 @@ class TestPrograms:
     def programs(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         folder = tmp_path / "programs"
         folder.mkdir()
-        monkeypatch.setattr(signature.process, "search_path", lambda path=None: str(folder))
+        monkeypatch.setattr(process, "search_path", lambda path=None: str(folder))
         return folder
 
     @pytest.mark.parametrize(("form", "package"), [("ssh", "openssh-clients"), ("openssl", "openssl")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import io
 import json
 import os
@@ -21,7 +22,7 @@ from deployable_zipfile.artifact import layout
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.console import Console
 from deployable_zipfile.errors import DestinationError
-from deployable_zipfile.install import drift, installation, links, sharing
+from deployable_zipfile.install import drift, installation, sharing
 from deployable_zipfile.install.store import Store, is_store
 from tests.support import faults
 from tests.support.artifacts import PYTHON, make_artifact, simple_wheel
@@ -287,7 +288,7 @@ def test_a_file_system_that_shares_blocks_gives_each_tree_its_own_files(
         return 0
 
     install(site, tmp_path / "a", tmp_path / "store")
-    monkeypatch.setattr(links.fcntl, "ioctl", clone)
+    monkeypatch.setattr(fcntl, "ioctl", clone)
     install(site, tmp_path / "b", tmp_path / "store")
     edit(tmp_path / "b" / MODULE, "edited\n")
     assert drift.compare(str(tmp_path / "b")).changed == [MODULE]

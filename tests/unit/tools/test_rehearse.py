@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.rehearsal import actions, harness, scenarios
+from tests.rehearsal import actions, scenarios
 from tests.rehearsal.mutations import MUTATIONS, Mutation
 from tools import rehearse, workflows
 
@@ -56,7 +56,7 @@ def test_every_action_has_a_stand_in_that_takes_the_inputs_in_use() -> None:
 
 
 def test_a_missing_program_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(harness.shutil, "which", lambda name: None if name == "skopeo" else f"/usr/bin/{name}")
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == "skopeo" else f"/usr/bin/{name}")
 
     assert rehearse.main(["rules"]) == 1
     assert re.match(r"error: skopeo: command not found\. Install it", capsys.readouterr().err)

@@ -10,6 +10,7 @@ import pytest
 
 from deployable_zipfile.__main__ import main
 from deployable_zipfile.artifact import layout
+from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.builder import sbom
 from deployable_zipfile.views import commands
 from tests.support.artifacts import make_artifact, simple_wheel
@@ -192,7 +193,7 @@ def test_whatever_happens_ends_in_one_line(
     def fail(_: object) -> None:
         raise error
 
-    monkeypatch.setattr(commands.Artifact, "open", fail)
+    monkeypatch.setattr(Artifact, "open", fail)
     assert commands.main(["inspect", "a.zip"]) == code
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
