@@ -162,6 +162,7 @@ def install(
     place: Place,
     workers: int = 0,
     progress: Optional[Callable[[int], None]] = None,
+    digests: Optional[Dict[str, str]] = None,
     take: Optional[Take] = None,
 ) -> int:
     """Write every wheel into the virtualenv of *place*; return the number of files.
@@ -173,6 +174,7 @@ def install(
         place: where.
         workers: processes, as in :func:`parallel.run`.
         progress: called with a number of files as they are written.
+        digests: as in :func:`write_files`.
         take: gets the folder's files from elsewhere, as far as it can; called with sources, place, jobs, workers and
             progress, it returns the jobs that are left and the bytecode files that it compiled.
 
@@ -184,7 +186,7 @@ def install(
     make_folders(place.tree, [*planned.folders, place.site, place.scripts], workers)
     jobs = list(planned.jobs.values())
     left, compiled = take(sources, place, jobs, workers, progress) if take else (jobs, set())
-    compiled |= write_files(place.tree, left, workers, progress)
+    compiled |= write_files(place.tree, left, workers, progress, digests)
 
     def finish(number: int) -> int:
         return _finish(sources[number], number, planned, compiled, place)

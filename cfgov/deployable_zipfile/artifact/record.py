@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import re
 from typing import Dict, Iterator, List, NamedTuple, Optional
 
@@ -11,6 +12,7 @@ _HEX = re.compile(r"[0-9a-fA-F]+\Z")
 # Of many rows at once: their digests and their sizes, each joined. 32 bytes are 43 characters without padding.
 _SHA256 = re.compile(r"(?:sha256=[A-Za-z0-9_-]{43})*\Z")
 _SHA256_LENGTH = 50
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _DIGITS = re.compile(r"[0-9]*\Z")
 
 
@@ -29,7 +31,7 @@ class RecordRow(NamedTuple):
     @staticmethod
     def encoded(digest: bytes) -> str:
         """Return *digest* as RECORD spells it (PEP 376: URL-safe base64 without padding)."""
-        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+        return binascii.b2a_base64(digest, newline=False).translate(_URL_SAFE, b"=").decode("ascii")
 
 
 _NO_DIGEST = RecordRow("", "", None)

@@ -225,6 +225,16 @@ class Wheel(Window):
         if digest.digest() != digest_bytes(row.digest):
             self.refuse(entry.name, f"its {row.algorithm} is not the one in RECORD")
 
+    def check_digest(self, entry: Entry, content: bytes) -> str:
+        """Compare the whole *content* of *entry* with its RECORD digest; return its SHA-256, in hexadecimal."""
+        sha256 = hashlib.sha256(content)
+        row = self.record.get(entry.name)
+        if row is not None and row.algorithm and row.digest != RecordRow.encoded(sha256.digest()):
+            found = sha256 if row.algorithm == "sha256" else hashlib.new(row.algorithm, content)
+            if found.digest() != digest_bytes(row.digest):
+                self.refuse(entry.name, f"its {row.algorithm} is not the one in RECORD")
+        return sha256.hexdigest()
+
     def entry_points(self) -> List[EntryPoint]:
         """Return the scripts that ``entry_points.txt`` asks for, proven to be plain names and references.
 

@@ -179,7 +179,7 @@ class Window:
         after the last piece, so a caller must take all of them before it trusts any.
         """
         if entry.room <= WHOLE and entry.size <= WHOLE:
-            yield self._whole(entry)
+            yield self.content(entry, self.pread(entry.start, entry.room))
             return
         at = entry.start + self._data_at(entry, self.pread(entry.start, min(entry.room, LOCAL.size + 2 * 65535)))
         crc = size = 0
@@ -207,14 +207,21 @@ class Window:
         """Return where the data of *entry* begin, from the first byte of the file (not of the range)."""
         return self.start + entry.start + self._data_at(entry, self.pread(entry.start, min(entry.room, 2048)))
 
-    def _whole(self, entry: Entry) -> bytes:
-        raw = self.pread(entry.start, entry.room)
-        at = self._data_at(entry, raw)
-        data = raw[at : at + entry.compressed]
-        if entry.method == DEFLATED:
+    def content(self, entry: Entry, raw: bytes, base: int = 0) -> bytes:
+        """Return the content of *entry*, of at most ``WHOLE`` bytes both ways, proven as by :meth:`blocks`.
+
+        Parameters:
+            raw: bytes of the archive.
+            base: where the member's ``room`` bytes begin in *raw*.
+        """
+        at = base + self._data_at(entry, raw, base)
+        end = at + entry.compressed
+        if entry.method == STORED:
+            data = raw[at:end]
+        else:
             inflater = zlib.decompressobj(-zlib.MAX_WBITS)
             try:
-                data = inflater.decompress(data, entry.size + 1)
+                data = inflater.decompress(memoryview(raw)[at:end], entry.size + 1)
                 if len(data) == entry.size and not inflater.eof:
                     # The stream may still owe its end mark: it has to come, and nothing with it.
                     data += inflater.decompress(inflater.unconsumed_tail, 1)
@@ -222,7 +229,8 @@ class Window:
                 self.refuse(entry.name, f"cannot be inflated ({error})")
             if not inflater.eof or inflater.unused_data or inflater.unconsumed_tail:
                 self.refuse(entry.name, "its compressed stream does not end where its data end")
-        self._check_end(entry, len(data), zlib.crc32(data))
+        if len(data) != entry.size or zlib.crc32(data) != entry.crc:
+            self._check_end(entry, len(data), zlib.crc32(data))
         return data
 
     def _inflated(self, entry: Entry, at: int) -> Iterator[bytes]:
@@ -254,21 +262,24 @@ class Window:
         for offset in range(at, at + size, BLOCK):
             yield self.pread(offset, min(BLOCK, at + size - offset))
 
-    def _data_at(self, entry: Entry, raw: bytes) -> int:
-        """Return how many bytes of *raw* are the local header, after comparing it with the directory."""
+    def _data_at(self, entry: Entry, raw: bytes, base: int = 0) -> int:
+        """Return how many bytes the local header at byte *base* of *raw* has, compared with the directory."""
         if entry.header:
-            if not raw.startswith(entry.header):
+            if not raw.startswith(entry.header, base):
                 self.refuse(entry.name, "its local header differs from the directory")
             return len(entry.header)
-        return self._foreign_data_at(entry, raw)
+        return self._foreign_data_at(entry, raw, base)
 
-    def _foreign_data_at(self, entry: Entry, raw: bytes) -> int:
-        if len(raw) < LOCAL.size:
+    def _foreign_data_at(self, entry: Entry, raw: bytes, base: int) -> int:
+        if len(raw) - base < LOCAL.size:
             self.refuse(entry.name, "its local header is cut")
-        signature, _, _, flags, method, _, _, crc, compressed, size, name_length, extra_length = LOCAL.unpack_from(raw)
+        signature, _, _, flags, method, _, _, crc, compressed, size, name_length, extra_length = LOCAL.unpack_from(
+            raw, base
+        )
         at: int = LOCAL.size + name_length + extra_length
+        name_at = base + LOCAL.size
         encoding = "utf-8" if entry.flags & UTF8_NAME else "ascii"
-        if signature != LOCAL_SIGNATURE or raw[LOCAL.size : LOCAL.size + name_length] != entry.name.encode(encoding):
+        if signature != LOCAL_SIGNATURE or raw[name_at : name_at + name_length] != entry.name.encode(encoding):
             self.refuse(entry.name, "its local header names another member")
         if method != entry.method or (flags ^ entry.flags) & (ENCRYPTED | DESCRIPTOR | UTF8_NAME):
             self.refuse(entry.name, "its local header differs from the directory")

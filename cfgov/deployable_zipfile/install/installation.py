@@ -497,14 +497,17 @@ def _write_tree(
 ) -> int:
     """Write everything the destination will hold; return the number of files."""
     count = 0
+    digests: Dict[str, str] = {}
     for jobs, folders in _project(artifact, target, place, compiled):
         make_folders_once(place.tree, folders)
-        write_files(place.tree, jobs, workers, progress)
+        write_files(place.tree, jobs, workers, progress, digests)
         count += len(jobs)
-    count += install_wheels(sources, place, workers, progress, sharing.take if sharing else None)
+    count += install_wheels(sources, place, workers, progress, digests, sharing.take if sharing else None)
+    if sharing:
+        digests.update(sharing.digests)
     _make_virtualenv(place)
     _write_own_files(artifact, place)
-    files = inventory.written(place.tree, workers, sharing.digests if sharing else None)
+    files = inventory.written(place.tree, workers, digests)
     write_bytes(f"{place.tree}/{layout.FILES}", files)
     record = _installed_document(artifact, target, place, hashlib.sha256(files).hexdigest())
     write_bytes(f"{place.tree}/{layout.INSTALLED}", record)

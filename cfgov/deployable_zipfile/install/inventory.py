@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import stat
-from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
 
 from .. import durable
 from ..artifact import layout
@@ -20,7 +20,7 @@ MAX_LINE = 16 * 1024  # bytes: a path of 1024 bytes, escaped, and a link's targe
 MAX_LINES = 1_000_000
 _MAX_LIST = 256 * 1024 * 1024  # bytes
 _BLOCK = 1024 * 1024
-_BATCH = 128  # files
+_DEPTH = 5  # venv/lib/pythonX.Y/site-packages/PACKAGE
 _PLAIN = re.compile(rb"[^!-\"$-\[\]-~]")  # everything but printable ASCII without "#" and the backslash
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
@@ -45,34 +45,64 @@ class Inventory(NamedTuple):
     entries: Dict[str, Entry]
 
 
-def written(tree: str, workers: int = 0, known: Optional[Dict[str, str]] = None) -> bytes:
-    """Return the text of the list of everything in *tree*, an absolute path.
+def written(tree: str, workers: int = 0, known: Optional[Mapping[str, str]] = None) -> bytes:
+    """Return the text of the list of everything in *tree*, an absolute path, folder after folder.
 
     Parameters:
         workers: processes, as in :func:`workers.run`.
-        known: SHA-256 of files that need not be read, by path in the tree.
+        known: SHA-256 of files by path, in hexadecimal, as they were written; other files are read.
     """
-    known = known or {}
-    found = dict(_walk(tree, ""))
-    files = [path for path, entry in found.items() if entry.kind == "file" and path not in known]
-    found.update((path, found[path]._replace(detail=known[path])) for path in known)
-
-    def digests(number: int) -> List[str]:
-        return [digest(f"{tree}/{path}") for path in files[number * _BATCH : (number + 1) * _BATCH]]
-
-    def numbered(number: int) -> Tuple[int, List[str]]:
-        return number, digests(number)
-
-    for number, batch in run(numbered, -(-len(files) // _BATCH), workers):
-        for path, value in zip(files[number * _BATCH :], batch):
-            found[path] = found[path]._replace(detail=value)
+    found = known or {}
     status = os.lstat(tree)
-    lines = [b"#mtree v2.0", b"/set uid=%d gid=%d" % (status.st_uid, status.st_gid)]
-    for path in sorted(found):
-        kind, mode, detail = found[path]
-        key = {"file": b" sha256digest=", "link": b" link=", "dir": b""}[kind]
-        lines.append(b"./%s type=%s mode=%04o%s%s" % (_escaped(path), kind.encode(), mode, key, _escaped(detail)))
-    return b"\n".join(lines) + b"\n"
+    head = b"#mtree v2.0\n/set uid=%d gid=%d\n" % (status.st_uid, status.st_gid)
+    folders = list(_branches(tree, "", 0))
+
+    def listed(number: int) -> Tuple[int, bytes]:
+        return number, b"".join(_lines(tree, *folders[number], found))
+
+    parts = dict(run(listed, len(folders), workers))
+    return head + b"".join(parts[number] for number in range(len(folders)))
+
+
+def _branches(tree: str, inner: str, depth: int) -> Iterator[Tuple[str, bool]]:
+    """Yield folders to be listed, each with whether all below it belong to it: those of a package, for instance."""
+    whole = depth == _DEPTH
+    yield inner, whole
+    if not whole:
+        with os.scandir(f"{tree}/{inner}") as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+        for name in names:
+            yield from _branches(tree, f"{inner}{name}/", depth + 1)
+
+
+def _lines(tree: str, inner: str, whole: bool, known: Mapping[str, str]) -> Iterator[bytes]:
+    """Yield a line for everything in the folder *inner*, a path that ends in "/" or is "".
+
+    Parameters:
+        whole: with everything in the folders below it.
+    """
+    folders = []
+    prefix = _escaped(inner)
+    with os.scandir(f"{tree}/{inner}") as scanned:
+        entries = sorted(scanned, key=lambda one: one.name)
+    for entry in entries:
+        name = entry.name
+        mode = entry.stat(follow_symlinks=False).st_mode
+        text = b"./%s%s type=" % (prefix, _escaped(name))
+        if stat.S_ISREG(mode):
+            path = inner + name
+            sha256 = known.get(path) or digest(f"{tree}/{path}")
+            yield b"%sfile mode=%04o sha256digest=%s\n" % (text, mode & 0o7777, sha256.encode("ascii"))
+        elif stat.S_ISDIR(mode):
+            folders.append(name)
+            yield b"%sdir mode=%04o\n" % (text, mode & 0o7777)
+        elif stat.S_ISLNK(mode):
+            target = _escaped(os.readlink(f"{tree}/{inner}{name}"))
+            yield b"%slink mode=%04o link=%s\n" % (text, mode & 0o7777, target)
+        else:
+            raise ValueError(f"{inner}{name} is neither a file nor a folder nor a link")
+    for name in folders if whole else ():
+        yield from _lines(tree, f"{inner}{name}/", whole, known)
 
 
 def read(destination: str, sha256: str) -> Inventory:
@@ -141,17 +171,6 @@ def digest(path: str) -> str:
         for block in iter(lambda: file.read(_BLOCK), b""):
             found.update(block)
     return found.hexdigest()
-
-
-def _walk(tree: str, inner: str) -> Iterator[Tuple[str, Entry]]:
-    with os.scandir(f"{tree}/{inner}" if inner else tree) as entries:
-        for entry in sorted(entries, key=lambda one: one.name):
-            path = f"{inner}/{entry.name}" if inner else entry.name
-            mode = entry.stat(follow_symlinks=False).st_mode
-            kind = _kind(mode)
-            yield path, Entry(kind, stat.S_IMODE(mode), os.readlink(f"{tree}/{path}") if kind == "link" else "")
-            if kind == "dir":
-                yield from _walk(tree, path)
 
 
 def _kind(mode: int) -> str:

@@ -16,12 +16,12 @@ import warnings
 from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from ..artifact.wheel import Wheel
-from ..artifact.zipreader import Entry, Window
+from ..artifact.zipreader import WHOLE, Entry, Window
 from ..errors import ArtifactError
 from ..workers import run
 
 CHUNK_BYTES = 1024 * 1024
-CHUNK_FILES = 24
+CHUNK_FILES = 64
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -69,43 +69,58 @@ def make_folders(tree: str, paths: Iterable[str], workers: int = 0) -> None:
 
 
 def write_files(
-    tree: str, jobs: List[Job], workers: int = 0, progress: Optional[Callable[[int], None]] = None
+    tree: str,
+    jobs: List[Job],
+    workers: int = 0,
+    progress: Optional[Callable[[int], None]] = None,
+    digests: Optional[Dict[str, str]] = None,
 ) -> Set[str]:
     """Write every job's file; return the paths (relative) of the bytecode files that were compiled here.
 
     Parameters:
         tree: absolute path of a tree whose folders exist (``__pycache__`` folders included).
-        jobs: in any order; those of one folder are best kept together.
+        jobs: in any order; those of one folder are best kept together, and those of one archive in its order.
         workers: processes, as in :func:`parallel.run`.
         progress: called with a number of files as they are written.
+        digests: gets the SHA-256 of files that were written, in hexadecimal, by path.
 
     Raises:
         ArtifactError, WheelError: content that is not what it should be.
         OSError: the file system refused.
     """
-    chunks = list(_chunks(jobs))
+    chunks = sorted(_chunks(jobs), key=lambda chunk: -_alone(jobs, chunk))
 
-    def write(number: int) -> Tuple[int, List[str]]:
+    def write(number: int) -> Tuple[int, List[str], List[str]]:
         first, last = chunks[number]
-        return last - first, [path for job in jobs[first:last] for path in _write(tree, job)]
+        found, made = _write_range(tree, jobs[first:last])
+        return number, found if digests is not None else [], made
 
-    compiled: Set[str] = set()
-    for count, paths in run(write, len(chunks), workers):
-        compiled.update(paths)
+    everything: Set[str] = set()
+    for number, found, made in run(write, len(chunks), workers):
+        everything.update(made)
+        first, last = chunks[number]
+        if digests is not None:
+            digests.update(zip((job.path for job in jobs[first:last]), found))
         if progress:
-            progress(count)
-    return compiled
+            progress(last - first)
+    return everything
 
 
 def write_bytes(path: str, data: bytes, mode: int = 0o644) -> None:
     """Create the file *path* with *data*; it must not exist."""
     descriptor = os.open(path, _CREATE, mode)
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
+        _write_all(descriptor, data)
     finally:
         os.close(descriptor)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    written = os.write(descriptor, data)
+    if written < len(data):
+        view = memoryview(data)
+        while written < len(data):
+            written += os.write(descriptor, view[written:])
 
 
 def bytecode_path(path: str, cache_tag: str) -> str:
@@ -114,32 +129,76 @@ def bytecode_path(path: str, cache_tag: str) -> str:
     return f"{folder}/__pycache__/{name[:-3]}.{cache_tag}.pyc"
 
 
-def _write(tree: str, job: Job) -> List[str]:
-    """Write one file; keep its text only when it must be compiled."""
+def _write_range(tree: str, jobs: List[Job]) -> Tuple[List[str], List[str]]:
+    """Write some files; return the SHA-256 of each, and the paths of bytecode files that were compiled.
+
+    Neighbours in one archive, up to ``WHOLE`` bytes of it, are read at once.
+    """
+    digests: List[str] = []
+    made: List[str] = []
+    window: Optional[Window] = None
+    raw, first, last = b"", 0, 0
+    for number, job in enumerate(jobs):
+        entry = job.entry
+        if entry.room > WHOLE or entry.size > WHOLE:
+            digests.append(_write_large(tree, job, made))
+            continue
+        if job.window is not window or not first <= entry.start <= last - entry.room:
+            window, first = job.window, entry.start
+            last = _end_of_run(jobs, number)
+            raw = window.pread(first, last - first)
+        data = window.content(entry, raw, entry.start - first)
+        digests.append(_checked(job, data))
+        write_bytes(f"{tree}/{job.path}", data, job.mode)
+        if job.compile_as:
+            made += compiled(tree, job, data)
+    return digests, made
+
+
+def _end_of_run(jobs: List[Job], number: int) -> int:
+    """Return where the last of the members ends that can be read with that of job *number*, in one piece."""
+    window, first = jobs[number].window, jobs[number].entry.start
+    end = first
+    for job in jobs[number:]:
+        if job.window is not window or job.entry.start < end or job.entry.start + job.entry.room > first + WHOLE:
+            break
+        end = job.entry.start + job.entry.room
+    return end
+
+
+def _checked(job: Job, content: bytes) -> str:
+    """Compare the whole *content* with the digest that the job expects; return its SHA-256, in hexadecimal."""
+    if isinstance(job.window, Wheel):
+        return job.window.check_digest(job.entry, content)
+    digest = hashlib.sha256(content).hexdigest()
+    if job.sha256 and digest != job.sha256:
+        raise _changed(job)
+    return digest
+
+
+def _changed(job: Job) -> ArtifactError:
+    return ArtifactError(job.entry.name, "changed since it was verified", "Copy the artifact again")
+
+
+def _write_large(tree: str, job: Job, made: List[str]) -> str:
+    """Write one file piece by piece; keep its text only when it must be compiled. Return its SHA-256."""
     kept: List[bytes] = []
+    digest = hashlib.sha256()
     descriptor = os.open(f"{tree}/{job.path}", _CREATE, job.mode)
     try:
-        for block in _proven(job):
-            view = memoryview(block)
-            while view:
-                view = view[os.write(descriptor, view) :]
+        blocks = job.window.proven_blocks(job.entry) if isinstance(job.window, Wheel) else job.window.blocks(job.entry)
+        for block in blocks:
+            digest.update(block)
+            _write_all(descriptor, block)
             if job.compile_as:
                 kept.append(block)
     finally:
         os.close(descriptor)
-    return compiled(tree, job, b"".join(kept)) if job.compile_as else []
-
-
-def _proven(job: Job) -> Iterable[bytes]:
-    if isinstance(job.window, Wheel):
-        yield from job.window.proven_blocks(job.entry)
-        return
-    digest = hashlib.sha256()
-    for block in job.window.blocks(job.entry):
-        digest.update(block)
-        yield block
     if job.sha256 and digest.hexdigest() != job.sha256:
-        raise ArtifactError(job.entry.name, "changed since it was verified", "Copy the artifact again")
+        raise _changed(job)
+    if job.compile_as:
+        made += compiled(tree, job, b"".join(kept))
+    return digest.hexdigest()
 
 
 def compiled(tree: str, job: Job, source: bytes) -> List[str]:
@@ -177,15 +236,25 @@ def bytecode(source: bytes, path: str) -> Optional[bytes]:
 
 
 def _chunks(jobs: List[Job]) -> Iterable[Tuple[int, int]]:
-    """Cut the jobs into ranges of about one megabyte or 24 files, blind to the borders of wheels."""
+    """Cut the jobs into ranges of about one megabyte or 64 files, blind to the borders of wheels."""
     first = size = 0
     for number, job in enumerate(jobs):
+        if job.entry.size > CHUNK_BYTES and number > first:
+            yield first, number
+            first = number
+            size = 0
         size += job.entry.size
         if size >= CHUNK_BYTES or number - first + 1 >= CHUNK_FILES:
             yield first, number + 1
             first, size = number + 1, 0
     if first < len(jobs):
         yield first, len(jobs)
+
+
+def _alone(jobs: List[Job], chunk: Tuple[int, int]) -> int:
+    """Return the bytes of a chunk that is one large file, else 0: the largest go first, so that none is the last."""
+    first, last = chunk
+    return jobs[first].entry.size if last - first == 1 and jobs[first].entry.size > CHUNK_BYTES else 0
 
 
 def _balanced(groups: List[List[str]]) -> List[List[str]]:

@@ -24,7 +24,7 @@ from deployable_zipfile.artifact import layout
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.console import Console
 from deployable_zipfile.errors import DeployableZipfileError, DestinationError, Interrupted
-from deployable_zipfile.install import installation, preflight
+from deployable_zipfile.install import installation, inventory, preflight
 from tests.support import faults
 from tests.support.artifacts import PYTHON, make_artifact, make_target, simple_wheel
 from tests.support.helpers import make_wheel, read_tree, run_cli, write_tree
@@ -96,6 +96,15 @@ def test_what_is_recorded_is_what_was_installed(site: Path, tmp_path: Path) -> N
     assert record["python"] == PYTHON
     manifest = layout.Manifest.from_json((tmp_path / "dest" / layout.MANIFEST).read_bytes())
     assert manifest.build_id == done.build_id
+
+
+def test_the_list_of_what_was_installed_is_that_of_the_tree_itself(site: Path, tmp_path: Path) -> None:
+    install(site, tmp_path / "dest")
+    listed = (tmp_path / "dest" / layout.FILES).read_bytes().splitlines()
+    read = inventory.written(str(tmp_path / "dest")).splitlines()  # with no digest known before
+    later = [f"./{name} ".encode() for name in (layout.FILES, layout.INSTALLED)]
+    assert listed == [line for line in read if not line.startswith(tuple(later))]
+    assert len(set(listed)) == len(listed) > 50
 
 
 @pytest.mark.parametrize("workers", [1, 3])

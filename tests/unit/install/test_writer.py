@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import importlib.util
 import marshal
 import os
@@ -14,7 +15,7 @@ from typing import Dict, Iterator, List
 import pytest
 
 from deployable_zipfile.artifact.wheel import Wheel
-from deployable_zipfile.artifact.zipreader import Container
+from deployable_zipfile.artifact.zipreader import WHOLE, Container
 from deployable_zipfile.errors import ArtifactError, WheelError
 from deployable_zipfile.install import writer
 from deployable_zipfile.install.writer import Job
@@ -22,6 +23,7 @@ from tests.support.artifacts import container
 from tests.support.helpers import make_wheel, read_tree, run_python
 
 CONTENT = {f"p{number % 7}/q/f{number}.txt": b"%d " % number * number for number in range(300)}
+SIZES = [0, 1, 1000, 100_000, WHOLE - 1000, WHOLE, WHOLE + 1, 3 * WHOLE]
 
 
 @pytest.fixture(autouse=True)
@@ -190,3 +192,31 @@ def test_chunks_cover_every_job_once_and_stay_small(zipped: Container) -> None:
     assert [number for first, last in chunks for number in range(first, last)] == list(range(len(jobs)))
     assert max(last - first for first, last in chunks) <= writer.CHUNK_FILES
     assert list(writer._chunks([])) == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_digest_of_every_file_is_told_whatever_its_size_and_neighbours(
+    workers: int, tree: Path, tmp_path: Path
+) -> None:
+    files = {f"{size}.{suffix}": bytes([size & 255]) * size for size in SIZES for suffix in ("bin", "zip")}
+    path = tmp_path / "sizes.zip"
+    path.write_bytes(container(dict(files)))
+    with open(path, "rb") as file:
+        sizes = Container(file.fileno(), 0, path.stat().st_size, "sizes.zip")
+        # Every second one only, and backwards: neighbours in the archive need not be neighbours among the jobs.
+        jobs = [*jobs_of(sizes)[::2], *jobs_of(sizes)[1::2][::-1]]
+        digests: Dict[str, str] = {}
+        writer.write_files(str(tree), jobs, workers, None, digests)
+    assert {name: (tree / name).read_bytes() for name in files} == files
+    assert digests == {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+
+
+def test_large_files_are_begun_first(tmp_path: Path) -> None:
+    large = {f"large{number}": writer.CHUNK_BYTES + number for number in (1, 3, 2)}
+    path = tmp_path / "sizes.zip"
+    path.write_bytes(container({**{f"{n}": b"x" for n in range(100)}, **{n: bytes(s) for n, s in large.items()}}))
+    with open(path, "rb") as file:
+        sizes = Container(file.fileno(), 0, path.stat().st_size, "sizes.zip")
+        jobs = jobs_of(sizes)
+        order = [jobs[first].path for first, _ in sorted(writer._chunks(jobs), key=lambda c: -writer._alone(jobs, c))]
+    assert order == ["large3", "large2", "large1", "0", "64"]
