@@ -157,6 +157,13 @@ def foreign(session: nox.Session) -> None:
 
 
 @nox.session
+def picture(session: nox.Session) -> None:
+    """Draw docs/images/terminal.svg from a real session (needs the package index)."""
+    install(session, "build")
+    tool(session, "picture")
+
+
+@nox.session
 def facts(session: nox.Session) -> None:
     """Record what the images hold and compare it with the last record; -- --platform NAME."""
     tool(session, "facts")

@@ -20,6 +20,7 @@ from .errors import DeployableZipfileError, masked, printable
 _EVERY = 0.1  # seconds between two drawings of a bar by what is done
 _TICK = 0.5  # seconds between two drawings by the clock
 _WORTH_TELLING = 1.0  # seconds that a phase took
+_INSTANT = 0.05  # seconds of a step that nobody saw, so that no line of it stays
 _BAR = 20  # columns of a bar, where there is room
 _CLEAR = "\r\x1b[K"  # ECMA-48 8.3.41, erase in line
 
@@ -99,7 +100,8 @@ class Console:
             self._phases.pop()
             self._erase()
         seconds = time.monotonic() - began
-        self.step(f"{text} {seconds:.1f} s" if place or seconds >= _WORTH_TELLING else text)
+        if not place or seconds >= _INSTANT:
+            self.step(f"{text} {seconds:.1f} s" if place or seconds >= _WORTH_TELLING else text)
 
     @contextlib.contextmanager
     def _ticking(self) -> Iterator[None]:

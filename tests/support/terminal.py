@@ -10,6 +10,7 @@ import re
 import struct
 import subprocess
 import termios
+from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 _CLEAR = "\r\x1b[K"
@@ -56,13 +57,23 @@ def parsed(code: int, text: str) -> Shown:
 
 
 def run_in_terminal(
-    command: Sequence[Any], columns: int = 80, extra_env: Optional[Dict[str, str]] = None, timeout: float = 300
+    command: Sequence[Any],
+    columns: int = 80,
+    extra_env: Optional[Dict[str, str]] = None,
+    timeout: float = 300,
+    cwd: Optional[Path] = None,
+    both: bool = False,
 ) -> Shown:
-    """Run *command* with its stderr on a terminal, and return what that showed."""
+    """Run *command* with its stderr on a terminal, with *both* its stdout too, and return what that showed."""
     master, slave = open_terminal(columns)
     environ = {**os.environ, "TERM": "xterm-256color", **(extra_env or {})}
     process = subprocess.Popen(
-        [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=slave, env=environ
+        [str(word) for word in command],
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=slave if both else subprocess.DEVNULL,
+        stderr=slave,
+        env=environ,
     )
     os.close(slave)
     text = read_all(master)
