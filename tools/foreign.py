@@ -4,7 +4,7 @@
 
 Applications and templates come from the package index, pinned by version; the others are written here in the shape of
 projects that people have. Each step is the command of a user, run with a Python that has nothing installed. --write
-puts the results into docs/foreign.md. Needs uv, git and the network.
+puts the results into docs/foreign.md, where projects that are not named keep theirs. Needs uv, git and the network.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 ROOT = Path(__file__).resolve().parent.parent
 CREATE = ROOT / "cfgov" / "deployable_zipfile" / "create.py"
@@ -45,7 +45,7 @@ class Project(NamedTuple):
     files: Dict[str, str] = {}  # written after that
     options: Tuple[str, ...] = ()  # of create
     variables: Dict[str, str] = {}  # of environment.json; {state} is a folder that outlives releases
-    deploy: Tuple[str, ...] = ()  # options of deploy
+    manage: Tuple[str, ...] = ()  # management commands that it needs before it can be served
     page: str = "/"
     server: str = GUNICORN
     module: str = ""  # of the callable
@@ -96,6 +96,8 @@ ALLOWED_HOSTS = ["127.0.0.1"]
 DATABASES = {
     "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.path.join(os.environ.get("STATE", ""), "db.sqlite3")}
 }
+COMPRESS_ENABLED = COMPRESS_OFFLINE = False  # both need sassc on the machine
+COMPRESS_PRECOMPILERS = ()
 LOGGING["handlers"]["file"]["filename"] = os.path.join(os.environ.get("STATE", ""), "mailman-web.log")
 """
 MEZZANINE = """\
@@ -130,7 +132,7 @@ PROJECTS: Tuple[Project, ...] = (
         files={"manage.py": MANAGE.format(settings="pretix.settings")},
         options=("--settings-module", "pretix.settings", "--wsgi", "pretix.wsgi:application"),
         variables={"DATA_DIR": "{state}", "DJANGO_SETTINGS_MODULE": "pretix.settings"},
-        page="/control/login", module="pretix.wsgi",
+        page="/control/login", module="pretix.wsgi", manage=("compress",),
     ),
     Project(
         "mailman-web", "application from the index, with our settings", ("mailman-web==0.0.9", "setuptools==80.9.0"),
@@ -215,10 +217,10 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     with contextlib.ExitStack() as stack:
         scratch = arguments.work or stack.enter_context(tempfile.TemporaryDirectory(prefix="foreign-"))
         rows = [attempt(project, Path(scratch).resolve() / project.name) for project in chosen]
-    text = table(rows)
-    print(text)
+    lines = {row.project.name: line(row) for row in rows}
+    print(table(lines))
     if arguments.write:
-        DOCUMENT.write_text(text, "utf-8")
+        DOCUMENT.write_text(table({**recorded(DOCUMENT), **lines}), "utf-8")
     return 0 if all(result.startswith("yes") for row in rows for result in row.results.values()) else 1
 
 
@@ -346,15 +348,19 @@ class Trial:
         self.run([self.bare, "-I", self.artifact, "-d", self.work / "installed"])
         return ""
 
+    def _manage(self) -> List[str]:
+        return [part for text in self.project.manage for part in ("--manage", text)]
+
     def selftest(self) -> str:
         """Run its self-test."""
-        self.run([self.bare, "-I", self.artifact, "selftest", "--env-file", self.environment])
+        words = ["--env-file", self.environment, "--path", self.project.page, *self._manage()]
+        self.run([self.bare, "-I", self.artifact, "selftest", *words])
         return ""
 
     def deploy(self) -> str:
         """Deploy it as its first release."""
         words = [self.bare, "-I", self.artifact, "deploy", "--root", self.work / "srv"]
-        self.run([*words, "--env-file", self.environment, *self.project.deploy])
+        self.run([*words, "--env-file", self.environment, *self._manage()])
         return ""
 
     def page(self) -> str:
@@ -388,7 +394,7 @@ class Trial:
     def serve(self) -> str:
         """Show it from a scratch folder."""
         words = [self.bare, "-I", self.artifact, "serve", "--check", "--json", "--port", "0"]
-        found = json.loads(self.run([*words, "--path", self.project.page]))
+        found = json.loads(self.run([*words, "--path", self.project.page, *self._manage()]))
         if found["status"] != 200:
             raise Failed(f"{self.project.page} answers {found['status']}")
         return ""
@@ -408,27 +414,44 @@ def answer(url: str, server: "subprocess.Popen[bytes]") -> int:
     return 0
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Return the document."""
+def recorded(document: Path) -> Dict[str, str]:
+    """Return the line of each known project in *document*."""
+    known = {project.name for project in PROJECTS}
+    texts = document.read_text("utf-8").splitlines() if document.is_file() else []
+    named = ((text.split("|")[1].strip(), text) for text in texts if text.startswith("| "))
+    return {name: text for name, text in named if name in known}
+
+
+def line(row: Row) -> str:
+    """Return the line of the table for one project."""
+    project = row.project
+    pinned = ", ".join(project.requirements) or "its `uv.lock`"
+    found = [row.results.get(step, "not tried").replace("|", "\\|") for step in STEPS]
+    size = f"{row.size / 1e6:.1f}"
+    return f"| {project.name} | {project.origin} | {pinned} | {row.wheels} | {size} | {' | '.join(found)} |"
+
+
+def table(lines_: Dict[str, str]) -> str:
+    """Return the document.
+
+    Parameters:
+        lines_: of the table, by name of the project.
+    """
     lines = [
         "# Projects that nobody here wrote",
         "",
         "Written by `nox -s foreign`; the versions and commands are those of `tools/foreign.py`. Each project is",
         "committed to git, packed from a lock with hashes and a web server, and tried with a Python outside any",
         "virtual environment: `-d`, `selftest`, `deploy --root`, a page from the server of that release, and",
-        "`serve --check`. *yes* means exit code 0, and status 200 for the page.",
+        "`serve --check`. *yes* means exit code 0, and status 200 for the page. Projects that the last run did not",
+        "name keep what an earlier one found.",
         "",
         f"CPython {platform.python_version()}, {platform.system()} {platform.machine()}.",
         "",
         f"| project | what it is | pinned | wheels | MB | {' | '.join(STEPS)} |",
         "|" + "---|" * (5 + len(STEPS)),
     ]
-    for row in rows:
-        project = row.project
-        pinned = ", ".join(project.requirements) or "its `uv.lock`"
-        found = [row.results.get(step, "not tried").replace("|", "\\|") for step in STEPS]
-        size = f"{row.size / 1e6:.1f}"
-        lines.append(f"| {project.name} | {project.origin} | {pinned} | {row.wheels} | {size} | {' | '.join(found)} |")
+    lines += [lines_[project.name] for project in PROJECTS if project.name in lines_]
     return "\n".join(lines) + "\n"
 
 

@@ -84,8 +84,9 @@ def describe(files: Mapping[str, str], wanted: Wanted) -> layout.Site:
     said = _named_settings(sources, manage) if manage else ""
     wsgi = wanted.wsgi or sources.word(wanted.settings_module or said, "WSGI_APPLICATION")
     asgi = wanted.asgi or sources.word(wanted.settings_module or said, "ASGI_APPLICATION")
-    wsgi = wsgi or sources.beside(said, asgi, "wsgi")
-    asgi = asgi or sources.beside(said, wsgi, "asgi")
+    # manage.py may compute the name of the settings, or name others: then those that were asked for tell the place.
+    wsgi = wsgi or sources.beside(said, asgi, "wsgi") or sources.beside(wanted.settings_module, asgi, "wsgi")
+    asgi = asgi or sources.beside(said, wsgi, "asgi") or sources.beside(wanted.settings_module, wsgi, "asgi")
     # wsgi.py and asgi.py are what a server imports: their word is production's, manage.py's is often a developer's.
     settings = wanted.settings_module or sources.settings_in(wsgi) or sources.settings_in(asgi) or said
     if not settings and not wsgi and not asgi:

@@ -11,7 +11,9 @@ loaded, so that databases, caches, mail, files, queues and search are scratch on
 from __future__ import annotations
 
 import argparse
+import functools
 import json
+import shlex
 import subprocess
 import time
 from pathlib import Path
@@ -29,7 +31,6 @@ from .trial import Finding, Trial, scratch_environment, scratch_folder
 
 _TIMEOUT = 900.0  # seconds for one command
 _MODULE_TIMEOUT = 120.0  # seconds without a word from the process that imports
-_PHASES = 7  # the installation, the imports, and what _steps returns
 _CRASHES = 20  # of the importing process, after which something more general is wrong
 
 # Runs in the release's Python: imports what it reads from stdin, and says so line by line, so that a crash is known.
@@ -116,6 +117,7 @@ class Wanted(NamedTuple):
     ignored: Sequence[str] = ()  # modules and attempts that may fail, for reasons of their own
     wsgi: str = ""  # MODULE:CALLABLE instead of the artifact's
     asgi: str = ""
+    manage: Sequence[str] = ()  # management commands to run after migrate
     workers: int = 0  # processes that unpack, 0: one for each core
 
 
@@ -128,24 +130,25 @@ def selftest(artifact: Artifact, scratch: Path, console: Console, wanted: Wanted
     """
     began = time.monotonic()
     release = scratch / "release"
-    with console.phase(f"Installing into {scratch}", place=(0, _PHASES)):
+    phases = 7 + len(wanted.manage)  # the installation, the imports, and what _steps returns
+    with console.phase(f"Installing into {scratch}", place=(0, phases)):
         installation.install(artifact, str(release), workers=wanted.workers, sync=False, console=console)
     variables = scratch_environment(wanted.env_file, scratch)
     provision.place_environment(release, variables, provision.NOBODY)
     site = site_of(artifact.manifest, release, variables, wanted.wsgi, wanted.asgi)
     trial = Trial(scratch, release, site, variables)
     console.step(trial.confine())
-    with console.phase("Importing every module and every compiled file", place=(1, _PHASES)):
+    with console.phase("Importing every module and every compiled file", place=(1, phases)):
         tried, findings = _imported(trial, wanted.ignored)
     for attempt in trial.attempts("imports"):
         console.warn(f"{attempt.what}: {attempt.fault}")
     replaced: List[str] = []
-    for number, (name, step, skipped) in enumerate(_steps(trial, wanted.path), 2):
+    for number, (name, step, skipped) in enumerate(_steps(trial, wanted), 2):
         if skipped:
             console.step(f"{name}: {skipped}")
             findings.append(Finding(name, "", skipped))
             continue
-        with console.phase(name, place=(number, _PHASES)):
+        with console.phase(name, place=(number, phases)):
             findings.extend(one for one in trial.found(name, step) if one.what not in wanted.ignored)
         if not replaced and trial.replaced():
             replaced = trial.replaced()
@@ -153,16 +156,21 @@ def selftest(artifact: Artifact, scratch: Path, console: Console, wanted: Wanted
     return Report(artifact.manifest.build_id, tried, tuple(findings), time.monotonic() - began)
 
 
-def _steps(trial: Trial, path: str) -> List[Tuple[str, Callable[[], object], str]]:
+def _steps(trial: Trial, wanted: Wanted) -> List[Tuple[str, Callable[[], object], str]]:
     """Return the steps after the imports: name, what to do, and why not to."""
     site = trial.site
     load = "ASGI callable" if site.asgi and not site.wsgi else "WSGI callable"
-    host = _host(trial.variables)
+    host, path = _host(trial.variables), wanted.path
+    manage = [
+        (f"manage.py {text}", functools.partial(trial.manage, "manage", shlex.split(text)), "")
+        for text in wanted.manage
+    ]
     return [
         ("manage.py check", lambda: trial.manage("check", ["check"]), site.without("check")),
         ("manage.py collectstatic", trial.collect_static, site.without("collectstatic")),
         (load, lambda: trial.python("callable", site.callable_arguments()), ""),
         ("manage.py migrate", trial.migrate, site.without("migrate")),
+        *manage,
         (f"GET {path}", lambda: trial.request(path, host), ""),
     ]
 
@@ -173,6 +181,7 @@ def add_parsers(subparsers: Any, common: List[argparse.ArgumentParser]) -> None:
     verb.add_argument("--scratch", type=Path, metavar="DIR", help="parent of the scratch folder")
     verb.add_argument("--env-file", type=Path, metavar="FILE", help="environment.json to try with")
     verb.add_argument("--path", default="/", metavar="PATH", help="of the one request (default: /)")
+    verb.add_argument("--manage", action="append", default=[], metavar="'COMMAND ...'", help="run after migrate")
     verb.add_argument("--wsgi-module", default="", metavar="MODULE[:NAME]", help="instead of the artifact's own")
     verb.add_argument("--asgi-module", default="", metavar="MODULE[:NAME]", help="the same for ASGI")
     verb.add_argument("--ignore", action="append", default=[], metavar="WHAT", help="a module or attempt that may fail")
@@ -187,6 +196,7 @@ def _run(arguments: argparse.Namespace, archive: str, console: Console) -> int:
         arguments.ignore,
         arguments.wsgi_module,
         arguments.asgi_module,
+        arguments.manage,
         arguments.workers,
     )
     with scratch_folder("selftest-", arguments.scratch, arguments.keep) as scratch, Artifact.open(archive) as artifact:

@@ -176,3 +176,14 @@ def test_a_wrong_value_is_refused_by_its_name(tmp_path: Path, wanted: Any, why: 
     with pytest.raises(UsageError) as caught:
         describe(tmp_path, django("shop"), **wanted)
     assert str(caught.value).startswith(why)
+
+
+@pytest.mark.parametrize("said", ["name() + '.settings'", "'other.settings'", "'portal.settings'"])
+def test_the_callable_beside_the_settings_that_were_named_is_found(said: str, tmp_path: Path) -> None:
+    files = django("portal")
+    files["manage.py"] = f"import os, django\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', {said})\n"
+    files["portal/settings.py"] = ""
+    files["portal/production.py"] = "from portal.settings import *\n"
+    found = describe(tmp_path, files, settings_module="portal.production")
+    assert (found.settings_module, found.wsgi) == ("portal.production", "portal.wsgi:application")
+    assert found.asgi == "portal.asgi:application"

@@ -99,6 +99,15 @@ def test_a_module_of_the_systems_python_for_windows_may_be_missing(tmp_path: Pat
     assert run(artifact(tmp_path, {"alpha": {"alpha.py": missing}}), tmp_path, capsys).code == 0
 
 
+def test_commands_that_a_site_needs_run_after_migrate(tmp_path: Path, capsys: Any) -> None:
+    path = artifact(tmp_path, {"alpha": {"alpha.py": ""}})
+    outcome = run(path, tmp_path, capsys, "--manage", "compress --force", "--manage", "warm")
+    names = [finding["what"] for finding in outcome.document["findings"]]
+    assert names[-4:] == ["manage.py migrate", "manage.py compress --force", "manage.py warm", "GET /"]
+    failing = artifact(tmp_path, {"alpha": {"alpha.py": ""}}, manage="import sys\nsys.exit('warm' in sys.argv)\n")
+    assert list(run(failing, tmp_path, capsys, "--manage", "compress", "--manage", "warm").faults) == ["manage.py warm"]
+
+
 @pytest.mark.parametrize("runner", ["pytest", "hypothesis", "nose"])
 def test_a_module_of_tests_may_lack_its_runner(runner: str, tmp_path: Path, capsys: Any) -> None:
     missing = f"raise ModuleNotFoundError('No module named {runner}', name={runner!r})"

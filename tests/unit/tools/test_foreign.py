@@ -31,7 +31,10 @@ def test_a_step_that_fails_ends_its_project_and_is_in_the_table(
     monkeypatch.setattr(foreign.Trial, "install", fail)
     monkeypatch.setattr(foreign, "DOCUMENT", tmp_path / "foreign.md")
     monkeypatch.setattr(foreign, "ROOT", tmp_path)
+    (tmp_path / "foreign.md").write_text("| flask | old |\n| hc | as it was |\n| project | what it is |\n")
     assert foreign.main(["flask", "--work", str(tmp_path), "--write"]) == 1
+    assert "| hc | as it was |" in (tmp_path / "foreign.md").read_text().splitlines()
+    assert "old" not in (tmp_path / "foreign.md").read_text()
     row = next(line for line in (tmp_path / "foreign.md").read_text().splitlines() if line.startswith("| flask "))
     assert "| yes | no: error: a \\| b: wrong. Mend it (1) | not tried |" in row
     assert "flask: install: error" in capsys.readouterr().err
