@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -13,6 +14,8 @@ from ..errors import UsageError
 from . import health, provision, restart
 from .commands import person
 from .signing import Wish
+
+NO_STORE = "none"  # no absolute path, so no store's
 
 
 class Settings(NamedTuple):
@@ -40,6 +43,7 @@ class Settings(NamedTuple):
     asgi_module: str = ""
     step_timeout: float = 1800.0  # seconds
     keep: int = 5
+    store: str = ""  # absolute path of the store of unpacked wheels; "": the root's own, NO_STORE: none
     keep_static: float = 30.0  # days
     older_than: Optional[float] = None  # seconds
 
@@ -83,6 +87,8 @@ class Settings(NamedTuple):
             provision.parse_shared(text)
         for text in self.links:
             provision.parse_link(text)
+        if self.store not in ("", NO_STORE) and not os.path.isabs(self.store):
+            raise UsageError("--store", "is not an absolute path", "Give the absolute path of a folder")
         provision.ownership(self.owner or None, self.group or None)
         if self.run_as:
             person(self.run_as)

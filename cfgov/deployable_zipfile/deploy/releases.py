@@ -42,6 +42,7 @@ class Root:
         self.books = self.path / layout.DEPLOY
         self.logs = self.books / "logs"
         self.tool = self.books / "tool"
+        self.store = self.books / "store"
         self.lock = self.books / "lock"
         self.journal = Journal(self.path / layout.JOURNAL)
 

@@ -17,7 +17,7 @@ from ..artifact.zipreader import Artifact
 from ..console import Console
 from ..errors import DeployableZipfileError, DeploymentError, Interrupted, UsageError
 from ..install import installation, signature
-from . import journal, provision, releases, signing, static, steps
+from . import journal, provision, releases, shelves, signing, static, steps
 from .commands import CommandError
 from .context import Context
 from .lock import Lock, locked
@@ -350,6 +350,11 @@ def check_is_root(root: Root) -> None:
 
 def _prune(root: Root, settings: Settings, console: Console) -> Tuple[str, ...]:
     victims = releases.prunable(root, settings.keep, settings.older_than, time.time())
+    with shelves.in_order(root, settings, bool(victims), console):
+        return _remove(root, victims, console)
+
+
+def _remove(root: Root, victims: Sequence[str], console: Console) -> Tuple[str, ...]:
     removed: List[str] = []
     refused: List[DeploymentError] = []
     for target in victims:

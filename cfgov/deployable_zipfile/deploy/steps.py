@@ -13,12 +13,14 @@ from .. import durable
 from ..artifact import layout
 from ..artifact.zipreader import Artifact
 from ..errors import DeploymentError, DestinationError, UsageError
-from ..install import drift, installation, preflight, soundness
+from ..install import drift, installation, preflight, sharing, soundness
+from ..install.store import Store
 from . import health, journal, provision, restart, signing, static
 from .commands import CommandError
 from .context import Context
 from .options import Settings, read_variables
 from .releases import build_id_of
+from .shelves import store_of
 from .tool import write_tool
 
 _DATABASES = (".sqlite3", ".sqlite", ".db", ".db3")  # names of SQLite's files
@@ -46,8 +48,15 @@ def check(context: Context, artifact: Artifact) -> str:
     """Refuse what can be refused before anything is written."""
     _check_source(artifact, context.options.allow_dirty)
     if replaces(context) or not context.root.is_complete(context.release.name):
+        release, store = str(context.release), store_of(context.root, context.settings)
+        if store:
+            Store(sharing.normal_store(store, release)).check()
         found = preflight.problems(
-            artifact.manifest, str(context.release), context.options.force, preflight.payload_space(artifact)
+            artifact.manifest,
+            release,
+            context.options.force,
+            preflight.payload_space(artifact),
+            sharing.stored_members(store, artifact.manifest, release) if store else None,
         )
         for problem in found[1:]:
             context.console.warn(str(problem))
@@ -98,6 +107,7 @@ def _check_options(context: Context) -> None:
         "--config-test": [settings.config_test],
         "--manage": settings.manage,
         "--health-header": settings.health_headers,
+        "--store": [settings.store],
     }
     for option, values in texts.items():
         for key in (key for value in values for key in secrets.kept_in(value)):
@@ -187,6 +197,7 @@ def install(context: Context, artifact: Artifact) -> str:
         wait=context.options.lock_wait,
         force=replaces(context),
         console=context.console,
+        store=store_of(context.root, context.settings),
     )
     write_tool(artifact, context.root)
     source = artifact.manifest.source

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from pathlib import Path
 from typing import Any, List, Mapping
@@ -11,7 +12,7 @@ from .. import cli
 from ..console import Console
 from ..errors import printable
 from . import releases, rollout
-from .options import Options, Settings
+from .options import NO_STORE, Options, Settings
 from .provision import EnvironmentFile
 from .releases import Root, build_id_of
 from .signing import Wish
@@ -108,6 +109,10 @@ def _settings_parser() -> argparse.ArgumentParser:
     host.add_argument(
         "--keep-static", type=cli.days, metavar="DAYS", help="keep hashed static files of releases before, 30"
     )
+    host.add_argument(
+        "--store", type=os.path.abspath, metavar="DIR", help="store of unpacked wheels; ROOT/.deploy/store unless said"
+    )
+    host.add_argument("--no-store", dest="store", action="store_const", const=NO_STORE, help="share no files")
     host.add_argument("--step-timeout", type=cli.seconds, metavar="SECONDS", help="for one command, 1800 unless said")
     return parser
 

@@ -30,7 +30,7 @@ from ..install_wheels import Place, Source, open_wheels
 from ..install_wheels import install as install_wheels
 from ..workers import unbroken
 from . import inventory, ownership, preflight, replacement, soundness
-from .sharing import Sharing, normal_store
+from .sharing import Sharing, normal_store, stored_members
 from .writer import Job, bytecode, bytecode_path, write_bytes, write_files
 
 _DYING = 10.0  # seconds that workers of a killed installation may take to end
@@ -88,7 +88,8 @@ def install(
         _remove_leftovers(destination, console)
         return Installed(destination, build, target.python, True, 0, time.monotonic() - began)
     sharing = Sharing(normal_store(store, destination), artifact.manifest, console) if store else None
-    problems = preflight.problems(artifact.manifest, destination, force, preflight.payload_space(artifact))
+    stored = stored_members(store, artifact.manifest, destination) if store else None
+    problems = preflight.problems(artifact.manifest, destination, force, preflight.payload_space(artifact), stored)
     refused = replacement.refusal(destination, build) if force else None
     if problems and is_there():  # another run finished it meanwhile
         return Installed(destination, build, target.python, True, 0, time.monotonic() - began)

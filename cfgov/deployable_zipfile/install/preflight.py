@@ -6,7 +6,7 @@ import importlib.util
 import os
 import platform
 import sys
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
 from .. import durable
 from ..artifact import layout, patches
@@ -78,7 +78,11 @@ def bytecode_fits(target: layout.Target) -> bool:
 
 
 def problems(
-    manifest: layout.Manifest, destination: str, replaces: bool = False, payloads: "Optional[Tuple[int, int]]" = None
+    manifest: layout.Manifest,
+    destination: str,
+    replaces: bool = False,
+    payloads: Optional[Tuple[int, int]] = None,
+    stored: Optional[Set[str]] = None,
 ) -> List[DeployableZipfileError]:
     """Return everything that would keep *manifest*'s artifact from running in *destination*, worst first.
 
@@ -86,7 +90,7 @@ def problems(
         manifest: of the artifact.
         destination: absolute path of the folder to install into.
         replaces: it may hold an installation of this build.
-        payloads: as for :func:`space_needed`.
+        payloads, stored: as for :func:`space_needed`.
     """
     found: List[DeployableZipfileError] = []
     try:
@@ -97,7 +101,7 @@ def problems(
         found.extend(_machine_problems(target))
         found.extend(_library_problems(target))
     found.extend(_python_problems())
-    found.extend(_destination_problems(manifest, destination, replaces, payloads))
+    found.extend(_destination_problems(manifest, destination, replaces, payloads, stored))
     return found
 
 
@@ -132,23 +136,31 @@ def payload_space(artifact: Artifact) -> Optional[Tuple[int, int]]:
     return (size, files) if artifact.manifest.payloads else None
 
 
-def space_needed(manifest: layout.Manifest, payloads: Optional[Tuple[int, int]] = None) -> Tuple[int, int]:
+def space_needed(
+    manifest: layout.Manifest, payloads: Optional[Tuple[int, int]] = None, stored: Optional[Set[str]] = None
+) -> Tuple[int, int]:
     """Return an estimate, on the high side, of the bytes and inodes that an installation needs.
 
     Wheels and bytecode are known by their packed size only: they count four times, and as files of 2000 bytes packed.
 
     Parameters:
         payloads: what nested payloads unpack to; None: it is not known, and they count like wheels.
+        stored: wheels and bytecode, by member, that a store on the same file system has; None: there is no such store.
+            The folders that it takes to link their files count once, those in the store for the others as well.
     """
     guessed = (f"{layout.BYTECODE}/",) if payloads else (f"{layout.BYTECODE}/", f"{layout.PAYLOAD}/")
     tops = (manifest.project + "/", layout.STATIC + "/")
-    packed = sum(
-        member.size for name, member in manifest.members.items() if layout.is_wheel(name) or name.startswith(guessed)
-    )
+    sizes = {
+        name: member.size
+        for name, member in manifest.members.items()
+        if layout.is_wheel(name) or name.startswith(guessed)
+    }
+    linked = sum(sizes.values()) if stored is not None else 0
+    packed = sum(size for name, size in sizes.items() if name not in (stored or ()))
     plain = [member for name, member in manifest.members.items() if name.startswith(tops)]
     more, files = payloads or (0, 0)
-    size = sum(map(_on_disk, plain)) + 4 * packed + more
-    inodes = len(plain) + packed // 2000 + files
+    size = sum(map(_on_disk, plain)) + 4 * packed + linked + more
+    inodes = len(plain) + packed // 2000 + linked // 4000 + files
     return int(size * _SLACK), inodes
 
 
@@ -256,7 +268,11 @@ def _python_problems() -> Iterator[TargetError]:
 
 
 def _destination_problems(
-    manifest: layout.Manifest, destination: str, replaces: bool, payloads: Optional[Tuple[int, int]]
+    manifest: layout.Manifest,
+    destination: str,
+    replaces: bool,
+    payloads: Optional[Tuple[int, int]],
+    stored: Optional[Set[str]],
 ) -> Iterator[DestinationError]:
     parent = os.path.dirname(destination)
     while not os.path.lexists(parent):
@@ -277,7 +293,7 @@ def _destination_problems(
     filled = None if replaces else filled_problem(destination, manifest.build_id)
     if filled:
         yield filled
-    yield from _space_problems(manifest, destination, parent, payloads)
+    yield from _space_problems(manifest, destination, parent, payloads, stored)
 
 
 def filled_problem(destination: str, build_id: str = "") -> Optional[DestinationError]:
@@ -314,12 +330,16 @@ def installed(destination: str) -> Dict[str, Any]:
 
 
 def _space_problems(
-    manifest: layout.Manifest, destination: str, parent: str, payloads: Optional[Tuple[int, int]]
+    manifest: layout.Manifest,
+    destination: str,
+    parent: str,
+    payloads: Optional[Tuple[int, int]],
+    stored: Optional[Set[str]],
 ) -> Iterator[DestinationError]:
     volume = os.statvfs(parent)
     if volume.f_flag & _ST_NOEXEC:
         yield DestinationError(destination, "is on a file system mounted noexec", "Choose another destination")
-    size, inodes = space_needed(manifest, payloads)
+    size, inodes = space_needed(manifest, payloads, stored)
     free = volume.f_bavail * volume.f_frsize
     if free < size:
         yield DestinationError(

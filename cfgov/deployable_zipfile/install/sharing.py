@@ -67,6 +67,8 @@ class Sharing:
             ArtifactError, WheelError: content that is not what it should be.
             OSError: the file system of the tree refused.
         """
+        if not sources:
+            return jobs, set()
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(self._store.locked(_WAIT))
@@ -283,20 +285,29 @@ def normal_store(store: str, destination: str) -> str:
     return path
 
 
-def stored_members(store: str, manifest: layout.Manifest, target: layout.Target, bytecode: bool) -> Set[str]:
+def stored_members(store: str, manifest: layout.Manifest, destination: str) -> Optional[Set[str]]:
     """Return the members whose files the store has already, by its books; nothing is written.
 
-    Parameters:
-        bytecode: whether the shipped bytecode fits the running interpreter.
+    None is returned for a store that is not on the file system of *destination*: it saves no space there.
     """
-    shelf = Store(store)
+    if _device(store) != _device(os.path.dirname(destination)):
+        return None
+    shelf, tag = Store(store), sys.implementation.cache_tag or ""
     found: Set[str] = set()
-    for wheel in target.wheels + target.bootstrap:
-        shipped = wheel.bytecode if bytecode and wheel.bytecode else ""
-        digest = manifest.members[shipped].sha256 if shipped else ""
-        if shelf.has(key_of(manifest.members[wheel.file].sha256, digest, sys.implementation.cache_tag or "")):
-            found.update(filter(None, (wheel.file, shipped)))
+    for target in manifest.targets:
+        for wheel in target.wheels + target.bootstrap:
+            for shipped in {"", wheel.bytecode or ""}:
+                digest = manifest.members[shipped].sha256 if shipped else ""
+                if shelf.has(key_of(manifest.members[wheel.file].sha256, digest, tag)):
+                    found.update(filter(None, (wheel.file, shipped)))
     return found
+
+
+def _device(path: str) -> int:
+    """Return the file system of *path*, or of the first folder above it that exists."""
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return os.stat(path).st_dev
 
 
 def _numbers(sources: List[Source]) -> List[str]:

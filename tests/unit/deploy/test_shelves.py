@@ -1,0 +1,217 @@
+"""Releases share the files of their wheels, and a root keeps no wheel that no release has files of."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Dict, List
+
+import pytest
+
+from deployable_zipfile import durable
+from deployable_zipfile.artifact.zipreader import Artifact
+from deployable_zipfile.install import drift, installation, preflight, sharing
+from deployable_zipfile.install.store import Store, is_store
+from tests.support import faults
+from tests.support.artifacts import PYTHON, make_artifact, simple_wheel
+from tests.support.helpers import make_wheel
+from tests.support.sites import MANAGE, PROJECT, WSGI, Host, Server
+
+MODULE = f"venv/lib/python{PYTHON}/site-packages/alpha/__init__.py"
+VERSIONS = ("one", "two", "three", "four")
+
+
+@pytest.fixture(scope="module")
+def sites(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Path]:
+    """Return artifacts that have the wheel alpha in common, and a wheel beta of their own."""
+    folder = tmp_path_factory.mktemp("sites")
+    found = {}
+    for number, version in enumerate(VERSIONS):
+        place = folder / version
+        place.mkdir()
+        beta = make_wheel(place, "beta", f"1.{number}", {"beta/__init__.py": f"NUMBER = {number}\n"})
+        project: Dict[str, Any] = {f"{PROJECT}/__init__.py": "", "manage.py": MANAGE, f"{PROJECT}/wsgi.py": WSGI}
+        project["version.txt"] = version
+        found[version] = make_artifact(place / "site.zip", project, [simple_wheel(place), beta], name=PROJECT)
+    return found
+
+
+@pytest.fixture
+def shared(quick_disk: None, root: Path, place: Path, sites: Dict[str, Path], server: Server, capsys: Any) -> Host:
+    return Host(root, sites, server.url, place / "stock", capsys)
+
+
+def module(host: Host, build: str) -> Path:
+    return host.root / "releases" / build / MODULE
+
+
+def wheels(store: Path) -> List[str]:
+    """Return the names of the wheels in a store."""
+    shelf = Store(str(store))
+    return sorted(str(getattr(shelf.entry(key), "label", "")).partition("-py3")[0] for key in shelf.names())
+
+
+def test_releases_share_their_wheels_by_default(shared: Host) -> None:
+    one, two = shared.live("one"), shared.live("two")
+    assert os.path.samefile(str(module(shared, one)), str(module(shared, two)))
+    store = shared.root / ".deploy" / "store"
+    assert wheels(store) == ["alpha-1.0", "beta-1.0", "beta-1.1"]
+    for build in (one, two):
+        assert drift.compare(str(shared.root / "releases" / build)).clean
+    assert Store(str(store)).drift().clean
+
+
+def test_what_no_release_has_files_of_is_removed_with_the_release(shared: Host) -> None:
+    for version in ("one", "two", "three"):
+        shared.live(version, "--keep", "2")
+    store = shared.root / ".deploy" / "store"
+    assert wheels(store) == ["alpha-1.0", "beta-1.1", "beta-1.2"]
+    assert shared.verb("one", "prune", "--keep", "1") == 0
+    assert wheels(store) == ["alpha-1.0", "beta-1.1", "beta-1.2"]  # a rollback needs the release before
+    shared.live("four", "--keep", "1")
+    assert wheels(store) == ["alpha-1.0", "beta-1.2", "beta-1.3"]
+    assert Store(str(store)).drift().clean
+
+
+def test_a_release_that_was_removed_by_hand_leaves_nothing_behind(shared: Host) -> None:
+    one, _ = shared.live("one"), shared.live("two")
+    shutil.rmtree(str(shared.root / "releases" / one))
+    assert shared.verb("one", "prune") == 0
+    assert wheels(shared.root / ".deploy" / "store") == ["alpha-1.0", "beta-1.1"]
+
+
+def test_a_rollback_needs_no_store(shared: Host) -> None:
+    one, _ = shared.live("one"), shared.live("two")
+    shutil.rmtree(str(shared.root / ".deploy" / "store"))
+    assert shared.verb("one", "rollback") == 0
+    assert shared.current() == one
+    assert drift.compare(str(shared.root / "current")).clean
+    assert shared.live("three")
+    assert is_store(str(shared.root / ".deploy" / "store"))
+
+
+def test_no_store_is_remembered_and_what_was_shared_goes_in_time(shared: Host) -> None:
+    shared.live("one")
+    two = shared.live("two", "--no-store", "--keep", "1")
+    assert os.stat(str(module(shared, two))).st_nlink == 1
+    three = shared.live("three")
+    assert os.stat(str(module(shared, three))).st_nlink == 1
+    store = shared.root / ".deploy" / "store"
+    assert wheels(store) == []  # release one, the last that shared, was removed
+    shared.live("four", "--store", str(store))
+    assert wheels(store) == ["alpha-1.0", "beta-1.3"]
+
+
+def test_a_store_elsewhere_is_remembered_and_serves_several_roots(
+    shared: Host, tmp_path: Path, sites: Dict[str, Path], capsys: Any
+) -> None:
+    store = tmp_path / "common"
+    one = shared.live("one", "--store", str(store))
+    two = shared.live("two")
+    assert not (shared.root / ".deploy" / "store").exists()
+    assert os.path.samefile(str(module(shared, one)), str(module(shared, two)))
+    other = Host(tmp_path / "other", sites, "", tmp_path / "stock", capsys)
+    other.health = []
+    third = other.live("three", "--store", str(store))
+    assert os.path.samefile(str(module(shared, one)), str(module(other, third)))
+    assert wheels(store) == ["alpha-1.0", "beta-1.0", "beta-1.1", "beta-1.2"]
+    other.live("four", "--keep", "1")
+    other.live("one", "--keep", "1")
+    assert wheels(store) == ["alpha-1.0", "beta-1.0", "beta-1.1", "beta-1.3"]
+
+
+def test_an_edit_in_a_release_is_not_deployed_again(shared: Host) -> None:
+    one = shared.live("one")
+    path = module(shared, one)
+    before = os.stat(str(path))
+    path.write_text("raise SystemExit\n".ljust(before.st_size)[: before.st_size])
+    os.utime(str(path), ns=(before.st_atime_ns, before.st_mtime_ns))
+    two = shared.live("two")
+    assert "alpha-1.0-py3-none-any.whl was changed there" in shared.err
+    assert drift.compare(str(shared.root / "releases" / two)).clean
+    assert drift.compare(str(shared.root / "releases" / one)).changed == [MODULE]
+
+
+def test_removing_releases_makes_nothing_be_read_again(shared: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    for version in ("one", "two", "three"):
+        shared.live(version, "--keep", "1")
+    monkeypatch.setattr(sharing, "state_of", lambda path, row: pytest.fail(f"{path} was read"))
+    shared.live("four")
+
+
+@pytest.mark.parametrize("words", [["--store", "{root}/releases"], ["--store", "{file}"], ["--store", "{folder}"]])
+def test_a_store_that_cannot_be_one_is_refused_before_anything_is_made(
+    words: List[str], shared: Host, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder" / "mine").mkdir(parents=True)
+    places = {"root": shared.root, "file": tmp_path / "file", "folder": tmp_path / "folder"}
+    assert shared.deploy("one", *[word.format(**places) for word in words]) == 5
+    assert shared.error()
+    assert not shared.root.exists()
+
+
+def test_a_store_in_use_is_a_warning(shared: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "_WAIT", 0.05)
+    monkeypatch.setattr("deployable_zipfile.deploy.shelves._WAIT", 0.05)
+    shared.live("one")
+    with Store(str(shared.root / ".deploy" / "store")).locked(0):
+        two = shared.live("two")
+    assert shared.err.count("in use by process") == 2
+    assert os.stat(str(module(shared, two))).st_nlink == 1
+
+
+@pytest.mark.parametrize("version", ["two"])
+def test_killed_while_it_prunes_the_releases_that_stay_are_whole(version: str, shared: Host) -> None:
+    shared.live("one", "--keep", "1")
+    shared.live("two", "--keep", "1")
+    shared.live("three", "--keep", "5")
+    builds = os.listdir(str(shared.root / "releases"))
+    shutil.copytree(str(shared.root), str(shared.root.parent / "copy"), symlinks=True)
+
+    def prune() -> str:
+        return str(shared.verb(version, "prune", "--keep", "1"))
+
+    calls = faults.run_with_fault(prune, None, faults.dies).calls
+    assert calls > 20
+    for at in range(1, calls + 1, 7):
+        shutil.rmtree(str(shared.root))
+        shutil.copytree(str(shared.root.parent / "copy"), str(shared.root), symlinks=True)
+        faults.run_with_fault(prune, at, faults.dies)
+        assert prune() == "0", at
+        assert len(os.listdir(str(shared.root / "releases"))) == len(builds) - 1, at
+        for build in os.listdir(str(shared.root / "releases")):
+            assert drift.compare(str(shared.root / "releases" / build)).clean, at
+        assert Store(str(shared.root / ".deploy" / "store")).drift().clean, at
+        assert wheels(shared.root / ".deploy" / "store") == ["alpha-1.0", "beta-1.1", "beta-1.2"], at
+    shutil.rmtree(str(shared.root.parent / "copy"))
+
+
+def test_space_is_asked_for_what_the_store_lacks(
+    sites: Dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(durable, "sync_file_system", lambda path: None)
+    store = str(tmp_path / "store")
+    with Artifact.open(str(sites["one"])) as artifact:
+        manifest, destination = artifact.manifest, str(tmp_path / "dest")
+        plain = preflight.space_needed(manifest)
+        assert sharing.stored_members(store, manifest, destination) == set()
+        first = preflight.space_needed(manifest, None, set())
+        assert first > plain  # the folders of the store
+        installation.install(artifact, destination, workers=1, sync=False, store=store)
+        stored = sharing.stored_members(store, manifest, str(tmp_path / "other"))
+        assert stored is not None
+        names = {name for name in stored if name.startswith("wheels/")}
+        assert names == {wheel.file for wheel in manifest.targets[0].wheels}
+        assert preflight.space_needed(manifest, None, stored) < plain
+    other = next((path for path in ("/dev/shm", "/run") if os.path.isdir(path)), "/")
+    if os.stat(other).st_dev != os.stat(str(tmp_path)).st_dev:
+        assert sharing.stored_members(store, manifest, f"{other}/dest") is None
+
+
+def test_the_plan_and_the_journal_name_the_store(shared: Host, tmp_path: Path) -> None:
+    shared.live("one", "--store", str(tmp_path / "common"))
+    assert shared.verb("two", "deploy", "--dry-run", "--json") == 0
+    assert json.loads(shared.out)["settings"]["store"] == str(tmp_path / "common")
