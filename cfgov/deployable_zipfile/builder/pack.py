@@ -200,7 +200,8 @@ class Packer:
     def _bill(self) -> bytes:
         """Return the bill of materials; making one takes longer than packing, so it is cached."""
         parts = list(_parts(self._plans))
-        known = (self._settings.project, self._state.commit, self._state.epoch, parts)
+        pythons = sorted({plan.target.python for plan in self._plans}, key=lambda python: int(python.split(".")[1]))
+        known = (self._settings.project, self._state.commit, self._state.epoch, parts, pythons)
         key = cache.key(__version__, sbom.FORMAT, *known)
         text = self._house.kept.document("sbom", key)
         if text is None:
@@ -223,8 +224,17 @@ def _parts(plans: Sequence[collect.Plan]) -> Iterator[sbom.Part]:
             names = closure.names_needed(facts.requires, at)
             needs = {other for one, other in members if one.name in names}
             part = sbom.Part(
-                member, facts.name, facts.version, facts.sha256, facts.licence, facts.built_from, (), (), _floors(facts)
-            )  # fmt: skip
+                member=member,
+                name=facts.name,
+                version=facts.version,
+                sha256=facts.sha256,
+                licence=facts.licence,
+                built_from=facts.built_from,
+                targets=(),
+                needs=(),
+                floors=_floors(facts),
+                embedded=tuple(sbom.Library(*library) for library in facts.embedded),
+            )
             before = found.get(member, part)
             found[member] = before._replace(
                 targets=(*before.targets, plan.target.label), needs=tuple(sorted(needs | set(before.needs)))

@@ -6,15 +6,29 @@ import datetime
 import hashlib
 import json
 import uuid
-from typing import TYPE_CHECKING, Dict, Iterable, List, NamedTuple, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
+
+from .. import __version__
 
 # The library takes as long to import as a whole build from the cache does, which needs none of it.
 if TYPE_CHECKING:
     from cyclonedx.model.component import Component
     from cyclonedx.model.license import DisjunctiveLicense, LicenseExpression
+    from packageurl import PackageURL
 
-FORMAT = 2  # for caches
+FORMAT = 3  # for caches
 _NAMESPACE = uuid.UUID("0f6a4d0e-6d0b-5c0e-9d55-7c1f6c0f7b55")  # of serial numbers made from content
+
+
+class Library(NamedTuple):
+    """A library that was copied into a wheel."""
+
+    where: str  # the file in the wheel: the library, or a bill of materials that names it
+    name: str
+    version: str  # "" when unknown
+    sha256: str  # of the file, "" when unknown
+    purl: str  # "" when unknown
+    licence: str
 
 
 class Part(NamedTuple):
@@ -29,14 +43,16 @@ class Part(NamedTuple):
     targets: Tuple[str, ...]
     needs: Tuple[str, ...]  # members that it requires
     floors: Tuple[str, ...] = ()  # "MACHINE GLIBC FILE": the file of the wheel that needs the highest glibc
+    embedded: Tuple[Library, ...] = ()
 
 
-def document(project: str, version: str, epoch: int, parts: Sequence[Part]) -> bytes:
+def document(project: str, version: str, epoch: int, parts: Sequence[Part], pythons: Sequence[str] = ()) -> bytes:
     """Return the bill of materials of *project* as JSON; the same parts give the same bytes.
 
     Parameters:
         version: of the project: its commit, "" when unknown.
         epoch: seconds since 1970 UTC, written as the time of the document.
+        pythons: "3.11" and so on, which the targets bring and the artifact needs.
     """
     from cyclonedx.model.bom import Bom
     from cyclonedx.model.component import Component, ComponentType
@@ -45,18 +61,66 @@ def document(project: str, version: str, epoch: int, parts: Sequence[Part]) -> b
     bom = Bom()
     root = Component(name=project, version=version or None, type=ComponentType.APPLICATION, bom_ref=project)
     bom.metadata.component = root
+    bom.metadata.tools.components.add(
+        Component(name="deployable-zipfile", version=__version__, type=ComponentType.APPLICATION)
+    )
     bom.metadata.timestamp = datetime.datetime.fromtimestamp(epoch, datetime.timezone.utc)
     components = {part.member: _component(part) for part in parts}
-    for component in components.values():
+    interpreters = [_interpreter(python) for python in pythons]
+    for component in [*components.values(), *interpreters]:
         bom.components.add(component)
     for part in parts:
         bom.register_dependency(components[part.member], _known(components, part.needs))
     needed = {member for part in parts for member in part.needs}
-    bom.register_dependency(root, _known(components, sorted(set(components) - needed)))
-    content = [project, version, epoch, [list(part) for part in sorted(parts)]]
+    bom.register_dependency(root, [*_known(components, sorted(set(components) - needed)), *interpreters])
+    for interpreter in interpreters:
+        bom.register_dependency(interpreter)
+    content = [project, version, epoch, [list(part) for part in sorted(parts)], list(pythons), __version__]
     bom.serial_number = uuid.uuid5(_NAMESPACE, hashlib.sha256(json.dumps(content).encode("ascii")).hexdigest())
     text = JsonV1Dot6(bom).output_as_string(indent=1)
     return json.dumps(json.loads(text), indent=1, sort_keys=True, ensure_ascii=True).encode("ascii") + b"\n"
+
+
+def _interpreter(python: str) -> Component:
+    """Return the Python of a target: the artifact needs it and does not hold it."""
+    from cyclonedx.model import Property
+    from cyclonedx.model.component import Component, ComponentType
+    from packageurl import PackageURL
+
+    return Component(
+        name="cpython",
+        version=python,
+        type=ComponentType.PLATFORM,
+        bom_ref=f"cpython-{python}",
+        purl=PackageURL("generic", None, "cpython", python),
+        properties=[Property(name="deployable-zipfile:provided-by", value="target")],
+    )
+
+
+def _library(member: str, number: int, library: Library) -> Component:
+    from cyclonedx.model import HashAlgorithm, HashType, Property
+    from cyclonedx.model.component import Component, ComponentType
+
+    return Component(
+        name=library.name,
+        version=library.version or None,
+        type=ComponentType.LIBRARY,
+        bom_ref=f"{member}#{number}",
+        purl=_purl(library.purl),
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=library.sha256)] if library.sha256 else [],
+        licenses=[_licence(library.licence)] if library.licence else [],
+        properties=[Property(name="deployable-zipfile:file", value=library.where)],
+    )
+
+
+def _purl(text: str) -> Optional[PackageURL]:
+    """Return the package URL *text*; None for none, and for what a wheel calls one and is none."""
+    from packageurl import PackageURL
+
+    try:
+        return PackageURL.from_string(text) if text else None
+    except ValueError:
+        return None
 
 
 def _component(part: Part) -> Component:
@@ -79,6 +143,7 @@ def _component(part: Part) -> Component:
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=part.sha256)],
         licenses=licences,
         properties=properties,
+        components=[_library(part.member, number, library) for number, library in enumerate(part.embedded)],
     )
 
 

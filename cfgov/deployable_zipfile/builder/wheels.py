@@ -11,26 +11,27 @@ import email.parser
 import email.policy
 import hashlib
 import io
+import json
 import os
 import posixpath
 import re
 import stat
 import zipfile
 import zlib
-from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from ..artifact.record import RecordRow
-from ..artifact.wheel import Wheel
+from ..artifact.wheel import Wheel, normalised
 from ..errors import WheelError
 
 # Imported where ELF files are read: a build from the cache reads none.
 if TYPE_CHECKING:
     from elftools.elf.gnuversions import GNUVerNeedSection
 
-FORMAT = 3  # of Facts, for caches
+FORMAT = 4  # of Facts, for caches
 _ELF = b"\x7fELF"
 _MACHINES = {
     "EM_X86_64": "x86_64",
@@ -50,6 +51,10 @@ _LIBC_OWN = re.compile(
 _STARRED = re.compile(r"((?:>=|<=|>|<)\s*[0-9]+(?:\.[0-9]+)*)\.\*")
 # At the left margin: what is indented may be within "try" or a function.
 _PKG_RESOURCES = re.compile(rb"^(?:import|from)[ \t]+pkg_resources\b(?!\.)", re.MULTILINE)
+# Folders in which auditwheel and its likes put the libraries that they copy into a wheel.
+EMBEDDED = re.compile(r"(?:[^/]+/)*(?:[^/]+\.libs|\.libs|\.dylibs)/[^/]+\Z")
+_TAG_IN_NAME = re.compile(r"-[0-9a-f]{8,}(?=\.)")  # with which auditwheel makes their names distinct
+_MAX_BILL = 4 * 1024 * 1024  # bytes of a bill of materials in a wheel
 _MOST = 2 * 1024**3  # bytes in a wheel that is written again, which is held in memory
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -62,6 +67,17 @@ class Elf(NamedTuple):
     glibc_file: str  # the file that sets it
     needed: Tuple[str, ...]  # sonames
     provided: Tuple[str, ...]  # sonames and file names
+
+
+class Embedded(NamedTuple):
+    """A library that was copied into a wheel: a file of it, or what a bill of materials in it names (PEP 770)."""
+
+    where: str  # the file in the wheel
+    name: str
+    version: str = ""
+    sha256: str = ""
+    purl: str = ""  # package URL
+    licence: str = ""
 
 
 class Facts(NamedTuple):
@@ -83,6 +99,7 @@ class Facts(NamedTuple):
     built_from: str  # "NAME-VERSION.tar.gz sha256:..." when it was built here
     pkg_resources: str = ""  # the first of its modules that imports pkg_resources in any case
     doubts: Tuple[str, ...] = ()  # what deserves a look, a clause each
+    embedded: Tuple[Embedded, ...] = ()
 
 
 def prove(path: str, sha256: str, crc: int, built_from: str = "") -> Facts:
@@ -100,6 +117,7 @@ def prove(path: str, sha256: str, crc: int, built_from: str = "") -> Facts:
         doubts: List[str] = []
         elves, imported = _proven_contents(wheel, doubts)
         metadata = _metadata(wheel, doubts)
+        embedded = (*_embedded_files(wheel), *_embedded_parts(wheel, doubts))
         return Facts(
             file=wheel.filename,
             name=wheel.name,
@@ -117,6 +135,7 @@ def prove(path: str, sha256: str, crc: int, built_from: str = "") -> Facts:
             built_from=built_from,
             pkg_resources=imported,
             doubts=tuple(doubts),
+            embedded=tuple(sorted(set(embedded))),
         )
 
 
@@ -133,7 +152,8 @@ def from_document(document: Dict[str, Any]) -> Facts:
     ]
     pairs = tuple((member, name) for member, name in document["python_files"])
     lists = {key: tuple(document[key]) for key in ("tags", "requires", "startup", "doubts")}
-    return Facts(**dict(document, **lists, elves=tuple(elves), python_files=pairs))
+    embedded = tuple(Embedded(*one) for one in document["embedded"])
+    return Facts(**dict(document, **lists, elves=tuple(elves), python_files=pairs, embedded=embedded))
 
 
 def check_fits(facts: Facts, label: str, tags: Iterable[str], machine: str, glibc: Tuple[int, int]) -> None:
@@ -305,6 +325,54 @@ def licence(message: Any) -> str:
     if text and text != "UNKNOWN" and "\n" not in text and len(text) <= 100:
         return text
     return " AND ".join(names)
+
+
+def _embedded_files(wheel: Wheel) -> Iterator[Embedded]:
+    """Yield the libraries in the folders of auditwheel, delocate and delvewheel."""
+    for name in wheel.files:
+        match = EMBEDDED.match(name)
+        if match and (".so" in name or name.endswith((".dylib", ".dll"))):
+            row = wheel.record.get(name)
+            yield Embedded(name, _TAG_IN_NAME.sub("", name.rpartition("/")[2]), sha256=row.sha256 if row else "")
+
+
+def _embedded_parts(wheel: Wheel, doubts: List[str]) -> Iterator[Embedded]:
+    """Yield what the bills of materials in ``.dist-info/sboms/`` name (PEP 770), of CycloneDX and SPDX in JSON."""
+    for name in sorted(wheel.files):
+        if not name.startswith(f"{wheel.dist_info}/sboms/"):
+            continue
+        try:
+            document = json.loads(wheel.text(name, _MAX_BILL))
+            found = list(_named_parts(document, name))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, WheelError) as error:
+            why = error.why if isinstance(error, WheelError) else f"{type(error).__name__}: {error}"
+            doubts.append(f"{name} cannot be read ({why}), so the libraries that it names are not in the SBOM")
+            continue
+        yield from (part for part in found if normalised(part.name) != wheel.name)
+
+
+def _named_parts(document: Dict[str, Any], where: str) -> Iterator[Embedded]:
+    waiting = list(document.get("components", []))  # CycloneDX
+    while waiting:
+        one = waiting.pop(0)
+        waiting += one.get("components", [])
+        licences = [entry.get("license", {}) for entry in one.get("licenses", []) if "expression" not in entry]
+        names = [entry["expression"] for entry in one.get("licenses", []) if "expression" in entry]
+        names += [licence.get("id") or licence["name"] for licence in licences]
+        yield _part(where, one["name"], one.get("version"), one.get("purl"), " AND ".join(names))
+    for one in document.get("packages", []):  # SPDX 2
+        purls = [ref["referenceLocator"] for ref in one.get("externalRefs", []) if ref["referenceType"] == "purl"]
+        stated = one.get("licenseConcluded")
+        licence = "" if stated in (None, "NOASSERTION", "NONE") else stated
+        yield _part(where, one["name"], one.get("versionInfo"), purls[0] if purls else "", licence)
+
+
+def _part(where: str, *values: Any) -> Embedded:
+    texts = [value or "" for value in values]
+    if not texts[0] or not all(isinstance(text, str) for text in texts):
+        raise TypeError("a string is missing")
+    name, version, purl, stated = texts
+    return Embedded(where, name, version, "", purl, stated)
 
 
 def _python_files(wheel: Wheel) -> List[Tuple[str, str]]:

@@ -16,8 +16,6 @@ from . import bill
 from .sides import ArtifactSide
 
 _COMPILED = re.compile(r".*\.(?:so(?:\.[0-9]+)*|pyd|dylib)\Z")
-# Folders in which auditwheel and its likes put the libraries that they copy into a wheel.
-_EMBEDDED = re.compile(r"(?:[^/]+/)*(?:[^/]+\.libs|\.libs|\.dylibs)/[^/]+\Z")
 _MAX_METADATA = 16 * 1024 * 1024  # bytes
 
 
@@ -93,8 +91,8 @@ def _package(side: ArtifactSide, member: str, known: bill.Entry) -> Dict[str, An
         "size": wheel.size,
         "licence": known.licence or _licence(wheel),
         "origin": f"built from {known.built_from}" if known.built_from else "wheel",
-        "compiled": sorted(name for name in wheel.files if _COMPILED.match(name) and not _EMBEDDED.match(name)),
-        "embedded": sorted(name for name in wheel.files if _EMBEDDED.match(name)),
+        "compiled": sorted(name for name in wheel.files if _COMPILED.match(name) and not wheels.EMBEDDED.match(name)),
+        "embedded": sorted(name for name in wheel.files if wheels.EMBEDDED.match(name)),
         "pth": sorted(name for name in wheel.files if name.endswith((".pth", ".start"))),
         "needs": list(known.needs),
     }

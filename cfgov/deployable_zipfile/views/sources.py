@@ -28,6 +28,7 @@ _DATABASE_URL = ("dj_database_url.config", "env", "DATABASE_URL")
 _DJANGO = "django.conf.settings"
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _BRANCHES = (ast.stmt, ast.Tuple, ast.List, ast.Starred, ast.ExceptHandler, ast.withitem)
+_LONGEST = 20  # parts of a dotted name
 _DEEPEST = 8  # modules or functions that a name is followed through
 
 
@@ -229,7 +230,7 @@ class _Module:
     def dotted(self, node: ast.AST) -> str:
         """Return the dotted name that the expression *node* stands for, "" when it is none."""
         parts: List[str] = []
-        while isinstance(node, ast.Attribute):
+        while isinstance(node, ast.Attribute) and len(parts) < _LONGEST:
             parts.append(node.attr)
             node = node.value
         if not isinstance(node, ast.Name):

@@ -2,6 +2,10 @@ from __future__ import annotations
 
 import json
 
+import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
 from deployable_zipfile.builder import sbom
 
 FOO = sbom.Part("wheels/foo.whl", "foo", "1.0", "a" * 64, "MIT", "", ("cp311-x",), ("wheels/bar.whl",))
@@ -33,3 +37,38 @@ def test_a_site_without_commit_and_licences_is_fine() -> None:
     bill = json.loads(sbom.document("site", "", 1700000000, [FOO._replace(licence="")]).decode("ascii"))
     assert "version" not in bill["metadata"]["component"]
     assert "licenses" not in bill["components"][0]
+
+
+def test_it_is_valid_and_names_what_a_wheel_embeds_and_the_interpreters() -> None:
+    libraries = (
+        sbom.Library("foo.libs/libz-0a1b2c3d.so.1", "libz.so.1", "", "c" * 64, "", ""),
+        sbom.Library("x.cdx.json", "zlib", "1.2", "", "pkg:rpm/almalinux/zlib@1.2", "Zlib"),
+        sbom.Library("x.cdx.json", "odd", "", "", "no package URL", "Not a licence that is known"),
+    )
+    part = FOO._replace(embedded=libraries, floors=("x86_64 2.17 foo.so",), licence="MIT OR Apache-2.0")
+    text = sbom.document("site", "c0ffee", 1700000000, [part, BAR], ["3.8", "3.11"]).decode("ascii")
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    bill = json.loads(text)
+    parts = {one["name"]: one for one in bill["components"] if one["name"] != "cpython"}
+    assert parts["foo"]["licenses"] == [{"acknowledgement": "declared", "expression": "MIT OR Apache-2.0"}] or parts[
+        "foo"
+    ]["licenses"] == [{"expression": "MIT OR Apache-2.0"}]
+    assert parts["foo"]["purl"] == "pkg:pypi/foo@1.0"
+    assert parts["foo"]["hashes"] == [{"alg": "SHA-256", "content": "a" * 64}]
+    embedded = {one["name"]: one for one in parts["foo"]["components"]}
+    assert embedded["libz.so.1"]["hashes"] == [{"alg": "SHA-256", "content": "c" * 64}]
+    assert (embedded["zlib"]["purl"], embedded["zlib"]["version"]) == ("pkg:rpm/almalinux/zlib@1.2", "1.2")
+    assert "purl" not in embedded["odd"]
+    pythons = [one for one in bill["components"] if one["name"] == "cpython"]
+    assert sorted(one["version"] for one in pythons) == ["3.11", "3.8"]
+    edges = {edge["ref"]: edge.get("dependsOn", []) for edge in bill["dependencies"]}
+    assert edges["site"] == ["cpython-3.11", "cpython-3.8", "wheels/foo.whl"]
+    assert edges["wheels/foo.whl"] == ["wheels/bar.whl"]
+
+
+@pytest.mark.parametrize(
+    "licence", ["MIT", "MIT OR (GPL-2.0-only WITH Classpath-exception-2.0)", "see <b>", "x" * 1000, "é\u202e"]
+)
+def test_any_licence_makes_a_valid_document(licence: str) -> None:
+    text = sbom.document("site", "", 0, [FOO._replace(licence=licence)]).decode("ascii")
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
