@@ -23,9 +23,12 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Union
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from deployable_zipfile import create
 from deployable_zipfile.artifact import zipreader
+from deployable_zipfile.artifact.wheel import normalised
 from tests.support.helpers import SECRET, File, error_line, make_wheel, run_cli, write_tree
 
 pytestmark = pytest.mark.core
@@ -362,3 +365,20 @@ def test_a_build_that_is_ended_leaves_nothing_that_the_next_one_does_not_remove(
     assert not list((shared / "cache").glob("work-*"))
     with zipreader.Artifact.open(str(tmp_path / "out.zip")) as artifact:
         artifact.verify(workers=1)
+
+
+def test_the_bill_of_materials_is_valid_and_names_what_pip_lists(site: Path, shared: Path, tmp_path: Path) -> None:
+    wheels = tmp_path / "wheels"
+    make_wheel(wheels, "alpha", "1.0", {"alpha.py": ""}, requires=["Be_ta"])
+    make_wheel(wheels, "Be_ta", "2.0+local.1", {"beta.py": ""})
+    source = sdist(tmp_path / "sdists", "native", {"setup.py": SETUP + ")\n", "a.py": "", "b.py": ""})
+    build(site, f"--find-links {wheels}\nalpha==1.0\nBe_ta==2.0+local.1\n{source}\n", shared)
+    with zipreader.Artifact.open(str(site.parent / "out.zip")) as artifact:
+        text = artifact.read(".deploy/sbom.cdx.json").decode("ascii")
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    run_cli([sys.executable, "-I", "-S", site.parent / "out.zip", "-d", tmp_path / "dest"], timeout=300)
+    listed = run_cli([tmp_path / "dest/venv/bin/python", "-m", "pip", "list", "--format=json"], timeout=100).stdout
+    parts = [one for one in json.loads(text)["components"] if one.get("purl", "").startswith("pkg:pypi/")]
+    named = {normalised(one["name"]): one["version"] for one in parts}
+    assert named == {normalised(one["name"]): one["version"] for one in json.loads(listed)}
+    assert {"alpha", "be-ta", "native", "pip"} <= set(named)
