@@ -71,6 +71,7 @@ try:
         collect,
         init,
         inputs,
+        last,
         pack,
         project,
         requirements,
@@ -243,9 +244,9 @@ def build(options: Options, console: Console, check: bool = False) -> Built:
         )  # fmt: skip
         locked = _requirements(options, warn)
         output = stack.enter_context(Output(options.output))
-        chosen, state, moments = _source(options, locked, output.names, console, warn)
-        site = _site(chosen[0], wanted, console, warn)
         kept = stack.enter_context(cache.Cache(_cache_folder(options, warn)))
+        chosen, state = _source(options, locked, output.names, kept, console, warn)
+        site = _site(chosen[0], wanted, console, warn)
         house = collect.Wheelhouse(
             collect.Settings(
                 options.only_binary, options.cache, options.timeout, options.wheelhouse, options.build_constraint,
@@ -261,14 +262,29 @@ def build(options: Options, console: Console, check: bool = False) -> Built:
             collect.rehearse(plan, house, options.name, modules, warn)
         source.check_sizes(files, sum(facts.size for facts in collect.every_wheel(plans)))
         how = pack.Settings(options.name, options.shebang, site, options.bytecode, options.workers)
-        manifest = pack.Packer(how, house, plans, chosen, state, console).pack(output.temporary)
-        source.check_unchanged(moments, chosen)
-        with zipreader.Artifact.open(output.temporary):
-            pass  # our own strict reader takes it
+        former = stack.enter_context(last.opened(kept, output.path))
+        packed = pack.Packer(how, house, plans, chosen, state, console).pack(output.temporary, former)
+        source.check_unchanged(chosen)
+        if former:
+            former.check()
+        fresh = output.path if packed.members is None else output.temporary
+        if packed.members is not None:
+            with zipreader.Artifact.open(fresh):
+                pass  # our own strict reader takes it
         if check:
-            _try(output.temporary, manifest, plans, chosen[0].root, kept.work, console, warn)
-        written = output.commit()
-    return Built(written, manifest, tuple(warnings), tuple(house.from_cache), tuple(sorted(set(house.built))))
+            _try(fresh, packed.manifest, plans, chosen[0].root, kept.work, console, warn)
+        written = _placed(output, packed, former, kept)
+    return Built(written, packed.manifest, tuple(warnings), tuple(house.from_cache), tuple(sorted(set(house.built))))
+
+
+def _placed(output: Output, packed: pack.Packed, former: Optional[last.Last], kept: cache.Cache) -> Written:
+    """Put the artifact in its place, or leave the same one there."""
+    if packed.members is None:
+        assert former is not None
+        return output.stay(former.size, former.sha256)
+    written = output.commit(packed.sha256)
+    last.keep(kept, written.path, written.sha256, packed.manifest.shebang, packed.members)
+    return written
 
 
 def main(arguments: Optional[Sequence[str]] = None, prog: Optional[str] = None) -> int:
@@ -494,24 +510,22 @@ def _source(
     options: Options,
     locked: requirements.Requirements,
     outputs: FrozenSet[str],
+    kept: cache.Cache,
     console: Console,
     warn: Callable[[str], None],
-) -> Tuple[List[source.Selection], layout.Source, Dict[str, Tuple[int, int]]]:
-    """Choose the files of project and static folders, and say what was left out and what is not the commit's.
-
-    Also returns when each file changed last: what is compared here is packed much later.
-    """
+) -> Tuple[List[source.Selection], layout.Source]:
+    """Choose the files of project and static folders, and say what was left out and what is not the commit's."""
     root, base = os.path.realpath(options.project), os.path.dirname(options.file)
-    state = _checkout(options, warn)
+    about = kept.memory.about
+    state = _checkout(options, kept, warn)
     console.step(f"Choosing the files of {options.project}")
     known = checkout.tracked(state, root) if state.root and not options.all_files else None
     chosen = [
-        source.project_files(root, options.name, options.include, options.exclude, base, known, outputs),
-        *(source.static_files(folder, number, outputs) for number, folder in enumerate(options.extra_static)),
+        source.project_files(root, options.name, options.include, options.exclude, base, known, outputs, about),
+        *(source.static_files(folder, number, outputs, about) for number, folder in enumerate(options.extra_static)),
     ]
     source.check_together(file for selection in chosen for file in selection.files)
-    moments = source.moments(chosen)
-    dirty = _compare(options, locked, state, chosen, warn)
+    dirty = _compare(options, locked, state, chosen, kept, warn)
     if not any(file.name.endswith(".py") for file in chosen[0].files):
         warn(f"{options.project}: holds no Python file")
     if options.name != os.path.basename(root):
@@ -523,13 +537,13 @@ def _source(
             console.step(f"  symbolic links packed as copies: {source.named(selection.links)}")
     commit_time = max(state.epoch, source.EARLIEST)
     epoch = source.source_epoch(os.environ.get("SOURCE_DATE_EPOCH"), commit_time)
-    return chosen, layout.Source(state.commit, dirty, epoch), moments
+    return chosen, layout.Source(state.commit, dirty, epoch)
 
 
-def _checkout(options: Options, warn: Callable[[str], None]) -> checkout.Checkout:
+def _checkout(options: Options, kept: cache.Cache, warn: Callable[[str], None]) -> checkout.Checkout:
     """Return the project's checkout; what packs all files needs none, so it may be one that git cannot read."""
     try:
-        return checkout.find(options.project)
+        return checkout.find(options.project, kept.of_commit)
     except BuildInputError as error:
         if not options.all_files or options.require_clean:
             raise
@@ -542,6 +556,7 @@ def _compare(
     locked: requirements.Requirements,
     state: checkout.Checkout,
     chosen: Sequence[source.Selection],
+    kept: cache.Cache,
     warn: Callable[[str], None],
 ) -> bool:
     """Say whether a packed byte is not the commit's, warn of it, and refuse it if only the commit may be packed."""
@@ -552,9 +567,10 @@ def _compare(
     if not state.root:
         return False
     packed = [
-        checkout.Packed(os.path.join(one.root, file.name[len(one.prefix) + 1 :]), file.mode == layout.FILE_MODES[1])
+        checkout.Packed(place, file.mode == layout.FILE_MODES[1], file.identity if place == file.path else ())
         for one in chosen
         for file in one.files
+        for place in [os.path.join(one.root, file.name[len(one.prefix) + 1 :])]
     ]
     rules = [source.leaves_out(chosen[0].root, options.exclude, os.path.dirname(options.file))]
     rules += [source.leaves_out(one.root) for one in chosen[1:]]
@@ -563,9 +579,9 @@ def _compare(
     def left_out(path: str) -> bool:
         return all(rule(path) for rule, root in zip(rules, roots) if path.startswith(root + os.sep))
 
-    different = checkout.differences(state, packed, roots, left_out)
+    different = checkout.differences(state, packed, roots, left_out, kept.of_commit, kept.memory.about)
     deciding = [os.path.realpath(path) for path in (options.file, locked.path, *options.extra_requirements) if path]
-    different = different.and_(checkout.input_differences(state, deciding))
+    different = different.and_(checkout.input_differences(state, deciding, kept.of_commit))
     for folder in _local_projects(locked):
         different = different.and_(checkout.folder_differences(state, folder))
     untracked = [

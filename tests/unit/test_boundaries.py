@@ -18,7 +18,10 @@ from tests.unit.test_bootstrap import older
 PACKAGE = Path(layout.__file__).parents[1]
 NOT_SHIPPED = {"create", "builder", "views", "__main__"}
 # These tell the story of a build in chapters; no other module of the builder imports a sibling.
-STORIES = ("builder.collect", "builder.init", "builder.inputs", "builder.overlays", "builder.pack", "builder.source")
+STORIES = (
+    "builder.collect", "builder.init", "builder.inputs", "builder.last", "builder.overlays", "builder.pack",
+    "builder.source",
+)  # fmt: skip
 FOUNDATION = {"errors", "console", "workers", "process", "durable", "cli"}
 # What a folder may import besides itself and the foundation.
 MAY_IMPORT: Dict[str, Set[str]] = {

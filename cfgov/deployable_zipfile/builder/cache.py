@@ -1,7 +1,8 @@
 """What earlier builds left for later ones: files and small documents, each found by a digest and proven by another.
 
 A document is kept under the digest of everything it depends on; a file under its own SHA-256. Whatever does not fit
-its digest is removed and made again, so a damaged cache costs time and nothing else.
+its digest is removed and made again, so a damaged cache costs time and nothing else. What was found out by reading a
+file is remembered with the file's identity, and holds until that changes: see :class:`Memory`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import shutil
 import tempfile
 import time
 import zlib
-from typing import Any, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, TypeVar
 
 from .. import durable
 from ..errors import BuildInputError
@@ -23,6 +24,13 @@ from ..errors import BuildInputError
 _BLOCK = 1024 * 1024
 _UNUSED = 60 * 24 * 3600  # seconds after which an entry that no build touched is removed
 _PRUNE_EVERY = 24 * 3600
+_DAY = 24 * 3600
+# How far apart two changes of a file must be to get two times: a tick of the kernel where times are that fine, else
+# two seconds, as on FAT (git's documentation, "racy-git").
+_TICK, _COARSE = 20_000_000, 2_100_000_000  # nanoseconds
+
+_Fact = TypeVar("_Fact")
+Identity = Tuple[int, ...]  # device, inode, size, time of content and of the inode (nanoseconds)
 
 
 class Kept(NamedTuple):
@@ -34,6 +42,115 @@ class Kept(NamedTuple):
     crc: int
 
 
+def identity(status: os.stat_result) -> Identity:
+    """Return what changes whenever a file is written, replaced or renamed.
+
+    ``touch`` can restore the time of the content, nothing but a clock can restore that of the inode.
+    """
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def settles(own: Identity) -> int:
+    """Return from which moment on (nanoseconds since 1970) a change of a file must change its identity *own*.
+
+    Before, a change could come in the same tick of the file system's clock and leave no trace.
+    """
+    return max(own[3:]) + (_TICK if own[4] % 1_000_000 else _COARSE)
+
+
+class Memory:
+    """What was found out about files by reading them, for as long as they have the identity that they had then.
+
+    Parameters:
+        path: of the file that it is kept in; one that is damaged counts as missing.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._today = int(time.time()) // _DAY
+        self._facts: Optional[Dict[str, List[Any]]] = None  # path -> identity, facts by kind, day of the last use
+        self._changed = False
+
+    def about(self, path: str, own: Identity, kind: str, find: Callable[[], _Fact]) -> _Fact:
+        """Return the fact of *kind* (what JSON can carry) about the regular file *path*.
+
+        Parameters:
+            path: absolute.
+            own: its identity, from before *find* is called.
+            find: reads the file; called when the fact is not known.
+        """
+        known = self.known(path, own, kind)
+        if known is not None:
+            return known  # type: ignore[no-any-return]
+        began = time.time_ns()
+        found = find()
+        self.keep(path, own, kind, found, began)
+        return found
+
+    def known(self, path: str, own: Identity, kind: str) -> Any:
+        """Return the fact of *kind* about the file *path*, whose identity is *own*; None when it is not known."""
+        entry = self._read().get(path)
+        if entry is None or kind not in entry[1] or tuple(entry[0]) != own:
+            return None
+        if entry[2] != self._today:
+            entry[2], self._changed = self._today, True
+        return entry[1][kind]
+
+    def keep(self, path: str, own: Identity, kind: str, fact: Any, moment: int) -> None:
+        """Remember a fact about *path*, unless a change after it was read could go unseen.
+
+        A time in the future, after a step of the clock or from another machine's, proves nothing either.
+
+        Parameters:
+            own: the file's identity before it was read.
+            moment: when reading it began, or before, in nanoseconds since 1970.
+        """
+        if moment <= settles(own):
+            return
+        facts = self._read()
+        entry = facts.get(path)
+        if entry is None or tuple(entry[0]) != own:
+            entry = facts[path] = [list(own), {}, self._today]
+        entry[1][kind], self._changed = fact, True
+
+    def save(self, folder: str) -> None:
+        """Write what is new through a file in *folder*, on the same file system."""
+        if not self._changed:
+            return
+        first = self._today - _UNUSED // _DAY
+        facts = {path: entry for path, entry in self._read().items() if entry[2] >= first}
+        _write_proven(folder, self._path, facts)
+        self._changed = False
+
+    def _read(self) -> Dict[str, List[Any]]:
+        if self._facts is None:
+            try:
+                found = _read_proven(self._path)
+            except OSError:
+                found = None
+            self._facts = found if isinstance(found, dict) else {}
+        return self._facts
+
+
+def _read_proven(path: str) -> Any:
+    """Return the document in the file *path*, None when it is damaged."""
+    with open(path, "rb") as file:
+        digest, _, text = file.read().partition(b"\n")
+    if hashlib.sha256(text).hexdigest().encode("ascii") != digest:
+        return None
+    return json.loads(text.decode("ascii"))
+
+
+def _write_proven(folder: str, path: str, value: Any) -> None:
+    """Write *value* (what JSON can carry) to *path*, with its digest in the first line, through a file in *folder*."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
+    descriptor, temporary = tempfile.mkstemp(dir=folder)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(hashlib.sha256(text).hexdigest().encode("ascii") + b"\n" + text)
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    os.replace(temporary, path)
+
+
 class Cache:
     """A folder of files and documents, shared by builds that may run at the same time.
 
@@ -43,6 +160,7 @@ class Cache:
     Attributes:
         work: a scratch folder on the same file system, removed by :meth:`close`; those of killed builds are removed
             by the next one.
+        memory: what earlier builds found out about files, here and elsewhere.
 
     Raises:
         BuildInputError: the folder cannot be made or written.
@@ -53,6 +171,7 @@ class Cache:
         try:
             self.folder = os.path.abspath(folder) if folder else tempfile.mkdtemp(prefix="deployable-zipfile-")
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
+            self.memory = Memory(os.path.join(self.folder, "memory"))
             self._remove_leftovers()
             self.work = tempfile.mkdtemp(prefix="work-", dir=self.folder)
             self._lock = os.open(os.path.join(self.work, ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
@@ -69,7 +188,10 @@ class Cache:
         self.close()
 
     def close(self) -> None:
-        """Remove the scratch folder, and what no build used for two months."""
+        """Save the memory; remove the scratch folder, and what no build used for two months."""
+        with contextlib.suppress(OSError):  # what cannot be remembered, on a full disk for instance, is read again
+            if not self._temporary:
+                self.memory.save(self.work)
         os.close(self._lock)
         shutil.rmtree(self.folder if self._temporary else self.work, ignore_errors=True)
         if not self._temporary:
@@ -79,35 +201,40 @@ class Cache:
         """Return the document *key* of *kind*; None when there is none or it is damaged."""
         path = self._path(kind, key + ".json")
         try:
-            with open(path, "rb") as file:
-                digest, _, text = file.read().partition(b"\n")
+            found = _read_proven(path)
+            if found is None:
+                self._remove(path)
+            else:
+                self._use(path, os.stat(path))
         except OSError:
             return None
-        if hashlib.sha256(text).hexdigest().encode("ascii") != digest:
-            self._remove(path)
-            return None
-        os.utime(path)
-        return json.loads(text.decode("utf-8"))
+        return found
 
     def keep_document(self, kind: str, key: str, value: Any) -> None:
         """Keep *value* (what JSON can carry) as *key* of *kind*."""
-        text = json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
-        descriptor, temporary = tempfile.mkstemp(dir=self.work)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(hashlib.sha256(text).hexdigest().encode("ascii") + b"\n" + text)
-        self._move(temporary, self._path(kind, key + ".json"))
+        _write_proven(self.work, self._path(kind, key + ".json"), value)
+
+    def of_commit(self, kind: str, commit: str, make: Callable[[], str]) -> str:
+        """Return the text of *kind* about a commit of git, which cannot change: kept, or else made by *make*."""
+        name = key("commit", kind, commit)
+        found = self.document("commit", name)
+        if found is None:
+            found = make()
+            self.keep_document("commit", name, found)
+        return str(found)
 
     def file(self, sha256: str, name: str) -> Optional[Kept]:
         """Return the file *name* with digest *sha256*; None when there is none or it is damaged."""
         path = self._path("files", sha256, name)
         try:
-            kept = measured(path)
+            status = os.stat(path)
+            kept = self._measured(path, status)
         except OSError:
             return None
         if kept.sha256 != sha256:
             self._remove(path)
             return None
-        os.utime(path)
+        self._use(path, status)
         return kept
 
     def keep_file(self, path: str, name: str = "") -> Kept:
@@ -116,6 +243,15 @@ class Cache:
         target = self._path("files", kept.sha256, name or os.path.basename(path))
         self._move(path, target)
         return kept._replace(path=target)
+
+    def _measured(self, path: str, status: os.stat_result) -> Kept:
+        sha256, crc = self.memory.about(path, identity(status), "measured", lambda: _digests(measured(path)))
+        return Kept(path, sha256, status.st_size, crc)
+
+    def _use(self, path: str, status: os.stat_result) -> None:
+        """Let the entry *path* look used. Not by every build: that would change its identity each time."""
+        if time.time() - status.st_mtime > _DAY:
+            os.utime(path)
 
     def _path(self, kind: str, key: str, name: str = "") -> str:
         return (
@@ -180,6 +316,10 @@ def measured(path: str) -> Kept:
             crc = zlib.crc32(block, crc)
             size += len(block)
     return Kept(path, digest.hexdigest(), size, crc)
+
+
+def _digests(kept: Kept) -> Tuple[str, int]:
+    return kept.sha256, kept.crc
 
 
 def default_folder() -> Optional[str]:

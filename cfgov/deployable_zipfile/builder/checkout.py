@@ -10,13 +10,18 @@ import hashlib
 import os
 import re
 import subprocess
-from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, NoReturn, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, NoReturn, Optional, Sequence, Tuple
 
 from ..errors import BuildInputError
+
+# Returns what *make* returns, or what it returned before for the same commit.
+Recall = Callable[[str, str, Callable[[], str]], str]
+About = Callable[[str, Tuple[int, ...], str, Callable[[], Any]], Any]  # cache.Memory.about
 
 _GITLINK, _LINK, _EXECUTABLE = "160000", "120000", "100755"  # git's modes
 _BLOCK = 1024 * 1024
 _POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*?oid sha256:([0-9a-f]{64})\n")
+_OBJECT = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
 _POINTER_SIZE = 1024  # bytes at most, by the specification of Git LFS
 
 # What a checkout can use and the first git that reads it (its release notes).
@@ -42,6 +47,17 @@ class Packed(NamedTuple):
 
     place: str  # absolute path in the working tree, not through a symbolic link in the last part
     executable: bool
+    identity: Tuple[int, ...] = ()  # of the file, as cache.identity gives it; (): not known
+
+
+def _made(kind: str, commit: str, make: Callable[[], str]) -> str:
+    del kind, commit
+    return make()
+
+
+def _read_now(path: str, own: Tuple[int, ...], kind: str, find: Callable[[], Any]) -> Any:
+    del path, own, kind
+    return find()
 
 
 class Checkout(NamedTuple):
@@ -73,8 +89,11 @@ class Differences(NamedTuple):
         return Differences(tuple(sorted(changed)), tuple(sorted(added)))
 
 
-def find(folder: str) -> Checkout:
+def find(folder: str, recall: Recall = _made) -> Checkout:
     """Return the checkout that holds *folder*.
+
+    Parameters:
+        recall: knows what was read of a commit before.
 
     Raises:
         BuildInputError: there is one, and git is missing or refuses to read it.
@@ -84,9 +103,12 @@ def find(folder: str) -> Checkout:
         if above == os.path.dirname(above):
             return Checkout()
         above = os.path.dirname(above)
-    root = _git(above, "rev-parse", "--show-toplevel").rstrip("\n")
-    head = _git(root, "rev-parse", "--verify", "--quiet", "HEAD", allow_failure=True).strip()
-    return Checkout(root, head, _epoch(root, head) if head else 0)
+    answer = _git(above, "rev-parse", "--show-toplevel", "HEAD", allow_failure=True)
+    root, _, head = answer.rstrip("\n").rpartition("\n")
+    if not _OBJECT.match(head):  # no commit yet, or no checkout that git reads
+        root, head = _git(above, "rev-parse", "--show-toplevel").rstrip("\n"), ""
+    epoch = int(recall("epoch", head, lambda: str(_epoch(root, head)))) if head else 0
+    return Checkout(root, head, epoch)
 
 
 def tracked(checkout: Checkout, folder: str) -> Dict[str, Optional[bool]]:
@@ -100,9 +122,9 @@ def tracked(checkout: Checkout, folder: str) -> Dict[str, Optional[bool]]:
     below = os.path.relpath(os.path.realpath(folder), checkout.root)
     prefix = "" if below == os.curdir else f"{below}/"
     found: Dict[str, Optional[bool]] = {}
-    for root, path in _checkouts(checkout.root, prefix):
-        trusted = _git(root, "config", "--bool", "core.fileMode", allow_failure=True).strip() != "false"
-        for mode, name in _index(root):
+    for root, path, index in _checkouts(checkout.root, prefix):
+        trusted = _trusts_modes(root)
+        for mode, name in index:
             if mode != _GITLINK and (path + name).startswith(prefix):
                 found[(path + name)[len(prefix) :]] = None if trusted else mode == _EXECUTABLE
     return found
@@ -126,7 +148,12 @@ def untracked(checkout: Checkout, paths: Sequence[str]) -> List[str]:
 
 
 def differences(
-    checkout: Checkout, packed: Iterable[Packed], folders: Sequence[str], left_out: Callable[[str], bool]
+    checkout: Checkout,
+    packed: Iterable[Packed],
+    folders: Sequence[str],
+    left_out: Callable[[str], bool],
+    recall: Recall = _made,
+    about: About = _read_now,
 ) -> Differences:
     """Compare what is packed with the commit.
 
@@ -134,10 +161,12 @@ def differences(
         packed: the files.
         folders: absolute paths that are packed completely: a file of the commit that is missing there is a change.
         left_out: says of an absolute path whether the build leaves it out by its rules; that is no change.
+        recall: knows what was read of a commit before.
+        about: knows files that were read before.
     """
     if not checkout.root:
         return Differences()
-    committed = _committed(checkout.root, checkout.commit)
+    committed = _committed(checkout.root, checkout.commit, recall)
     changed: List[str] = []
     added: List[str] = []
     doubtful: List[Tuple[str, str, Blob]] = []  # other bytes than the blob's: the content that a pointer names?
@@ -150,7 +179,7 @@ def differences(
             added.append(name)
         elif not _same_kind(blob, file):
             changed.append(name)
-        elif not _same_bytes(blob, file.place):
+        elif not _same_bytes(blob, file, about):
             doubtful.append((name, file.place, blob))
     changed += _not_what_pointers_name(doubtful)
     for name in set(committed) - seen:
@@ -160,10 +189,10 @@ def differences(
     return Differences(tuple(sorted(set(changed))), tuple(sorted(set(added))))
 
 
-def input_differences(checkout: Checkout, paths: Sequence[str]) -> Differences:
+def input_differences(checkout: Checkout, paths: Sequence[str], recall: Recall = _made) -> Differences:
     """Compare files that decide what is packed, such as the lock, with the commit, if they are in the checkout."""
     inside = [Packed(path, os.access(path, os.X_OK)) for path in paths if _is_below(path, checkout)]
-    return differences(checkout, inside, (), bool)
+    return differences(checkout, inside, (), bool, recall)
 
 
 def folder_differences(checkout: Checkout, folder: str) -> Differences:
@@ -183,10 +212,14 @@ def _is_below(path: str, checkout: Checkout) -> bool:
     return (os.path.join(os.path.realpath(folder), name) + os.sep).startswith(checkout.root + os.sep)
 
 
-def _checkouts(root: str, below: str, prefix: str = "") -> List[Tuple[str, str]]:
-    """Return the checkout at *root* and its submodules that reach into *below*, with their paths from the first."""
-    found = [(root, prefix)]
-    for mode, name in _index(root):
+_Index = List[Tuple[str, str]]  # mode and path of every entry
+
+
+def _checkouts(root: str, below: str, prefix: str = "") -> List[Tuple[str, str, _Index]]:
+    """Return the checkout at *root* and its submodules that reach into *below*, with path from the first, and index."""
+    index = _index(root)
+    found = [(root, prefix, index)]
+    for mode, name in index:
         path = f"{prefix}{name}/"
         if mode != _GITLINK or not (path.startswith(below) or below.startswith(path)):
             continue
@@ -199,18 +232,32 @@ def _checkouts(root: str, below: str, prefix: str = "") -> List[Tuple[str, str]]
     return found
 
 
-def _index(root: str) -> List[Tuple[str, str]]:
+def _trusts_modes(root: str) -> bool:
+    """Say whether the file system's executable bits count (``core.fileMode``).
+
+    ``git init`` writes that into the checkout's own configuration, which is read here; git itself is asked when it is
+    not there or something may override it.
+    """
+    overridden = [name for name in os.environ if name.startswith("GIT_CONFIG")]
+    own = _settings(_text(os.path.join(_folders(root)[1], "config")))
+    if own.get("filemode") in ("true", "false") and not overridden and not {"path", "worktreeconfig"} & set(own):
+        return own["filemode"] == "true"
+    return _git(root, "config", "--bool", "core.fileMode", allow_failure=True).strip() != "false"
+
+
+def _index(root: str) -> _Index:
     """Return mode and path of every entry of the index."""
     lines = _git(root, "ls-files", "-z", "--stage").split("\0")
     return [(line[:6], line.partition("\t")[2]) for line in lines if line]
 
 
-def _committed(root: str, commit: str, prefix: str = "") -> Dict[str, Blob]:
+def _committed(root: str, commit: str, recall: Recall, prefix: str = "") -> Dict[str, Blob]:
     """Return every file of *commit*, those of submodules at the commits that it names included."""
     found: Dict[str, Blob] = {}
     if not commit:
         return found
-    for line in _git(root, "ls-tree", "-r", "-z", "-l", "--full-tree", commit).split("\0"):
+    listing = recall("tree", commit, lambda: _git(root, "ls-tree", "-r", "-z", "-l", "--full-tree", commit))
+    for line in listing.split("\0"):
         information, _, name = line.partition("\t")
         if not name:
             continue
@@ -220,7 +267,7 @@ def _committed(root: str, commit: str, prefix: str = "") -> Dict[str, Blob]:
         elif os.path.lexists(os.path.join(root, name, ".git")):
             inner = os.path.join(root, name)
             known = _git(inner, "cat-file", "-t", blob, allow_failure=True).strip() == "commit"
-            found.update(_committed(inner, blob if known else "", f"{prefix}{name}/"))
+            found.update(_committed(inner, blob if known else "", recall, f"{prefix}{name}/"))
     return found
 
 
@@ -230,15 +277,20 @@ def _same_kind(blob: Blob, file: Packed) -> bool:
     return (blob.mode == _EXECUTABLE) == file.executable
 
 
-def _same_bytes(blob: Blob, place: str) -> bool:
+def _same_bytes(blob: Blob, file: Packed, about: About) -> bool:
     if blob.mode == _LINK:
-        content = os.fsencode(os.readlink(place))
+        content = os.fsencode(os.readlink(file.place))
         return _object_name(blob, len(content), [content]) == blob.name
-    size = os.stat(place).st_size
+    size = file.identity[2] if file.identity else os.stat(file.place).st_size
     if size != blob.size:
         return False
-    with open(place, "rb") as file:
-        return _object_name(blob, size, iter(lambda: file.read(_BLOCK), b"")) == blob.name
+
+    def find() -> str:
+        with open(file.place, "rb") as opened:
+            return _object_name(blob, size, iter(lambda: opened.read(_BLOCK), b""))
+
+    name = about(file.place, file.identity, f"blob {len(blob.name)}", find) if file.identity else find()
+    return bool(name == blob.name)
 
 
 def _object_name(blob: Blob, size: int, blocks: Iterable[bytes]) -> str:
@@ -318,6 +370,18 @@ def _refuse(folder: str, command: str, text: str) -> NoReturn:
     )
 
 
+def _folders(folder: str) -> Tuple[str, str]:
+    """Return git's own folder of the checkout that holds *folder*, and the one that its worktrees share."""
+    above = os.path.realpath(folder)
+    while not os.path.lexists(os.path.join(above, ".git")) and above != os.path.dirname(above):
+        above = os.path.dirname(above)
+    place = os.path.join(above, ".git")
+    if os.path.isfile(place):
+        place = os.path.join(above, _text(place).partition("gitdir: ")[2].strip())
+    shared = _text(os.path.join(place, "commondir")).strip()
+    return place, os.path.join(place, shared) if shared else place
+
+
 def _version(folder: str) -> Tuple[int, ...]:
     done = subprocess.run(["git", "--version"], cwd=folder, stdout=subprocess.PIPE, check=False)
     match = re.match(rb"git version (\d+(?:\.\d+)*)", done.stdout)
@@ -326,17 +390,8 @@ def _version(folder: str) -> Tuple[int, ...]:
 
 def _features(folder: str) -> List[Tuple[str, Tuple[int, int], str]]:
     """Return what the checkout of *folder* uses that an old git cannot read, read without git."""
-    above = os.path.realpath(folder)
-    while not os.path.lexists(os.path.join(above, ".git")) and above != os.path.dirname(above):
-        above = os.path.dirname(above)
-    place = os.path.join(above, ".git")
-    found = []
-    if os.path.isfile(place):
-        place = os.path.join(above, _text(place).partition("gitdir: ")[2].strip())
-    common = place
-    if os.path.isfile(os.path.join(place, "commondir")):
-        found.append(_LINKED)
-        common = os.path.join(place, _text(os.path.join(place, "commondir")).strip())
+    place, common = _folders(folder)
+    found = [_LINKED] if common != place else []
     configuration = _settings(_text(os.path.join(common, "config")))
     index = _text(os.path.join(place, "index"))
     tests: List[Tuple[bool, Tuple[str, Tuple[int, int], str]]] = [

@@ -95,6 +95,7 @@ class Wheelhouse:
         self._bootstrap = requirements.read(pip.BOOTSTRAP)
         self._pips: Dict[str, Tuple[wheels.Facts, ...]] = {}
         self._surroundings: Dict[str, str] = {}
+        self._requested: Dict[targets.Target, FrozenSet[str]] = {}
         self._incomplete: Set[str] = set()  # labels of the targets for which a line of the lock was not found
 
     def plan(self, target: targets.Target) -> Plan:
@@ -194,7 +195,9 @@ class Wheelhouse:
 
     def requested(self, target: targets.Target) -> FrozenSet[str]:
         """Return the projects that the requirements file itself names for *target*."""
-        return requirements.names(self._lines(target))
+        if target not in self._requested:
+            self._requested[target] = requirements.names(self._lines(target))
+        return self._requested[target]
 
     @property
     def locked(self) -> requirements.Requirements:

@@ -15,6 +15,7 @@ from typing import Iterable, Set, Tuple
 
 from ..artifact import layout
 
+FORMAT = 1  # of what is_never_packed_content and is_pointer answer, for caches
 _HEAD = 4096  # bytes of a file that are looked at
 
 

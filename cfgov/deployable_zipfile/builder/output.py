@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import tempfile
 from types import TracebackType
 from typing import FrozenSet, NamedTuple, Optional, Tuple, Type
@@ -74,19 +75,22 @@ class Output:
         temporary = os.path.join(os.path.dirname(path), os.path.basename(self.temporary))
         return frozenset([path, path + ".sha256", temporary])
 
-    def commit(self) -> Written:
+    def commit(self, digest: str = "") -> Written:
         """Flush the temporary file to the disk and put it, then its checksum, in place.
 
         The checksum file has the form that ``sha256sum -c`` reads, with a relative name.
+
+        Parameters:
+            digest: SHA-256 of the temporary file; found by reading it when it is not given.
 
         Raises:
             BuildInputError: the disk is full or fails; what stood there before still does.
         """
         try:
-            size, digest = self._flushed()
+            size, digest = self._flushed(digest)
             checksum = self.temporary + ".sha256"
-            with open(checksum, "w", encoding="utf-8") as file:
-                file.write(f"{digest}  {os.path.basename(self.path)}\n")
+            with open(checksum, "wb") as file:
+                file.write(self._checksum(digest))
                 file.flush()
                 os.fsync(file.fileno())
             os.chmod(checksum, 0o644)
@@ -99,14 +103,45 @@ class Output:
             ) from None
         return Written(self.path, size, digest)
 
-    def _flushed(self) -> Tuple[int, str]:
+    def stay(self, size: int, digest: str) -> Written:
+        """Leave the artifact that is in place there, and mend what is beside it or its mode if they do not fit.
+
+        Parameters:
+            size, digest: of the artifact, known to be right.
+
+        Raises:
+            BuildInputError: the disk is full or fails.
+        """
+        try:
+            if stat.S_IMODE(os.stat(self.path).st_mode) != _MODE:
+                os.chmod(self.path, _MODE)
+            if not self._has_checksum(digest):
+                durable.replace_file(self.path + ".sha256", self._checksum(digest), 0o644)
+        except OSError as error:
+            raise BuildInputError(
+                self.path, f"cannot be written ({error.strerror})", "Free space, or give another folder"
+            ) from None
+        return Written(self.path, size, digest)
+
+    def _has_checksum(self, digest: str) -> bool:
+        expected = self._checksum(digest)
+        try:
+            return durable.read_file(self.path + ".sha256", len(expected)) == expected
+        except OSError:
+            return False
+
+    def _checksum(self, digest: str) -> bytes:
+        return f"{digest}  {os.path.basename(self.path)}\n".encode("utf-8", "surrogateescape")
+
+    def _flushed(self, known: str) -> Tuple[int, str]:
         digest = hashlib.sha256()
         with open(self.temporary, "rb+", buffering=0) as file:
-            for block in iter(lambda: file.read(_BLOCK), b""):
-                digest.update(block)
+            if not known:
+                for block in iter(lambda: file.read(_BLOCK), b""):
+                    digest.update(block)
             os.fchmod(file.fileno(), _MODE)
             os.fsync(file.fileno())
-            return os.fstat(file.fileno()).st_size, digest.hexdigest()
+            return os.fstat(file.fileno()).st_size, known or digest.hexdigest()
 
     def _remove_leftovers(self) -> None:
         for name in os.listdir(self._folder):

@@ -16,6 +16,7 @@ from ..workers import cores
 from . import bytecode, cache, targets, wheels, zipwriter
 
 _PROJECT = "project"
+_Found = Tuple[Optional[cache.Kept], int]  # an archive, None where nothing could be compiled; files that were skipped
 
 
 class Overlay(NamedTuple):
@@ -52,14 +53,14 @@ class Overlays:
             BuildInputError: the interpreter failed.
         """
         keys = {facts.file: self._key(goal, facts.sha256) for facts in chosen}
-        missing = [facts for facts in chosen if self._found(keys[facts.file]) is None]
+        found = {file: self._found(key) for file, key in keys.items()}
+        missing = [facts for facts in chosen if found[facts.file] is None]
         if missing:
             units = [bytecode.Unit(facts.file, paths[facts.sha256], facts.python_files) for facts in missing]
             results = self._compiled(f"Compiling {len(missing)} wheels for Python {goal.python}", units, goal)
             for facts in missing:
-                self._keep(keys[facts.file], facts.file[: -len(".whl")], results[facts.file])
-        stems = {file: file[: -len(".whl")] for file in keys}
-        return {file: one for file, key in keys.items() for one in self._overlay(goal, key, stems[file])}
+                found[facts.file] = self._keep(keys[facts.file], facts.file[: -len(".whl")], results[facts.file])
+        return {file: one for file in keys for one in _overlay(goal, found[file], file[: -len(".whl")])}
 
     def of_project(
         self, goal: targets.Target, files: Mapping[str, str], members: Mapping[str, layout.Member]
@@ -74,15 +75,16 @@ class Overlays:
             BuildInputError: a file changed since it was packed, or the interpreter failed.
         """
         key = self._key(goal, cache.key([[name, members[name].sha256] for name in sorted(files)]))
-        if self._found(key) is None:
+        found = self._found(key)
+        if found is None:
             unit = bytecode.Unit(_PROJECT, None, tuple((files[name], name) for name in sorted(files)))
             text = f"Compiling {len(files)} files of the project for Python {goal.python}"
             result = self._compiled(text, [unit], goal)[_PROJECT]
             for name, digest in result.digests.items():
                 if digest != members[name].sha256:
                     raise BuildInputError(files[name], "changed while it was being packed", "Build again")
-            self._keep(key, _PROJECT, result)
-        return next(iter(self._overlay(goal, key, _PROJECT)), None)
+            found = self._keep(key, _PROJECT, result)
+        return next(iter(_overlay(goal, found, _PROJECT)), None)
 
     def _compiled(self, text: str, units: Sequence[bytecode.Unit], goal: targets.Target) -> Dict[str, bytecode.Result]:
         workers = self._workers or cores()
@@ -92,8 +94,9 @@ class Overlays:
     def _key(self, goal: targets.Target, content: str) -> str:
         return cache.key(__version__, bytecode.FORMAT, zipwriter.LEVEL, goal.identity, goal.magic, content)
 
-    def _keep(self, key: str, stem: str, result: bytecode.Result) -> None:
+    def _keep(self, key: str, stem: str, result: bytecode.Result) -> _Found:
         file: List[str] = []
+        kept = None
         if result.compiled:
             path = os.path.join(self._cache.work, f"{stem}.zip")
             with zipwriter.Archive(path, workers=self._workers) as archive:
@@ -101,8 +104,9 @@ class Overlays:
             kept = self._cache.keep_file(path)
             file = [kept.sha256, os.path.basename(path)]
         self._cache.keep_document("bytecode", key, {"file": file, "skipped": len(result.skipped)})
+        return kept, len(result.skipped)
 
-    def _found(self, key: str) -> Optional[Tuple[Optional[cache.Kept], int]]:
+    def _found(self, key: str) -> Optional[_Found]:
         """Return what the cache has under *key* and how many files were skipped; None when it has to be made."""
         document = self._cache.document("bytecode", key)
         if document is None:
@@ -112,15 +116,11 @@ class Overlays:
         kept = self._cache.file(*document["file"])
         return (kept, document["skipped"]) if kept else None
 
-    def _overlay(self, goal: targets.Target, key: str, stem: str) -> List[Overlay]:
-        """Return the archive under *key*: one or none."""
-        found = self._found(key)
-        if found is None:
-            raise BuildInputError("cache", "lost a file that was just written", "Build again")
-        kept, skipped = found
-        if kept is None:
-            return []
-        return [Overlay(f"{layout.BYTECODE}/{goal.cache_tag}/{stem}.zip", kept, skipped)]
+
+def _overlay(goal: targets.Target, found: Optional[_Found], stem: str) -> List[Overlay]:
+    """Return the archive that was *found*: one or none."""
+    kept, skipped = found or (None, 0)
+    return [] if kept is None else [Overlay(f"{layout.BYTECODE}/{goal.cache_tag}/{stem}.zip", kept, skipped)]
 
 
 def _item(one: bytecode.Compiled) -> zipwriter.Item:

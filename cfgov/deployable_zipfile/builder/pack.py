@@ -5,14 +5,16 @@ With ``collect.py`` and ``overlays.py`` one of the modules that tell how the ste
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
+import time
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from .. import __version__
 from ..artifact import layout
 from ..console import Console
-from . import cache, closure, collect, overlays, sbom, source, targets, wheels, zipwriter
+from . import cache, closure, collect, last, overlays, sbom, source, targets, wheels, zipwriter
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _NOT_SHIPPED = ("create.py", "__main__.py")
@@ -29,6 +31,14 @@ class Settings(NamedTuple):
     site: layout.Site
     bytecode: bool = True
     workers: int = 0  # processes, 0: one per core
+
+
+class Packed(NamedTuple):
+    """What came of packing."""
+
+    manifest: layout.Manifest
+    sha256: str  # of the artifact
+    members: Optional[Tuple[zipwriter.Written, ...]]  # None: nothing was written, it would be the last artifact again
 
 
 class Packer:
@@ -59,29 +69,74 @@ class Packer:
         self._overlays = overlays.Overlays(house.kept, console, settings.workers)
         self._bytecode: Dict[Tuple[str, str], str] = {}  # (wheel file, or "" for the project; cache tag) -> member
         self._packed: Dict[str, layout.Member] = {}  # the project's files, in the artifact or in its payloads
+        self._began = time.time_ns()
 
-    def pack(self, path: str) -> layout.Manifest:
-        """Write the artifact to *path* and return its manifest.
+    def pack(self, path: str, former: Optional[last.Last] = None) -> Packed:
+        """Write the artifact to *path*, unless it would be the *former* one again.
 
         Raises:
             BuildInputError: a file changed meanwhile, or there is more than a zip can hold.
         """
-        files = [_of_file(file) for selection in self._chosen for file in selection.files]
+        chosen = [file for selection in self._chosen for file in selection.files]
+        files = [self._of_file(file) for file in chosen]
         stored = self._wheels() + self._wheel_bytecode()
         runtime = _runtime(self._settings.project, self._settings.site.path)
         nested = self._is_too_much(runtime, stored, files)
+        if former and not nested and former.first_line == self._settings.shebang:
+            manifest = self._again(former, runtime, files, stored)
+            if manifest is not None:
+                return Packed(manifest, former.sha256, None)
         text = f"Packing {len(files)} files and {len(collect.every_wheel(self._plans))} wheels"
         total = sum(_size(item) for item in [*runtime, *stored, *files])
         line, workers = self._settings.shebang, self._settings.workers
         phase = self._console.phase(text, total)
-        with phase as advance, zipwriter.Archive(path, line, workers, advance) as target:
+        copied = former.former if former else None
+        with phase as advance, zipwriter.Archive(path, line, workers, advance, copied, True) as target:
             target.add(runtime)
             payloads = self._add_payloads(target, files, advance) if nested else self._add_files(target, files)
-            target.add(stored + self._project_bytecode())
-            target.add([zipwriter.Item(layout.SBOM, self._bill())])
+            bytecode = self._project_bytecode()
+            target.hash_behind()
+            target.add(stored + bytecode)
+            target.add([_of_bytes(layout.SBOM, self._bill())])
             manifest = self._manifest(target.members, payloads)
             target.add([zipwriter.Item(layout.MANIFEST, manifest.to_json())])
-        return manifest
+        self._remember(chosen)
+        return Packed(manifest, target.sha256, tuple(target.written))
+
+    def _again(
+        self,
+        former: last.Last,
+        runtime: Sequence[zipwriter.Item],
+        files: Sequence[zipwriter.Item],
+        stored: Sequence[zipwriter.Item],
+    ) -> Optional[layout.Manifest]:
+        """Return the manifest if the artifact would be *former* again, byte for byte; else None.
+
+        The same members in the same order make the same bytes; the manifest, one of them, says all that is not in the
+        others. Of a file whose content is not known nothing is assumed.
+        """
+        before = {member.name: (member.mode, member.sha256) for member in former.order}
+        if any(not item.sha256 or before.get(item.name) != (item.mode, item.sha256) for item in files):
+            return None
+        self._packed = {item.name: layout.Member(_size(item), item.mode, item.sha256) for item in files}
+        items = [*runtime, *files, *stored, *self._project_bytecode(), _of_bytes(layout.SBOM, self._bill())]
+        members = {item.name: layout.Member(_size(item), item.mode, item.sha256) for item in items}
+        manifest = self._manifest(members, ())
+        items.append(_of_bytes(layout.MANIFEST, manifest.to_json()))
+        mine = [(item.name, item.mode, item.sha256) for item in items]
+        return manifest if mine == [(one.name, one.mode, one.sha256) for one in former.order] else None
+
+    def _of_file(self, file: source.File) -> zipwriter.Item:
+        content = zipwriter.FileContent(file.path, file.size, inode=file.inode)
+        sha256 = self._house.kept.memory.known(file.path, file.identity, "sha256") or ""
+        return zipwriter.Item(file.name, content, file.mode, sha256=sha256)
+
+    def _remember(self, files: Sequence[source.File]) -> None:
+        """Let the next build know what these files hold, as long as they are the same."""
+        for file in files:
+            self._house.kept.memory.keep(
+                file.path, file.identity, "sha256", self._packed[file.name].sha256, self._began
+            )
 
     def _wheels(self) -> List[zipwriter.Item]:
         items = {}
@@ -261,7 +316,7 @@ def _runtime(project: str, below: str) -> List[zipwriter.Item]:
     first = [layout.MAIN, layout.INSTALL_WHEELS, layout.LOADENV]
     # A Python without zlib can read the entry point, which tells it so, only if that is stored.
     return [
-        zipwriter.Item(name, items[name], stored=name == layout.MAIN)
+        _of_bytes(name, items[name])._replace(stored=name == layout.MAIN)
         for name in [*first, *sorted(set(items) - set(first))]
     ]
 
@@ -280,8 +335,8 @@ def _own(name: str) -> bytes:
         return file.read()
 
 
-def _of_file(file: source.File) -> zipwriter.Item:
-    return zipwriter.Item(file.name, zipwriter.FileContent(file.path, file.size, inode=file.inode), file.mode)
+def _of_bytes(name: str, content: bytes) -> zipwriter.Item:
+    return zipwriter.Item(name, content, sha256=hashlib.sha256(content).hexdigest())
 
 
 def _of_kept(name: str, kept: cache.Kept) -> zipwriter.Item:

@@ -14,6 +14,7 @@ import sys
 import sysconfig
 import unicodedata
 from typing import (
+    Any,
     Callable,
     Dict,
     FrozenSet,
@@ -31,10 +32,13 @@ from typing import (
 from ..artifact import layout
 from ..artifact.names import check_distinct, name_problem, project_name_problem
 from ..errors import BuildInputError
-from . import exclusions
+from . import cache, exclusions
 
 EARLIEST, LATEST = 315_532_800, 4_354_819_199  # seconds: 1980-01-01 to 2107-12-31, what a zip can name
 LISTED = 10  # paths that a message names at most
+# Returns a fact about a file, from the cache as long as the file is the same: see cache.Memory.about.
+About = Callable[[str, cache.Identity, str, Callable[[], Any]], Any]
+_PLAIN, _SECRET, _POINTER = 0, 1, 2  # what the beginning of a file says
 
 
 class File(NamedTuple):
@@ -45,6 +49,7 @@ class File(NamedTuple):
     size: int  # bytes
     inode: int
     mode: int  # 0o644 or 0o755
+    identity: cache.Identity = ()  # when it was chosen
 
 
 class Selection(NamedTuple):
@@ -56,6 +61,11 @@ class Selection(NamedTuple):
     directories: Tuple[str, ...]  # empty folders
     left_out: Tuple[str, ...]  # never packed: paths relative to the folder; a trailing "/" marks folders
     links: Tuple[str, ...]  # symbolic links that are packed as copies
+
+
+def _read_now(path: str, own: cache.Identity, kind: str, find: Callable[[], Any]) -> Any:
+    del path, own, kind
+    return find()
 
 
 def source_epoch(value: Optional[str], otherwise: int) -> int:
@@ -83,6 +93,7 @@ def project_files(
     base: str = "",
     tracked: Optional[Mapping[str, Optional[bool]]] = None,
     outputs: FrozenSet[str] = frozenset(),
+    about: About = _read_now,
 ) -> Selection:
     """Choose the files of *project*.
 
@@ -95,6 +106,7 @@ def project_files(
         tracked: relative paths that git tracks, with its executable bit or None for the file system's own; None takes
             every file.
         outputs: real paths that this build writes; never packed.
+        about: knows files that were read before.
 
     Raises:
         BuildInputError: a link, a special file or a file name cannot be packed, or there is no file.
@@ -103,7 +115,7 @@ def project_files(
     if not os.path.isdir(root):
         raise BuildInputError(project, "directory not found", "Give the folder of a Django, WSGI or ASGI project")
     rules = _Rules(root, base or os.path.dirname(root), include, exclude, outputs)
-    selection = _selected(root, name, rules, tracked)
+    selection = _selected(root, name, rules, tracked, about)
     rules.check_used()
     if not selection.files:
         if tracked is not None:
@@ -112,7 +124,9 @@ def project_files(
     return selection
 
 
-def static_files(directory: str, number: int, outputs: FrozenSet[str] = frozenset()) -> Selection:
+def static_files(
+    directory: str, number: int, outputs: FrozenSet[str] = frozenset(), about: About = _read_now
+) -> Selection:
     """Choose the files of the *number*-th ``--extra-static`` folder: all but what is never packed.
 
     Raises:
@@ -121,7 +135,7 @@ def static_files(directory: str, number: int, outputs: FrozenSet[str] = frozense
     root = os.path.realpath(directory)
     if not os.path.isdir(root):
         raise BuildInputError(directory, "directory not found", "Correct --extra-static")
-    selection = _selected(root, f"{layout.STATIC}/{number}", _Rules(root, root, (), (), outputs), None)
+    selection = _selected(root, f"{layout.STATIC}/{number}", _Rules(root, root, (), (), outputs), None, about)
     if selection.files or selection.directories:
         return selection
     return selection._replace(directories=(f"{layout.STATIC}/{number}",))
@@ -187,29 +201,20 @@ def check_together(files: Iterable[File]) -> None:
     check_distinct([file.name for file in files], refuse)
 
 
-def moments(selections: Iterable[Selection]) -> Dict[str, Tuple[int, int]]:
-    """Return inode and time of the last change (nanoseconds) of every file, by its path."""
-    found = {}
-    for selection in selections:
-        for file in selection.files:
-            status = os.stat(file.path)
-            found[file.path] = (status.st_ino, status.st_mtime_ns)
-    return found
-
-
-def check_unchanged(before: Mapping[str, Tuple[int, int]], selections: Iterable[Selection]) -> None:
-    """Refuse files that changed since :func:`moments`: what was compared with the commit is not what was packed.
+def check_unchanged(selections: Iterable[Selection]) -> None:
+    """Refuse files that changed since they were chosen: what was compared with the commit is not what was packed.
 
     Raises:
         BuildInputError: naming the first one.
     """
-    try:
-        now = moments(selections)
-    except OSError as error:
-        raise BuildInputError(error.filename, "was removed while the artifact was built", "Build again") from None
-    for path, moment in now.items():
-        if before.get(path) != moment:
-            raise BuildInputError(path, "changed while the artifact was built", "Build again")
+    for selection in selections:
+        for file in selection.files:
+            try:
+                _, inode, _, moment, _ = cache.identity(os.stat(file.path))
+            except OSError:
+                raise BuildInputError(file.path, "was removed while the artifact was built", "Build again") from None
+            if (inode, moment) != (file.identity[1], file.identity[3]):
+                raise BuildInputError(file.path, "changed while the artifact was built", "Build again")
 
 
 def check_sizes(files: Sequence[File], further: int) -> None:
@@ -248,7 +253,9 @@ def _name_clash(name: str) -> str:
     return problem or ""
 
 
-def _selected(root: str, prefix: str, rules: "_Rules", tracked: Optional[Mapping[str, Optional[bool]]]) -> Selection:
+def _selected(
+    root: str, prefix: str, rules: "_Rules", tracked: Optional[Mapping[str, Optional[bool]]], about: About
+) -> Selection:
     """Choose below *root*; *tracked* as for :func:`project_files`."""
     walk = _Walk(root, rules)
     names = [name for name in _names(walk, rules, tracked) if not rules.excludes(name)]
@@ -256,11 +263,12 @@ def _selected(root: str, prefix: str, rules: "_Rules", tracked: Optional[Mapping
     files, links = [], []
     for name in names:
         file = _File.at(root, name)
-        secret = exclusions.is_never_packed_content(file.path) or copies.holds(file.path, file.status)
+        begins = _beginning(file, about)
+        secret = begins == _SECRET or copies.holds(file.path, file.status)
         if secret and not file.link:  # a link to what is not packed is refused below
             walk.left_out.add(name)
             continue
-        if exclusions.is_pointer(file.path):
+        if begins == _POINTER:
             raise BuildInputError(
                 file.path, "is a Git LFS pointer, not the file itself", "Run git lfs pull, or exclude it"
             )
@@ -273,6 +281,19 @@ def _selected(root: str, prefix: str, rules: "_Rules", tracked: Optional[Mapping
         _check_name(path)
     left_out = tuple(sorted(walk.left_out))
     return Selection(root, prefix, tuple(sorted(files)), tuple(sorted(empty)), left_out, tuple(links))
+
+
+def _beginning(file: "_File", about: About) -> int:
+    """Say what the beginning of *file* is, of a private key or an earlier artifact or a pointer of Git LFS."""
+
+    def find() -> int:
+        if exclusions.is_never_packed_content(file.path):
+            return _SECRET
+        return _POINTER if exclusions.is_pointer(file.path) else _PLAIN
+
+    if file.path.endswith(".sha256"):  # what that is depends on the file beside it
+        return find()
+    return int(about(file.path, cache.identity(file.status), f"beginning {exclusions.FORMAT}", find))
 
 
 def _names(walk: "_Walk", rules: "_Rules", tracked: Optional[Mapping[str, Optional[bool]]]) -> List[str]:
@@ -292,7 +313,8 @@ def _packed(name: str, file: "_File", executable: Optional[bool]) -> File:
     if executable is None:
         executable = bool(file.status.st_mode & stat.S_IXUSR)
     mode = layout.FILE_MODES[1] if executable else layout.FILE_MODES[0]
-    return File(name, file.path, file.status.st_size, file.status.st_ino, mode)
+    status = file.status
+    return File(name, file.path, status.st_size, status.st_ino, mode, cache.identity(status))
 
 
 def _check_links(root: str, links: Sequence[str], packed: Set[str]) -> None:

@@ -2,6 +2,9 @@
 
 The standard library's ``zipfile`` adds ZIP64 fields, local times and flags that depend on its version; this writer
 depends on the members alone. Field names are those of PKWARE's APPNOTE 6.3.10.
+
+A member whose content is known to be that of an archive written before is not deflated again: its bytes, neighbours
+together, are copied by the kernel. The result is the same, byte for byte.
 """
 
 from __future__ import annotations
@@ -10,9 +13,24 @@ import errno
 import hashlib
 import os
 import stat
+import threading
 import zlib
 from types import TracebackType
-from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Type, Union
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    Type,
+    Union,
+)
 
 from ..artifact import layout, zipreader
 from ..errors import BuildInputError
@@ -23,6 +41,7 @@ _TIME, _DATE = 0, 0x0021  # 1980-01-01 00:00, the first moment a zip can name (A
 _LARGE = 4 * 1024 * 1024  # bytes; larger files are not held in memory
 _BATCH = 1024 * 1024  # bytes of content per piece of work for another process
 _BLOCK = 1024 * 1024
+_PIECE = 16 * 1024 * 1024  # bytes that the kernel copies at a time, so that hashing can follow
 _WINDOW = 64  # batches on their way at a time: bounds memory
 
 
@@ -42,8 +61,33 @@ class Item(NamedTuple):
     content: Union[bytes, FileContent]
     mode: int = 0o644
     stored: bool = False  # never try to deflate
-    sha256: str = ""  # of a stored file whose digest and CRC-32 are known: it is copied without being read here
-    crc: int = 0
+    sha256: str = ""  # of the content where it is known; a stored file is then copied without being read here
+    crc: int = 0  # of a stored file whose digest is known
+
+
+class Written(NamedTuple):
+    """One member of a finished archive."""
+
+    name: str
+    mode: int
+    method: int
+    crc: int
+    compressed: int  # bytes
+    size: int  # bytes
+    offset: int  # of its local header
+    sha256: str  # of its content
+
+    @property
+    def end(self) -> int:
+        """The first byte after it."""
+        return self.offset + zipreader.LOCAL.size + len(self.name.encode("utf-8")) + self.compressed
+
+
+class Former(NamedTuple):
+    """An archive that was written before by this writer, with the same zlib, and is open for reading."""
+
+    descriptor: int
+    members: Mapping[str, Written]
 
 
 class _Packed(NamedTuple):
@@ -62,9 +106,13 @@ class Archive:
         first_line: text before the first member, without its newline; "" for a nested archive.
         workers: processes that deflate; 0 means one per core.
         progress: called with the number of bytes of content packed since the last call.
+        former: an archive to copy unchanged members from.
+        digest: also find the SHA-256 of the whole file.
 
     Attributes:
         members: what was written so far, as the manifest lists it.
+        written: the same, with the place of each.
+        sha256: of the whole file, once it is closed; "" unless asked for.
 
     Raises:
         BuildInputError: a file changed or vanished while it was read; more members or bytes than a zip without
@@ -72,15 +120,25 @@ class Archive:
     """
 
     def __init__(
-        self, path: str, first_line: str = "", workers: int = 0, progress: Optional[Callable[[int], None]] = None
+        self,
+        path: str,
+        first_line: str = "",
+        workers: int = 0,
+        progress: Optional[Callable[[int], None]] = None,
+        former: Optional[Former] = None,
+        digest: bool = False,
     ) -> None:
         self.members: Dict[str, layout.Member] = {}
+        self.written: List[Written] = []
+        self.sha256 = ""
         self._workers = workers
         self._progress = progress or _ignore
         self._path = path
         self._directory: List[bytes] = []
         self._position = 0
-        self._file = open(path, "wb")  # noqa: SIM115 - closed by __exit__
+        self._former = former
+        self._file = open(path, "wb+")  # noqa: SIM115 - closed by __exit__
+        self._hasher = _Hasher(self._file.fileno()) if digest else None
         self._write(first_line.encode("ascii") + b"\n" if first_line else b"")
 
     def __enter__(self) -> "Archive":
@@ -93,35 +151,73 @@ class Archive:
             if kind is None:
                 self._finish()
         finally:
+            if self._hasher:
+                self.sha256 = self._hasher.end()
             self._file.close()
 
     def add(self, items: Sequence[Item]) -> None:
         """Write *items* in their order; small ones are read, hashed and deflated by several processes."""
-        batches = _batches(items)
+        batches = _batches(items, self._same)
         for first in range(0, len(batches), _WINDOW):
             self._add_batches(batches[first : first + _WINDOW])
 
-    def _add_batches(self, batches: List[List[Item]]) -> None:
+    def hash_behind(self) -> None:
+        """Begin to hash what is written, in a thread: from now on no process is forked here."""
+        if self._hasher:
+            self._file.flush()
+            self._hasher.start(self._position)
+
+    def _same(self, item: Item) -> Optional[Written]:
+        """Return the member of the former archive that *item* would become again."""
+        found = self._former.members.get(item.name) if self._former and item.sha256 else None
+        if found is None or (found.sha256, found.mode) != (item.sha256, item.mode):
+            return None
+        return None if item.stored and found.method != zipreader.STORED else found
+
+    def _add_batches(self, batches: List[_Batch]) -> None:
         waiting: Dict[int, List[_Packed]] = {}
+        deflated = [number for number, batch in enumerate(batches) if batch.deflate]
         written = 0
 
         def work(number: int) -> Tuple[int, List[Tuple[Any, ...]]]:
-            return number, [tuple(packed) for packed in _pack_batch(batches[number])]
+            return deflated[number], [tuple(packed) for packed in _pack_batch(batches[deflated[number]].items)]
 
-        for number, answers in run(work, len(batches), self._workers):
-            waiting[number] = [_Packed(*answer) for answer in answers]
-            while written in waiting:
-                self._write_batch(batches[written], waiting.pop(written))
-                written += 1
+        little = sum(_size(item) for number in deflated for item in batches[number].items) < _BATCH
+        # A process that was forked while a thread runs may find a lock taken for ever.
+        alone = little or (self._hasher is not None and self._hasher.is_running)
+        answered = run(work, len(deflated), 1 if alone else self._workers)
+        while written < len(batches):
+            if batches[written].deflate and written not in waiting:
+                number, answers = next(answered)
+                waiting[number] = [_Packed(*answer) for answer in answers]
+                continue
+            self._write_batch(batches[written], waiting.pop(written, []))
+            written += 1
+        for _ in answered:  # to its end, which ends the processes
+            pass
 
-    def _write_batch(self, items: List[Item], packed: List[_Packed]) -> None:
-        if not packed:
+    def _write_batch(self, batch: _Batch, packed: List[_Packed]) -> None:
+        items = batch.items
+        if batch.former:
+            self._copy_former(batch)
+            return
+        if not batch.deflate:
             self._write_large(items[0])
             return
         for item, member in zip(items, packed):
             self._begin(item, member.method, member.crc, len(member.data), member.size, member.sha256)
             self._write(member.data)
             self._progress(member.size)
+
+    def _copy_former(self, batch: _Batch) -> None:
+        """Copy members of the former archive, neighbours there and here, with their local headers."""
+        assert self._former
+        first = batch.former[0].offset
+        distance = self._position - first
+        for item, found in zip(batch.items, batch.former):
+            self._list(found._replace(offset=found.offset + distance))
+            self._progress(_size(item))
+        self._copied(self._former.descriptor, first, batch.former[-1].end - first, self._path)
 
     def _write_large(self, item: Item) -> None:
         """Write one member whose content is not held in memory: copied if stored, deflated in blocks if not."""
@@ -144,35 +240,46 @@ class Archive:
         self._progress(content.size)
 
     def _begin(self, item: Item, method: int, crc: int, compressed: int, size: int, sha256: str) -> None:
+        self._list(Written(item.name, item.mode, method, crc, compressed, size, self._position, sha256))
+        self._write(_local(item.name.encode("utf-8"), method, crc, compressed, size))
+
+    def _list(self, member: Written) -> None:
         if len(self.members) >= layout.MAX_MEMBERS:
             raise BuildInputError(self._path, f"would hold more than {layout.MAX_MEMBERS} files", "Pack fewer files")
-        if item.name in self.members:
-            raise BuildInputError(item.name, "would be in the artifact twice", "Rename one of the two")
-        name = item.name.encode("utf-8")
-        if self._position + len(name) + zipreader.LOCAL.size + compressed > layout.MAX_SIZE:
-            raise _too_large(item.name)
-        self._directory.append(_central(name, item.mode, method, crc, compressed, size, self._position))
-        self.members[item.name] = layout.Member(size, item.mode, sha256)
-        self._write(_local(name, method, crc, compressed, size))
+        if member.name in self.members:
+            raise BuildInputError(member.name, "would be in the artifact twice", "Rename one of the two")
+        if member.end > layout.MAX_SIZE:
+            raise _too_large(member.name)
+        self._directory.append(_central(member))
+        self.members[member.name] = layout.Member(member.size, member.mode, member.sha256)
+        self.written.append(member)
 
     def _copy(self, content: FileContent) -> None:
-        """Let the kernel copy a file's bytes; on file systems that can, the blocks are shared."""
-        self._file.flush()
         with open(content.path, "rb") as source:
-            left, offset = content.size, content.offset
-            while left:
-                copied = _kernel_copy(source.fileno(), self._file.fileno(), left, offset)
-                if not copied:
-                    raise _changed(content.path)
-                left -= copied
-                offset += copied
-        self._position += content.size
-        self._file.seek(0, os.SEEK_END)
+            self._copied(source.fileno(), content.offset, content.size, content.path)
         self._progress(content.size)
+
+    def _copied(self, source: int, offset: int, size: int, what: str) -> None:
+        """Let the kernel copy *size* bytes of an open file; on file systems that can, the blocks are shared."""
+        self._file.flush()
+        left = size
+        while left:
+            copied = _kernel_copy(source, self._file.fileno(), min(left, _PIECE), offset)
+            if not copied:
+                raise _changed(what)
+            left -= copied
+            offset += copied
+            self._position += copied
+            self._hash()
+        self._file.seek(0, os.SEEK_END)
 
     def _write(self, data: bytes) -> None:
         self._file.write(data)
         self._position += len(data)
+
+    def _hash(self) -> None:
+        if self._hasher and self._hasher.is_running:
+            self._hasher.follow(self._position)
 
     def _finish(self) -> None:
         directory = b"".join(self._directory)
@@ -181,25 +288,111 @@ class Archive:
         count = len(self._directory)
         end = zipreader.END.pack(zipreader.END_SIGNATURE, 0, 0, count, count, len(directory), self._position, 0)
         self._write(directory + end)
-        self._file.flush()
+        self.hash_behind()
 
 
-def _batches(items: Sequence[Item]) -> List[List[Item]]:
-    """Return *items* in groups of about one megabyte; a large file stands alone and is handled by the writer."""
-    batches: List[List[Item]] = []
+class _Batch(NamedTuple):
+    """Members that are written together."""
+
+    items: List[Item]
+    former: List[Written]  # the same members of the former archive, one after another there too
+    deflate: bool = False  # by another process
+
+
+class _Hasher:
+    """Hashes a file behind its writer, in a thread: most of that needs no lock of the interpreter's."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._digest = hashlib.sha256()
+        self._done = 0
+        self._until = 0
+        self._ended = False
+        self._change = threading.Condition()
+        self._thread: Optional[threading.Thread] = None
+        self._error: Optional[BaseException] = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a thread."""
+        return self._thread is not None
+
+    def start(self, position: int) -> None:
+        """Start the thread, if there is none yet, and let it hash the file up to *position*."""
+        self.follow(position)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, daemon=True)
+            self._thread.start()
+
+    def follow(self, position: int) -> None:
+        """Hash the file up to *position*: everything before it is written."""
+        with self._change:
+            self._until = position
+            self._change.notify()
+
+    def end(self) -> str:
+        """Wait for the last byte and return the digest."""
+        with self._change:
+            self._ended = True
+            self._change.notify()
+        if self._thread is not None:
+            self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._digest.hexdigest()
+
+    def _run(self) -> None:
+        block = bytearray(_BLOCK)
+        view = memoryview(block)
+        try:
+            while True:
+                with self._change:
+                    while self._done == self._until and not self._ended:
+                        self._change.wait()
+                    until = self._until
+                if self._done == until:
+                    return
+                while self._done < until:
+                    count = os.preadv(self._descriptor, [view[: min(_BLOCK, until - self._done)]], self._done)
+                    if not count:
+                        raise OSError(errno.EIO, os.strerror(errno.EIO))
+                    self._digest.update(view[:count])
+                    self._done += count
+        except OSError as error:  # handed to the thread that waits
+            self._error = error
+
+
+def _batches(items: Sequence[Item], same: Callable[[Item], Optional[Written]]) -> List[_Batch]:
+    """Return *items* in groups: neighbours of the former archive; a large file by itself; about a megabyte of others.
+
+    Parameters:
+        same: returns the member of the former archive that an item would become again.
+    """
+    batches: List[_Batch] = []
     room = 0
     for item in items:
-        size = len(item.content) if isinstance(item.content, bytes) else item.content.size
-        if _is_large(item):
-            batches.append([item])
+        former = same(item)
+        if former is not None:
+            before = batches[-1].former if batches else []
+            if not before or before[-1].end != former.offset:
+                batches.append(_Batch([], []))
+            batches[-1].items.append(item)
+            batches[-1].former.append(former)
             room = 0
-            continue
-        if room <= 0:
-            batches.append([])
-            room = _BATCH
-        batches[-1].append(item)
-        room -= size + 4096
+        elif _is_large(item):
+            batches.append(_Batch([item], []))
+            room = 0
+        else:
+            if room <= 0:
+                batches.append(_Batch([], [], deflate=True))
+                room = _BATCH
+            batches[-1].items.append(item)
+            room -= _size(item) + 4096
     return batches
+
+
+def _size(item: Item) -> int:
+    return len(item.content) if isinstance(item.content, bytes) else item.content.size
 
 
 def _is_large(item: Item) -> bool:
@@ -207,8 +400,6 @@ def _is_large(item: Item) -> bool:
 
 
 def _pack_batch(items: List[Item]) -> Iterator[_Packed]:
-    if len(items) == 1 and _is_large(items[0]):
-        return
     for item in items:
         content = item.content if isinstance(item.content, bytes) else b"".join(_blocks(item.content))
         data = content if item.stored else b"".join(_deflated([content]))
@@ -304,8 +495,10 @@ def _local(name: bytes, method: int, crc: int, compressed: int, size: int) -> by
     return zipreader.LOCAL.pack(zipreader.LOCAL_SIGNATURE, *fields) + name
 
 
-def _central(name: bytes, mode: int, method: int, crc: int, compressed: int, size: int, offset: int) -> bytes:
+def _central(member: Written) -> bytes:
+    name = member.name.encode("utf-8")
     flags = 0 if name.isascii() else zipreader.UTF8_NAME
-    external = (stat.S_IFREG | mode) << 16
-    fields = (zipreader.NEEDED, zipreader.UNIX, zipreader.NEEDED, 0, flags, method, _TIME, _DATE, crc, compressed, size)
-    return zipreader.CENTRAL.pack(zipreader.CENTRAL_SIGNATURE, *fields, len(name), 0, 0, 0, 0, external, offset) + name
+    external = (stat.S_IFREG | member.mode) << 16
+    made = (zipreader.NEEDED, zipreader.UNIX, zipreader.NEEDED, 0, flags, member.method, _TIME, _DATE)
+    sizes = (member.crc, member.compressed, member.size, len(name), 0, 0, 0, 0, external, member.offset)
+    return zipreader.CENTRAL.pack(zipreader.CENTRAL_SIGNATURE, *made, *sizes) + name

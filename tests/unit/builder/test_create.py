@@ -592,6 +592,7 @@ def test_a_full_disk_is_one_line_and_the_old_artifact_stays(
         monkeypatch.setattr("deployable_zipfile.builder.zipwriter._kernel_copy", full)
     else:
         monkeypatch.setattr(os, "fsync", full)
+    (site / "manage.py").write_text("print('changed')\n", encoding="utf-8")
     line = failed(capsys, 7, site, requirements, tmp_path / "out")
     assert "No space left on device" in line
     assert (tmp_path / "out.zip").read_bytes() == before

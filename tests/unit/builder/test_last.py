@@ -1,0 +1,333 @@
+"""A build after another one: the same bytes as a build from nothing, whatever was changed and however it looks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Tuple
+
+import pytest
+
+from deployable_zipfile.builder import cache, zipwriter
+from tests.unit.builder.conftest import Index, commit_all, git
+from tests.unit.builder.test_create import failed, lock, pinned, run
+
+pytestmark = pytest.mark.usefixtures("_own_cache")
+
+
+@pytest.fixture
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+
+
+class Build:
+    """Builds one project again and again, beside a build that knows nothing."""
+
+    def __init__(self, site: Path, index: Index, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.site = site
+        self.folder = folder
+        self.artifact = folder / "out.zip"
+        self._capsys = capsys
+        self._locked = lock(site, pinned(index.add("foo", "1.0")))
+
+    def warm(self) -> Tuple[Dict[str, Any], str]:
+        return run(self._capsys, self.site, self._locked, self.folder / "out")
+
+    def cold(self) -> bytes:
+        (self.folder / "cold").mkdir(exist_ok=True)
+        run(self._capsys, self.site, self._locked, self.folder / "cold" / "out", "--no-cache")
+        return (self.folder / "cold" / "out.zip").read_bytes()
+
+    def fails(self) -> str:
+        return failed(self._capsys, 7, self.site, self._locked, self.folder / "out")
+
+
+@pytest.fixture
+def build(site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Build:
+    """Return a project that was built twice, so that all its files are known."""
+    for number in range(5):
+        (site / f"module_{number}.py").write_text(f"VALUE = {number}\n" * 50, encoding="utf-8")
+    commit_all(site.parent)
+    made = Build(site, index, tmp_path, capsys)
+    settle()
+    made.warm()
+    return made
+
+
+def settle() -> None:
+    """Wait until the files of the project are older than a tick of the file system's clock."""
+    time.sleep(0.05)
+
+
+def identity(path: Path) -> cache.Identity:
+    return cache.identity(os.lstat(str(path)))
+
+
+def test_a_build_in_which_nothing_changed_writes_nothing_and_says_the_same(build: Build) -> None:
+    before, text = identity(build.artifact), build.warm()
+    again = build.warm()
+
+    assert identity(build.artifact) == before
+    assert again[0]["sha256"] == text[0]["sha256"]
+    assert build.artifact.read_bytes() == build.cold()
+
+
+def test_a_build_with_a_changed_file_copies_the_others(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    deflated: List[str] = []
+    pack = zipwriter._pack_batch
+
+    def watched(items: List[zipwriter.Item]) -> Any:
+        deflated.extend(item.name for item in items)
+        return pack(items)
+
+    monkeypatch.setattr(zipwriter, "_pack_batch", watched)
+    (build.site / "module_3.py").write_text("VALUE = 'new'\n", encoding="utf-8")
+    build.warm()
+
+    assert [name for name in deflated if name.endswith(".py")] == ["site_one/module_3.py"]
+    assert build.artifact.read_bytes() == build.cold()
+
+
+def _same_size_and_time(build: Build) -> None:
+    path = build.site / "module_2.py"
+    subprocess.run(["touch", "-r", str(path), str(build.folder / "time")], check=True)
+    path.write_text("VALUE = 7\n" * 50, encoding="utf-8")
+    subprocess.run(["touch", "-r", str(build.folder / "time"), str(path)], check=True)
+
+
+def _replaced(build: Build) -> None:
+    path = build.site / "module_2.py"
+    status = path.stat()
+    (build.folder / "other").write_text("VALUE = 8\n" * 50, encoding="utf-8")
+    os.utime(str(build.folder / "other"), ns=(status.st_atime_ns, status.st_mtime_ns))
+    os.replace(str(build.folder / "other"), str(path))
+
+
+def _added(build: Build) -> None:
+    (build.site / "added.py").write_text("VALUE = 9\n", encoding="utf-8")
+    git(build.site, "add", "added.py")
+
+
+def _removed(build: Build) -> None:
+    git(build.site, "rm", "--quiet", "module_1.py")
+
+
+def _renamed(build: Build) -> None:
+    git(build.site, "mv", "module_1.py", "module_9.py")
+
+
+def _exchanged(build: Build) -> None:
+    one, other = build.site / "module_1.py", build.site / "module_4.py"
+    os.replace(str(one), str(build.folder / "third"))
+    os.replace(str(other), str(one))
+    os.replace(str(build.folder / "third"), str(other))
+
+
+def _executable(build: Build) -> None:
+    (build.site / "module_1.py").chmod(0o755)
+
+
+def _committed(build: Build) -> None:
+    git(build.site, "commit", "--quiet", "--allow-empty", "--message=Another one")
+
+
+def _setting(build: Build) -> None:
+    (build.site.parent / "pyproject.toml").write_text(
+        '[tool.deployable-zipfile]\nskip-steps = ["migrate"]\n', encoding="utf-8"
+    )
+
+
+def _excluded(build: Build) -> None:
+    (build.site.parent / "pyproject.toml").write_text(
+        '[tool.deployable-zipfile]\nexclude = ["site_one/module_1.py"]\n', encoding="utf-8"
+    )
+
+
+CHANGES: List[Callable[[Build], None]] = [
+    _same_size_and_time, _replaced, _added, _removed, _renamed, _exchanged, _executable, _committed, _setting, _excluded
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_after_any_change_the_bytes_are_those_of_a_build_from_nothing(
+    build: Build, change: Callable[[Build], None]
+) -> None:
+    before = build.artifact.read_bytes()
+    change(build)
+    build.warm()
+
+    assert build.artifact.read_bytes() != before
+    assert build.artifact.read_bytes() == build.cold()
+
+
+def test_a_file_that_is_written_again_at_once_is_read_again(build: Build) -> None:
+    path = build.site / "module_2.py"
+    for number in range(8):
+        path.write_text(f"VALUE = {number}\n" * 60, encoding="utf-8")
+        build.warm()
+    path.write_text("VALUE = 9\n" * 60, encoding="utf-8")
+    build.warm()
+
+    assert build.artifact.read_bytes() == build.cold()
+
+
+def _cut(path: Path) -> None:
+    os.truncate(str(path), path.stat().st_size // 2)
+
+
+def _flipped(path: Path) -> None:
+    status = path.stat()
+    with open(str(path), "r+b") as file:
+        file.seek(status.st_size // 2)
+        byte = file.read(1)
+        file.seek(status.st_size // 2)
+        file.write(bytes([byte[0] ^ 1]))
+    os.utime(str(path), ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _gone(path: Path) -> None:
+    path.unlink()
+
+
+def _link(path: Path) -> None:
+    os.replace(str(path), f"{path}.moved")
+    path.symlink_to(f"{path}.moved")
+
+
+def _copy(path: Path) -> None:
+    shutil.copy2(str(path), f"{path}.copy")
+    os.replace(f"{path}.copy", str(path))
+
+
+@pytest.mark.parametrize("damage", [_cut, _flipped, _gone, _link, _copy])
+def test_a_last_artifact_that_is_not_the_one_that_was_written_is_not_used(
+    build: Build, damage: Callable[[Path], None]
+) -> None:
+    whole = build.artifact.read_bytes()
+    damage(build.artifact)
+    build.warm()
+
+    assert not build.artifact.is_symlink()
+    assert build.artifact.read_bytes() == whole
+
+
+@pytest.mark.parametrize("text", [b"", b"0" * 64 + b"  out.zip\n"])
+def test_a_checksum_that_does_not_fit_is_written_again(build: Build, text: bytes) -> None:
+    checksum = build.folder / "out.zip.sha256"
+    right, before = checksum.read_bytes(), identity(build.artifact)
+    checksum.write_bytes(text)
+    build.warm()
+
+    assert checksum.read_bytes() == right
+    assert identity(build.artifact) == before
+
+
+def test_a_last_artifact_that_changes_while_it_is_copied_from_fails_the_build(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = zipwriter._kernel_copy
+
+    def changing(*arguments: int) -> int:
+        _flipped(build.artifact)
+        return copy(*arguments)
+
+    (build.site / "module_3.py").write_text("VALUE = 'new'\n", encoding="utf-8")
+    monkeypatch.setattr(zipwriter, "_kernel_copy", changing)
+
+    assert build.fails() == f"error: {build.artifact}: changed while it was being copied from. Build again."
+
+
+@pytest.mark.parametrize("damage", [_cut, _flipped, _gone])
+@pytest.mark.parametrize("part", ["memory", "last", "files", "commit", "bytecode", "plans"])
+def test_a_damaged_cache_gives_the_same_bytes(build: Build, part: str, damage: Callable[[Path], None]) -> None:
+    whole = build.artifact.read_bytes()
+    (build.site / "module_3.py").write_text("VALUE = 'new'\n", encoding="utf-8")
+    build.warm()
+    changed = build.artifact.read_bytes()
+    folder = build.folder / "cache" / "deployable-zipfile" / part
+    paths = [folder] if folder.is_file() else [path for path in folder.rglob("*") if path.is_file()]
+    assert paths
+    for path in paths:
+        damage(path)
+    build.warm()
+
+    assert changed != whole
+    assert build.artifact.read_bytes() == changed == build.cold()
+
+
+def test_without_the_kernels_copy_the_bytes_are_the_same(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "copy_file_range", raising=False)
+    (build.site / "module_3.py").write_text("VALUE = 'new'\n", encoding="utf-8")
+    build.warm()
+
+    assert build.artifact.read_bytes() == build.cold()
+
+
+def test_with_the_cache_on_another_file_system_the_bytes_are_the_same(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Path("/dev/shm")
+    if not os.access(str(other), os.W_OK) or other.stat().st_dev == build.folder.stat().st_dev:
+        pytest.skip("no second file system that can be written")
+    folder = other / f"deployable-zipfile-test-{os.getpid()}"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    try:
+        build.warm()
+        (build.site / "module_3.py").write_text("VALUE = 'new'\n", encoding="utf-8")
+        build.warm()
+        build.warm()
+        assert build.artifact.read_bytes() == build.cold()
+    finally:
+        shutil.rmtree(str(folder))
+
+
+class Told:
+    """A stand-in for reading a file, which counts how often it is read."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self) -> str:
+        self.times += 1
+        return f"fact {self.times}"
+
+
+def test_a_fact_is_remembered_for_as_long_as_the_file_is_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"one")
+    settle()
+    read = Told()
+    for _ in range(2):
+        memory = cache.Memory(str(tmp_path / "memory"))
+        assert memory.about(str(path), identity(path), "kind", read) == "fact 1"
+        memory.save(str(tmp_path))
+    path.write_bytes(b"two")
+    assert cache.Memory(str(tmp_path / "memory")).about(str(path), identity(path), "kind", read) == "fact 2"
+
+
+def _just_now(nanoseconds: int) -> cache.Identity:
+    return 1, 2, 3, nanoseconds, nanoseconds
+
+
+@pytest.mark.parametrize(
+    ("changed", "known"),
+    [
+        (1_000_000_000_123_456_789, False),  # fine times, a few milliseconds ago
+        (1_000_000_000_000_000_000, False),  # whole seconds, one second ago
+        (999_999_990_000_000_000, True),  # whole seconds, long ago
+        (1_000_000_009_123_456_789, False),  # in the future
+    ],
+)
+def test_a_file_that_changed_within_a_tick_of_being_read_is_not_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: int, known: bool
+) -> None:
+    now = 1_000_000_000_130_000_000 if changed % 1_000_000_000 else 1_000_000_001_000_000_000
+    monkeypatch.setattr(cache.time, "time_ns", lambda: now)
+    memory = cache.Memory(str(tmp_path / "memory"))
+    memory.about("/file", _just_now(changed), "kind", lambda: "fact")
+
+    assert (memory.known("/file", _just_now(changed), "kind") is not None) is known
