@@ -61,9 +61,18 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS, tags=["ci"])
 def unit(session: nox.Session) -> None:
-    """Unit tests: no network, no engine, a minute."""
+    """Unit tests: no network, no engine, under a minute; -- --deep runs the exhaustive sweeps too."""
     install(session, "test")
+    if "--deep" not in session.posargs:
+        session.log("The exhaustive sweeps are left out: nox -s deep runs them.")
     pytest(session, "tests/unit", "--numprocesses=logical")
+
+
+@nox.session(tags=["ci"])
+def deep(session: nox.Session) -> None:
+    """The exhaustive sweeps of the unit tests: every fault, every surrounding, every hostile file."""
+    install(session, "test")
+    pytest(session, "tests/unit", "--numprocesses=logical", "--deep", "-m", "deep")
 
 
 @nox.session(tags=["ci"])

@@ -75,7 +75,7 @@ def test_every_session_says_in_one_line_what_it_does() -> None:
     ("options", "expected"),
     [
         ((), [f"unit-{RUNNING}", "site", "core"]),
-        (("--tags", "ci"), [*[f"unit-3.{minor}" for minor in range(8, 15)], "site", "integration", "e2e"]),
+        (("--tags", "ci"), [*[f"unit-3.{minor}" for minor in range(8, 15)], "deep", "site", "integration", "e2e"]),
     ],
 )
 def test_what_runs_without_and_with_the_tag_of_ci(

@@ -279,9 +279,12 @@ def _comparable(destination: Path) -> Dict[str, Tuple[int, bytes]]:
     return {name: entry for name, entry in read_tree(destination).items() if name != ".deploy/installed.json"}
 
 
-@pytest.mark.parametrize("with_tool", [False, True], ids=["as-a-program", "with-extract.py"])
+@pytest.mark.parametrize(
+    "with_tool",
+    [pytest.param(False, id="as-a-program"), pytest.param(True, id="with-extract.py", marks=pytest.mark.deep)],
+)
 @settings(
-    max_examples=1_000 if EVERY_MUTATION else 25,
+    max_examples=1_000 if EVERY_MUTATION else 12,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )

@@ -18,6 +18,7 @@ from deployable_zipfile import create
 from deployable_zipfile.artifact import layout, patches, wheel, zipreader
 from deployable_zipfile.builder import pip, requirements, targets
 from deployable_zipfile.errors import UsageError
+from tests.support.depth import sampled
 from tests.support.helpers import SECRET, make_wheel, write_tree
 from tests.unit.builder.conftest import Index, commit_all, git
 from tests.unit.builder.test_checkout import use_old_git
@@ -391,7 +392,7 @@ def test_a_wheel_that_runs_code_at_every_start_is_warned_about_or_refused(
     ],
 )
 def test_it_says_how_to_start_a_file_whose_first_line_does_not_work_here(
-    site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, missing: str
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, missing: str
 ) -> None:
     words = [site, lock(site), tmp_path / "out", "--workers", "1", "--shebang", line]
     assert create.main([str(word) for word in words]) == 0
@@ -445,7 +446,10 @@ def test_without_hashes_a_wheel_that_was_built_anew_under_one_version_is_packed(
             assert zipfile.ZipFile(io.BytesIO(file.read())).read("foo.py") == text.encode()
 
 
-@pytest.mark.parametrize("change", ["CFLAGS", "CC", "PYCURL_SSL_LIBRARY", "PIP_NO_BINARY", "backend", "constraint"])
+CHANGES = ["CFLAGS", "CC", "PYCURL_SSL_LIBRARY", "PIP_NO_BINARY", "backend", "constraint"]
+
+
+@pytest.mark.parametrize("change", sampled(CHANGES, ["CC", "backend"]))
 def test_an_sdist_is_built_anew_when_what_it_is_built_with_changes(
     site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
     change: str,

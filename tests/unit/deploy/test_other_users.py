@@ -60,6 +60,7 @@ def run(words: List[str], python: str, archive: Path, *more: str) -> "subprocess
     return subprocess.run(command, cwd="/", capture_output=True, check=False, timeout=120)
 
 
+@pytest.mark.deep
 def test_another_user_deploys_goes_back_and_prunes_in_a_root_of_its_own(
     python: str, home: Path, artifacts: Dict[str, Path]
 ) -> None:

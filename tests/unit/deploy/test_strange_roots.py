@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, List
 import pytest
 
 from deployable_zipfile import extract
+from deployable_zipfile.deploy import provision
 from tests.support.artifacts import make_artifact
 from tests.support.sites import Host, write_environment
 
@@ -290,7 +291,10 @@ def test_the_environment_may_come_through_a_pipe(host: Host, root: Path, tmp_pat
 
 
 @pytest.mark.parametrize("kind", ["fifo", "device", "socket"])
-def test_an_environment_that_is_no_file_is_refused_at_once(kind: str, host: Host, root: Path, tmp_path: Path) -> None:
+def test_an_environment_that_is_no_file_is_refused(
+    kind: str, host: Host, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provision, "_PIPE_TIMEOUT", 0.3)
     host.environment = tmp_path / "strange.json"
     if kind == "fifo":  # nobody writes into it
         os.mkfifo(str(host.environment))

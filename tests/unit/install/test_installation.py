@@ -27,6 +27,7 @@ from deployable_zipfile.errors import DeployableZipfileError, DestinationError, 
 from deployable_zipfile.install import installation, inventory, preflight
 from tests.support import faults
 from tests.support.artifacts import PYTHON, make_artifact, make_target, simple_wheel
+from tests.support.depth import sampled
 from tests.support.helpers import make_wheel, read_tree, run_cli, write_tree
 
 SITE = f"venv/lib/python{PYTHON}/site-packages"
@@ -554,12 +555,13 @@ def attempt(site: Path, destination: Path) -> str:
 @pytest.mark.parametrize(
     ("number", "step"),
     [
-        (errno.ENOSPC, 5),
-        (errno.EIO, 17),
-        (errno.EACCES, 31),
-        (errno.EROFS, 31),
-        (errno.EDQUOT, 31),
-        (errno.EMFILE, 31),
+        (errno.ENOSPC, 53),
+        pytest.param(errno.ENOSPC, 5, marks=pytest.mark.deep),
+        pytest.param(errno.EIO, 17, marks=pytest.mark.deep),
+        pytest.param(errno.EACCES, 31, marks=pytest.mark.deep),
+        pytest.param(errno.EROFS, 31, marks=pytest.mark.deep),
+        pytest.param(errno.EDQUOT, 31, marks=pytest.mark.deep),
+        pytest.param(errno.EMFILE, 31, marks=pytest.mark.deep),
     ],
 )
 def test_whichever_call_fails_the_destination_is_absent_and_one_line_says_why(
@@ -589,15 +591,16 @@ def test_whichever_call_fails_the_destination_is_absent_and_one_line_says_why(
     assert os.listdir(str(destination.parent)) == ["dest"]
 
 
+@pytest.mark.parametrize("step", sampled([7, 61], [61]))
 def test_killed_before_any_call_the_destination_is_absent_or_complete_and_a_rerun_succeeds(
-    site: Path, tmp_path: Path
+    step: int, site: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "parent").mkdir()
     destination = tmp_path / "parent" / "dest"
     install(site, destination)
     complete = content(destination)
     finished = 0
-    for at, ended in faults.sweep(lambda: attempt(site, destination), destination, faults.dies, 7):
+    for at, ended in faults.sweep(lambda: attempt(site, destination), destination, faults.dies, step):
         assert ended.code == -signal.SIGKILL, at
         if destination.exists():
             assert content(destination) == complete, at
