@@ -261,7 +261,9 @@ def build(options: Options, console: Console, check: bool = False) -> Built:
         for plan in plans:
             collect.rehearse(plan, house, options.name, modules, warn)
         source.check_sizes(files, sum(facts.size for facts in collect.every_wheel(plans)))
-        how = pack.Settings(options.name, options.shebang, site, options.bytecode, options.workers)
+        declared = settings.environment(options.file)
+        schema = declared.to_json(options.name) if declared is not None else b""
+        how = pack.Settings(options.name, options.shebang, site, options.bytecode, options.workers, schema)
         former = stack.enter_context(last.opened(kept, output.path))
         packed = pack.Packer(how, house, plans, chosen, state, console).pack(output.temporary, former)
         source.check_unchanged(chosen)
@@ -319,7 +321,10 @@ def init_parser() -> argparse.ArgumentParser:
 
 
 def _init(parsed: argparse.Namespace, console: Console) -> None:
+    from .views import sources  # reads the variables from the syntax trees of the project's files
+
     found = init.look(parsed.folder)
+    found = found._replace(variables=tuple(sorted(sources.of_files(found.name, found.site, found.files).environment)))
     texts = {"pyproject.toml": init.section(found)}
     if parsed.workflow:
         texts[init.WORKFLOW] = init.workflow(found)

@@ -33,7 +33,7 @@ from .artifact import layout
 from .artifact.zipreader import Artifact
 from .cli import Parser
 from .console import Console, error_document
-from .errors import DestinationError, UsageError
+from .errors import ArtifactError, DeployableZipfileError, DeploymentError, DestinationError, UsageError
 
 if TYPE_CHECKING:
     from .install import signature
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 # Options that the next argument belongs to.
 WITH_VALUE = (
     *("-d", "--destination", "--wait", "--workers", "--store"),
-    *("--signature", "--allowed-signers", "--revoked-keys"),
+    *("--signature", "--allowed-signers", "--revoked-keys", "--env-file", "--environment-example"),
 )
 _DESTINATION = {"-d", "--destination"}
 _OF_A_ROOT = ("releases", "rollback", "prune")  # verbs that need no artifact
@@ -156,6 +156,7 @@ def _common_options() -> argparse.ArgumentParser:
 def _add_own_verbs(verbs: Any, common: List[argparse.ArgumentParser]) -> None:
     check = verbs.add_parser("check", parents=common, help="say everything that would keep it from running here")
     check.add_argument("-d", "--destination", default="", metavar="DEST", help="check this destination too")
+    check.add_argument("--env-file", default="", metavar="FILE", help="check this environment.json too")
     check.set_defaults(run=_check)
     verify = verbs.add_parser("verify", parents=common, help="prove every byte of the file, a tree or a store")
     verify.add_argument(
@@ -165,6 +166,9 @@ def _add_own_verbs(verbs: Any, common: List[argparse.ArgumentParser]) -> None:
     verify.set_defaults(run=_verify)
     info = verbs.add_parser("info", parents=common, help="say what the artifact is")
     cli.add_signature_options(info)
+    info.add_argument(
+        "--environment-example", choices=("json", "env"), help="print an example of environment.json, or of a .env file"
+    )
     info.set_defaults(run=_info)
     listing = verbs.add_parser("list", parents=common, help="list the members")
     listing.set_defaults(run=_list)
@@ -189,6 +193,7 @@ def _install(arguments: argparse.Namespace, archive: str, console: Console) -> i
             console=console,
             store=arguments.store,
         )
+        _environment_problems(artifact, "", done.destination, console)
     if done.already:
         text = f"{done.destination} already holds build {done.build_id}"
     else:
@@ -263,8 +268,9 @@ def _check(arguments: argparse.Namespace, archive: str, console: Console) -> int
         # Without a destination only the host is looked at; any path does then.
         destination = installation.normal_destination(arguments.destination or "/release")
         found = preflight.problems(artifact.manifest, destination, payloads=preflight.payload_space(artifact))
-    if not arguments.destination:
-        found = [problem for problem in found if not isinstance(problem, DestinationError)]
+        if not arguments.destination:
+            found = [problem for problem in found if not isinstance(problem, DestinationError)]
+        found += _environment_problems(artifact, arguments.env_file, arguments.destination, console)
     document: Dict[str, Any] = {
         "ok": not found,
         "exit_code": found[0].exit_code if found else 0,
@@ -279,15 +285,43 @@ def _check(arguments: argparse.Namespace, archive: str, console: Console) -> int
     return int(document["exit_code"])
 
 
+def _environment_problems(
+    artifact: Artifact, env_file: str, destination: str, console: Console
+) -> List[DeployableZipfileError]:
+    """Return what is wrong with *env_file*; what is wrong with the file in *destination* is a warning."""
+    path = env_file or os.path.join(destination, layout.ENVIRONMENT)
+    if not env_file and not (destination and os.path.lexists(path)):
+        return []
+    from pathlib import Path
+
+    from .artifact import environment
+    from .deploy import provision
+
+    contract = environment.contract_of(artifact)
+    try:
+        read = (
+            provision.EnvironmentFile(Path(path)).read if env_file else lambda: provision.read_environment(Path(path))
+        )
+        variables = read()
+        hints, problems = provision.compared(contract, variables) if contract is not None else ([], [])
+    except DeploymentError as error:
+        hints, problems = [], [error]
+    for text in [*hints, *([] if env_file else map(str, problems))]:
+        console.warn(text)
+    return [*problems] if env_file else []
+
+
 def _verify(arguments: argparse.Namespace, archive: str, console: Console) -> int:
     if os.path.isfile(arguments.tree):
         archive = arguments.tree
     elif arguments.tree:
         return _verify_tree(arguments.tree, console)
+    from .artifact import environment
     from .artifact.wheel import Wheel
 
     with _signed(archive, arguments) as (artifact, signer):
         artifact.verify(arguments.workers)
+        environment.contract_of(artifact)
         wheels = [name for name in artifact.members if layout.is_wheel(name)]
         for name in wheels:
             entry = artifact.members[name]
@@ -352,6 +386,8 @@ def _verify_store(store: Store, console: Console) -> int:
 
 
 def _info(arguments: argparse.Namespace, archive: str, console: Console) -> int:
+    if arguments.environment_example:
+        return _environment_example(archive, arguments, console)
     with _signed(archive, arguments) as (artifact, signer):
         manifest = artifact.manifest
         document: Dict[str, Any] = {
@@ -367,6 +403,18 @@ def _info(arguments: argparse.Namespace, archive: str, console: Console) -> int:
             **_signer_document(signer),
         }
     console.result(document, _info_text(document))
+    return 0
+
+
+def _environment_example(archive: str, arguments: argparse.Namespace, console: Console) -> int:
+    from .artifact import environment
+
+    with _signed(archive, arguments) as (artifact, _):
+        contract = environment.contract_of(artifact)
+    if contract is None:
+        raise ArtifactError(archive, "its project declares no variables", "Declare them: docs/build.md")
+    text = contract.example(arguments.environment_example)
+    console.result({"environment_example": text}, text.rstrip("\n"))
     return 0
 
 

@@ -28,6 +28,7 @@ STATIC = "static.in"
 DEPLOY = ".deploy"
 MANIFEST = ".deploy/manifest.json"
 SBOM = ".deploy/sbom.cdx.json"
+ENVIRONMENT_SCHEMA = ".deploy/environment.schema.json"  # only of projects that declare their variables
 RUNTIME = ".deploy/runtime"
 BYTECODE = ".deploy/bytecode"
 PAYLOAD = ".deploy/payload"

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import sys
-from typing import Dict, List, NamedTuple
+from typing import Dict, List, NamedTuple, Tuple
 
 from .. import __version__
 from ..artifact import layout
@@ -24,6 +24,22 @@ _SERVERS = re.compile(
     r"^\s*(?:name\s*=\s*\")?(gunicorn|uvicorn|hypercorn|daphne|granian|waitress|uwsgi|pyuwsgi|mod[-_]wsgi)\b",
     re.I | re.M,
 )
+MOST_VARIABLES = 200
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}\Z")
+# Read from the environment by many projects, and not of environment.json.
+_OF_THE_HOST = frozenset(
+    ["PATH", "HOME", "USER", "LANG", "TZ", "PWD", "TMPDIR", "PYTHONPATH", "CI", "DJANGO_SETTINGS_MODULE"]
+)
+_SECRET = re.compile(
+    r"SECRET|PASSWORD|PASSWD|TOKEN|CREDENTIAL|PRIVATE|API_?KEY|ACCESS_KEY|_DSN$|^(DATABASE|CACHE|REDIS|BROKER|EMAIL)_URL$"
+)
+_KINDS = (
+    (r"_URL$|_URI$|^URL$", "url"),
+    (r"_PORT$|_TIMEOUT$|_SECONDS$", "integer"),
+    (r"^DEBUG$|_DEBUG$|_ENABLED$", "boolean"),
+    (r"_HOSTS$|_ORIGINS$", "list"),
+    (r"_ROOT$|_DIR$|_PATH$", "path"),
+)
 WORKFLOW = os.path.join(".github", "workflows", "artifact.yml")
 _REUSABLE = "cfpb/deployable-zipfile/.github/workflows/package.yml"
 
@@ -36,6 +52,8 @@ class Found(NamedTuple):
     requirements: str  # relative to the folder, "" when none was found
     server: bool  # whether the requirements name a server for WSGI or ASGI
     site: layout.Site
+    files: Dict[str, str]  # the project's files: path by name below the project's folder
+    variables: Tuple[str, ...] = ()  # of the environment, that they read
 
 
 def look(folder: str) -> Found:
@@ -56,7 +74,8 @@ def look(folder: str) -> Found:
         raise BuildInputError(error.what, error.why, "Correct that first; create would refuse it too") from None
     files = {file.name[len(name) + 1 :]: file.path for file in chosen.files}
     requirements = _requirements(root)
-    return Found(root, name, requirements, _has_server(root, requirements), project.describe(files, project.Wanted()))
+    site = project.describe(files, project.Wanted())
+    return Found(root, name, requirements, _has_server(root, requirements), site, files)
 
 
 def section(found: Found) -> str:
@@ -92,8 +111,26 @@ def section(found: Found) -> str:
         '# target = ["cp311-manylinux_2_28_x86_64"]  # another machine: takes binary wheels only',
         '# shebang = "#!/usr/bin/env python3"  # where there is no python: Debian, Enterprise Linux 8 to 10',
         "",
+        *_variables_lines(found),
     ]
     return "\n".join(lines)
+
+
+def _variables_lines(found: Found) -> List[str]:
+    """Return what can be said of the variables that the project reads: their names, and which look like secrets."""
+    shown = [name for name in found.variables if _VARIABLE.match(name) and name not in _OF_THE_HOST]
+    if not shown:
+        return []
+    lines = [
+        "# What environment.json must hold, checked by deploy. Take the mark off what is true, and add",
+        '# type = "url" and the like, required = false, a description: see docs/build.md.',
+        f"# [{settings.SECTION}.{settings.ENVIRONMENT}]",
+    ]
+    for name in shown[:MOST_VARIABLES]:
+        kind = next((kind for words, kind in _KINDS if re.search(words, name)), "string")
+        secret = ", secret = true" if _SECRET.search(name) else ""
+        lines.append(f'# {name} = {{ type = "{kind}"{secret} }}')
+    return [*lines, ""]
 
 
 def workflow(found: Found) -> str:

@@ -31,6 +31,7 @@ class Settings(NamedTuple):
     site: layout.Site
     bytecode: bool = True
     workers: int = 0  # processes, 0: one per core
+    environment: bytes = b""  # schema of the variables that the project declares, b"": it declares none
 
 
 class Packed(NamedTuple):
@@ -97,7 +98,7 @@ class Packer:
             bytecode = self._project_bytecode()
             target.hash_behind()
             target.add(stored + bytecode)
-            target.add([_of_bytes(layout.SBOM, self._bill())])
+            target.add(self._documents())
             manifest = self._manifest(target.members, payloads)
             target.add([zipwriter.Item(layout.MANIFEST, manifest.to_json())])
         self._remember(chosen)
@@ -119,12 +120,19 @@ class Packer:
         if any(not item.sha256 or before.get(item.name) != (item.mode, item.sha256) for item in files):
             return None
         self._packed = {item.name: layout.Member(_size(item), item.mode, item.sha256) for item in files}
-        items = [*runtime, *files, *stored, *self._project_bytecode(), _of_bytes(layout.SBOM, self._bill())]
+        items = [*runtime, *files, *stored, *self._project_bytecode(), *self._documents()]
         members = {item.name: layout.Member(_size(item), item.mode, item.sha256) for item in items}
         manifest = self._manifest(members, ())
         items.append(_of_bytes(layout.MANIFEST, manifest.to_json()))
         mine = [(item.name, item.mode, item.sha256) for item in items]
         return manifest if mine == [(one.name, one.mode, one.sha256) for one in former.order] else None
+
+    def _documents(self) -> List[zipwriter.Item]:
+        """Return what is said of the content beside the manifest."""
+        items = [_of_bytes(layout.SBOM, self._bill())]
+        if self._settings.environment:
+            items.insert(0, _of_bytes(layout.ENVIRONMENT_SCHEMA, self._settings.environment))
+        return items
 
     def _of_file(self, file: source.File) -> zipwriter.Item:
         content = zipwriter.FileContent(file.path, file.size, inode=file.inode)
@@ -183,7 +191,7 @@ class Packer:
     def _is_too_much(self, *groups: Sequence[zipwriter.Item]) -> bool:
         """Say whether the project's files must be nested: the manifest lists them all."""
         items = [item for group in groups for item in group]
-        further = 2 + len(self._plans)  # bill of materials, manifest, the project's bytecode
+        further = 3 + len(self._plans)  # bill of materials, schema, manifest, the project's bytecode
         listed = sum(len(json.dumps(item.name)) + _MANIFEST_ENTRY for item in items)
         return len(items) + further > layout.MAX_MEMBERS or listed > layout.MAX_MANIFEST // 2
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
+from ..artifact.environment import Contract, declared
 from ..errors import BuildInputError
 
 if sys.version_info >= (3, 11):
@@ -18,6 +19,7 @@ else:
     import tomli as tomllib
 
 SECTION = "tool.deployable-zipfile"
+ENVIRONMENT = "environment"  # a table of its own in the section, without an option
 
 TEXT, TEXTS, PATH, PATHS, FLAG, NUMBER = "string", "list of strings", "path", "list of paths", "true or false", "number"
 _TEXTS = (TEXTS, PATHS)
@@ -127,15 +129,37 @@ def _values(path: str, section: Any) -> Dict[str, Any]:
         raise BuildInputError(path, f"[{SECTION}] must be a table", "See docs/build.md")
     values: Dict[str, Any] = {}
     for name, value in section.items():
+        if name == ENVIRONMENT:
+            _contract(path, value)
+            continue
         setting = BY_NAME.get(name)
         if setting is None:
-            known = ", ".join(sorted(BY_NAME))
+            known = ", ".join(sorted([*BY_NAME, ENVIRONMENT]))
             raise BuildInputError(path, f"[{SECTION}] has the unknown setting {name!r}", f"Known are {known}")
         problem = _problem(setting, value)
         if problem:
             raise BuildInputError(path, f"{name} in [{SECTION}] {problem}", "See docs/build.md")
         values[name] = _absolute(setting, os.path.dirname(path), value)
     return values
+
+
+def environment(path: str) -> Optional[Contract]:
+    """Return which variables the project declares in the file *path*, None when the file declares none.
+
+    Raises:
+        BuildInputError: the file cannot be used.
+    """
+    section = _section(path) if path else None
+    if not isinstance(section, dict) or ENVIRONMENT not in section:
+        return None
+    return _contract(path, section[ENVIRONMENT])
+
+
+def _contract(path: str, table: Any) -> Contract:
+    try:
+        return declared(table)
+    except ValueError as error:
+        raise BuildInputError(path, f"[{SECTION}.{ENVIRONMENT}] {error}", "See docs/build.md") from None
 
 
 def _problem(setting: Setting, value: Any) -> str:

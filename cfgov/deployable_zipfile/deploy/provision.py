@@ -12,10 +12,11 @@ import shutil
 import stat
 import time
 from pathlib import Path
-from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .. import durable, loadenv, process
 from ..artifact import layout
+from ..artifact.environment import Contract
 from ..errors import DeploymentError, UsageError
 from .commands import Log
 
@@ -80,6 +81,18 @@ def read_environment(path: Path) -> Dict[str, str]:
     """
     with _as_deployment_error():
         return loadenv.read_environment(str(path))
+
+
+def compared(contract: Contract, variables: Mapping[str, str]) -> Tuple[List[str], List[DeploymentError]]:
+    """Return hints, and what is wrong with *variables* by the project's *contract*; never a value."""
+    hints = [
+        f"{layout.ENVIRONMENT} sets {name}, which the project does not declare: {known} is meant?"
+        for name, known in contract.hints(variables)
+    ]
+    fix = "Correct the file of --env-file; info --environment-example shows what the project reads"
+    return hints, [
+        DeploymentError(f"{layout.ENVIRONMENT}, {name}", why, fix) for name, why in contract.problems(variables)
+    ]
 
 
 @contextlib.contextmanager

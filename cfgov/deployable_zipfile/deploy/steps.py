@@ -11,6 +11,7 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from .. import durable
 from ..artifact import layout
+from ..artifact.environment import contract_of
 from ..artifact.zipreader import Artifact
 from ..errors import DeploymentError, DestinationError, UsageError
 from ..install import drift, installation, preflight, sharing, soundness
@@ -63,6 +64,7 @@ def check(context: Context, artifact: Artifact) -> str:
         if found:
             raise found[0]
     context.variables = _wanted_variables(context)
+    _check_environment(context, artifact)
     _check_options(context)
     context.strategy().prepare()
     return f"{artifact.manifest.project} {context.release.name}"
@@ -133,6 +135,24 @@ def _wanted_variables(context: Context) -> Optional[Dict[str, str]]:
     if own is None and context.fallback is not None:
         return provision.proven_environment_of(context.root.folder(context.fallback))
     return own
+
+
+def _check_environment(context: Context, artifact: Artifact) -> None:
+    """Refuse an environment that is not what the project declares; no message holds a value.
+
+    Raises:
+        DeploymentError: naming the first variable; the others are warnings.
+    """
+    contract = contract_of(artifact)
+    if contract is None:
+        return
+    hints, found = provision.compared(contract, context.variables or {})
+    for hint in hints:
+        context.console.warn(hint)
+    for problem in found[1:]:
+        context.console.warn(str(problem))
+    if found:
+        raise found[0]
 
 
 def warn(context: Context, artifact: Artifact) -> None:

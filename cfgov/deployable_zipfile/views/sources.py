@@ -11,8 +11,9 @@ import re
 import warnings
 from typing import Dict, FrozenSet, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
+from .. import durable
 from ..artifact import layout
-from .sides import Side
+from .sides import MAX_SOURCE, Side
 
 _SETTING = re.compile(r"[A-Z][A-Z0-9_]*\Z")
 _SETTINGS_FILE = re.compile(r"(?:.*/)?(?:settings/(?:[^/]+/)*[^/]+|[^/]*settings[^/]*)\.py\Z")
@@ -62,6 +63,34 @@ def compared(old: Side, new: Side) -> Tuple[Found, Found]:
     }  # fmt: skip
     elsewhere = after.searched(same, doubtful["environment"] | doubtful["read"])
     return _without(sides[0], elsewhere, before), _without(sides[1], elsewhere, after)
+
+
+def of_files(project: str, site: layout.Site, files: Dict[str, str]) -> Found:
+    """Return what the files of a project that is not packed yet read and set; *files*: path by name."""
+    names = {f"{project}/{name}": path for name, path in files.items()}
+    found = Project(_Folder(project, site, names))
+    return found.found(sorted(found.python))._replace(assigned=found.assigned())
+
+
+class _Folder(Side):
+    """A project that is not packed yet."""
+
+    size = None
+
+    def __init__(self, project: str, site: layout.Site, paths: Dict[str, str]) -> None:
+        self.path, self._paths = "", paths
+        source = layout.Source("", False, 0)
+        self.manifest = layout.Manifest("", project, "", source, (), {}, (), (), site)
+        self.files = {name: layout.Member(0, 0o644, "") for name in paths}
+
+    def source(self, name: str) -> Optional[bytes]:
+        try:
+            return durable.read_file(self._paths[name], MAX_SOURCE)
+        except OSError:
+            return None
+
+    def _bill_text(self) -> Optional[bytes]:
+        return None
 
 
 def _without(found: Found, elsewhere: Found, project: "Project") -> Found:

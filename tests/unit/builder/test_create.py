@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple
 import pytest
 
 from deployable_zipfile import create
-from deployable_zipfile.artifact import layout, patches, wheel, zipreader
+from deployable_zipfile.artifact import environment, layout, patches, wheel, zipreader
 from deployable_zipfile.builder import pip, requirements, targets
 from deployable_zipfile.errors import UsageError
 from tests.support.depth import sampled
@@ -535,6 +535,27 @@ def test_settings_of_the_repository_hold(
     assert "site_one/dist/app.js" in made.members
     assert "site_one/site_one/wsgi.py" not in made.members
     assert (made.shebang, made.source.dirty) == ("#!/usr/bin/python3", True)
+
+
+def test_the_variables_that_the_project_declares_travel_as_a_schema(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["SECRET_KEY = { secret = true }", 'PORT = { type = "integer", default = "1" }', ""]
+    text = "\n".join(["[tool.deployable-zipfile.environment]", *lines])
+    (site.parent / "pyproject.toml").write_text(text)
+    commit_all(site.parent)
+    run(capsys, site, lock(site), tmp_path / "out")
+    with zipreader.Artifact.open(str(tmp_path / "out.zip")) as artifact:
+        artifact.verify(1)
+        contract = environment.contract_of(artifact)
+    assert contract is not None
+    assert contract.problems({"PORT": "x"}) == [("PORT", "must be an integer"), ("SECRET_KEY", "is missing")]
+    (site.parent / "pyproject.toml").write_text(text.replace("integer", "number"))
+    run(capsys, site, lock(site), tmp_path / "out")
+    with zipreader.Artifact.open(str(tmp_path / "out.zip")) as artifact:
+        contract = environment.contract_of(artifact)
+    assert contract is not None
+    assert contract.variables["PORT"].type == "number"
 
 
 @pytest.mark.parametrize("line", ["#!/bin/sh", "#!" + "/python" * 20, "#!/usr/bin/pythön", "#!python\nx"])

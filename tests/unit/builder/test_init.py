@@ -129,3 +129,35 @@ def test_a_folder_that_is_missing_or_holds_nothing_is_one_line(
     (tmp_path / "empty").mkdir()
     assert "empty: holds no file to pack. Correct that first" in run(capsys, tmp_path / "empty", code=7)
     assert run(capsys, "--frob", code=2).startswith("error: the command line: unrecognized arguments: --frob. Run: ")
+
+
+def test_the_variables_that_the_project_reads_are_proposed_and_nothing_is_run(tmp_path: Path, capsys: Any) -> None:
+    code = (
+        "import os\n"
+        "raise SystemExit('this was run')\n"
+        "KEY = os.environ['SHOP_SECRET']\n"
+        "URL = os.environ.get('SHOP_URL', '')\n"
+        "PORT = os.getenv('SHOP_PORT')\n"
+        "HOME = os.environ['HOME']\n"
+    )
+    made = project(tmp_path, **{"judge/more.py": code})
+    text = run(capsys, made, "--print")
+    assert "\n# [tool.deployable-zipfile.environment]\n" in text
+    lines = text.splitlines()
+    assert '# SHOP_PORT = { type = "integer" }' in lines
+    assert '# SHOP_SECRET = { type = "string", secret = true }' in lines
+    assert '# SHOP_URL = { type = "url" }' in lines
+    assert not [line for line in lines if line.startswith("# HOME")]
+    run(capsys, made)
+    path = made / "pyproject.toml"
+    marked = "\n".join(
+        line[2:] if line.startswith(("# [", "# SHOP")) else line for line in path.read_text().splitlines()
+    )
+    path.write_text(marked + "\n")
+    contract = settings.environment(str(path))
+    assert contract is not None
+    assert sorted(contract.variables) == ["SHOP_PORT", "SHOP_SECRET", "SHOP_URL"]
+
+
+def test_a_project_that_reads_nothing_gets_no_proposal(tmp_path: Path, capsys: Any) -> None:
+    assert "environment" not in run(capsys, project(tmp_path), "--print").replace("deployable-zipfile.environment", "x")

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from deployable_zipfile import create
+from deployable_zipfile.artifact import layout
 from deployable_zipfile.builder import settings
 from deployable_zipfile.errors import BuildInputError
+from deployable_zipfile.views import sources
 
 
 def read(folder: Path, text: str, below: str = "site_one") -> settings.Found:
@@ -111,6 +113,35 @@ def test_every_setting_has_an_option_and_every_option_a_setting() -> None:
     assert arguments == list(settings.ARGUMENTS)
     fields = [name.replace("_", "-") for name in create.Options._fields if name != "file"]
     assert fields == [setting.name for setting in settings.TABLE]
+
+
+def test_variables_are_declared_in_a_table_of_their_own(tmp_path: Path) -> None:
+    text = '[tool.deployable-zipfile]\nname = "x"\n[tool.deployable-zipfile.environment]\nKEY = { type = "integer" }\n'
+    found = read(tmp_path, text)
+    assert found.values == {"name": "x"}
+    contract = settings.environment(found.path)
+    assert contract is not None
+    assert contract.variables["KEY"].type == "integer"
+    assert settings.environment("") is None
+    assert settings.environment(read(tmp_path, '[tool.deployable-zipfile]\nname = "x"\n').path) is None
+
+
+@pytest.mark.parametrize(
+    "line", ["environment = 1", "environment.KEY = 1", 'environment.KEY.type = "x"', "environment.KEY.x = 1"]
+)
+def test_a_declaration_that_makes_no_sense_is_refused(tmp_path: Path, line: str) -> None:
+    with pytest.raises(BuildInputError, match=r"\[tool\.deployable-zipfile\.environment\]"):
+        read(tmp_path, f"[tool.deployable-zipfile]\n{line}\n")
+
+
+def test_this_repositorys_site_declares_every_variable_that_it_reads() -> None:
+    root = Path(__file__).parents[3]
+    contract = settings.environment(str(root / "pyproject.toml"))
+    assert contract is not None
+    paths = {path.relative_to(root / "cfgov").as_posix(): str(path) for path in (root / "cfgov").rglob("*.py")}
+    paths = {name: path for name, path in paths.items() if not name.startswith("deployable_zipfile/")}
+    found = sources.of_files("cfgov", layout.Site("cfgov.settings.production", "", "", "manage.py", "", ()), paths)
+    assert set(found.environment) - {"DJANGO_SETTINGS_MODULE"} == set(contract.variables)
 
 
 def test_every_setting_is_documented() -> None:
