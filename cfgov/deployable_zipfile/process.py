@@ -25,7 +25,7 @@ from typing import Callable, Dict, Mapping, NamedTuple, Optional, Sequence
 _PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "X_SCLS")
 _FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
-# Ignored on purpose by whoever started us: by nohup, and by a shell that starts a command in the background.
+# Ignored on purpose by what started us: by nohup, and by a shell that starts a command in the background.
 _KEPT = (signal.SIGHUP, signal.SIGINT)
 _PYTHONS = (signal.SIGPIPE, signal.SIGXFSZ)  # ignored by Python itself: writes fail with an error instead
 
@@ -169,20 +169,11 @@ def run(
         OSError, subprocess.SubprocessError: it cannot be started.
     """
     began = time.monotonic()
+    prepare = _preparation(user, started)
     # Signals wait until the process is one that is stopped: our handlers must neither run in it nor leave it behind.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
-        process = subprocess.Popen(
-            list(words),
-            cwd=cwd,
-            env=dict(environment(user) if env is None else env),
-            stdin=subprocess.DEVNULL if stdin is None else stdin,
-            pass_fds=tuple(shared),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=_preparation(user, started),
-        )
+        process = _popen(words, cwd, environment(user) if env is None else env, prepare, stdin=stdin, shared=shared)
     except BaseException:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         raise
@@ -192,9 +183,63 @@ def run(
         timed_out = not reader.follow(began + timeout)
     finally:
         if process.returncode is None:
-            _stop(process, reader)
+            _stop(process, lambda seconds: reader.follow(time.monotonic() + seconds))
         reader.close()
     return Ended(process.returncode, reader.kept, time.monotonic() - began, timed_out)
+
+
+class Server:
+    """A program that runs beside this process, with the same start as that of :func:`run`.
+
+    Leaving the ``with`` block stops everything in its session: SIGTERM, then SIGKILL.
+    """
+
+    def __init__(self, words: Sequence[str], output: int, cwd: str, env: Mapping[str, str]) -> None:
+        """Start *words* in the folder *cwd*; *output*: the open file that takes stdout and stderr."""
+        self._command = (words, cwd, env, _preparation(None, lambda _: None))
+        self._output = output
+        self._process: Optional["subprocess.Popen[bytes]"] = None
+
+    def __enter__(self) -> "Server":
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            self._process = _popen(*self._command, output=self._output)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            _stop(self._process, self.has_ended)
+
+    def has_ended(self, seconds: float = 0) -> bool:
+        """Wait up to *seconds* for its end; return whether it has ended."""
+        assert self._process is not None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        return self._process.returncode is not None
+
+
+def _popen(
+    words: Sequence[str],
+    cwd: str,
+    env: Mapping[str, str],
+    prepare: Callable[[], None],
+    output: int = subprocess.PIPE,
+    stdin: Optional[int] = None,
+    shared: Sequence[int] = (),
+) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        list(words),
+        cwd=cwd,
+        env=dict(env),
+        stdin=subprocess.DEVNULL if stdin is None else stdin,
+        pass_fds=tuple(shared),
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=prepare,
+    )
 
 
 class _Reader:
@@ -248,12 +293,12 @@ class _Reader:
             self._log(text)
 
 
-def _stop(process: "subprocess.Popen[bytes]", reader: _Reader) -> None:
-    """Stop the program and everything in its session."""
+def _stop(process: "subprocess.Popen[bytes]", ended: Callable[[float], bool]) -> None:
+    """Stop the program and everything in its session; *ended* waits up to so many seconds and tells whether it is."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, number)
-        if reader.follow(time.monotonic() + _PATIENCE):
+        if ended(_PATIENCE):
             break
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)  # what of its session is still there
@@ -298,7 +343,7 @@ def _open_stream(number: int) -> None:
         _put(os.open(os.devnull, os.O_RDWR), number)
         return
     if flags & os.O_NONBLOCK and not stat.S_ISSOCK(os.fstat(number).st_mode):
-        # The flag is shared with whoever else has the file open; a new opening has flags of its own.
+        # The flag is shared with every process that has the file open; a new opening has flags of its own.
         with contextlib.suppress(OSError):
             _put(os.open(f"/proc/self/fd/{number}", (flags & os.O_ACCMODE) | (flags & os.O_APPEND)), number)
 

@@ -253,3 +253,48 @@ def test_a_signal_that_comes_while_a_program_is_started_leaves_none_behind(tmp_p
     assert done.stdout == "interrupted, children: []\n"
     written = (tmp_path / "pid").read_text().split() if (tmp_path / "pid").exists() else []
     assert [pid for pid in written if Path("/proc", pid).exists()] == []
+
+
+SERVER = """
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN if sys.argv[1] == "stubborn" else signal.SIG_DFL)
+child = subprocess.Popen(["sleep", "60"])
+print(os.getpid(), child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("kind", ["obedient", "stubborn"])
+def test_a_server_is_stopped_with_all_that_it_started(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_PATIENCE", 0.5)
+    output = tmp_path / "output"
+    with output.open("wb") as file:
+        server = process.Server([sys.executable, "-c", SERVER, kind], file.fileno(), "/", {"PATH": os.environ["PATH"]})
+        with server:
+            for _ in range(600):
+                if output.read_text().endswith("\n"):
+                    break
+                time.sleep(0.05)
+            assert not server.has_ended()
+    assert server.has_ended()
+    for number in output.read_text().split():
+        for _ in range(600):  # a killed child is there until its new parent has waited for it
+            if not is_running(number):
+                break
+            time.sleep(0.05)
+        assert not is_running(number)
+
+
+def is_running(number: str) -> bool:
+    try:
+        return Path("/proc", number, "stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except FileNotFoundError:
+        return False
+
+
+def test_a_server_that_cannot_be_started_leaves_signals_as_they_were(tmp_path: Path) -> None:
+    with (tmp_path / "output").open("wb") as file, pytest.raises(OSError):
+        process.Server([str(tmp_path / "absent")], file.fileno(), "/", {}).__enter__()
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()

@@ -9,7 +9,7 @@ from ..console import Console
 from ..errors import DeploymentError
 from ..install.signature import Signer
 from ..process import Person
-from . import health, provision, releases, restart
+from . import health, links, provision, releases, restart
 from .commands import Commands, Log, person
 from .lock import Lock
 from .options import Options
@@ -107,14 +107,19 @@ class Context:
         choices = [f"{manifest.project}/{site.script}", f"{manifest.project}/{below}/{site.script}"]
         return next((one for one in choices if (self.release / one).is_file()), choices[0])
 
+    def without(self, step: str) -> str:
+        """Return why a step of Django does not apply, "" when it does."""
+        site = self.site()
+        return "skipped: the release has no manifest" if site is None else site.without(step)
+
     def owners(self) -> provision.Ownership:
         """Return who owns what the host adds."""
         return provision.ownership(self.settings.owner or None, self.settings.group or None)
 
     def linked_paths(self) -> List[str]:
         """Return the paths in the release at which links are made."""
-        shared = [provision.parse_shared(text).path for text in self.settings.shared]
-        return shared + [provision.parse_link(text).path for text in self.settings.links]
+        shared = [links.parse_shared(text).path for text in self.settings.shared]
+        return shared + [links.parse_link(text).path for text in self.settings.links]
 
     def strategy(self) -> restart.Strategy:
         """Return how the server takes up a release."""

@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from .. import process
 from ..errors import UsageError
-from . import health, provision, restart
+from . import health, links, provision, restart
 from .commands import person
 from .signing import Wish
 
@@ -84,9 +84,9 @@ class Settings(NamedTuple):
         for text in self.health_headers:
             health.parse_header(text)
         for text in self.shared:
-            provision.parse_shared(text)
+            links.parse_shared(text)
         for text in self.links:
-            provision.parse_link(text)
+            links.parse_link(text)
         if self.store not in ("", NO_STORE) and not os.path.isabs(self.store):
             raise UsageError("--store", "is not an absolute path", "Give the absolute path of a folder")
         provision.ownership(self.owner or None, self.group or None)

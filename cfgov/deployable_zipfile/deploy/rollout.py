@@ -17,11 +17,11 @@ from ..artifact.zipreader import Artifact
 from ..console import Console
 from ..errors import DeployableZipfileError, DeploymentError, Interrupted, UsageError
 from ..install import installation, signature
-from . import journal, provision, releases, shelves, signing, static, steps
+from . import configuration, journal, provision, pruning, releases, signing, static, steps
 from .commands import CommandError
 from .context import Context
 from .lock import Lock, locked
-from .options import Options, Settings
+from .options import Options
 from .outcome import Outcome, Step
 from .releases import Root, build_id_of, release_target
 
@@ -94,7 +94,7 @@ def prune(root: Root, options: Options, console: Console) -> Tuple[str, ...]:
     check_is_root(root)
     with _locked(root, "prune", options) as (_, settled):
         root.empty_trash()
-        return _prune(root, settled.settings, console)
+        return pruning.remove_old(root, settled.settings, console)
 
 
 @contextlib.contextmanager
@@ -158,7 +158,7 @@ class _Rollout:
             provision.restore_environment(self._at.root.folder(str(target)))  # of a deployment that was killed
         self._at.variables = provision.environment_of(self._at.release)
         self._at.write(journal.STARTED, verb="rollback", bad=mark_bad, **{"from": left})
-        self._prepare([("config-test", lambda: steps.check_configuration(self._at))])
+        self._prepare([("config-test", lambda: configuration.check(self._at))])
         self._make_live()
         self._settle_static()
         if mark_bad and left is not None and left != self._at.target:
@@ -297,7 +297,7 @@ class _Rollout:
         pruned: List[str] = []
 
         def remove() -> str:
-            pruned.extend(_prune(self._at.root, self._at.settings, self._at.console))
+            pruned.extend(pruning.remove_old(self._at.root, self._at.settings, self._at.console))
             return f"{len(pruned)} removed"
 
         try:
@@ -346,31 +346,6 @@ def check_is_root(root: Root) -> None:
     """
     if not root.books.is_dir():
         raise UsageError(f"--root {root.path}", "was never deployed to", "Name the folder that holds `current`")
-
-
-def _prune(root: Root, settings: Settings, console: Console) -> Tuple[str, ...]:
-    victims = releases.prunable(root, settings.keep, settings.older_than, time.time())
-    with shelves.in_order(root, settings, bool(victims), console):
-        return _remove(root, victims, console)
-
-
-def _remove(root: Root, victims: Sequence[str], console: Console) -> Tuple[str, ...]:
-    removed: List[str] = []
-    refused: List[DeploymentError] = []
-    for target in victims:
-        console.step(f"removing {target}")
-        try:
-            root.remove(target)
-        except DeploymentError as error:  # the others can go nevertheless
-            refused.append(error)
-            continue
-        root.journal.append(journal.PRUNED, target)
-        removed.append(target)
-    for other in refused[1:]:
-        console.warn(str(other))
-    if refused:
-        raise refused[0]
-    return tuple(removed)
 
 
 def _reason(error: BaseException) -> str:

@@ -14,7 +14,6 @@ import argparse
 import functools
 import json
 import shlex
-import subprocess
 import time
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
@@ -33,11 +32,11 @@ _TIMEOUT = 900.0  # seconds for one command
 _MODULE_TIMEOUT = 120.0  # seconds without a word from the process that imports
 _CRASHES = 20  # of the importing process, after which something more general is wrong
 
-# Runs in the release's Python: imports what it reads from stdin, and says so line by line, so that a crash is known.
+# Runs in the release's Python: imports what it reads from stdin, and says so line by line in a file, so that a crash is
+# known.
 _IMPORT = """
-import ctypes, importlib, os, sys, json, traceback
-out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-os.dup2(2, 1)
+import ctypes, importlib, os, sys, json
+out = open(sys.argv[2], "w", encoding="utf-8")
 import warnings
 warnings.simplefilter("ignore")
 try:
@@ -91,7 +90,8 @@ for distribution in sorted(distributions(), key=lambda one: one.metadata["Name"]
             add("module", name[:-3])
         elif name == "__init__.py" and len(parts) == 2 and plain:
             add("module", parts[0])
-print(json.dumps(found))
+with open(sys.argv[1], "w", encoding="utf-8") as file:
+    json.dump(found, file)
 """
 
 
@@ -244,17 +244,19 @@ def _imported(trial: Trial, ignored: Sequence[str]) -> Tuple[int, List[Finding]]
     """
     python = trial.confined([trial.interpreter, "-I", "-c"])
     environment = {**process.environment(), **trial.environment()}
-    listed = subprocess.run([*python, _LIST], env=environment, capture_output=True, timeout=_TIMEOUT, check=False)
-    if listed.returncode:
-        raise DeploymentError("the new Python", excerpt(listed.stderr.decode("utf-8", "replace")), "Read it above")
+    path = trial.scratch / "modules.json"
+    listed = process.run([*python, _LIST, str(path)], _TIMEOUT, env=environment)
+    if listed.status or listed.timed_out:
+        raise DeploymentError("the new Python", excerpt(listed.output) or listed.why(), "Read it above")
     first = (trial.site.wsgi or trial.site.asgi).partition(":")[0] or trial.site.settings_module
-    wanted: List[Tuple[str, str]] = [(kind, name) for kind, name in json.loads(listed.stdout.decode("utf-8"))]
+    wanted: List[Tuple[str, str]] = [(kind, name) for kind, name in json.loads(path.read_text("utf-8"))]
     rest, findings, crashes = wanted, [], 0
     kinds = {name: kind for kind, name in wanted}
     while rest and crashes < _CRASHES:
-        done, bad, crashed = _import_some(python, environment, first, rest)
+        done, bad, crashed = _import_some(trial.scratch, [*python, _IMPORT, first], environment, rest)
         for finding in bad:
-            findings.extend(_import_some(python, environment, first, [(kinds[finding.what], finding.what)])[1])
+            again = [(kinds[finding.what], finding.what)]
+            findings.extend(_import_some(trial.scratch, [*python, _IMPORT, first], environment, again)[1])
         crashes += crashed
         rest = rest[done:]
     if rest:
@@ -263,25 +265,18 @@ def _imported(trial: Trial, ignored: Sequence[str]) -> Tuple[int, List[Finding]]
 
 
 def _import_some(
-    python: List[str], environment: Mapping[str, str], first: str, wanted: Sequence[Tuple[str, str]]
+    scratch: Path, command: List[str], environment: Mapping[str, str], wanted: Sequence[Tuple[str, str]]
 ) -> Tuple[int, List[Finding], int]:
     """Return how many of *wanted* were tried, the bad ones, and 1 when the process did not live to the end."""
-    request = "".join(json.dumps(pair) + "\n" for pair in wanted)
-    process = subprocess.Popen(
-        [*python, _IMPORT, first],
-        env=dict(environment),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        output = process.communicate(request.encode("utf-8"), timeout=_MODULE_TIMEOUT + len(wanted))[0]
-        ending = f"its process ended with status {process.returncode}"
-    except subprocess.TimeoutExpired:
-        process.kill()
-        output, ending = process.communicate()[0], "its process did not come back"
-    events = [json.loads(line) for line in output.decode("utf-8", "replace").splitlines()]
+    request, answers = scratch / "imports", scratch / "imported"
+    request.write_text("".join(json.dumps(pair) + "\n" for pair in wanted), "utf-8")
+    answers.write_text("", "utf-8")
+    with request.open("rb") as file:
+        words = [*command, str(answers)]
+        done = process.run(words, _MODULE_TIMEOUT + len(wanted), env=environment, stdin=file.fileno())
+    ending = "its process did not come back" if done.timed_out else f"its process ended with status {done.status}"
+    # The last line of a process that was stopped may be cut.
+    events = [json.loads(line) for line in answers.read_text("utf-8", "replace").splitlines(True) if line[-1] == "\n"]
     ended = [event for event in events if event[0] == "end"]
     bad = [Finding(name, fault) for _, name, fault in ended if fault]
     begun = sum(1 for event in events if event[0] == "begin")

@@ -11,11 +11,8 @@ import argparse
 import contextlib
 import functools
 import json
-import os
 import shlex
-import signal
 import socket
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -35,7 +32,6 @@ from .site import program, site_of
 from .trial import Skipped, Trial, scratch_environment, scratch_folder
 
 _START = 60.0  # seconds for the first answer
-_STOP = 10.0  # seconds between SIGTERM and SIGKILL
 _HOST = "127.0.0.1"
 
 # Runs in the release's Python: which of these servers it has.
@@ -92,7 +88,7 @@ class _Show:
         self._console = console
         self._arguments = arguments
         self._log = scratch / "server.log"
-        self._server: Optional["subprocess.Popen[bytes]"] = None
+        self._server: Optional[process.Server] = None
 
     def prepare(self, artifact: Artifact) -> None:
         """Install the artifact and do what a first deployment does.
@@ -141,23 +137,15 @@ class _Show:
         """
         port = _free_port(self._arguments.port)
         server, words, variables = self._command(port)
+        environment = {**process.environment(), **self._trial.environment(), **variables}
+        confined = self._trial.confined(words)
         with self._log.open("wb") as log:
-            self._server = subprocess.Popen(
-                self._trial.confined(words),
-                cwd=str(self._trial.release),
-                env={**process.environment(), **self._trial.environment(), **variables},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        try:
-            url = f"http://{_HOST}:{port}"
-            with self._console.phase(f"Starting {server}"):
-                status = self._first_answer(url + self._arguments.path)
-            yield Served(url + "/", server, status)
-        finally:
-            self._stop()
+            started = process.Server(confined, log.fileno(), str(self._trial.release), environment)
+            with started as self._server:
+                url = f"http://{_HOST}:{port}"
+                with self._console.phase(f"Starting {server}"):
+                    status = self._first_answer(url + self._arguments.path)
+                yield Served(url + "/", server, status)
 
     def _command(self, port: int) -> Tuple[str, List[str], Dict[str, str]]:
         """Return the server's name, its command line and what its environment needs."""
@@ -198,7 +186,7 @@ class _Show:
             time.sleep(0.1)
 
     def _is_over(self) -> bool:
-        return self._server is not None and self._server.poll() is not None
+        return self._server is not None and self._server.has_ended()
 
     def last_words(self) -> str:
         """Return the line of the server's log that names an error, secrets hidden."""
@@ -217,18 +205,6 @@ class _Show:
             self._console.step("Stopping and removing the scratch folder")
             return
         raise DeploymentError("the server", f"ended: {self.last_words()}", "See above")
-
-    def _stop(self) -> None:
-        if self._server is None:
-            return
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._server.pid, number)
-            try:
-                self._server.wait(_STOP)
-                return
-            except subprocess.TimeoutExpired:
-                continue
 
 
 def _free_port(wanted: int) -> int:

@@ -26,7 +26,7 @@ from typing import Any, Dict, Iterator, NamedTuple, Optional
 from .. import durable
 from ..artifact import layout
 from ..errors import DeploymentError
-from . import provision
+from . import links
 from .collect import REPORT
 from .commands import CommandError
 from .context import Context
@@ -205,7 +205,7 @@ def _settled(context: Context, found: Collection, report: Dict[str, Any]) -> Col
     for start in (str(context.root.current), str(context.release), os.path.realpath(str(context.release))):
         if path.startswith(start + os.sep):
             inner = os.path.relpath(path, start)
-            provision.check_inner("STATIC_ROOT", inner)
+            links.check_inner("STATIC_ROOT", inner)
             return found._replace(record=dict(record, inner="" if inner == found.link.name else inner))
     root = str(context.root.path)
     if os.path.islink(path):
@@ -303,8 +303,8 @@ def _link_inner(context: Context, found: Collection) -> None:
         # Files of the artifact are there, or a link cannot be: what was collected is added to them.
         _share(context, "replace", str(context.release / found.folder), str(place))
         return
-    provision.place_inner_link(context.release, inner, found.link.name)
-    provision.record_links(context.release, [*context.linked_paths(), inner])
+    links.place_inner_link(context.release, inner, found.link.name)
+    links.record_links(context.release, [*context.linked_paths(), inner])
 
 
 def _json(document: Dict[str, Any]) -> bytes:

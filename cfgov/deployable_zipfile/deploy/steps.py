@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 import shlex
-from pathlib import Path
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from .. import durable
@@ -16,15 +13,12 @@ from ..artifact.zipreader import Artifact
 from ..errors import DeploymentError, DestinationError, UsageError
 from ..install import drift, installation, preflight, sharing, soundness
 from ..install.store import Store
-from . import health, journal, provision, restart, signing, static
-from .commands import CommandError
+from . import configuration, health, journal, links, migrations, provision, restart, signing, static
 from .context import Context
-from .options import Settings, read_variables
+from .options import Settings
 from .releases import build_id_of
 from .shelves import store_of
 from .tool import write_tool
-
-_DATABASES = (".sqlite3", ".sqlite", ".db", ".db3")  # names of SQLite's files
 
 Named = Tuple[str, Callable[[], str]]
 
@@ -35,13 +29,13 @@ def preparation(context: Context, artifact: Artifact) -> List[Named]:
         ("install", lambda: install(context, artifact)),
         ("environment", lambda: place_environment(context)),
         ("shared", lambda: place_shared(context)),
-        ("labels", lambda: provision.relabel(context.release, context.log())),
+        ("labels", lambda: links.relabel(context.release, context.log())),
         ("django-check", lambda: check_django(context)),
         ("collectstatic", lambda: collect_static(context)),
         ("wsgi", lambda: load_application(context)),
-        ("migrate", lambda: migrate(context)),
+        ("migrate", lambda: migrations.migrate(context)),
         ("manage", lambda: manage_more(context)),
-        ("config-test", lambda: check_configuration(context)),
+        ("config-test", lambda: configuration.check(context)),
     ]
 
 
@@ -229,7 +223,7 @@ def install(context: Context, artifact: Artifact) -> str:
 
 def check_django(context: Context) -> str:
     """Run Django's checks for a site that is deployed."""
-    skipped = _skipped(context, "check")
+    skipped = context.without("check")
     if skipped:
         return skipped
     return _manage(context, "django-check", ["check", "--deploy", "--fail-level", "ERROR"])
@@ -247,71 +241,15 @@ def place_environment(context: Context) -> str:
 
 def place_shared(context: Context) -> str:
     """Link what releases have in common, and what is the host's."""
-    shared = [provision.parse_shared(text) for text in context.settings.shared]
-    links = [provision.parse_link(text) for text in context.settings.links]
+    shared = [links.parse_shared(text) for text in context.settings.shared]
+    to_host = [links.parse_link(text) for text in context.settings.links]
     for one in shared:
-        provision.place_shared(context.root.shared, context.release, one, context.owners())
-    for link in links:
-        provision.place_link(context.release, link)
-    paths = [one.path for one in shared] + [link.path for link in links]
-    provision.record_links(context.release, paths)
+        links.place_shared(context.root.shared, context.release, one, context.owners())
+    for link in to_host:
+        links.place_link(context.release, link)
+    paths = [one.path for one in shared] + [link.path for link in to_host]
+    links.record_links(context.release, paths)
     return ", ".join(paths) or "none"
-
-
-def migrate(context: Context) -> str:
-    """Apply migrations, or look for them."""
-    skipped = _skipped(context, "migrate")
-    if skipped or context.options.migrate == "skip":
-        return skipped or "skipped, as asked"
-    if context.options.migrate == "check":
-        _look_for_migrations(context)
-        return "nothing to apply"
-    try:
-        output = context.commands().manage("migrate", ["migrate", "--noinput"])
-    except CommandError as error:
-        # The command prints "Applying NAME..." before each migration: the last one is the one that failed.
-        names = re.findall(r"^ *Applying ([\w.]+)\.\.\.", error.output, re.MULTILINE)
-        why = f"{names[-1]}: {error.why}" if names else error.why
-        raise CommandError(error.what, why, error.fix, error.output) from None
-    _warn_of_databases(context)
-    return f"{len(re.findall(r'^ *Applying ', output, re.MULTILINE))} applied"
-
-
-def _look_for_migrations(context: Context) -> None:
-    try:
-        context.commands().manage("migrate", ["migrate", "--check", "--plan"])
-    except CommandError as error:
-        # A plan with something in it ends with exit status 1 too.
-        _, planned, names = error.output.partition("Planned operations:\n")
-        left = re.findall(r"^(\w+\.\w+)$", names, re.MULTILINE) if planned else []
-        if not left:
-            raise
-        why = f"{len(left)} left to apply, the first is {left[0]}; --migrate=check applies none"
-        fix = "Deploy with --migrate=auto first, on one of the servers that share the database"
-        raise DeploymentError("migrate --check", why, fix) from None
-
-
-def _warn_of_databases(context: Context) -> None:
-    """Warn of an SQLite database inside the release: the next release would start without its content."""
-    for folder, folders, files in os.walk(str(context.release)):
-        folders[:] = [name for name in folders if name not in (layout.VENV, layout.DEPLOY, "__pycache__")]
-        for name in files:
-            path = os.path.join(folder, name)
-            if name.endswith(_DATABASES) and not os.path.islink(path) and _is_database(path):
-                inner = os.path.relpath(path, str(context.release))
-                context.console.warn(
-                    f"{inner} is an SQLite database inside the release: the next release starts with an empty one. "
-                    "Keep it outside, or in a folder of --shared"
-                )
-
-
-def _is_database(path: str) -> bool:
-    """Tell whether the file begins as SQLite's do (https://sqlite.org/fileformat.html, 1.3)."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(16) == b"SQLite format 3\0"
-    except OSError:
-        return False
 
 
 def manage_more(context: Context) -> str:
@@ -321,12 +259,6 @@ def manage_more(context: Context) -> str:
     return context.secrets().hidden(", ".join(context.settings.manage)) or "none"
 
 
-def _skipped(context: Context, step: str) -> str:
-    """Return why a step of Django does not apply, "" when it does."""
-    site = context.site()
-    return "skipped: the release has no manifest" if site is None else site.without(step)
-
-
 def _manage(context: Context, step: str, words: Sequence[str]) -> str:
     context.commands().manage(step, words)
     return "done"
@@ -334,7 +266,7 @@ def _manage(context: Context, step: str, words: Sequence[str]) -> str:
 
 def collect_static(context: Context) -> str:
     """Collect static files."""
-    skipped = _skipped(context, "collectstatic")
+    skipped = context.without("collectstatic")
     if skipped:
         return skipped
     said = static.collect(context)
@@ -349,31 +281,6 @@ def load_application(context: Context) -> str:
         return "skipped: the release has no manifest"
     lines = context.commands().python("wsgi", site.callable_arguments()).split()
     return lines[-1] if lines and layout.CALLABLE.match(lines[-1]) else "loaded"
-
-
-def check_configuration(context: Context) -> str:
-    """Test the server's configuration as it will be after the switch."""
-    path = context.settings.config_path
-    if path and context.fallback is not None:
-        old = context.root.folder(context.fallback)
-        context.config_changed = _tree_digest(old / path) != _tree_digest(context.release / path)
-    if not context.settings.config_test:
-        return "none"
-    words = [word.replace("{release}", str(context.release)) for word in shlex.split(context.settings.config_test)]
-    context.commands().command("config-test", words, _httpd_variables(context))
-    return "the server's configuration is good" + (", and differs" if context.config_changed else "")
-
-
-def _httpd_variables(context: Context) -> Dict[str, str]:
-    """Return the web server's variables as they will be when ``current`` is this release."""
-    if not context.settings.httpd_env:
-        return {}
-    current, release = str(context.root.current), str(context.release)
-    pattern = re.compile(re.escape(current) + r"(?![^/:,; ])")
-    return {
-        key: pattern.sub(lambda _: release, value)
-        for key, value in read_variables(Path(context.settings.httpd_env)).items()
-    }
 
 
 def go_live(context: Context) -> str:
@@ -428,18 +335,3 @@ def _wait_for_disk(context: Context) -> None:
         except OSError as error:
             why = f"the disk did not take what was written ({error.strerror})"
             raise DeploymentError(path, why, "Check the disk") from error
-
-
-def _tree_digest(path: Path) -> str:
-    """Return one digest of the names and contents of the files below *path*; "" when there is nothing."""
-    digest = hashlib.sha256()
-    empty = True
-    for folder, folders, files in os.walk(str(path)):
-        folders.sort()
-        for name in sorted(files):
-            file = Path(folder, name)
-            if not file.is_symlink():
-                empty = False
-                digest.update(f"{file.relative_to(path)}\0".encode("utf-8", "surrogateescape"))
-                digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return "" if empty else digest.hexdigest()

@@ -10,11 +10,11 @@ import os
 import re
 import secrets
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
+from .. import process
 from ..artifact import layout
 from ..errors import DeploymentError
 from . import guard, provision
@@ -24,6 +24,7 @@ from .redaction import Secrets
 from .site import NO_COLLECTSTATIC, Site, program
 
 _TIMEOUT = 900.0  # seconds for one command
+_CONFINE_TIMEOUT = 60.0  # seconds for the start of one confined process
 
 # The package that is put into the scratch virtualenv, and the module that starts it.
 _GUARD = "deployable_zipfile_selftest"
@@ -93,9 +94,9 @@ class Trial(Commands):
             **{name: program(name) for name in ("guard", "overlay", "scratch")},
         }.items():
             (inside / f"{name}.py").write_text(text, "utf-8")
-        done = subprocess.run(self.confined([self.interpreter, "-I", "-c", ""]), capture_output=True, check=False)
-        if done.returncode:
-            why = excerpt(done.stderr.decode("utf-8", "replace"))
+        done = process.run(self.confined([self.interpreter, "-I", "-c", ""]), _CONFINE_TIMEOUT)
+        if done.status or done.timed_out:
+            why = excerpt(done.output) or done.why()
             raise DeploymentError("selftest", f"cannot be kept from what is real: {why}", "Run it on another machine")
         # Last: from here on every start of this Python is guarded.
         (packages / f"00-{_GUARD}.pth").write_text(f"import {_GUARD}.start\n", "ascii")

@@ -326,7 +326,7 @@ def test_a_file_that_changed_within_a_tick_of_being_read_is_not_trusted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: int, known: bool
 ) -> None:
     now = 1_000_000_000_130_000_000 if changed % 1_000_000_000 else 1_000_000_001_000_000_000
-    monkeypatch.setattr(cache.time, "time_ns", lambda: now)
+    monkeypatch.setattr(time, "time_ns", lambda: now)
     memory = cache.Memory(str(tmp_path / "memory"))
     memory.about("/file", _just_now(changed), "kind", lambda: "fact")
 

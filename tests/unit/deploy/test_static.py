@@ -10,7 +10,7 @@ from typing import Any, Dict
 
 import pytest
 
-from deployable_zipfile.deploy import collect, provision, static
+from deployable_zipfile.deploy import collect, links, static
 from deployable_zipfile.errors import DeploymentError
 from tests.support.helpers import run_cli, write_tree
 
@@ -91,14 +91,14 @@ def test_a_link_to_the_collection_replaces_nothing_of_the_release(tmp_path: Path
         place.parent.rmdir()
         place.parent.symlink_to(tmp_path)
     with pytest.raises(DeploymentError):
-        provision.place_inner_link(release, "portal/static", "static")
+        links.place_inner_link(release, "portal/static", "static")
     assert not (tmp_path / "static").exists()
 
 
 def test_a_link_to_the_collection_takes_the_place_of_an_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "portal" / "static").mkdir(parents=True)
     for _ in range(2):
-        provision.place_inner_link(tmp_path, "portal/static", "static")
+        links.place_inner_link(tmp_path, "portal/static", "static")
     assert os.readlink(str(tmp_path / "portal" / "static")) == "../static"
     with pytest.raises(DeploymentError, match="belongs to the release"):
-        provision.check_inner("STATIC_ROOT", "venv/static")
+        links.check_inner("STATIC_ROOT", "venv/static")

@@ -14,7 +14,7 @@ import pytest
 
 from deployable_zipfile.artifact import layout
 from deployable_zipfile.artifact.zipreader import Artifact
-from deployable_zipfile.deploy import provision
+from deployable_zipfile.deploy import links
 from deployable_zipfile.errors import DestinationError
 from deployable_zipfile.install import drift, installation
 from deployable_zipfile.install.drift import Drift
@@ -111,7 +111,7 @@ def test_links_that_a_deployment_made_are_its_own_until_they_lead_elsewhere(tmp_
     tree = installed(tmp_path)
     link = tree / "site_one/modules"
     link.symlink_to("/etc/passwd")
-    provision.record_links(tree, ["site_one/modules"])
+    links.record_links(tree, ["site_one/modules"])
     assert found(tree) == ([], [], [])
     link.unlink()
     link.symlink_to("/etc/group")

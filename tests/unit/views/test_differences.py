@@ -247,7 +247,7 @@ def test_settings_are_those_of_settings_modules_and_those_that_are_read(
     assert found["READ"]["new"] == "read in site_one/view.py"
 
 
-NO_PYTHON = {
+NO_PYTHON: Dict[str, Content] = {
     "syntax": "def (",
     "nul": "\0",
     "brackets": "(" * 5000,
