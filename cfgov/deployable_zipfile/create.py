@@ -255,7 +255,7 @@ def build(options: Options, console: Console, check: bool = False) -> Built:
             locked, kept, console,
         )  # fmt: skip
         plans = collect.distinct([house.plan(target) for target in _targets(options)])
-        plans = [collect.check(plan, house.locked, options.strict, warn) for plan in plans]
+        plans = [house.checked(plan, options.strict, warn) for plan in plans]
         files = [file for selection in chosen for file in selection.files]
         modules = {file.name.split("/")[1].partition(".py")[0] for file in files if file.name.endswith(".py")}
         for plan in plans:

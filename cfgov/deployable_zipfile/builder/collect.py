@@ -169,6 +169,36 @@ class Wheelhouse:
         self.kept.keep_document("facts", _facts_key(kept.sha256, facts.file), wheels.to_document(facts))
         return facts
 
+    def checked(self, plan: Plan, strict: bool, warn: Callable[[str], None]) -> Plan:
+        """Return *plan* as :func:`check` does, from the cache when the same was checked before, with its warnings.
+
+        Raises:
+            WheelError: as :func:`check`.
+        """
+        name = cache.key(
+            "checked", _FORMAT, __version__, self._locked.path, self._locked.digest, plan.target, strict,
+            [[str(line.requirement), line.place] for line in self._locked.lines],
+            _references(plan.wheels), _references(plan.bootstrap),
+        )  # fmt: skip
+        found = self.kept.document("checked", name)
+        if found is None:
+            said: List[str] = []
+            done = check(plan, self._locked, strict, said.append)
+            files = [[facts.file for facts in group] for group in (done.wheels, done.bootstrap)]
+            found = [files, done.holds, done.limited, done.markers, said]
+            self.kept.keep_document("checked", name, found)
+        files, holds, limited, markers, warnings = found
+        for text in warnings:
+            warn(text)
+        known = {facts.file: facts for facts in plan.wheels + plan.bootstrap}
+        return plan._replace(
+            wheels=tuple(known[file] for file in files[0]),
+            bootstrap=tuple(known[file] for file in files[1]),
+            holds=_ranges(holds),
+            limited=tuple((file, _ranges(ranges)) for file, ranges in limited),
+            markers=tuple((variable, value) for variable, value in markers),
+        )
+
     def rehearsed(self, chosen: Sequence[wheels.Facts], python: str, project: str) -> List[Tuple[str, str, List[str]]]:
         """Plan the installation of *chosen*; return (wheel, later wheel, paths) where one replaces files of another.
 
@@ -547,6 +577,10 @@ class Wheelhouse:
                 fix = f"Add it: pip download --no-deps --dest {house} {error.what}"
                 raise BuildInputError(error.what, f"is not in {house}, and every artifact carries it", fix) from None
         return [self._proven(self.kept.keep_file(file), "") for file in files], pinned
+
+
+def _ranges(found: Iterable[Sequence[str]]) -> Tuple[patches.Range, ...]:
+    return tuple(patches.Range(first, last) for first, last in found)
 
 
 def _facts_key(sha256: str, file: str) -> str:

@@ -52,6 +52,7 @@ _VCS = ("git+", "hg+", "svn+", "bzr+")
 _COMMIT = re.compile(r"@(?:[0-9a-f]{64}|[0-9a-f]{40})\Z")
 _HASH = re.compile(r"(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})\Z")
 _COMMENT = re.compile(r"(?:^|\s)#.*$")
+_QUOTING, _BLANKS = re.compile(r"['\"\\]"), re.compile(r"[ \t\r\n]+")  # as shlex.split takes them
 _REFERENCE = re.compile(r"\$\{([A-Z0-9_]+)\}")  # pip's environment variables in requirements files
 _EXTRAS = re.compile(r"(?P<location>.*?)(?P<extras>\[[A-Za-z0-9._, -]*\])\Z")
 
@@ -329,6 +330,8 @@ def _requirement(path: str, place: str, text: str) -> Line:
 
 def _words(place: str, text: str) -> List[str]:
     """Return the words of a line, quotes removed as in a shell."""
+    if not _QUOTING.search(text):  # shlex reads character by character: a long time for a lock full of hashes
+        return [word for word in _BLANKS.split(text) if word]
     try:
         return shlex.split(text)
     except ValueError as error:

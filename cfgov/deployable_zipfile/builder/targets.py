@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
 from packaging import tags
@@ -48,7 +49,6 @@ if sys.version_info >= (3, 8):
     facts["free_threaded"] = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
     facts["platform_release"] = platform.release()
     facts["platform_version"] = platform.version()
-print(json.dumps(facts))
 """
 
 _File = TypeVar("_File")
@@ -180,10 +180,14 @@ def best(files: Mapping[str, _File], target: Target) -> Optional[_File]:
 
 
 def _asked(path: str) -> Optional[Dict[str, Any]]:
+    if path == sys.executable:  # it answers as soon as it is asked here
+        names: Dict[str, Any] = {}
+        exec(_PROBE, names)
+        return dict(names["facts"])
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     try:
         done = subprocess.run(
-            [path, "-c", _PROBE],
+            [path, "-c", f"{_PROBE}print(json.dumps(facts))"],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             stdin=subprocess.DEVNULL,
