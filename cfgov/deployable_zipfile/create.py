@@ -52,8 +52,7 @@ from typing import (
     Tuple,
     Union,
 )
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
+from urllib.parse import unquote, urlsplit
 
 from . import __version__, process
 from .artifact import layout, zipreader
@@ -69,17 +68,14 @@ try:
         cache,
         checkout,
         collect,
-        init,
         inputs,
         last,
         pack,
         project,
         requirements,
         settings,
-        sign,
         source,
         targets,
-        trial,
     )
     from .builder.output import Output, Written
 except ModuleNotFoundError as _error:
@@ -321,6 +317,7 @@ def init_parser() -> argparse.ArgumentParser:
 
 
 def _init(parsed: argparse.Namespace, console: Console) -> None:
+    from .builder import init
     from .views import sources  # reads the variables from the syntax trees of the project's files
 
     found = init.look(parsed.folder)
@@ -350,6 +347,8 @@ def main_sign(arguments: Sequence[str]) -> int:
 
 def sign_parser() -> argparse.ArgumentParser:
     """Return the parser of ``deployable-zipfile sign``."""
+    from .builder import sign
+
     command = Parser(
         prog="deployable-zipfile sign",
         allow_abbrev=False,
@@ -363,6 +362,8 @@ def sign_parser() -> argparse.ArgumentParser:
 
 
 def _sign(parsed: argparse.Namespace, console: Console) -> None:
+    from .builder import sign
+
     done = sign.sign(parsed.artifact, parsed.key, parsed.format)
     console.result(done._asdict(), f"Wrote {done.path}: {done.size} bytes, for {done.form}")
 
@@ -624,7 +625,9 @@ def _try(
         console.step("Not checked whether the site imports: no Python of the target is here")
         return
     with console.phase("Checking that the site imports from what was packed"):
-        outcome = trial.run(path, ours[0], manifest, root, work)
+        from .builder import trial
+
+    outcome = trial.run(path, ours[0], manifest, root, work)
     if outcome.doubt:
         warn(f"{outcome.doubt}; --no-check leaves this check out")
 
@@ -632,7 +635,7 @@ def _try(
 def _local_projects(locked: requirements.Requirements) -> List[str]:
     """Return the folders that wheels are built from."""
     urls = [line.requirement.url or "" for line in locked.lines if line.kind == "folder"]
-    return [os.path.realpath(url2pathname(urlsplit(url).path)) for url in urls]
+    return [os.path.realpath(unquote(urlsplit(url).path)) for url in urls]
 
 
 def _site(

@@ -32,7 +32,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from .. import __version__, install_wheels
+from .. import __version__
 from ..artifact import patches, wheel
 from ..console import Console
 from ..errors import BuildInputError, WheelError, masked
@@ -210,6 +210,8 @@ class Wheelhouse:
         )  # fmt: skip
         found = self.kept.document("rehearsed", name)
         if found is None:
+            from .. import install_wheels  # the installer itself, which a build from the cache does not need
+
             with contextlib.ExitStack() as stack:
                 opened = [self._opened(stack, facts) for facts in chosen]
                 pairs: Dict[Tuple[str, str], List[str]] = {}

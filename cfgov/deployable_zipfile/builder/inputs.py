@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from typing import List, NamedTuple, Sequence, Tuple
+from typing import TYPE_CHECKING, List, NamedTuple, Sequence, Tuple
 
 from packaging.requirements import InvalidRequirement, Requirement
 
 from ..errors import BuildInputError
-from . import exporters, pip, pylock, requirements, urls
+from . import exporters, pip, requirements, urls
+
+# Imported for a lock of that kind alone.
+if TYPE_CHECKING:
+    from . import pylock
 
 
 class Selection(NamedTuple):
@@ -24,8 +28,11 @@ def read(path: str, selection: Selection = Selection()) -> requirements.Requirem
     Raises:
         BuildInputError: naming file and line, or file and package.
     """
-    if pylock.is_lock(path):
-        return _of_pylock(path, requirements.content(path), selection)
+    if path.endswith(".toml"):
+        from . import pylock
+
+        if pylock.is_lock(path):
+            return _of_pylock(path, requirements.content(path), selection)
     if exporters.tool(path):
         exported = exporters.exported(path, selection.groups, selection.extras)
         if exported.is_pylock:
@@ -39,6 +46,8 @@ def read(path: str, selection: Selection = Selection()) -> requirements.Requirem
 
 
 def _of_pylock(path: str, content: bytes, selection: Selection) -> requirements.Requirements:
+    from . import pylock
+
     lock = pylock.parsed(path, content, selection.groups, selection.extras)
     digest = hashlib.sha256(content)
     digest.update(repr(selection).encode("utf-8", "backslashreplace"))

@@ -5,7 +5,6 @@ Nothing is started to find out: a tool is known by its file, a setting by its te
 
 from __future__ import annotations
 
-import configparser
 import hashlib
 import os
 import shlex
@@ -120,6 +119,8 @@ def _configurations(interpreter: str) -> Iterator[Tuple[str, str]]:
 
 def _local_links(interpreter: str, options: Tuple[str, ...]) -> List[str]:
     """Return the local folders and files of every ``--find-links``, where a build backend can come from."""
+    import configparser  # takes long, and no other function needs it
+
     values = [value for name, value in zip(options, options[1:]) if name == "--find-links"]
     values += os.environ.get("PIP_FIND_LINKS", "").split()
     for _, text in _configurations(interpreter):

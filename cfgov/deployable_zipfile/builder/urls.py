@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import base64
 import os
-import ssl
-import urllib.error
-import urllib.request
-from typing import Dict, List
+from typing import TYPE_CHECKING, Dict, List
 from urllib.parse import unquote, urlsplit
 
 from ..errors import BuildInputError, conceal, masked
+
+# Imported where something is fetched: a build from the cache fetches nothing.
+if TYPE_CHECKING:
+    import urllib.request
 
 _TIMEOUT = 60.0  # seconds for one answer of the network
 _CERTIFICATES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
@@ -28,6 +29,8 @@ def content(url: str, limit: int = 16 * 1024 * 1024) -> bytes:
     Raises:
         BuildInputError: it cannot be fetched, or is larger.
     """
+    import urllib.request
+
     conceal(url)
     shown = masked(url)
     parts = urlsplit(url)
@@ -50,6 +53,9 @@ def content(url: str, limit: int = 16 * 1024 * 1024) -> bytes:
 
 
 def _opener() -> urllib.request.OpenerDirector:
+    import ssl
+    import urllib.request
+
     bundle = next((os.environ[name] for name in _CERTIFICATES if os.environ.get(name)), None)
     is_folder = bool(bundle) and os.path.isdir(str(bundle))
     context = ssl.create_default_context(cafile=None if is_folder else bundle, capath=bundle if is_folder else None)

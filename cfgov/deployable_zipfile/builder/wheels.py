@@ -7,8 +7,6 @@ sdist give one file. ELF: System V ABI, "Dynamic Linking"; symbol versions: Linu
 from __future__ import annotations
 
 import csv
-import email.parser
-import email.policy
 import hashlib
 import io
 import json
@@ -284,6 +282,9 @@ class _Metadata(NamedTuple):
 
 
 def _metadata(wheel: Wheel, doubts: List[str]) -> _Metadata:
+    import email.parser  # takes long, and a build from the cache reads no metadata
+    import email.policy
+
     name = f"{wheel.dist_info}/METADATA"
     message = email.parser.HeaderParser(policy=email.policy.compat32).parsestr(wheel.text(name))
     requires = tuple(str(line).replace("\n", " ") for line in message.get_all("Requires-Dist") or ())

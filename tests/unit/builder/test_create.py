@@ -668,6 +668,7 @@ def test_quiet_prints_the_result_alone_and_plain_output_names_each_step(
         "Choosing",
         "WSGI",
         "Fetching",
+        "Checking",
         "Compiling",
         "Packing",
         "Compiling",
