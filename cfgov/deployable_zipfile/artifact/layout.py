@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Any, Dict, Iterator, List, NamedTuple, NoReturn, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, NoReturn, Optional, Tuple
 
 from ..errors import ArtifactError
 from . import patches
@@ -67,9 +67,18 @@ _PYTHON = re.compile(r"3\.[0-9]{1,2}\Z")
 MARKERS = ("os_name", "platform_machine", "platform_system", "sys_platform")
 # Steps of a deployment that a project may leave out.
 STEPS = ("check", "collectstatic", "migrate")
-MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*\Z")
-CALLABLE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*\Z")
 _BELOW = re.compile(r"(?!\.{1,2}(/|\Z))[^/\\:\x00-\x1f\x7f]+(/(?!\.{1,2}(/|\Z))[^/\\:\x00-\x1f\x7f]+){0,63}\Z")
+
+
+def is_module(text: str) -> bool:
+    """Say whether *text* is the dotted name of a module: identifiers, as Python defines them."""
+    return all(part.isidentifier() for part in text.split("."))
+
+
+def is_callable(text: str) -> bool:
+    """Say whether *text* is ``MODULE:CALLABLE``."""
+    parts = text.split(":")
+    return len(parts) == 2 and all(map(is_module, parts))
 
 
 def project_pth_name(project: str) -> str:
@@ -406,6 +415,12 @@ class _Reader:
             self._refuse(f"{key!r} has a wrong form")
         return value
 
+    def named(self, key: str, fits: Callable[[str], bool]) -> str:
+        value = self.text(key)
+        if value and not fits(value):
+            self._refuse(f"{key!r} has a wrong form")
+        return value
+
     def number(self, key: str) -> int:
         value = self._take(key)
         if type(value) is not int or value < 0:
@@ -464,9 +479,9 @@ def _source(read: _Reader) -> Source:
 
 def _site(read: _Reader) -> Site:
     site = Site(
-        settings_module=read.matching("settings_module", MODULE, empty=True),
-        wsgi=read.matching("wsgi", CALLABLE, empty=True),
-        asgi=read.matching("asgi", CALLABLE, empty=True),
+        settings_module=read.named("settings_module", is_module),
+        wsgi=read.named("wsgi", is_callable),
+        asgi=read.named("asgi", is_callable),
         manage=read.matching("manage", _BELOW, empty=True),
         path=read.matching("path", _BELOW, empty=True),
         skip_steps=read.texts("skip_steps"),

@@ -40,13 +40,13 @@ def check(wanted: Wanted) -> Wanted:
     Raises:
         UsageError: a value of a wrong form.
     """
-    if wanted.settings_module and not layout.MODULE.match(wanted.settings_module):
+    if wanted.settings_module and not layout.is_module(wanted.settings_module):
         raise UsageError("settings-module", f"{wanted.settings_module!r} is not a module name", "Correct it")
     for name in ("wsgi", "asgi"):
         value = getattr(wanted, name)
         if value and ":" not in value:
             value = ":".join(part for part in value.rpartition(".")[::2] if part)
-        if value and not layout.CALLABLE.match(value):
+        if value and not layout.is_callable(value):
             raise UsageError(name, f"{value!r} is not MODULE:CALLABLE", "Write it like config.wsgi:application")
         wanted = wanted._replace(wsgi=value) if name == "wsgi" else wanted._replace(asgi=value)
     for name in ("manage", "path"):
@@ -135,7 +135,7 @@ class _Sources:
         texts = [text for text in _assigned(tree, name) if "." in text]
         if texts:
             text = ":".join(texts[-1].rpartition(".")[::2])
-            return text if layout.CALLABLE.match(text) else ""
+            return text if layout.is_callable(text) else ""
         for node in reversed(list(ast.walk(tree))):
             if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
                 found = self.word(_imported(node, module, file), name, (*seen, file))
@@ -163,7 +163,7 @@ class _Sources:
     def settings_of(self, path: str) -> str:
         """Return the last settings module that the file *path* names."""
         tree = _parsed(path)
-        found = [text for text in (_words(tree, _VARIABLE) if tree else []) if layout.MODULE.match(text)]
+        found = [text for text in (_words(tree, _VARIABLE) if tree else []) if layout.is_module(text)]
         return found[-1] if found else ""
 
     def topmost(self) -> Tuple[str, str]:
@@ -185,7 +185,7 @@ class _Sources:
             inner = os.path.relpath(name, root) if root else name
             module = inner[: -len(".py")].replace("/", ".")
             module = module[: -len(".__init__")] if module.endswith(".__init__") else module
-            if not inner.startswith(os.pardir) and layout.MODULE.match(module) and module != "__init__":
+            if not inner.startswith(os.pardir) and layout.is_module(module) and module != "__init__":
                 return module
         return ""
 

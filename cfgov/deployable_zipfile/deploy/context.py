@@ -7,9 +7,8 @@ from typing import Any, Dict, List, Optional, Sequence
 from ..artifact import layout
 from ..console import Console
 from ..errors import DeploymentError
-from ..install.signature import Signer
 from ..process import Person
-from . import health, links, provision, releases, restart
+from . import health, links, provision, releases, restart, signing
 from .commands import Commands, Log, person
 from .lock import Lock
 from .options import Options
@@ -38,7 +37,7 @@ class Context:
         self.variables_before = None if self.fallback is None else _environment_of(root, self.fallback)
         self.config_changed = False
         self.static: Any = None  # of the module static, that knows this one
-        self.signer: Optional[Signer] = None  # None: no signature was checked
+        self.checked = signing.Checked()
 
     def write(self, event: str, **details: Any) -> None:
         """Add one record of the release to the journal."""

@@ -37,7 +37,7 @@ def deploy(archive: str, root: Root, options: Options, console: Console) -> Outc
         DeployableZipfileError: of the kind that the step has. The release that was live is live still or again;
             when even that failed, the message says so.
     """
-    with _signed(archive, root, options) as (artifact, signer):
+    with _signed(archive, root, options) as (artifact, checked):
         target = release_target(artifact.manifest.build_id)
         if not root.books.is_dir():  # what would be refused is refused before the root is made
             first = options.settled({})
@@ -48,7 +48,7 @@ def deploy(archive: str, root: Root, options: Options, console: Console) -> Outc
         with _locked(root, "deploy", options) as (lock, settled):
             releases.check_release(root, target)
             context = Context(root, target, settled, console, lock)
-            context.signer = signer
+            context.checked = checked
             return _Rollout(context).deploy(artifact)
 
 
@@ -98,14 +98,14 @@ def prune(root: Root, options: Options, console: Console) -> Tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _signed(archive: str, root: Root, options: Options) -> Iterator[Tuple[Artifact, Optional[signature.Signer]]]:
+def _signed(archive: str, root: Root, options: Options) -> Iterator[Tuple[Artifact, signing.Checked]]:
     """Open the artifact, signed as the root and the options demand. Nothing is written before."""
     with Artifact.open(archive) as artifact:
         check(root)
         policy = signing.known_policy(releases.folded(root))
         wanted = options.signing.demand(policy, artifact.path)
-        with signature.checked(artifact, wanted) as found:
-            yield found
+        with signature.checked(artifact, wanted) as (safe, signer):
+            yield safe, signing.Checked(policy, signer)
 
 
 @contextlib.contextmanager

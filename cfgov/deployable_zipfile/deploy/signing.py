@@ -7,7 +7,7 @@ from typing import Any, Dict, NamedTuple, Optional
 
 from ..artifact import layout
 from ..errors import UsageError
-from ..install.signature import Demand, demand
+from ..install.signature import Demand, Signer, demand
 from .journal import History, Journal, history
 
 
@@ -53,6 +53,13 @@ class Wish(NamedTuple):
         policy = self.policy(known)
         checks = policy.required or self.signature or self.allowed_signers or self.revoked_keys
         return policy.demand(artifact, self.signature) if checks else None
+
+
+class Checked(NamedTuple):
+    """What was found out of an artifact before the root's lock was taken."""
+
+    policy: Policy = Policy()  # what the root demanded then
+    signer: Optional[Signer] = None  # None: no signature was checked
 
 
 def known_policy(known: History) -> Policy:

@@ -88,7 +88,7 @@ def parse_callable(option: str, text: str) -> str:
         UsageError: it is neither.
     """
     whole = text if ":" in text else f"{text}:application"
-    if not layout.CALLABLE.match(whole):
+    if not layout.is_callable(whole):
         raise UsageError(f"{option} {text}", "must be MODULE or MODULE:CALLABLE", "Example: config.wsgi:application")
     return whole
 

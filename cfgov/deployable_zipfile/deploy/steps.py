@@ -177,8 +177,8 @@ def settle_signature(context: Context) -> bool:
     """
     known = signing.known_policy(context.known)
     new = context.options.signing.policy(known)
-    if new.required and context.signer is None:
-        raise DeploymentError("the required signature", "was demanded by another command meanwhile", "Run it again")
+    if known != context.checked.policy:
+        raise DeploymentError("the required signature", "was changed by another command meanwhile", "Run it again")
     if new == known or not (new.required or known.required):
         return False
     if known.required and not new.required:
@@ -215,7 +215,8 @@ def install(context: Context, artifact: Artifact) -> str:
     )
     write_tool(artifact, context.root)
     source = artifact.manifest.source
-    signed = {} if context.signer is None else {"signed_by": context.signer.principal, "key": context.signer.key}
+    signer = context.checked.signer
+    signed = {} if signer is None else {"signed_by": signer.principal, "key": signer.key}
     project = artifact.manifest.project
     context.write(journal.INSTALLED, commit=source.commit, dirty=source.dirty, project=project, **signed)
     return "was installed already" if done.already else f"{done.files} files"
@@ -280,7 +281,7 @@ def load_application(context: Context) -> str:
     if site is None:
         return "skipped: the release has no manifest"
     lines = context.commands().python("wsgi", site.callable_arguments()).split()
-    return lines[-1] if lines and layout.CALLABLE.match(lines[-1]) else "loaded"
+    return lines[-1] if lines and layout.is_callable(lines[-1]) else "loaded"
 
 
 def go_live(context: Context) -> str:

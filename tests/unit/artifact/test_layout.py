@@ -202,3 +202,42 @@ def test_a_listing_is_read_as_strictly() -> None:
 def test_the_path_file_of_a_project_is_relative_and_ascii() -> None:
     assert layout.project_pth_name("shop") == "shop.pth"
     assert layout.project_pth_text("shop") == "../../../../shop\n"
+
+
+GOOD_MODULES = ["a", "_", "a1.b_2", "é", "größe.wsgi", "名前"]
+BAD_MODULES = [
+    "",
+    "1a",
+    "a.",
+    ".a",
+    "a..b",
+    "a b",
+    "a-b",
+    "a\n",
+    "a/b",
+    "²",
+    "a²",
+    "٣a",
+    "a\u200d",
+    "\ud800",
+    "a\u0301\u20dd",
+    "½",
+]
+
+
+def test_a_modules_name_is_made_of_identifiers_as_python_has_them() -> None:
+    """``\\w`` also takes digits of every kind, which no import statement can name."""
+    assert [one for one in GOOD_MODULES if not layout.is_module(one)] == []
+    assert [one for one in BAD_MODULES if layout.is_module(one)] == []
+    assert [one for one in GOOD_MODULES if not layout.is_callable(f"{one}:{one}")] == []
+    assert [one for one in BAD_MODULES if layout.is_callable(f"{one}:a") or layout.is_callable(f"a:{one}")] == []
+    assert not any(map(layout.is_callable, ["a", "a:b:c", ":", "a:"]))
+
+
+@pytest.mark.parametrize("key", ["settings_module", "wsgi", "asgi"])
+@pytest.mark.parametrize("name", ["a²", "٣a", "1a", "a.", "a\n"])
+def test_a_manifest_with_another_name_is_refused(key: str, name: str) -> None:
+    site = layout.Site("a.b", "a.b:c", "a.b:c", "", "", ())
+    document = json.loads(manifest(site=site).to_json())
+    document["site"][key] = name if key == "settings_module" else f"{name}:c"
+    assert "has a wrong form" in refusal(json.dumps(document).encode())

@@ -117,16 +117,44 @@ def silent() -> Iterator[str]:
         connection.close()
 
 
-def test_a_server_that_hangs_ends_at_the_deadline(silent: str) -> None:
-    with pytest.raises(DeploymentError, match="no answer"):
-        prove(check(silent, timeout=0.2), NEW)
+def ends_in_time(url: str, timeout: float, why: str) -> None:
+    """Ask *url*, which fails by *why*, and is over within a second after the deadline.
+
+    On a busy machine one try may be late for reasons of its own; a mistake makes every try late.
+    """
+    late = []
+    for _ in range(4):
+        began = time.monotonic()
+        with pytest.raises(DeploymentError, match=why):
+            prove(check(url, timeout=timeout), NEW)
+        late.append(time.monotonic() - began - timeout)
+        if late[-1] < 1.0:
+            break
+    assert min(late) < 1.0, late
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_server_that_hangs_ends_at_the_deadline(silent: str, scheme: str) -> None:
+    """For https it hangs before the handshake."""
+    ends_in_time(silent.replace("http", scheme), 0.3, "no answer")
+
+
+def test_a_server_that_takes_no_connection_ends_at_the_deadline() -> None:
+    """Its queue is full, so the kernel answers no further one."""
+    with socket.socket() as listener, contextlib.ExitStack() as waiting:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(3):
+            other = waiting.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex(listener.getsockname())
+        ends_in_time(f"http://127.0.0.1:{listener.getsockname()[1]}/", 0.3, "no answer")
 
 
 def test_nobody_on_the_port_ends_at_the_deadline() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with pytest.raises(DeploymentError, match="refused"):
-        prove(check(f"http://127.0.0.1:{port}/", timeout=0.2), NEW)
+    ends_in_time(f"http://127.0.0.1:{port}/", 0.3, "refused")
 
 
 @pytest.mark.parametrize(
@@ -146,6 +174,12 @@ def test_a_header_of_another_form_is_refused(text: str) -> None:
 
 def test_a_header_is_read() -> None:
     assert health.parse_header("X-Forwarded-Proto:  https ") == ("X-Forwarded-Proto", "https")
+
+
+@pytest.mark.parametrize("said", [answer(OLD), answer(None, 500)])
+def test_wrong_answers_without_end_end_at_the_deadline(said: Tuple[int, Dict[str, str], bytes]) -> None:
+    with Server(lambda _: said) as server:
+        ends_in_time(server.url, 0.4, "answers in 0 s")
 
 
 def drip(*pieces: bytes, again: bytes = b"", pause: float = 0.05) -> Callable[[socket.socket], None]:
@@ -206,23 +240,17 @@ DRIPPING = {
 @pytest.mark.parametrize("what", DRIPPING)
 def test_a_server_that_drips_ends_at_the_deadline(what: str) -> None:
     with talking(DRIPPING[what]) as url:
-        began = time.monotonic()
-        with pytest.raises(DeploymentError, match="no answer"):
-            prove(check(url, timeout=0.5), NEW)
-        assert time.monotonic() - began < 10  # the drip goes on for 20
+        ends_in_time(url, 0.5, "no answer")
 
 
 def test_a_fast_flood_ends_at_the_deadline() -> None:
     flood = drip(again=b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, pause=0)
-    with talking(flood) as url, pytest.raises(DeploymentError, match="no answer"):
-        prove(check(url, timeout=0.5), NEW)
+    with talking(flood) as url:
+        ends_in_time(url, 0.5, "no answer")
 
 
 def test_a_name_that_takes_long_to_look_up_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     done = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: done.wait(20) and [])
-    began = time.monotonic()
-    with pytest.raises(DeploymentError, match="not complete within"):
-        prove(check("http://slow.example/", timeout=0.3), NEW)
-    assert time.monotonic() - began < 10
+    ends_in_time("http://slow.example/", 0.3, "not complete within")
     done.set()
