@@ -10,9 +10,10 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any  # noqa: F401  # for the type comments, which Python 2 needs
+    from typing import Any, Dict, Tuple  # noqa: F401  # for the type comments, which Python 2 needs
 
-_ARCHIVE = getattr(globals().get("__loader__"), "archive", None)
+_LOADER = globals().get("__loader__")  # type: Any
+_ARCHIVE = getattr(_LOADER, "archive", None)
 sys.path[:] = [path for path in sys.path if path != _ARCHIVE]
 
 
@@ -57,7 +58,87 @@ def load_package(archive):
     package = types.ModuleType("deployable_zipfile")
     package.__path__ = [archive + "/.deploy/runtime", archive]
     sys.modules["deployable_zipfile"] = package
+    finder = CompiledModules(archive)
+    if finder.modules:
+        sys.meta_path.insert(0, finder)
     return importlib.import_module("deployable_zipfile.extract")
+
+
+class CompiledModules(object):  # noqa: UP004  # Python 2 needs the base
+    """Imports the package's modules from the bytecode that the build made for this Python.
+
+    Compiling them takes longer than most commands. A module that is not among them, or was compiled for a Python with
+    another magic number, is imported from its source. Nothing has been verified yet, and damaged bytecode can crash
+    Python, so the CRC-32 is compared first.
+    """
+
+    def __init__(self, archive):
+        # type: (str) -> None
+        import struct
+
+        self.runtime = archive + "/.deploy/runtime/"
+        self.modules = {}  # type: Dict[str, Tuple[int, int, int, int]]  # method, CRC-32, start and size of the data
+        tag = sys.implementation.cache_tag
+        try:
+            self.data = _LOADER.get_data("%s/.deploy/bytecode/%s/runtime.zip" % (archive, tag))  # type: bytes
+        except OSError:
+            return  # none was shipped for this Python
+        at, header = 0, struct.Struct("<8xH4x2L4xH2x")  # APPNOTE 4.3.7; the members lie back to back
+        while self.data[at : at + 4] == b"PK\3\4":
+            method, crc, size, length = header.unpack_from(self.data, at)
+            start = at + header.size + length
+            name = self.data[at + header.size : start].decode("ascii")
+            module = name.replace("__pycache__/", "")[: -len(".%s.pyc" % tag)]
+            self.modules[module] = (method, crc, start, size)
+            at = start + size
+
+    def find_spec(self, name, _path=None, _target=None):
+        # type: (str, Any, Any) -> Any
+        """Return the specification of module *name*, None for modules of others."""
+        from importlib.machinery import ModuleSpec
+
+        package, _, module = name.replace(".", "/").partition("/")
+        for file in (module, module + "/__init__"):
+            if package == "deployable_zipfile" and file in self.modules:
+                code = self.code(file)
+                if code is None:
+                    return None
+                loader = self  # type: Any  # by its two methods
+                spec = ModuleSpec(name, loader, origin=self.runtime + file + ".py", loader_state=code)
+                spec.has_location = True
+                if file != module:
+                    spec.submodule_search_locations = [self.runtime + module]
+                return spec
+        return None
+
+    def code(self, file):
+        # type: (str) -> Any
+        """Return the code of a module, None when it is for a Python with another magic number."""
+        import _imp
+        import importlib.util
+        import marshal
+        import zlib
+
+        method, crc, start, size = self.modules[file]
+        data = self.data[start : start + size]
+        if method:
+            data = zlib.decompress(data, -zlib.MAX_WBITS)
+        if zlib.crc32(data) != crc:
+            raise ImportError("the bytecode of %s.py is damaged" % file)
+        if data[:4] != importlib.util.MAGIC_NUMBER:
+            return None
+        code = marshal.loads(data[16:])
+        _imp._fix_co_filename(code, self.runtime + file + ".py")  # type: ignore[attr-defined]
+        return code
+
+    def create_module(self, spec):
+        # type: (Any) -> None
+        """Let the import system make the module."""
+
+    def exec_module(self, module):
+        # type: (Any) -> None
+        """Run the module's code."""
+        exec(module.__spec__.loader_state, module.__dict__)
 
 
 def end_quietly():

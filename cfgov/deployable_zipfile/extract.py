@@ -132,7 +132,7 @@ def verb_parsers(program: str) -> Dict[str, argparse.ArgumentParser]:
 
 def _add_verbs(parser: argparse.ArgumentParser, deploys: bool) -> Any:
     common = _common_options()
-    verbs = parser.add_subparsers(dest="verb", required=True, parser_class=Parser)
+    verbs = parser.add_subparsers(dest="verb", required=True, parser_class=Parser, prog=parser.prog)
     _add_own_verbs(verbs, [common])
     if deploys:
         from .deploy import selftest, serve
@@ -393,7 +393,6 @@ def _info(arguments: argparse.Namespace, archive: str, console: Console) -> int:
         document: Dict[str, Any] = {
             "path": artifact.path,
             "size": artifact.size,
-            "sha256": artifact.sha256,
             "build_id": manifest.build_id,
             "project": manifest.project,
             "tool": manifest.tool_version,
@@ -402,6 +401,8 @@ def _info(arguments: argparse.Namespace, archive: str, console: Console) -> int:
             "targets": [_target_document(target) for target in manifest.targets],
             **_signer_document(signer),
         }
+        if arguments.json:
+            document["sha256"] = artifact.sha256
     console.result(document, _info_text(document))
     return 0
 
@@ -435,7 +436,6 @@ def _info_text(document: Dict[str, Any]) -> List[str]:
     lines = [
         f"artifact   {document['path']}",
         f"size       {document['size']} bytes, {document['members']} members",
-        f"SHA-256    {document['sha256']}",
         f"build id   {document['build_id']}",
         f"project    {document['project']}",
         f"commit     {commit}",
@@ -446,7 +446,7 @@ def _info_text(document: Dict[str, Any]) -> List[str]:
         floor = f", {target['libc']} or newer" if " " in target["libc"] else ""
         lines.append(f"target     CPython {target['python']}, {target['machine']}{floor}")
         lines.extend(f"           {name} {version}" for name, version in sorted(target["packages"].items()))
-    return lines
+    return [*lines, "contents   not compared with the manifest; verify does that, and prints the SHA-256 of the file"]
 
 
 def _list(_: argparse.Namespace, archive: str, console: Console) -> int:

@@ -15,10 +15,12 @@ import pwd
 import selectors
 import signal
 import stat
-import subprocess
 import threading
 import time
-from typing import Callable, Dict, Mapping, NamedTuple, Optional, Sequence
+from typing import TYPE_CHECKING, Callable, Dict, Mapping, NamedTuple, Optional, Sequence
+
+if TYPE_CHECKING:  # :func:`run` imports it: most commands start no program
+    import subprocess
 
 # The environment that a program starts with unless it is told more. LD_LIBRARY_PATH and X_SCLS: the Python of a
 # software collection does not start without them.
@@ -215,6 +217,8 @@ class Server:
     def has_ended(self, seconds: float = 0) -> bool:
         """Wait up to *seconds* for its end; return whether it has ended."""
         assert self._process is not None
+        import subprocess
+
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
         return self._process.returncode is not None
@@ -225,17 +229,19 @@ def _popen(
     cwd: str,
     env: Mapping[str, str],
     prepare: Callable[[], None],
-    output: int = subprocess.PIPE,
+    output: Optional[int] = None,
     stdin: Optional[int] = None,
     shared: Sequence[int] = (),
 ) -> "subprocess.Popen[bytes]":
+    import subprocess
+
     return subprocess.Popen(
         list(words),
         cwd=cwd,
         env=dict(env),
         stdin=subprocess.DEVNULL if stdin is None else stdin,
         pass_fds=tuple(shared),
-        stdout=output,
+        stdout=subprocess.PIPE if output is None else output,
         stderr=subprocess.STDOUT,
         start_new_session=True,
         preexec_fn=prepare,

@@ -13,7 +13,6 @@ import os
 import select
 import signal
 import struct
-import traceback
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 from . import errors
@@ -213,6 +212,8 @@ def _serve(work: Callable[[int], Any], numbers: int, answers: int) -> None:
         except MemoryError:
             answer = ("memory", None)
         except Exception:
+            import traceback
+
             answer = ("defect", traceback.format_exc())
         data = marshal.dumps(answer)
         _write_all(answers, _NUMBER.pack(len(data)) + data)

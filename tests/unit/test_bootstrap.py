@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
+import io
 import os
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 import pytest
 
 from deployable_zipfile import bootstrap
+from deployable_zipfile.artifact import layout
+from deployable_zipfile.builder import bytecode_worker
 from tests.support.artifacts import PACKAGE, PYTHON, container, make_artifact, runtime
 from tests.support.helpers import error_line, run_cli, run_python
 from tools import interpreters
@@ -154,3 +158,65 @@ def test_what_a_damaged_module_says_cannot_act_on_a_terminal(tmp_path: Path) -> 
     path.write_bytes(container(members))
     done = run_python(path, "info", code=3)
     assert error_line(done).isprintable()
+
+
+def with_bytecode(tmp_path: Path, sources: Dict[str, bytes], change: Callable[[bytes], bytes] = bytes) -> Path:
+    """Return an artifact's runtime with the bytecode of it that the build makes, and other *sources* beside it."""
+    tag = sys.implementation.cache_tag
+    compiled = {}
+    for member, source in runtime().items():
+        module = layout.runtime_path(member)
+        if module.endswith(".py"):
+            folder, slash, name = module.rpartition("/")
+            data = bytecode_worker.compiled(source, module)
+            assert data is not None
+            compiled[f"{folder}{slash}__pycache__/{name[:-3]}.{tag}.pyc"] = data
+    nested = change(container(compiled))
+    path = tmp_path / "site.zip"
+    members = {**runtime(), **sources, layout.runtime_bytecode(tag): nested}
+    path.write_bytes(container(members, first_line="#!python\n"))
+    return path
+
+
+MODULES = ("extract.py", "errors.py", "cli.py", "artifact/__init__.py", "artifact/zipreader.py")
+BROKEN = {f"{layout.RUNTIME}/{name}": b"raise SystemExit('compiled once more')\n" for name in MODULES}
+
+
+@pytest.mark.parametrize("flags", [["-I"], ["-I", "-S"], ["-I", "-B", "-O"], ["-E", "-s"]])
+def test_the_tools_own_modules_come_from_bytecode(flags: List[str], tmp_path: Path) -> None:
+    done = run_python(*flags, with_bytecode(tmp_path, BROKEN), "--help")
+    assert "Install this artifact" in done.stdout
+    done = run_python(*flags, tmp_path / "site.zip", "info", code=3)
+    assert error_line(done).startswith("error: .deploy/manifest.json: is missing.")
+
+
+def test_a_traceback_names_the_modules_by_their_place_in_the_artifact(tmp_path: Path) -> None:
+    done = run_python("-I", with_bytecode(tmp_path, BROKEN), "info", "--debug", code=3)
+    assert f'File "{tmp_path}/site.zip/.deploy/runtime/artifact/zipreader.py", line ' in done.stderr
+
+
+def test_bytecode_for_another_magic_number_is_left_and_the_sources_are_taken(tmp_path: Path) -> None:
+    magic = importlib.util.MAGIC_NUMBER
+
+    def other(nested: bytes) -> bytes:
+        with zipfile.ZipFile(io.BytesIO(nested)) as archive:
+            return container({name: b"\1\2\3\4" + archive.read(name)[len(magic) :] for name in archive.namelist()})
+
+    done = run_python("-I", with_bytecode(tmp_path, {}, other), "--help")
+    assert "Install this artifact" in done.stdout
+    done = run_python("-I", with_bytecode(tmp_path, BROKEN, other), "--help", code=1)
+    assert "compiled once more" in done.stderr
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("damage", [b"\0" * 64, b"\xff" * 3, b"N"])
+def test_damaged_bytecode_is_one_line(share: float, damage: bytes, tmp_path: Path) -> None:
+    def damaged(nested: bytes) -> bytes:
+        with zipfile.ZipFile(io.BytesIO(nested)) as archive:
+            info = archive.getinfo(f"__pycache__/extract.{sys.implementation.cache_tag}.pyc")
+        at = info.header_offset + 30 + len(info.filename) + int(share * info.compress_size)
+        return nested[:at] + damage + nested[at + len(damage) :]
+
+    done = run_python(with_bytecode(tmp_path, {}, damaged), "-d", "x", code=3)
+    assert error_line(done).startswith("error: this artifact: cannot load its own code (")
+    assert error_line(done).endswith("). Copy it again.")

@@ -103,6 +103,11 @@ def runtime_path(member: str) -> str:
     return member[len(RUNTIME) + 1 :] if member.startswith(RUNTIME + "/") else ""
 
 
+def runtime_bytecode(cache_tag: str) -> str:
+    """Return the member that holds the compiled modules of the tool for the Pythons of *cache_tag*."""
+    return f"{BYTECODE}/{cache_tag}/runtime.zip"
+
+
 def is_wheel(member: str) -> bool:
     """Say whether *member* is one of the artifact's wheels: a project may hold files that end in ``.whl`` too."""
     return member.startswith((f"{WHEELS}/", f"{BOOTSTRAP_WHEELS}/"))

@@ -15,7 +15,7 @@ from ..errors import BuildInputError
 from ..workers import cores
 from . import bytecode, cache, targets, wheels, zipwriter
 
-_PROJECT = "project"
+_PROJECT, _RUNTIME = "project", "runtime"
 _Found = Tuple[Optional[cache.Kept], int]  # an archive, None where nothing could be compiled; files that were skipped
 
 
@@ -74,17 +74,36 @@ class Overlays:
         Raises:
             BuildInputError: a file changed since it was packed, or the interpreter failed.
         """
-        key = self._key(goal, cache.key([[name, members[name].sha256] for name in sorted(files)]))
+        digests = {name: members[name].sha256 for name in files}
+        return self._of_files(goal, _PROJECT, "files of the project", files, digests)
+
+    def of_runtime(
+        self, goal: targets.Target, files: Mapping[str, str], digests: Mapping[str, str]
+    ) -> Optional[Overlay]:
+        """Return the archive of the tool's own modules.
+
+        Parameters:
+            files: path of each module, by its path in the package.
+            digests: their SHA-256 as packed.
+
+        Raises:
+            BuildInputError: as for :meth:`of_project`.
+        """
+        return self._of_files(goal, _RUNTIME, "modules of its own", files, digests)
+
+    def _of_files(
+        self, goal: targets.Target, stem: str, what: str, files: Mapping[str, str], digests: Mapping[str, str]
+    ) -> Optional[Overlay]:
+        key = self._key(goal, cache.key([[name, digests[name]] for name in sorted(files)]))
         found = self._found(key)
         if found is None:
-            unit = bytecode.Unit(_PROJECT, None, tuple((files[name], name) for name in sorted(files)))
-            text = f"Compiling {len(files)} files of the project for Python {goal.python}"
-            result = self._compiled(text, [unit], goal)[_PROJECT]
+            unit = bytecode.Unit(stem, None, tuple((files[name], name) for name in sorted(files)))
+            result = self._compiled(f"Compiling {len(files)} {what} for Python {goal.python}", [unit], goal)[stem]
             for name, digest in result.digests.items():
-                if digest != members[name].sha256:
+                if digest != digests[name]:
                     raise BuildInputError(files[name], "changed while it was being packed", "Build again")
-            found = self._keep(key, _PROJECT, result)
-        return next(iter(_overlay(goal, found, _PROJECT)), None)
+            found = self._keep(key, stem, result)
+        return next(iter(_overlay(goal, found, stem)), None)
 
     def _compiled(self, text: str, units: Sequence[bytecode.Unit], goal: targets.Target) -> Dict[str, bytecode.Result]:
         workers = self._workers or cores()

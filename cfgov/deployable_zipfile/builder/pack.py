@@ -80,7 +80,7 @@ class Packer:
         """
         chosen = [file for selection in self._chosen for file in selection.files]
         files = [self._of_file(file) for file in chosen]
-        stored = self._wheels() + self._wheel_bytecode()
+        stored = self._wheels() + self._wheel_bytecode() + self._runtime_bytecode()
         runtime = _runtime(self._settings.project, self._settings.site.path)
         nested = self._is_too_much(runtime, stored, files)
         if former and not nested and former.first_line == self._settings.shebang:
@@ -169,6 +169,13 @@ class Packer:
                 self._bytecode[file, goal.cache_tag] = overlay.member
                 items[overlay.member] = _of_kept(overlay.member, overlay.kept)
         return [items[name] for name in sorted(items)]
+
+    def _runtime_bytecode(self) -> List[zipwriter.Item]:
+        modules = [name for name in _modules() if name not in _AT_ROOT or name == layout.INSTALL_WHEELS]
+        files = {name: os.path.join(_PACKAGE, name) for name in modules}
+        digests = {name: hashlib.sha256(_own(name)).hexdigest() for name in modules}
+        made = [self._overlays.of_runtime(goal, files, digests) for goal in self._compiling()]
+        return [_of_kept(overlay.member, overlay.kept) for overlay in made if overlay is not None]
 
     def _project_bytecode(self) -> List[zipwriter.Item]:
         files = {file.name: file.path for file in self._chosen[0].files if file.name.endswith(".py")}

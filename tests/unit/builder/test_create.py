@@ -5,6 +5,7 @@ import io
 import json
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -106,8 +107,15 @@ def test_a_project_becomes_an_artifact_with_all_its_parts(
         "wheels/Django-4.2-py3-none-any.whl",
         f".deploy/bytecode/{sys.implementation.cache_tag}/Django-4.2-py3-none-any.zip",
         f".deploy/bytecode/{sys.implementation.cache_tag}/project.zip",
+        layout.runtime_bytecode(sys.implementation.cache_tag),
     ):
         assert name in names
+    with zipfile.ZipFile(done["path"]) as artifact:
+        nested = io.BytesIO(artifact.read(layout.runtime_bytecode(sys.implementation.cache_tag)))
+    modules = {layout.runtime_path(name) for name in names} - {"", layout.LOADENV}
+    with zipfile.ZipFile(nested) as archive:
+        compiled = {re.sub(r"__pycache__/(\w+)\.[^/]*$", r"\1.py", name) for name in archive.namelist()}
+    assert compiled == modules
     assert not [name for name in names if "create.py" in name or "builder" in name]
     assert made.members["site_one/manage.py"].mode == 0o755
     assert made.source == layout.Source(git(site, "rev-parse", "HEAD"), False, 1714979289)
