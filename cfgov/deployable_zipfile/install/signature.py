@@ -8,6 +8,7 @@ which every OpenSSL since 1.0.0 makes and checks.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import errno
 import os
@@ -109,10 +110,12 @@ def _signer(artifact: Artifact, wanted: Demand) -> Signer:
     with contextlib.ExitStack() as files:
         signature = files.enter_context(_sealed(content))
         if content.startswith(SSH_BEGIN):
+            if content.count(SSH_END) != 1 or not content.rstrip(b"\r\n").endswith(SSH_END):
+                _refuse(wanted.signature, "is not one complete SSH signature", _sign_again(wanted))
             return _ssh_signer(artifact, wanted, signature, files)
         if content.startswith(b"-----") or len(content) > _LARGEST_RAW:
             _refuse(wanted.signature, "is neither an SSH signature nor one of openssl dgst", "Sign the artifact again")
-        return _openssl_signer(artifact, wanted, signature)
+        return _openssl_signer(artifact, wanted, signature, content)
 
 
 def _ssh_signer(artifact: Artifact, wanted: Demand, signature: int, files: contextlib.ExitStack) -> Signer:
@@ -177,8 +180,8 @@ def _check_supported(said: str) -> None:
         raise TargetError("ssh-keygen", why, "Sign the artifact with openssl for this host (deployable-zipfile sign)")
 
 
-def _openssl_signer(artifact: Artifact, wanted: Demand, signature: int) -> Signer:
-    """Try each PEM public key; one must fit."""
+def _openssl_signer(artifact: Artifact, wanted: Demand, signature: int, raw: bytes) -> Signer:
+    """Try each PEM public key; one must fit. openssl itself ignores what follows a signature of the key's size."""
     program = _program("openssl", "openssl")
     keys = _pem_keys(wanted.allowed_signers)
     if not keys:
@@ -186,6 +189,8 @@ def _openssl_signer(artifact: Artifact, wanted: Demand, signature: int) -> Signe
         _refuse(wanted.allowed_signers, why, "Add the key (openssl pkey -pubout), or sign with ssh-keygen")
     unread = ""
     for name, content in keys:
+        if not _has_size_for(raw, content):
+            continue
         with _sealed(content) as key:
             words = ["dgst", "-sha256", "-verify", _name(key), "-signature", _name(signature)]
             ended = _run(program, words, artifact, [key, signature])
@@ -195,6 +200,35 @@ def _openssl_signer(artifact: Artifact, wanted: Demand, signature: int) -> Signe
             unread = f"; openssl cannot read the key {name}"
     why = f"is not a signature of this file by a key in {wanted.allowed_signers}{unread}"
     _refuse(wanted.signature, why, _sign_again(wanted))
+
+
+def _has_size_for(raw: bytes, pem: bytes) -> bool:
+    """Tell whether *raw* is as long as a signature by the key: RSA's modulus (RFC 8017, 8.2.1), or one DER sequence.
+
+    A key is SEQUENCE { SEQUENCE { OID, ... }, BIT STRING } (RFC 5280, 4.1); the bits of RSA are SEQUENCE { INTEGER
+    modulus, ... } (RFC 3279, 2.3.1).
+    """
+    try:
+        der = base64.b64decode(b"".join(pem.split(b"-----")[2].split()), validate=True)
+        start = _der(der, 0)[0]
+        algorithm, bits = _der(der, start)
+        if b"\x2a\x86\x48\x86\xf7\x0d\x01\x01" not in der[algorithm:bits]:  # 1.2.840.113549.1.1: PKCS #1
+            return raw[:1] == b"\x30" and _der(raw, 0)[1] == len(raw)
+        modulus, end = _der(der, _der(der, _der(der, bits)[0] + 1)[0])
+        return len(raw) == len(der[modulus:end].lstrip(b"\0"))
+    except (ValueError, IndexError):
+        return False
+
+
+def _der(data: bytes, at: int) -> Tuple[int, int]:
+    """Return where the content of the DER value at *at* begins and ends (X.690, 8.1.3)."""
+    length, at = data[at + 1], at + 2
+    if length >= 0x80:
+        count = length & 0x7F
+        length, at = int.from_bytes(data[at : at + count], "big"), at + count
+    if at + length > len(data):
+        raise ValueError("cut")
+    return at, at + length
 
 
 def _pem_keys(path: str) -> List[Tuple[str, bytes]]:

@@ -307,6 +307,16 @@ def other_frame(path: Path) -> None:
     path.write_bytes(b"-----BEGIN PGP SIGNATURE-----\n\nabcd\n-----END PGP SIGNATURE-----\n")
 
 
+def longer(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"x")
+
+
+def with_zeros(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"\0" * 256)
+
+
 def gone(path: Path) -> None:
     path.unlink()
 
@@ -315,6 +325,33 @@ BAD_FILES = [
     link, dangling, loop, fifo, folder, device, unix_socket, gigabyte, empty, junk, long_junk, frame_of_junk, cut,
     other_frame, gone,
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("spoil", [longer, with_zeros])
+def test_what_follows_an_ssh_signature_is_refused(place: Place, spoil: Callable[[Path], None]) -> None:
+    with place.signature.open("ab") as file:
+        file.write(b"\r\n")
+    assert place.check().principal == WHO
+    spoil(place.signature)
+    assert "not one complete SSH signature" in place.refused()
+
+
+@pytest.mark.parametrize("spoil", [longer, with_zeros])
+@pytest.mark.parametrize("kind", ["pem", "ec", "rsa4096", "p521"])
+def test_what_follows_a_raw_signature_is_refused_although_openssl_ignores_it(
+    place: Place, spoil: Callable[[Path], None], kind: str, tmp_path: Path
+) -> None:
+    if kind == "rsa4096":
+        signatures.run("openssl", "genrsa", "-out", tmp_path / kind, "4096")
+    elif kind == "p521":
+        signatures.run("openssl", "ecparam", "-name", "secp521r1", "-genkey", "-noout", "-out", tmp_path / kind)
+    if kind in ("rsa4096", "p521"):
+        signatures.run("openssl", "pkey", "-in", tmp_path / kind, "-pubout", "-out", f"{tmp_path / kind}.pem")
+        place.keys = {**place.keys, kind: tmp_path / kind}
+    openssl(place, kind)
+    assert place.check().principal == "allowed"
+    spoil(place.signature)
+    assert "not a signature of this file" in place.refused()
 
 
 @pytest.mark.parametrize("spoil", BAD_FILES)
