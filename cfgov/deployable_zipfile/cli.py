@@ -16,6 +16,7 @@ from .console import Console
 from .errors import ArtifactError, DeployableZipfileError, Interrupted, UsageError, printable
 from .workers import ENDING_SIGNALS
 
+BASE_HELP = "of a delta: an installation, a store or an artifact of the build that it is against"
 MAX_WORKERS = 64
 MAX_SECONDS = 86_400  # one day
 MAX_DAYS = 3650

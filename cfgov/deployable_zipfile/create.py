@@ -68,6 +68,7 @@ try:
         cache,
         checkout,
         collect,
+        delta,
         inputs,
         last,
         pack,
@@ -138,6 +139,7 @@ class Built(NamedTuple):
     warnings: Tuple[str, ...]
     from_cache: Tuple[str, ...]  # labels of the targets whose wheels all came from the cache
     from_sdists: Tuple[str, ...]  # wheels that were built here
+    delta: Optional[Written] = None
 
 
 def create_zipfile(
@@ -215,11 +217,12 @@ def _directory(wheelhouse: str) -> str:
     return os.path.abspath(wheelhouse) if wheelhouse else ""
 
 
-def build(options: Options, console: Console, check: bool = False) -> Built:
+def build(options: Options, console: Console, check: bool = False, against: str = "") -> Built:
     """Build one artifact.
 
     Parameters:
         check: import the settings and callables from what was packed before the artifact takes its place.
+        against: path of an earlier artifact, "": none; a delta against it is written beside the new one.
 
     Raises:
         DeployableZipfileError: the build failed; what was at the artifact's path before still is.
@@ -238,6 +241,7 @@ def build(options: Options, console: Console, check: bool = False) -> Built:
                 options.skip_steps,
             )
         )  # fmt: skip
+        former_build = stack.enter_context(delta.opened_base(against)) if against else None
         locked = _requirements(options, warn)
         output = stack.enter_context(Output(options.output))
         kept = stack.enter_context(cache.Cache(_cache_folder(options, warn)))
@@ -272,7 +276,9 @@ def build(options: Options, console: Console, check: bool = False) -> Built:
         if check:
             _try(fresh, packed.manifest, plans, chosen[0].root, kept.work, console, warn)
         written = _placed(output, packed, former, kept)
-    return Built(written, packed.manifest, tuple(warnings), tuple(house.from_cache), tuple(sorted(set(house.built))))
+        made = delta.write(written, former_build, options.output, options.workers, console) if former_build else None
+    built = tuple(sorted(set(house.built)))
+    return Built(written, packed.manifest, tuple(warnings), tuple(house.from_cache), built, made)
 
 
 def _placed(output: Output, packed: pack.Packed, former: Optional[last.Last], kept: cache.Cache) -> Written:
@@ -290,7 +296,7 @@ def main(arguments: Optional[Sequence[str]] = None, prog: Optional[str] = None) 
 
     def run(parsed: argparse.Namespace, console: Console) -> None:
         check = sys.stderr.isatty() and not parsed.json if parsed.check is None else parsed.check
-        _report(build(options(_given(parsed)), console, check), console)
+        _report(build(options(_given(parsed)), console, check, parsed.against or ""), console)
 
     return _run(parser(prog), sys.argv[1:] if arguments is None else arguments, run)
 
@@ -437,6 +443,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         const=True,
         help="import settings and callables from what was packed before writing it (default on a terminal)",
     )
+    group.add_argument("--against", metavar="OLD.zip", help="also write ZIPFILE_BASENAME.delta.zip: what OLD.zip lacks")
     group.add_argument("--no-check", dest="check", action="store_const", const=False, help="do not")
     _add_output(command)
 
@@ -703,14 +710,22 @@ def _report(built: Built, console: Console) -> None:
         "from_cache": list(built.from_cache),
         "from_sdists": list(built.from_sdists),
     }
+    if built.delta:
+        document["delta"] = built.delta._asdict()
     lines = [
         written.path,
         f"  {written.size} bytes ({written.size / 1e6:.1f} MB) for {', '.join(labels)}",
         f"  build id {manifest.build_id}",
         f"  sha256   {written.sha256}",
+        *(_delta_lines(built.delta, written) if built.delta else ()),
         *_next_steps(written.path, manifest.shebang),
     ]
     console.result(document, "\n".join(lines))
+
+
+def _delta_lines(made: Written, whole: Written) -> List[str]:
+    share = made.size / whole.size
+    return [made.path, f"  {made.size} bytes, {share:.1%} of the whole", f"  sha256   {made.sha256}"]
 
 
 def _next_steps(path: str, first_line: str) -> List[str]:

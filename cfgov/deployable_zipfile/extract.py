@@ -33,7 +33,7 @@ from .artifact import layout
 from .artifact.zipreader import Artifact
 from .cli import Parser
 from .console import Console, error_document
-from .errors import ArtifactError, DeployableZipfileError, DeploymentError, DestinationError, UsageError
+from .errors import ArtifactError, DeployableZipfileError, DeploymentError, DestinationError, TargetError, UsageError
 
 if TYPE_CHECKING:
     from .install import signature
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 # Options that the next argument belongs to.
 WITH_VALUE = (
-    *("-d", "--destination", "--wait", "--workers", "--store"),
+    *("-d", "--destination", "--wait", "--workers", "--store", "--base"),
     *("--signature", "--allowed-signers", "--revoked-keys", "--env-file", "--environment-example"),
 )
 _DESTINATION = {"-d", "--destination"}
@@ -117,6 +117,7 @@ def install_parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("-d", "--destination", required=True, metavar="DEST", help="folder to install into")
     parser.add_argument("--wait", type=cli.seconds, default=0.0, metavar="SECONDS", help="for another installation")
     parser.add_argument("--force", action="store_true", help="replace an installation of this build in DEST")
+    parser.add_argument("--base", action="append", default=[], metavar="PATH", help=cli.BASE_HELP)
     parser.add_argument("--store", default="", metavar="DIR", help="share unpacked wheels with other installations")
     parser.add_argument("--no-sync", action="store_true", help="do not wait for the disk before the commit")
     cli.add_signature_options(parser)
@@ -157,6 +158,7 @@ def _add_own_verbs(verbs: Any, common: List[argparse.ArgumentParser]) -> None:
     check = verbs.add_parser("check", parents=common, help="say everything that would keep it from running here")
     check.add_argument("-d", "--destination", default="", metavar="DEST", help="check this destination too")
     check.add_argument("--env-file", default="", metavar="FILE", help="check this environment.json too")
+    check.add_argument("--base", action="append", default=[], metavar="PATH", help=cli.BASE_HELP)
     check.set_defaults(run=_check)
     verify = verbs.add_parser("verify", parents=common, help="prove every byte of the file, a tree or a store")
     verify.add_argument(
@@ -175,9 +177,15 @@ def _add_own_verbs(verbs: Any, common: List[argparse.ArgumentParser]) -> None:
 
 
 def _install(arguments: argparse.Namespace, archive: str, console: Console) -> int:
-    from .install import installation
+    from .install import base, installation
 
-    with _signed(archive, arguments, arguments.destination) as (artifact, _):
+    destination = installation.normal_destination(arguments.destination)
+    with contextlib.ExitStack() as stack:
+        artifact, _ = stack.enter_context(_signed(archive, arguments, arguments.destination))
+        paths = [*arguments.base, destination, arguments.store]
+        artifact = stack.enter_context(
+            base.completed(artifact, paths, os.path.dirname(destination), arguments.workers, console)
+        )
         manifest = artifact.manifest
         source = manifest.source
         if source.dirty:
@@ -262,12 +270,25 @@ def _next_step(destination: str, manifest: layout.Manifest) -> str:
 
 
 def _check(arguments: argparse.Namespace, archive: str, console: Console) -> int:
-    from .install import installation, preflight
+    from .artifact import delta
+    from .install import base, installation, preflight
 
-    with Artifact.open(archive) as artifact:
+    with Artifact.open(archive) as artifact, contextlib.ExitStack() as stack:
+        missing: List[DeployableZipfileError] = []
+        stated = delta.read(artifact)
         # Without a destination only the host is looked at; any path does then.
         destination = installation.normal_destination(arguments.destination or "/release")
-        found = preflight.problems(artifact.manifest, destination, payloads=preflight.payload_space(artifact))
+        if stated is not None:
+            try:
+                folder = os.path.dirname(destination)
+                completed = base.completed(artifact, arguments.base, folder, arguments.workers, console)
+                artifact = stack.enter_context(completed)
+            except TargetError as error:
+                missing = [error]
+        manifest = stated.manifest if stated else artifact.manifest
+        payloads = None if missing else preflight.payload_space(artifact)
+        found = preflight.problems(manifest, destination, payloads=payloads)
+        found += [problem for problem in missing if str(problem) not in map(str, found)]
         if not arguments.destination:
             found = [problem for problem in found if not isinstance(problem, DestinationError)]
         found += _environment_problems(artifact, arguments.env_file, arguments.destination, console)
@@ -275,7 +296,7 @@ def _check(arguments: argparse.Namespace, archive: str, console: Console) -> int
         "ok": not found,
         "exit_code": found[0].exit_code if found else 0,
         "problems": [error_document(problem) for problem in found],
-        "target": preflight.report(artifact.manifest),
+        "target": preflight.report(manifest),
     }
     lines = [f"{key}: {value}" for key, value in document["target"].items()]
     console.result(document, lines + ([] if found else ["This artifact can be installed here"]))
@@ -316,11 +337,12 @@ def _verify(arguments: argparse.Namespace, archive: str, console: Console) -> in
         archive = arguments.tree
     elif arguments.tree:
         return _verify_tree(arguments.tree, console)
-    from .artifact import environment
+    from .artifact import delta, environment
     from .artifact.wheel import Wheel
 
     with _signed(archive, arguments) as (artifact, signer):
         artifact.verify(arguments.workers)
+        stated = delta.read(artifact)
         environment.contract_of(artifact)
         wheels = [name for name in artifact.members if layout.is_wheel(name)]
         for name in wheels:
@@ -334,9 +356,12 @@ def _verify(arguments: argparse.Namespace, archive: str, console: Console) -> in
             "build_id": artifact.manifest.build_id,
             "members": len(artifact.members),
             "wheels": len(wheels),
+            **({"against": stated.base, "whole_build_id": stated.manifest.build_id} if stated else {}),
             **_signer_document(signer),
         }
     text = "{path}: every byte is as built ({members} members, {wheels} wheels)".format(**document)
+    if stated:
+        text += f"; a delta of build {stated.manifest.build_id} against {stated.base}, whose files are not looked at"
     signed = [f"signed by {signer.principal} ({signer.key})"] if signer else []
     console.result(document, [text, f"SHA-256 {document['sha256']}", *signed])
     return 0
@@ -386,14 +411,18 @@ def _verify_store(store: Store, console: Console) -> int:
 
 
 def _info(arguments: argparse.Namespace, archive: str, console: Console) -> int:
+    from .artifact import delta
+
     if arguments.environment_example:
         return _environment_example(archive, arguments, console)
     with _signed(archive, arguments) as (artifact, signer):
-        manifest = artifact.manifest
+        stated = delta.read(artifact)
+        manifest = stated.manifest if stated else artifact.manifest
         document: Dict[str, Any] = {
             "path": artifact.path,
             "size": artifact.size,
             "build_id": manifest.build_id,
+            **({"against": stated.base, "whole": {"sha256": stated.sha256, "size": stated.size}} if stated else {}),
             "project": manifest.project,
             "tool": manifest.tool_version,
             "source": manifest.source._asdict(),
@@ -440,6 +469,9 @@ def _info_text(document: Dict[str, Any]) -> List[str]:
         f"project    {document['project']}",
         f"commit     {commit}",
     ]
+    if "against" in document:
+        lines.append(f"delta      against build {document['against']}")
+        lines.append(f"whole      {document['whole']['size']} bytes, SHA-256 {document['whole']['sha256']}")
     if "signed_by" in document:
         lines.append(f"signed by  {document['signed_by']} ({document['key']})")
     for target in document["targets"]:

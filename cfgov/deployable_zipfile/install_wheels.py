@@ -356,7 +356,11 @@ def _bytecode_paths(wheel: Wheel, place: Place) -> Set[str]:
 
 
 def _destination(wheel: Wheel, name: str, place: Place) -> str:
-    """Return where the file *name* of *wheel* goes, relative to the destination (PEP 427, "Spread")."""
+    return path_in(wheel.name, name, place)
+
+
+def path_in(distribution: str, name: str, place: Place) -> str:
+    """Return where the file *name* of the wheel of *distribution* goes, below the destination (PEP 427, "Spread")."""
     top, _, rest = name.partition("/")
     if not top.endswith(".data"):
         return f"{place.site}/{name}"
@@ -366,7 +370,7 @@ def _destination(wheel: Wheel, name: str, place: Place) -> str:
     if scheme == "scripts":
         return f"{place.scripts}/{inner}"
     if scheme == "headers":
-        return f"{layout.VENV}/include/site/python{place.python}/{wheel.name}/{inner}"
+        return f"{layout.VENV}/include/site/python{place.python}/{distribution}/{inner}"
     # lib64 is a link to lib in a virtualenv.
     return f"{layout.VENV}/lib/{inner[6:]}" if inner.startswith("lib64/") else f"{layout.VENV}/{inner}"
 

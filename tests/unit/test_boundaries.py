@@ -19,9 +19,9 @@ PACKAGE = Path(layout.__file__).parents[1]
 NOT_SHIPPED = {"create", "builder", "views", "__main__"}
 # These tell the story of a build in chapters; no other module of the builder imports a sibling.
 STORIES = (
-    "builder.collect", "builder.init", "builder.inputs", "builder.last", "builder.overlays", "builder.pack",
-    "builder.source",
-)  # fmt: skip
+    *("builder.collect", "builder.delta", "builder.init", "builder.inputs", "builder.last", "builder.overlays"),
+    *("builder.pack", "builder.source"),
+)
 FOUNDATION = {"errors", "console", "workers", "process", "durable", "cli"}
 # What a folder may import besides itself and the foundation.
 MAY_IMPORT: Dict[str, Set[str]] = {

@@ -32,12 +32,11 @@ from typing import (
     Union,
 )
 
-from ..artifact import layout, zipreader
+from ..artifact import headers, layout, zipreader
 from ..errors import BuildInputError
 from ..workers import run
 
 LEVEL = 6  # zlib's own default: 9 costs much time for little
-_TIME, _DATE = 0, 0x0021  # 1980-01-01 00:00, the first moment a zip can name (APPNOTE 4.4.6)
 _LARGE = 4 * 1024 * 1024  # bytes; larger files are not held in memory
 _BATCH = 1024 * 1024  # bytes of content per piece of work for another process
 _BLOCK = 1024 * 1024
@@ -241,7 +240,7 @@ class Archive:
 
     def _begin(self, item: Item, method: int, crc: int, compressed: int, size: int, sha256: str) -> None:
         self._list(Written(item.name, item.mode, method, crc, compressed, size, self._position, sha256))
-        self._write(_local(item.name.encode("utf-8"), method, crc, compressed, size))
+        self._write(headers.local(item.name.encode("utf-8"), method, crc, compressed, size))
 
     def _list(self, member: Written) -> None:
         if len(self.members) >= layout.MAX_MEMBERS:
@@ -250,7 +249,8 @@ class Archive:
             raise BuildInputError(member.name, "would be in the artifact twice", "Rename one of the two")
         if member.end > layout.MAX_SIZE:
             raise _too_large(member.name)
-        self._directory.append(_central(member))
+        about = (member.method, member.crc, member.compressed, member.size, member.offset)
+        self._directory.append(headers.central(member.name.encode("utf-8"), member.mode, *about))
         self.members[member.name] = layout.Member(member.size, member.mode, member.sha256)
         self.written.append(member)
 
@@ -286,7 +286,7 @@ class Archive:
         if self._position + len(directory) + zipreader.END.size > layout.MAX_SIZE:
             raise _too_large(self._path)
         count = len(self._directory)
-        end = zipreader.END.pack(zipreader.END_SIGNATURE, 0, 0, count, count, len(directory), self._position, 0)
+        end = headers.end(count, len(directory), self._position)
         self._write(directory + end)
         self.hash_behind()
 
@@ -487,18 +487,3 @@ def _kernel_copy(source: int, target: int, count: int, offset: int) -> int:
     # Linux before 5.3 across file systems, file systems without the call, other systems.
     data = os.pread(source, min(count, _BLOCK), offset)
     return os.write(target, data)
-
-
-def _local(name: bytes, method: int, crc: int, compressed: int, size: int) -> bytes:
-    flags = 0 if name.isascii() else zipreader.UTF8_NAME
-    fields = (zipreader.NEEDED, 0, flags, method, _TIME, _DATE, crc, compressed, size, len(name), 0)
-    return zipreader.LOCAL.pack(zipreader.LOCAL_SIGNATURE, *fields) + name
-
-
-def _central(member: Written) -> bytes:
-    name = member.name.encode("utf-8")
-    flags = 0 if name.isascii() else zipreader.UTF8_NAME
-    external = (stat.S_IFREG | member.mode) << 16
-    made = (zipreader.NEEDED, zipreader.UNIX, zipreader.NEEDED, 0, flags, member.method, _TIME, _DATE)
-    sizes = (member.crc, member.compressed, member.size, len(name), 0, 0, 0, 0, external, member.offset)
-    return zipreader.CENTRAL.pack(zipreader.CENTRAL_SIGNATURE, *made, *sizes) + name

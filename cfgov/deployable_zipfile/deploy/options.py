@@ -106,6 +106,7 @@ class Options(NamedTuple):
     given: Mapping[str, Any] = {}  # settings that the command line names; the others are as the root remembers them
     forget: bool = False  # do not take over what the root remembers
     env_file: Optional[provision.EnvironmentFile] = None
+    base: Tuple[str, ...] = ()  # what a delta may be completed from, beside the root
     migrate: str = "auto"  # auto, check, skip
     force: bool = False
     allow_dirty: bool = False

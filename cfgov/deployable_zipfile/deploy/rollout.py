@@ -13,10 +13,11 @@ import threading
 import time
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
+from ..artifact import delta
 from ..artifact.zipreader import Artifact
 from ..console import Console
 from ..errors import DeployableZipfileError, DeploymentError, Interrupted, UsageError
-from ..install import installation, signature
+from ..install import base, installation, signature
 from . import configuration, journal, provision, pruning, releases, signing, static, steps
 from .commands import CommandError
 from .context import Context
@@ -37,7 +38,7 @@ def deploy(archive: str, root: Root, options: Options, console: Console) -> Outc
         DeployableZipfileError: of the kind that the step has. The release that was live is live still or again;
             when even that failed, the message says so.
     """
-    with _signed(archive, root, options) as (artifact, checked):
+    with _signed(archive, root, options) as (given, checked), _whole(given, root, options, console) as artifact:
         target = release_target(artifact.manifest.build_id)
         if not root.books.is_dir():  # what would be refused is refused before the root is made
             first = options.settled({})
@@ -58,7 +59,7 @@ def planned_deploy(archive: str, root: Root, options: Options, console: Console)
     Raises:
         DeployableZipfileError: what :func:`deploy` would refuse at once.
     """
-    with _signed(archive, root, options) as (artifact, _):
+    with _signed(archive, root, options) as (given, _), _whole(given, root, options, console) as artifact:
         settled = options.settled(releases.folded(root).options)
         settled.settings.check()
         installation.verify(artifact, options.workers, console)
@@ -106,6 +107,19 @@ def _signed(archive: str, root: Root, options: Options) -> Iterator[Tuple[Artifa
         wanted = options.signing.demand(policy, artifact.path)
         with signature.checked(artifact, wanted) as (safe, signer):
             yield safe, signing.Checked(policy, signer)
+
+
+def _whole(
+    artifact: Artifact, root: Root, options: Options, console: Console
+) -> "contextlib.AbstractContextManager[Artifact]":
+    """Complete a delta from what the root has: the build that it is against, other releases, the store."""
+    known = root.installed()
+    against = delta.base_of(artifact)
+    first = [release_target(against)] if against else []
+    trees = [str(root.folder(target)) for target in [*first, *reversed(known)]]
+    stores = [str(root.store), str(options.given.get("store") or "")]
+    folder = str(root.books if root.books.is_dir() else root.path.parent)
+    return base.completed(artifact, [*options.base, *trees, *stores], folder, options.workers, console)
 
 
 @contextlib.contextmanager

@@ -37,6 +37,7 @@ def add_parsers(subparsers: Any, common: List[argparse.ArgumentParser]) -> None:
 
     verb = subparsers.add_parser("deploy", parents=[*common, rooted, kept, _settings_parser()], help=_DEPLOY_HELP)
     verb.add_argument("--env-file", type=Path, metavar="FILE", help="environment.json; else the live one's")
+    verb.add_argument("--base", action="append", metavar="PATH", help=cli.BASE_HELP)
     verb.add_argument("--migrate", choices=("auto", "check", "skip"), default="auto", help="apply, look, or neither")
     verb.add_argument("--forget", action="store_true", help="do not take over the last deployment's options")
     verb.add_argument("--allow-dirty", action="store_true", help="also an artifact of no commit, or of more than it")
@@ -125,6 +126,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         given={key: value for key, value in given.items() if value is not None},
         forget=getattr(arguments, "forget", False),
         env_file=None if env_file is None else EnvironmentFile(env_file),
+        base=tuple(getattr(arguments, "base", None) or ()),
         migrate=getattr(arguments, "migrate", "auto"),
         force=getattr(arguments, "force", False),
         allow_dirty=getattr(arguments, "allow_dirty", False),

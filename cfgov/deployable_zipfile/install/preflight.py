@@ -9,7 +9,7 @@ import sys
 from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
 from .. import durable
-from ..artifact import layout, patches
+from ..artifact import delta, layout, patches
 from ..artifact.zipreader import Artifact
 from ..errors import DeployableZipfileError, DestinationError, TargetError
 from . import ownership
@@ -27,6 +27,12 @@ def select_target(manifest: layout.Manifest) -> layout.Target:
         TargetError: there is none, or its plan does not hold for this patch release; the line names what was found
             and what is offered.
     """
+    if delta.is_delta(manifest):
+        raise TargetError(
+            "this artifact",
+            "is a delta, and the build that it is against is needed here",
+            "Install or deploy it where that build is, or use the whole artifact",
+        )
     target = _fitting(manifest)
     running = patches.running()
     if not patches.hold(target.patch_releases, running):

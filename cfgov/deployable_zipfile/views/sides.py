@@ -8,7 +8,7 @@ import os
 from typing import Dict, Iterator, List, Optional, Tuple
 
 from .. import durable
-from ..artifact import layout
+from ..artifact import delta, layout
 from ..artifact.wheel import Wheel
 from ..artifact.zipreader import Artifact, Container
 from ..errors import ArtifactError, DestinationError
@@ -62,6 +62,7 @@ class ArtifactSide(Side):
     """An artifact's file."""
 
     def __init__(self, artifact: Artifact) -> None:
+        delta.refuse(artifact)
         self.artifact = artifact
         self.path, self.manifest, self.size = artifact.path, artifact.manifest, artifact.size
         self._nested: Dict[str, Container] = {}

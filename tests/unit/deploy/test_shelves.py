@@ -12,11 +12,14 @@ import pytest
 
 from deployable_zipfile import durable
 from deployable_zipfile.artifact.zipreader import Artifact
+from deployable_zipfile.builder import delta
+from deployable_zipfile.builder.output import Written
+from deployable_zipfile.console import Console
 from deployable_zipfile.install import drift, installation, preflight, sharing
 from deployable_zipfile.install.store import Store, is_store
 from tests.support import faults
 from tests.support.artifacts import PYTHON, make_artifact, simple_wheel
-from tests.support.helpers import make_wheel
+from tests.support.helpers import make_wheel, read_tree
 from tests.support.sites import MANAGE, PROJECT, WSGI, Host, Server
 
 MODULE = f"venv/lib/python{PYTHON}/site-packages/alpha/__init__.py"
@@ -215,3 +218,53 @@ def test_the_plan_and_the_journal_name_the_store(shared: Host, tmp_path: Path) -
     shared.live("one", "--store", str(tmp_path / "common"))
     assert shared.verb("two", "deploy", "--dry-run", "--json") == 0
     assert json.loads(shared.out)["settings"]["store"] == str(tmp_path / "common")
+
+
+def delta_of(sites: Dict[str, Path], new: str, old: str, folder: Path) -> Path:
+    with Artifact.open(str(sites[new])) as artifact:
+        whole = Written(str(sites[new]), artifact.size, artifact.sha256)
+    with delta.opened_base(str(sites[old])) as against:
+        quiet = Console(quiet=True)
+        return Path(delta.write(whole, against, str(folder / f"{new}-{old}"), 1, quiet).path)
+
+
+def test_a_delta_is_deployed_from_what_the_root_has(shared: Host, sites: Dict[str, Path], tmp_path: Path) -> None:
+    changes = delta_of(sites, "two", "one", tmp_path)
+    shared.artifacts = dict(sites, changes=changes)
+    assert shared.deploy("changes") == 4
+    assert "is a delta against build" in shared.error()
+    assert not shared.root.exists()
+    shared.live("one")
+    two = shared.live("changes")
+    tree = read_tree(shared.root / "releases" / two)
+    assert drift.compare(str(shared.root / "releases" / two)).clean
+    assert shared.verb("changes", "deploy", "--json") == 0
+    assert json.loads(shared.out)["changed"] is False
+    shutil.rmtree(str(shared.root))
+    assert shared.live("two") == two
+    whole = read_tree(shared.root / "releases" / two)
+    for name in (".deploy/installed.json", "environment.json"):
+        tree.pop(name)
+        whole.pop(name)
+    assert tree == whole
+
+
+def test_a_delta_is_deployed_when_its_build_is_not_live_any_more(
+    shared: Host, sites: Dict[str, Path], tmp_path: Path
+) -> None:
+    shared.artifacts = dict(sites, changes=delta_of(sites, "four", "one", tmp_path))
+    shared.live("one", "--no-store")
+    shared.live("two")
+    assert shared.deploy("changes", "--dry-run") == 0
+    four = shared.live("changes")
+    assert drift.compare(str(shared.root / "releases" / four)).clean
+    tool = shared.root / ".deploy" / "tool" / "deployable_zipfile"
+    assert (tool / "extract.py").is_file()
+
+
+def test_a_delta_is_deployed_from_an_artifact_that_is_named(
+    shared: Host, sites: Dict[str, Path], tmp_path: Path
+) -> None:
+    shared.artifacts = dict(sites, changes=delta_of(sites, "two", "one", tmp_path))
+    assert shared.deploy("changes", "--base", str(sites["one"])) == 0, shared.err
+    assert drift.compare(str(shared.root / "current")).clean
