@@ -19,6 +19,7 @@ REQUIREMENTS = Path(__file__).resolve().parent.parent / "requirements"
 OLDEST: Dict[str, str] = {
     "deployment": "3.8",
     "build": "3.8",
+    "report": "3.8",
     "test": "3.8",
     "site": "3.8",
     "audit": "3.10",
@@ -33,7 +34,8 @@ OLDEST: Dict[str, str] = {
 }
 # A lock that is installed beside another takes the other's versions.
 FOLLOWS: Dict[str, List[str]] = {
-    "test": ["build"],
+    "report": ["build"],
+    "test": ["build", "report"],
     "site": ["deployment", "test"],
     "lint": ["build"],
     "release": ["build"],

@@ -9,7 +9,7 @@ from typing import List, Optional, Tuple
 from . import __version__
 
 _BUILD_VERBS = ("create", "init", "sign")
-_VIEWS = ("inspect", "diff")
+_VIEWS = ("inspect", "diff", "report")
 _HELP = """usage: deployable-zipfile VERB ...
 
 Pack a Django, WSGI or ASGI project and all its dependencies into one self-extracting zip, and unpack it.
@@ -19,6 +19,7 @@ Pack a Django, WSGI or ASGI project and all its dependencies into one self-extra
   sign      write the signature of an artifact
   inspect   say what an artifact holds
   diff      say how two artifacts differ
+  report    write a page that shows what an artifact holds and what changed
 {verbs}
 The others are verbs of the artifact, whose path follows: deployable-zipfile verify ARTIFACT.zip is the same as
 ./ARTIFACT.zip verify. VERB --help explains each; --version prints the version.

@@ -73,6 +73,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(checkout: Path, tmp_path: 
 
     info = f"deployable_zipfile-{__version__}.dist-info"
     described = {f"{info}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")}
+    others = ("LICENSE", "LICENSE-d3", "NOTICE")
+    described |= {f"{info}/licenses/{PACKAGE}/views/assets/echarts/{name}" for name in others}
     assert names == described | {name.split("/", 1)[1] for name in tracked(PACKAGE)}
 
 
@@ -107,6 +109,13 @@ def test_the_dependencies_are_those_that_the_builder_image_installs() -> None:
     }
 
 
+def test_the_extra_is_what_the_lock_of_the_report_adds() -> None:
+    wanted = set(requirements_of(ROOT / "requirements/report.in"))
+    stated = {canonicalize_name(Requirement(one).name) for one in PROJECT["optional-dependencies"]["report"]}
+
+    assert stated == wanted
+
+
 def test_every_locked_version_is_in_the_stated_range() -> None:
     text = (ROOT / "requirements/build.txt").read_text(encoding="utf-8")
     locked: Dict[str, Set[str]] = {}
@@ -128,7 +137,7 @@ def test_every_python_that_is_tested_is_stated() -> None:
 
 
 def test_the_license_is_the_one_stated() -> None:
-    assert PROJECT["license"] == "CC0-1.0"
+    assert PROJECT["license"] == "CC0-1.0 AND Apache-2.0 AND BSD-3-Clause"  # with what the report's page holds
     assert "CC0 1.0 Universal" in (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert "license: CC0-1.0" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
@@ -158,7 +167,8 @@ def test_a_lock_has_hashes_for_every_file_and_names_no_host(name: str) -> None:
 def requirements_of(path: Path) -> Dict[str, Requirement]:
     """Return the requirements in the file *path* by name."""
     lines = [line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    return {canonicalize_name(found.name): found for found in map(Requirement, filter(None, lines))}
+    found = map(Requirement, (line for line in lines if line and not line.startswith("-r")))
+    return {canonicalize_name(one.name): one for one in found}
 
 
 def test_every_message_of_the_issue_forms_can_be_read() -> None:

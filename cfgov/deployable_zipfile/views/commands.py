@@ -1,4 +1,4 @@
-"""``deployable-zipfile inspect`` and ``diff``: as a table, as JSON, or as Markdown for a pull request."""
+"""``deployable-zipfile inspect``, ``diff`` and ``report``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FAIL_ON = (_ANY, *weaknesses.LEVELS)
 
 
 def main(words: List[str]) -> int:
-    """Run ``inspect`` or ``diff`` and return its exit code."""
+    """Run one of the verbs and return its exit code."""
 
     def run() -> int:
         arguments = _parser().parse_args(words)
@@ -52,7 +52,7 @@ def _parsers() -> Tuple[argparse.ArgumentParser, Dict[str, argparse.ArgumentPars
     verbs = parser.add_subparsers(dest="verb", required=True, parser_class=Parser)
     inspect = verbs.add_parser("inspect", parents=[common], help="say what an artifact holds")
     inspect.add_argument("artifact", metavar="ARTIFACT")
-    add_vulnerabilities(inspect)
+    _add_vulnerabilities(inspect)
     inspect.add_argument(
         "--fail-on",
         choices=_FAIL_ON,
@@ -64,10 +64,18 @@ def _parsers() -> Tuple[argparse.ArgumentParser, Dict[str, argparse.ArgumentPars
     diff.add_argument("old", metavar="OLD", help="an artifact, or a folder that one was installed into")
     diff.add_argument("new", metavar="NEW", help="another one")
     diff.set_defaults(run=_diff)
-    return parser, {"inspect": inspect, "diff": diff}
+    page = verbs.add_parser("report", help="write one page that shows what an artifact holds and what changed")
+    page.add_argument("artifact", metavar="ARTIFACT")
+    page.add_argument("-o", "--output", default="report.html", metavar="FILE", help="the page (default: report.html)")
+    page.add_argument("--against", metavar="OLD", help="show what changed: an artifact, or an installed folder")
+    page.add_argument("--history", metavar="FOLDER", help="show the sizes of the releases in this folder")
+    _add_vulnerabilities(page)
+    page.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    page.set_defaults(run=_report)
+    return parser, {"inspect": inspect, "diff": diff, "report": page}
 
 
-def add_vulnerabilities(parser: argparse.ArgumentParser) -> None:
+def _add_vulnerabilities(parser: argparse.ArgumentParser) -> None:
     """Add the option that names known weaknesses."""
     text = "known weaknesses in the form of OSV: a record, a list, or a zip or folder of them"
     parser.add_argument("--vulnerabilities", metavar="FILE", help=text)
@@ -81,7 +89,7 @@ def _inspect(arguments: argparse.Namespace, console: Console) -> Optional[Deploy
     tables = _facts(document)
     found: List[weaknesses.Weakness] = []
     if arguments.vulnerabilities:
-        found = known_weaknesses(document, arguments.vulnerabilities)
+        found = _known_weaknesses(document, arguments.vulnerabilities)
         document["vulnerabilities"] = [one._asdict() for one in found]
         rows = [_weakness_row(one) for one in found] or [("none known", *[""] * 6)]
         tables.append(Table(("weak package", "version", "id", "severity", "score", "fixed in", "summary"), rows))
@@ -100,7 +108,7 @@ def _weakness_row(one: weaknesses.Weakness) -> render.Row:
     return one.package, one.version, names, one.severity or "not rated", one.score, fixed, one.summary
 
 
-def known_weaknesses(document: Dict[str, Any], path: str) -> List[weaknesses.Weakness]:
+def _known_weaknesses(document: Dict[str, Any], path: str) -> List[weaknesses.Weakness]:
     """Return the weaknesses of the packages in the *document* of an artifact that the records in *path* know."""
     return weaknesses.find(path, [weaknesses.Versions(one["name"], one["version"]) for one in document["packages"]])
 
@@ -141,7 +149,7 @@ def _listed(head: str, packages: Sequence[Dict[str, Any]], key: str) -> Table:
 
 
 def _diff(arguments: argparse.Namespace, console: Console) -> None:
-    document, tables = compared(arguments.old, arguments.new)
+    document, tables = _compared(arguments.old, arguments.new)
     unread = document["not_parsed"]
     if unread:
         more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
@@ -151,7 +159,7 @@ def _diff(arguments: argparse.Namespace, console: Console) -> None:
     _show(arguments, console, document, tables)
 
 
-def compared(old_path: str, new_path: str) -> Tuple[Dict[str, Any], List[Table]]:
+def _compared(old_path: str, new_path: str) -> Tuple[Dict[str, Any], List[Table]]:
     """Return how two artifacts or installations differ, as JSON values and as tables."""
     with sides.opened(old_path) as old, sides.opened(new_path) as new:
         found, unread = differences.between(old, new)
@@ -171,6 +179,20 @@ def compared(old_path: str, new_path: str) -> Tuple[Dict[str, Any], List[Table]]
         more = len(of_kind) - render.MAX_ROWS
         rows += [(kind, "", f"{more} more; --json has them all", "", "")] if more > 0 else []
     return document, [Table(("what", "change", "name", "old", "new"), [*rows, sizes])]
+
+
+def _report(arguments: argparse.Namespace, console: Console) -> None:
+    from . import report  # needs what the other verbs do not
+
+    found = None
+    if arguments.vulnerabilities:
+        with Artifact.open(arguments.artifact) as artifact:
+            plan = {wheel for target in artifact.manifest.targets for wheel in target.wheels + target.bootstrap}
+        known = weaknesses.find(arguments.vulnerabilities, [weaknesses.Versions(one.name, one.version) for one in plan])
+        found = [one._asdict() for one in known]
+    request = report.Request(arguments.artifact, arguments.against or "", arguments.history or "", found)
+    size = report.write(request, arguments.output)
+    console.outcome({"report": arguments.output, "size": size}, f"{arguments.output}: {size} bytes")
 
 
 def _or_blank(size: Optional[int]) -> object:
