@@ -153,3 +153,21 @@ def test_the_journal_holds_no_value(strict: Host) -> None:
     strict.environment.write_text(json.dumps({"SECRET_KEY": CANARY.upper()}))
     assert strict.deploy("strict") == 8
     assert CANARY.upper() not in (strict.root / ".deploy/journal.jsonl").read_text() + strict.err + strict.log()
+
+
+def test_no_value_is_on_a_command_line_or_in_a_file_but_the_environments(strict: Host, tmp_path: Path) -> None:
+    """MANAGE of these sites writes down the words that it was started with."""
+    canary = "canary-of-this-test-alone"
+    write_environment(strict.environment, SECRET_KEY=canary, RAN=str(tmp_path / "ran"))
+    strict.live("one", "--manage", "createcachetable")
+    strict.live("strict")
+    write_environment(strict.environment, SECRET_KEY=canary, RAN=str(tmp_path / "ran"), FAIL_AT="migrate")
+    assert strict.deploy("two") == 8
+    assert strict.verb("two", "rollback") == 0
+    ran = (tmp_path / "ran").read_text()
+    assert "migrate" in ran
+    assert canary not in ran
+    holding = [path for path in strict.root.rglob("*") if path.is_file() and canary.encode() in path.read_bytes()]
+    assert holding
+    assert {path.name for path in holding} == {"environment.json"}
+    assert {path.stat().st_mode & 0o777 for path in holding} == {0o640}
