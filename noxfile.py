@@ -125,8 +125,8 @@ def e2e(session: nox.Session) -> None:
 
 @nox.session
 def benchmark(session: nox.Session) -> None:
-    """Measure the deployment side by side with other installers; prints ratios."""
-    install(session, "build", "lock")  # lock brings uv, which it is compared with
+    """Measure builds and deployments side by side with other tools; -- --quick, -- --write puts it into the docs."""
+    install(session, "build", "benchmark")
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 

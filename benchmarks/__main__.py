@@ -1,10 +1,9 @@
-"""Deploy one site with this tool and with others, in turns, each time onto a new file system, and print ratios.
+"""Measure builds and deployments of one site with this tool and with others, in turns, and print ratios.
 
-    python -m benchmarks [--artifact FILE] [--rounds N] [--at-most RATIO] [--json FILE]
+    python -m benchmarks [--quick] [--rounds N] [--only NAME]... [--lock FILE]... [--write] [--json FILE]
 
-What is compared is the whole way from a file that has just been copied to a server to an environment that starts:
-unpacking included, bytecode usable at the end where the row says so. docs/benchmarks.md explains the rows, and why
-every run gets a file system that was made for it.
+Whole commands are measured from outside, as a person would type them, each run on a file system that was made for it;
+docs/benchmarks.md explains the rows. --only takes a row or a group: deploy, second, build, prove, growth.
 """
 
 from __future__ import annotations
@@ -12,107 +11,151 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
-import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
-from benchmarks.flows import FLOWS, OURS, REFERENCE, Flow, Material, prepare
-from benchmarks.measure import Run, host, measured
+from benchmarks import growth, report
+from benchmarks.flows import FLOWS, OURS, REFERENCE, Flow
+from benchmarks.material import ROOT, Material, prepare, say
+from benchmarks.measure import host, measured, prepared
 from benchmarks.volume import Volume
 
-ROOT = Path(__file__).resolve().parent.parent
-Results = Dict[str, List[Run]]
+GROUPS = ("deploy", "second", "build", "prove", "growth")
+_NEEDED = ("git", "sha256sum", "tar", "unzip", "zip")
+# What --quick leaves out: rows that no goal needs and that take long.
+_SLOW = ("pip", "tar", "build, cold", "deployable-zipfile, one core", "second release, delta", "--help")
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the measurement; return 1 when the ratio that ``--at-most`` names is exceeded."""
     arguments = _parser().parse_args(argv)
-    missing = [command for command in ("unzip", "tar") if shutil.which(command) is None]
+    missing = [command for command in _NEEDED if shutil.which(command) is None]
     if missing:
-        print(f"error: {', '.join(missing)}: is needed to compare with. Install it.", file=sys.stderr)
+        print(f"error: {', '.join(missing)}: needed to compare with. Install it.", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=arguments.scratch) as scratch:
-        material = prepare(_artifact(arguments.artifact, Path(scratch)), Path(scratch))
-        flows = [flow for flow in FLOWS if not arguments.only or flow.name in (*arguments.only, OURS, REFERENCE)]
-        with Volume(Path(scratch), arguments.gigabytes) as volume:
-            results = run_rounds(flows, material, volume, arguments.rounds)
-        text = report(flows, results, material, volume)
+        workloads, grown, facts = _run(arguments, Path(scratch))
+        text = _published(workloads, grown, facts, arguments.write)
     print(text)
     if arguments.json:
-        document = {name: [run._asdict() for run in runs] for name, runs in results.items()}
-        arguments.json.write_text(json.dumps(document, indent=1) + "\n")
-    ratio = ratios(results, OURS, REFERENCE)
-    if arguments.at_most is not None and statistics.median(ratio) > arguments.at_most:
+        arguments.json.write_text(json.dumps(_document(workloads, grown, facts), indent=1) + "\n")
+    found = report.ratio(workloads[0].results, OURS, REFERENCE)
+    if arguments.at_most is not None and found is not None and found > arguments.at_most:
         print(f"error: {OURS}: takes more than {arguments.at_most} of the time of {REFERENCE}.", file=sys.stderr)
         return 1
     return 0
 
 
-def run_rounds(flows: Sequence[Flow], material: Material, volume: Volume, rounds: int) -> Results:
+def _run(arguments: argparse.Namespace, scratch: Path) -> "tuple[List[report.Workload], report.Growth, List[str]]":
+    workloads = []
+    flows = [flow for flow in FLOWS if _is_wanted(flow, arguments)]
+    others = any(flow.name in ("pex", "shiv") for flow in flows)
+    with Volume(scratch, arguments.gigabytes) as volume:
+        for lock in arguments.lock or [ROOT / "requirements" / "deployment.txt"]:
+            folder = scratch / lock.stem
+            folder.mkdir()
+            material = prepare(lock.resolve(), folder, others)
+            workloads.append(report.Workload(lock.stem, material, _rounds(flows, material, volume, arguments.rounds)))
+        grown = report.Growth()
+        if not arguments.only or "growth" in arguments.only:
+            grown = _growth(arguments.quick, scratch, workloads[0].material, volume)
+        facts = [*host(), volume.fact, f"{arguments.rounds} rounds in turns; medians, and in brackets the extremes"]
+        facts += ["ratios are medians of the ratios in one round; memory is that of the largest process"]
+        return workloads, grown, facts
+
+
+def _is_wanted(flow: Flow, arguments: argparse.Namespace) -> bool:
+    if arguments.only:
+        return flow.name in arguments.only or flow.group in arguments.only
+    return not (arguments.quick and flow.name in _SLOW)
+
+
+def _rounds(flows: Sequence[Flow], material: Material, volume: Volume, rounds: int) -> report.Results:
     """Run every flow once a round, in turns, so that a slow minute of the machine meets all of them."""
-    results: Results = {flow.name: [] for flow in flows}
+    results: report.Results = {}
+    for flow in flows:
+        reason = flow.skip(material)
+        if reason:
+            say(f"skipped: {flow.name}: {reason}")
+        else:
+            results[flow.name] = []
     for number in range(rounds):
         for flow in flows:
+            if flow.name not in results:
+                continue
             with volume.fresh() as folder:
-                command = flow.command(material, folder)
-                run = measured(command, folder)
+                home = f"export HOME={shlex.quote(str(folder))}\n"
+                before = flow.before(material)
+                prepared(home + before if before else "", folder)
+                run = measured(home + flow.script(material), folder).divided(flow.times)
                 flow.check(folder)
                 results[flow.name].append(run)
-            print(f"round {number + 1}/{rounds} {flow.name}: {run.wall:.2f} s", file=sys.stderr, flush=True)
+            say(f"round {number + 1}/{rounds} {flow.name}: {run.wall:.3f} s, {run.cpu:.3f} s of CPU")
     return results
 
 
-def ratios(results: Results, one: str, other: str) -> List[float]:
-    """Return the ratio of *one* to *other* in each round: two neighbours in time, so that noise cancels out."""
-    return [mine.wall / theirs.wall for mine, theirs in zip(results[one], results[other])]
+def _growth(quick: bool, scratch: Path, material: Material, volume: Volume) -> report.Growth:
+    wheels = (1, 30, 300) if quick else (1, 3, 10, 30, 100, 300)
+    files = (100, 1000, 10_000) if quick else (100, 1000, 10_000, 30_000, 100_000)
+    return report.Growth(
+        growth.wheels(wheels, scratch, volume),
+        growth.files(files, scratch, volume),
+        growth.workers(material.artifact, (1, 2), volume),
+    )
 
 
-def report(flows: Sequence[Flow], results: Results, material: Material, volume: Volume) -> str:
-    """Return the measurement as Markdown."""
-    lines = [
-        *[f"- {fact}" for fact in [*host(), *material.facts(), volume.fact]],
-        f"- {len(results[OURS])} rounds in turns; medians, and in brackets the fastest and slowest; ratios are medians",
-        "  of the ratios in one round; the memory is that of the largest process",
-        "",
-        f"| flow | seconds | CPU user + system | memory MB | files | x `{REFERENCE}` | what it does |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for flow in flows:
-        runs = results[flow.name]
-        walls = sorted(run.wall for run in runs)
-        middle = [statistics.median(values) for values in zip(*[(run.user, run.system, run.peak) for run in runs])]
-        ratio = statistics.median(ratios(results, flow.name, REFERENCE))
-        lines.append(
-            f"| {flow.name} | {statistics.median(walls):.2f} ({walls[0]:.2f}..{walls[-1]:.2f}) "
-            f"| {middle[0]:.2f} + {middle[1]:.2f} | {middle[2]:.0f} | {runs[0].files} | {ratio:.2f} | {flow.title} |"
-        )
-    return "\n".join(lines)
+def _published(workloads: Sequence[report.Workload], grown: report.Growth, facts: Sequence[str], write: bool) -> str:
+    """Return the report; with *write* also put it, and the plots, into the documentation."""
+    images: List[str] = []
+    if write:
+        from benchmarks import plots  # matplotlib takes a second to load
+
+        images = plots.draw(workloads, grown, ROOT / "docs" / "images")
+    text = report.document(workloads, grown, facts, images)
+    if write:
+        report.write(text, ROOT / "docs" / "benchmarks.md")
+    return text
 
 
-def _artifact(path: Optional[Path], scratch: Path) -> Path:
-    """Return the artifact to deploy: the given one, or this repository's site, built for the running Python."""
-    if path is not None:
-        return path.resolve()
-    print("building the artifact of this repository's site", file=sys.stderr, flush=True)
-    create = ROOT / "cfgov" / "deployable_zipfile" / "create.py"
-    command = [sys.executable, str(create), "cfgov", "requirements/deployment.txt", str(scratch / "site"), "--quiet"]
-    subprocess.run(command, cwd=str(ROOT), check=True, stdout=subprocess.DEVNULL)
-    return scratch / "site.zip"
+def _document(workloads: Sequence[report.Workload], grown: report.Growth, facts: Sequence[str]) -> Dict[str, Any]:
+    """Return every single run as JSON objects."""
+    return {
+        "facts": list(facts),
+        "workloads": {
+            load.name: {row: [run._asdict() for run in runs] for row, runs in load.results.items()}
+            for load in workloads
+        },
+        "growth": {
+            name: [{"count": one.size, "build": one.build._asdict(), "deploy": one.deploy._asdict()} for one in points]
+            for name, points in (("wheels", grown.wheels), ("files", grown.files))
+        },
+        "workers": {str(count): run._asdict() for count, run in (grown.workers or {}).items()},
+    }
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__.split("\n")[0])
-    parser.add_argument("--artifact", type=Path, metavar="FILE", help="artifact to deploy (default: build the site's)")
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser.add_argument("--quick", action="store_true", help="only what the goals need, and smaller sizes: ten minutes")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="runs of each flow (default: 3)")
-    parser.add_argument("--only", action="append", metavar="FLOW", help="a flow beside the two compared; repeatable")
+    parser.add_argument(
+        "--only", action="append", metavar="NAME", help=f"a row, or a group: {', '.join(GROUPS)}; repeatable"
+    )
+    parser.add_argument(
+        "--lock",
+        action="append",
+        type=Path,
+        metavar="FILE",
+        help="hashed requirements to pack with the site; repeatable",
+    )
+    parser.add_argument("--write", action="store_true", help="write tables and plots into docs/")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every single run there too")
     parser.add_argument("--at-most", type=float, metavar="RATIO", help=f"fail when {OURS} takes more of {REFERENCE}")
     parser.add_argument("--gigabytes", type=int, default=4, metavar="N", help="size of the file system (default: 4)")
     parser.add_argument("--scratch", default=os.environ.get("TMPDIR"), metavar="DIR", help="where to work")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every single run there too")
     return parser
 
 

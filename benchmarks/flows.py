@@ -1,65 +1,34 @@
-"""The ways to deploy that are compared: what each starts from, and the commands a person would type."""
+"""What is measured: for each row what happens before the clock starts, and the commands a person would type."""
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
-import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 from typing import Callable, List, NamedTuple
 
-from benchmarks.measure import uv
+from benchmarks.material import CREATE, Material, tool
 
 OURS, REFERENCE = "deployable-zipfile", "uv with bytecode"
-
-
-class Material(NamedTuple):
-    """What lies on the server before the clock starts."""
-
-    artifact: Path  # ours
-    plain: Path  # project deflated and wheels stored: what others unpack
-    tree: Path  # the final files without bytecode, deflated: what plain unzip unpacks
-    tar: Path  # the same, uncompressed
-    wheels: List[str]  # names of the planned wheels inside *plain*
-    project: str
-
-    @property
-    def pip(self) -> str:
-        """Name of pip's wheel, which is one of them."""
-        [found] = [wheel for wheel in self.wheels if wheel.rpartition("/")[2].startswith("pip-")]
-        return found
-
-    def facts(self) -> List[str]:
-        """Return facts about the workload, for the report."""
-        with zipfile.ZipFile(self.tree) as archive:
-            infos = archive.infolist()
-        size = sum(info.file_size for info in infos)
-        packed, plain = self.artifact.stat().st_size / 1e6, self.plain.stat().st_size / 1e6
-        return [
-            f"{self.project}: {len(self.wheels)} wheels, {len(infos)} files of {size / 1e6:.0f} MB without bytecode; "
-            + " ".join(self.pip.rpartition("/")[2].split("-")[:2]),
-            f"the artifact has {packed:.1f} MB with all its targets; project and wheels of this one {plain:.1f} MB",
-        ]
+Script = Callable[[Material], str]
 
 
 class Flow(NamedTuple):
-    """One way to deploy."""
+    """One row."""
 
     name: str
+    group: str
     title: str
-    script: Callable[[Material], str]
-    bytecode: bool = False
-
-    def command(self, material: Material, folder: Path) -> str:
-        """Return the shell script that deploys into ``site`` in the working folder, caches beside it."""
-        return f"export HOME={shlex.quote(str(folder))}\n{self.script(material)}"
+    script: Script
+    before: Script = lambda _: ""  # not measured
+    bytecode: bool = False  # promised at the end
+    times: int = 1  # that the script does the same, for what is too short to be timed once
+    skip: Callable[[Material], str] = lambda _: ""  # the reason, "" to run it
 
     def check(self, folder: Path) -> None:
-        """Prove that the flow did its work: Django starts, from bytecode where the flow promises it.
+        """Prove that a deployment did its work: Django starts, from bytecode where the flow promises it.
 
         Raises:
             RuntimeError: it did not.
@@ -73,105 +42,277 @@ class Flow(NamedTuple):
             raise RuntimeError(f"{self.name}: left no bytecode")
 
 
-def prepare(artifact: Path, scratch: Path) -> Material:
-    """Make from *artifact* what the other flows start from, so that all deploy the same files.
-
-    Raises:
-        subprocess.CalledProcessError: the artifact cannot be installed here.
-    """
-    with zipfile.ZipFile(artifact) as archive:
-        manifest = json.loads(archive.read(".deploy/manifest.json"))
-        running = f"{sys.version_info[0]}.{sys.version_info[1]}"
-        [target] = [target for target in manifest["targets"] if target["python"] == running][:1]
-        wheels = [wheel["file"] for wheel in target["wheels"] + target["bootstrap"]]
-        plain = scratch / "plain.zip"
-        with zipfile.ZipFile(plain, "w") as copy:
-            for name in archive.namelist():
-                if name.startswith((manifest["project"] + "/", "static.in/")) or name in wheels:
-                    method = zipfile.ZIP_STORED if name in wheels else zipfile.ZIP_DEFLATED
-                    copy.writestr(zipfile.ZipInfo(name), archive.read(name), method)
-    tree, tar = _final_files(artifact, scratch)
-    return Material(artifact, plain, tree, tar, wheels, manifest["project"])
-
-
-def _final_files(artifact: Path, scratch: Path) -> "tuple[Path, Path]":
-    """Return a zip and a tar of everything that a deployment leaves, bytecode aside."""
-    site = scratch / "final" / "site"
-    command = [sys.executable, "-I", str(artifact), "-d", str(site), "--quiet"]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    tree, tar = scratch / "tree.zip", scratch / "tree.tar"
-    with zipfile.ZipFile(tree, "w", zipfile.ZIP_DEFLATED) as archive:
-        for folder, _, names in os.walk(str(site)):
-            if os.path.basename(folder) == "__pycache__":
-                continue
-            for name in names:
-                path = os.path.join(folder, name)
-                if not os.path.islink(path):
-                    archive.write(path, os.path.relpath(path, str(site)))
-    subprocess.run(["tar", "--exclude=__pycache__", "-C", str(site), "-cf", str(tar), "."], check=True)
-    shutil.rmtree(str(scratch / "final"))
-    return tree, tar
-
-
-def _ours(options: str) -> Callable[[Material], str]:
-    def script(material: Material) -> str:
-        return f"{_quoted(sys.executable)} -I {_quoted(material.artifact)} -d site --quiet {options}"
-
-    return script
-
-
-def _uv(options: str) -> Callable[[Material], str]:
-    def script(material: Material) -> str:
-        tool = _quoted(uv())
-        return "\n".join(
-            [
-                f"unzip -q {_quoted(material.plain)} -d site",
-                'export UV_CACHE_DIR="$PWD/cache"',
-                f"{tool} venv -q --offline --python {_quoted(sys.executable)} site/venv",
-                f"{tool} pip install -q --offline --no-index --no-deps {options} --python site/venv/bin/python \\",
-                "  " + " ".join(_quoted(f"site/{wheel}") for wheel in material.wheels),
-                "rm -r site/wheels site/bootstrap_wheels",
-            ]
-        )
-
-    return script
-
-
-def _pip(options: str) -> Callable[[Material], str]:
-    def script(material: Material) -> str:
-        wheels = " ".join(_quoted(f"site/{wheel}") for wheel in material.wheels)
-        return "\n".join(
-            [
-                f"unzip -q {_quoted(material.plain)} -d site",
-                f"{_quoted(sys.executable)} -m venv --without-pip site/venv",
-                f"site/venv/bin/python site/{material.pip}/pip install -q --isolated --disable-pip-version-check \\",
-                f"  --no-cache-dir --no-index --no-deps {options} {wheels}",
-                "rm -r site/wheels site/bootstrap_wheels",
-            ]
-        )
-
-    return script
-
-
 def _quoted(text: object) -> str:
     return shlex.quote(str(text))
 
 
-def _unzip(material: Material) -> str:
-    return f"unzip -q {_quoted(material.tree)} -d site"
+PYTHON = _quoted(sys.executable)
 
 
-def _tar(material: Material) -> str:
-    return f"mkdir site\ntar -C site -xf {_quoted(material.tar)}"
+def _ours(options: str, artifact: Callable[[Material], Path] = lambda material: material.artifact) -> Script:
+    return lambda material: f"{PYTHON} -I {_quoted(artifact(material))} -d site --quiet {options}"
 
 
-FLOWS = (
-    Flow(OURS, "verifies, unpacks, installs, with the bytecode that was shipped", _ours("--no-sync"), True),
-    Flow("deployable-zipfile, on disk", "the same, and waits until everything is on the disk", _ours(""), True),
-    Flow("deployable-zipfile, one core", "the same with `--workers 1`, no wait", _ours("--no-sync --workers 1"), True),
-    Flow(REFERENCE, "`unzip`, `uv venv`, `uv pip install`, cold cache", _uv("--compile-bytecode"), True),
-    Flow("uv", "the same without bytecode", _uv("")),
-    Flow("pip", "`unzip`, `venv`, `pip install`, which compiles by default", _pip(""), True),
-    Flow("unzip", "the final files without bytecode from one zip: no environment, no checks", _unzip),
-    Flow("tar", "the same files uncompressed", _tar),
+def _uv(options: str, site: str = "site") -> Script:
+    def script(material: Material) -> str:
+        return "\n".join(
+            [
+                f"unzip -q {_quoted(material.plain)} -d {site}",
+                'export UV_CACHE_DIR="$PWD/cache"',
+                f"{_quoted(tool('uv'))} venv -q --offline --python {PYTHON} {site}/venv",
+                f"{_quoted(tool('uv'))} pip install -q --offline --no-index --no-deps {options} \\",
+                f"  --python {site}/venv/bin/python \\",
+                "  " + " ".join(_quoted(f"{site}/{wheel}") for wheel in material.wheels),
+                f"rm -r {site}/wheels {site}/bootstrap_wheels",
+            ]
+        )
+
+    return script
+
+
+def _uv_again(material: Material) -> str:
+    """Install from the same wheels: uv keeps what it unpacked by the wheel's path and time."""
+    wheels = " ".join(_quoted(material.house / os.path.basename(wheel)) for wheel in material.wheels)
+    return "\n".join(
+        [
+            f"unzip -q {_quoted(material.plain)} -d site -x 'wheels/*' 'bootstrap_wheels/*'",
+            'export UV_CACHE_DIR="$PWD/cache"',
+            f"{_quoted(tool('uv'))} venv -q --offline --python {PYTHON} site/venv",
+            f"{_quoted(tool('uv'))} pip install -q --offline --no-index --no-deps --compile-bytecode \\",
+            f"  --python site/venv/bin/python {wheels}",
+        ]
+    )
+
+
+def _uv_before(material: Material) -> str:
+    return _uv_again(material) + "\nmv site first"
+
+
+def _pip(material: Material) -> str:
+    wheels = " ".join(_quoted(f"site/{wheel}") for wheel in material.wheels)
+    return "\n".join(
+        [
+            f"unzip -q {_quoted(material.plain)} -d site",
+            f"{PYTHON} -m venv --without-pip site/venv",
+            f"site/venv/bin/python site/{material.pip}/pip install -q --isolated --disable-pip-version-check \\",
+            f"  --no-cache-dir --no-index --no-deps {wheels}",
+            "rm -r site/wheels site/bootstrap_wheels",
+        ]
+    )
+
+
+def _pex(material: Material) -> str:
+    return (
+        f'export PEX_ROOT="$PWD/root"\nPEX_TOOLS=1 {PYTHON} {_quoted(material.pex)} venv --compile site/venv\n'
+        "site/venv/bin/python -c 'import django'"
+    )
+
+
+def _shiv(material: Material) -> str:
+    return f"export SHIV_ROOT=\"$PWD/root\"\n{PYTHON} {_quoted(material.shiv)} -c 'import django'"
+
+
+def _without(attribute: str, reason: str) -> Callable[[Material], str]:
+    return lambda material: "" if getattr(material, attribute) else reason
+
+
+DEPLOY = (
+    Flow(
+        OURS,
+        "deploy",
+        "verifies, unpacks, installs, with the bytecode that was shipped",
+        _ours("--no-sync"),
+        bytecode=True,
+    ),
+    Flow(
+        "deployable-zipfile, on disk",
+        "deploy",
+        "the same, and waits until everything is on the disk",
+        _ours(""),
+        bytecode=True,
+    ),
+    Flow(
+        "deployable-zipfile, one core",
+        "deploy",
+        "the same with `--workers 1`, no wait",
+        _ours("--no-sync --workers 1"),
+        bytecode=True,
+    ),
+    Flow(
+        "deployable-zipfile, no bytecode",
+        "deploy",
+        "an artifact made with `--no-bytecode`",
+        _ours("--no-sync", lambda material: material.bare),
+    ),
+    Flow(
+        REFERENCE,
+        "deploy",
+        "`unzip`, `uv venv`, `uv pip install`, cold cache",
+        _uv("--compile-bytecode"),
+        bytecode=True,
+    ),
+    Flow("uv", "deploy", "the same without bytecode", _uv("")),
+    Flow("pip", "deploy", "`unzip`, `venv`, `pip install`, which compiles by default", _pip, bytecode=True),
+    Flow(
+        "pex",
+        "deploy",
+        "`pex` file to a virtualenv with bytecode, and its first import",
+        _pex,
+        skip=_without("pex", "pex cannot pack this site"),
+    ),
+    Flow(
+        "shiv",
+        "deploy",
+        "first start of a `shiv` file with bytecode, which unpacks it",
+        _shiv,
+        skip=_without("shiv", "shiv cannot pack this site"),
+    ),
+    Flow(
+        "unzip",
+        "deploy",
+        "the final files without bytecode from one zip: no environment, no checks",
+        lambda material: f"unzip -q {_quoted(material.tree)} -d site",
+    ),
+    Flow(
+        "tar",
+        "deploy",
+        "the same files uncompressed",
+        lambda material: f"mkdir site\ntar -C site -xf {_quoted(material.tar)}",
+    ),
+)  # fmt: skip
+
+_STORE = "--no-sync --store store"
+
+
+def _store_before(material: Material) -> str:
+    return f"{_ours(_STORE)(material)}\nmv site first"
+
+
+SECOND = (
+    Flow("first release, store", "second", "`-d DEST --store DIR` with an empty store", _ours(_STORE), bytecode=True),
+    Flow(
+        "second release, store",
+        "second",
+        "the next artifact, of which one small wheel and 20 files are others",
+        _ours(_STORE, lambda material: material.second),
+        _store_before,
+        True,
+    ),
+    Flow(
+        "second release, delta",
+        "second",
+        "the delta of the next artifact, with the same store",
+        _ours(_STORE, lambda material: material.delta or material.second),
+        _store_before,
+        True,
+        skip=_without("delta", "this version of create has no --against"),
+    ),
+    Flow(
+        "second release, uv",
+        "second",
+        "`uv` with its cache of the first release on the same file system",
+        _uv_again,
+        _uv_before,
+        True,
+    ),
 )
+
+
+def _create(material: Material, output: str = "out", options: str = "--cache-dir cache") -> str:
+    return f"{PYTHON} {_quoted(CREATE)} source/cfgov {_quoted(material.lock)} {output} --quiet --no-check {options}"
+
+
+def _warm(further: str) -> Script:
+    """Return what makes a warm build: two builds, of which the second knows the files of the first, then *further*."""
+
+    def script(material: Material) -> str:
+        copy = (
+            f"cp -a {_quoted(material.source)} source\ncp -a {_quoted(material.lock.parent / 'cache')} cache\nsleep 0.2"
+        )
+        return f"{copy}\n{_create(material)}\nsleep 0.2\n{_create(material)}\n{further}\nsleep 0.2"
+
+    return script
+
+
+_TOUCH = "for f in $(find source/cfgov -name '*.py' | sort | head -3); do echo '# changed' >>$f; done"
+BUILD = (
+    Flow(
+        "build, cold",
+        "build",
+        "no cache at all; the wheels are in a folder",
+        lambda material: _create(material, options=f"--no-cache --wheelhouse {_quoted(material.house)}"),
+        lambda material: f"cp -a {_quoted(material.source)} source",
+    ),
+    Flow(
+        "build, warm",
+        "build",
+        "lock unchanged, no artifact to copy from: all of the project is deflated again",
+        _create,
+        _warm("rm out.zip"),
+    ),
+    Flow("build, few files changed", "build", "three files of the project", _create, _warm(_TOUCH)),
+    Flow("build, nothing changed", "build", "the same again", _create, _warm("true")),
+    Flow(
+        "zip -6",
+        "build",
+        "the members of the same artifact; wheels and bytecode stored",
+        lambda _: "cd members\nzip -6 -q -r -n .whl:.zip ../members.zip .",
+        lambda material: f"unzip -q {_quoted(material.artifact)} -d members",
+    ),
+)
+
+
+def _often(command: str, times: int) -> str:
+    return f"for i in $(seq {times}); do {command} >/dev/null; done"
+
+
+_MANY = 20
+_KEYS = "import json; json.dump({'KEY_%d' % n: 'value %d' % n for n in range(100)}, open('site/environment.json', 'w'))"
+
+
+def _installed(material: Material) -> str:
+    return f"{_ours('--no-sync')(material)}\nchmod -R u+w site/environment.json 2>/dev/null || true"
+
+
+def _verify(material: Material) -> str:
+    return f"{PYTHON} -I {_quoted(material.artifact)} verify --quiet >/dev/null"
+
+
+PROVE = (
+    Flow("verify", "prove", "`verify` of the artifact", _verify),
+    Flow(
+        "sha256sum", "prove", "of the same file", lambda material: f"sha256sum {_quoted(material.artifact)} >/dev/null"
+    ),
+    Flow(
+        "info",
+        "prove",
+        "`info` of the artifact",
+        lambda material: _often(f"{PYTHON} -I {_quoted(material.artifact)} info", _MANY),
+        times=_MANY,
+    ),
+    Flow(
+        "--help",
+        "prove",
+        "of the artifact",
+        lambda material: _often(f"{PYTHON} -I {_quoted(material.artifact)} --help", _MANY),
+        times=_MANY,
+    ),
+    Flow(
+        "start with environment.json",
+        "prove",
+        "a start of the site's Python; 100 keys",
+        lambda _: _often("site/venv/bin/python -c pass", _MANY),
+        lambda material: f"{_installed(material)}\n{PYTHON} -c {shlex.quote(_KEYS)}",
+        times=_MANY,
+    ),
+    Flow(
+        "bare start",
+        "prove",
+        "the same without loadenv",
+        lambda _: _often("site/venv/bin/python -c pass", _MANY),
+        lambda material: f"{_installed(material)}\nrm site/venv/lib/python*/site-packages/loadenv-init.*",
+        times=_MANY,
+    ),
+)
+
+FLOWS: List[Flow] = [*DEPLOY, *SECOND, *BUILD, *PROVE]

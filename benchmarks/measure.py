@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import List, NamedTuple
+
+from benchmarks.material import tool
 
 
 class Run(NamedTuple):
@@ -20,6 +21,16 @@ class Run(NamedTuple):
     peak: float  # MB of the largest process
     flush: float  # seconds of a sync afterwards; not in wall
     files: int  # in the folder afterwards, folders not counted
+    disk: int = 0  # bytes that the measured commands added to the file system
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of CPU."""
+        return self.user + self.system
+
+    def divided(self, times: int) -> "Run":
+        """Return the cost of one of so many repetitions."""
+        return self._replace(wall=self.wall / times, user=self.user / times, system=self.system / times)
 
 
 def measured(command: str, folder: Path) -> Run:
@@ -29,6 +40,7 @@ def measured(command: str, folder: Path) -> Run:
         RuntimeError: the command failed; the message holds the end of its output.
     """
     os.sync()
+    before = _used(folder)
     log = folder.parent / "command.log"
     with open(log, "wb") as output:
         began = time.monotonic()
@@ -44,7 +56,24 @@ def measured(command: str, folder: Path) -> Run:
     os.sync()
     flush = time.monotonic() - began
     files = sum(len(names) for _, __, names in os.walk(str(folder)))
-    return Run(wall, usage.ru_utime, usage.ru_stime, usage.ru_maxrss / 1024, flush, files)
+    return Run(
+        wall, usage.ru_utime, usage.ru_stime, usage.ru_maxrss / 1024, flush, files, _used(folder) - before
+    )  # fmt: skip
+
+
+def prepared(command: str, folder: Path) -> None:
+    """Run the shell script *command* in *folder*, not measured.
+
+    Raises:
+        RuntimeError: as :func:`measured`.
+    """
+    if command:
+        measured(command, folder)
+
+
+def _used(folder: Path) -> int:
+    found = os.statvfs(str(folder))
+    return (found.f_blocks - found.f_bfree) * found.f_frsize
 
 
 def host() -> List[str]:
@@ -54,13 +83,14 @@ def host() -> List[str]:
             f"{len(os.sched_getaffinity(0))} cores, {_processor()}, Linux {platform.release()}, "
             f"load {os.getloadavg()[0]:.1f} at the end"
         ),
-        (f"Python {platform.python_version()}; {_version([uv(), '--version'])}; {_version(['unzip', '-v'])}"),
+        f"Python {platform.python_version()}; " + "; ".join(map(_version, _COMPARED)),
     ]
 
 
-def uv() -> str:
-    """Return the path of uv, which the session installs beside the running Python."""
-    return str(Path(sys.executable).with_name("uv"))
+_COMPARED = (
+    [tool("uv"), "--version"], [tool("pip"), "--version"], [tool("pex"), "--version"], [tool("shiv"), "--version"],
+    ["unzip", "-v"],
+)  # fmt: skip
 
 
 def _processor() -> str:
@@ -71,5 +101,9 @@ def _processor() -> str:
 
 
 def _version(command: List[str]) -> str:
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    return " ".join(done.stdout.decode().splitlines()[0].split()[:2])
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    except OSError:
+        return f"no {os.path.basename(command[0])}"
+    words = done.stdout.decode().splitlines()[0].replace(", version", "").split()
+    return " ".join(words[:2] if len(words) > 1 else [os.path.basename(command[0]), *words])

@@ -1,0 +1,86 @@
+"""What the benchmark makes of its measurements; the measuring itself is a session of its own."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import List
+
+import pytest
+
+from benchmarks import growth, report
+from benchmarks.flows import DEPLOY, FLOWS
+from benchmarks.measure import Run, measured
+
+
+def run(wall: float, cpu: float = 1.0, peak: float = 30.0) -> Run:
+    return Run(wall, cpu, 0.0, peak, 0.0, 1)
+
+
+def points(power: float, sizes: "tuple[int, ...]" = (10, 100, 1000)) -> List[growth.Point]:
+    return [growth.Point(size, run(1, size**power), run(1, 3 * size**power)) for size in sizes]
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 1.3])
+def test_the_exponent_is_that_of_the_growth(power: float) -> None:
+    assert math.isclose(growth.exponent(points(power), "build"), power)
+    assert math.isclose(growth.linear(points(power), "deploy"), power)
+
+
+def test_a_ratio_is_the_median_of_those_in_one_round() -> None:
+    results = {"a": [run(1), run(10), run(3)], "b": [run(2), run(10), run(3)]}
+
+    assert report.ratio(results, "a", "b") == 1.0
+    assert report.ratio(results, "a", "missing") is None
+
+
+@pytest.mark.parametrize(
+    ("found", "end"), [(0.5, "0.5 x | met |"), (0.7, "0.7 x | **not met** |"), (None, "not measured | |")]
+)
+def test_a_goal_says_whether_it_was_met(found: float, end: str) -> None:
+    assert report.Goal("row", "≤ 0.65", found, 0.65).row.endswith(f"| {end}")
+
+
+def test_growth_above_linear_and_memory_above_the_bound_are_not_met() -> None:
+    grown = report.Growth(points(1.0), points(1.2))
+    rows = [goal.row for goal in report.goals([], grown)]
+
+    assert [row for row in rows if "wheels" in row and "not met" in row] == []
+    assert len([row for row in rows if "files" in row and "not met" in row]) == 2
+    assert len([row for row in rows if "memory" in row and "| met |" in row]) == 1
+
+
+def test_the_report_takes_the_place_of_the_last_one(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n", encoding="utf-8")
+    for text in ("first", "second"):
+        report.write(text, page)
+
+    assert page.read_text(encoding="utf-8") == f"before\n{report.BEGIN}\n\nsecond\n{report.END}\nafter\n"
+
+
+def test_a_page_without_the_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "page.md").write_text("text", encoding="utf-8")
+    with pytest.raises(ValueError, match="has no lines"):
+        report.write("text", tmp_path / "page.md")
+
+
+def test_the_documentation_has_the_place_for_the_report() -> None:
+    text = Path(report.__file__).parent.parent.joinpath("docs", "benchmarks.md").read_text(encoding="utf-8")
+
+    assert text.index(report.BEGIN) < text.index(report.END)
+
+
+def test_every_row_has_a_name_of_its_own_and_a_known_group() -> None:
+    names = [flow.name for flow in FLOWS]
+
+    assert len(set(names)) == len(names)
+    assert {flow.group for flow in FLOWS} == {"deploy", "second", "build", "prove"}
+    assert [flow.name for flow in DEPLOY if flow.bytecode]
+
+
+def test_a_command_that_fails_ends_the_measurement(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    with pytest.raises(RuntimeError, match="no such thing"):
+        measured("echo no such thing; exit 3", tmp_path / "work")
+    assert measured("exit 0", tmp_path / "work").divided(2).wall >= 0
