@@ -45,15 +45,24 @@ def run(work: Callable[[int], Any], count: int, workers: int = 0) -> Iterator[An
         DeployableZipfileError: the first one that a call raised; OSErrors come back as OSErrors.
         TargetError: a process was killed from outside, for instance for want of memory.
     """
+    with started(work, count, workers) as answers:
+        yield from answers
+
+
+@contextlib.contextmanager
+def started(work: Callable[[int], Any], count: int, workers: int = 0) -> Iterator[Iterator[Any]]:
+    """Begin what :func:`run` does and return; the answers are taken later, and what is left at the end is given up.
+
+    With one process, the work is done when its answers are taken.
+    """
     workers = min(workers or min(cores(), MAX_WORKERS), count)
     if workers <= 1:
-        for number in range(count):
-            yield work(number)
+        yield map(work, range(count))
         return
     team = _Team(count)
     try:
         team.start(work, workers)
-        yield from team.results()
+        yield team.results()
     finally:
         team.stop()
 

@@ -239,3 +239,27 @@ def test_a_system_without_affinity_counts_its_cores(monkeypatch: pytest.MonkeyPa
 def test_the_error_of_a_kind_that_is_unknown_is_the_general_one() -> None:
     assert team._error_class("Unknown")("a", "b", None).exit_code == 1
     assert team._error_class("DestinationError") is DestinationError
+
+
+@pytest.mark.parametrize("workers", [2, 5])
+def test_work_begins_before_its_answers_are_taken(workers: int, tmp_path: Path) -> None:
+    def work(number: int) -> int:
+        (tmp_path / str(number)).touch()
+        return number
+
+    with team.started(work, 20, workers) as answers:
+        deadline = time.monotonic() + 30
+        while len(os.listdir(str(tmp_path))) < 20 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert len(os.listdir(str(tmp_path))) == 20
+        assert sorted(answers) == list(range(20))
+    assert children() == []
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_work_whose_answers_nobody_takes_is_given_up(workers: int) -> None:
+    before = descriptors()
+    with pytest.raises(KeyError), team.started(lambda _: time.sleep(60), 6, workers):
+        raise KeyError
+    assert children() == []
+    assert descriptors() == before

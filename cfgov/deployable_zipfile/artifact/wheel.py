@@ -208,9 +208,12 @@ class Wheel(Window):
         Raises:
             WheelError: naming the first file that differs.
         """
-        for entry in self.files.values():
-            for _ in self.proven_blocks(entry):
-                pass
+        for entry, raw, base in self.neighbours(list(self.files.values())):
+            if raw:
+                self.check_digest(entry, self.content(entry, raw, base))
+            else:
+                for _ in self.proven_blocks(entry):
+                    pass
 
     def proven_blocks(self, entry: Entry) -> Iterator[bytes]:
         """Yield the content of *entry* in pieces; after the last one its RECORD digest has been compared."""

@@ -12,16 +12,17 @@ Field names and offsets are those of PKWARE's APPNOTE 6.3.10: 4.3.7 local header
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import stat
 import struct
 import zlib
-from typing import Callable, Dict, Iterator, List, NamedTuple, NoReturn, Optional, Set, Tuple, Type
+from typing import Callable, Dict, Iterator, List, NamedTuple, NoReturn, Optional, Sequence, Set, Tuple, Type
 
 from ..errors import ArtifactError, DeployableZipfileError
-from ..workers import run
+from ..workers import run, started
 from . import layout
 from .names import are_plain, check_distinct, folders_of, name_problem, project_name_problem
 
@@ -232,6 +233,31 @@ class Window:
         if len(data) != entry.size or zlib.crc32(data) != entry.crc:
             self._check_end(entry, len(data), zlib.crc32(data))
         return data
+
+    def neighbours(self, entries: Sequence[Entry]) -> Iterator[Tuple[Entry, bytes, int]]:
+        """Yield each of *entries* with bytes of the archive and where the member begins in them, for :meth:`content`.
+
+        Members that follow each other, up to ``WHOLE`` bytes of them, are read at once. One that is larger comes with
+        no bytes: it is read by :meth:`blocks`.
+        """
+        number = 0
+        while number < len(entries):
+            first = entries[number]
+            if first.room > WHOLE or first.size > WHOLE:
+                yield first, b"", 0
+                number += 1
+                continue
+            end, last = first.start, number
+            while last < len(entries):
+                entry = entries[last]
+                after = entry.start + entry.room
+                if entry.start < end or after - first.start > WHOLE or entry.size > WHOLE:
+                    break
+                end, last = after, last + 1
+            raw = self.pread(first.start, end - first.start)
+            for entry in entries[number:last]:
+                yield entry, raw, entry.start - first.start
+            number = last
 
     def _inflated(self, entry: Entry, at: int) -> Iterator[bytes]:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -537,12 +563,25 @@ class Artifact:
         Raises:
             ArtifactError: naming the first member that is not what the manifest says.
         """
+        with self.verifying(workers, progress) as finish:
+            finish()
+
+    @contextlib.contextmanager
+    def verifying(
+        self, workers: int = 0, progress: Optional[Callable[[int], None]] = None
+    ) -> Iterator[Callable[[], None]]:
+        """Begin :meth:`verify` in other processes; yield a function that waits for the end and raises what it found."""
         batches = self._batches()
-        for done in run(lambda number: self._verify_batch(batches[number]), len(batches), workers):
-            if progress:
-                progress(done)
-        for payload in self.manifest.payloads:
-            self._verify_payload(payload, workers)
+        with started(lambda number: self.verify_members(batches[number]), len(batches), workers) as answers:
+
+            def finish() -> None:
+                for done in answers:
+                    if progress:
+                        progress(done)
+                for payload in self.manifest.payloads:
+                    self.verify_payload(payload, workers)
+
+            yield finish
 
     def nested(self, name: str) -> Container:
         """Open the nested container *name* (bytecode or payload).
@@ -629,7 +668,7 @@ class Artifact:
         return top == layout.STATIC and rest.split("/")[0].isdigit()
 
     def _batches(self) -> List[List[Entry]]:
-        """Return the members in groups of about one megabyte, in file order."""
+        """Return the members in groups of about one megabyte, the largest first."""
         batches: List[List[Entry]] = [[]]
         room = 0
         for entry in self.members.values():
@@ -638,9 +677,10 @@ class Artifact:
             if room >= WHOLE:
                 batches.append([])
                 room = 0
-        return [batch for batch in batches if batch]
+        return sorted(filter(None, batches), key=lambda batch: -sum(entry.room for entry in batch))
 
-    def _verify_batch(self, batch: List[Entry]) -> int:
+    def verify_members(self, batch: List[Entry]) -> int:
+        """Compare some members with the manifest; return how many bytes of the file they take."""
         for entry in batch:
             digest = self.container.digest(entry)
             if entry.name != layout.MANIFEST:
@@ -652,7 +692,8 @@ class Artifact:
         if found != expected:
             self.container.refuse(name, f"its SHA-256 is {found[:12]}..., the manifest says {expected[:12]}...")
 
-    def _verify_payload(self, payload: layout.Payload, workers: int) -> None:
+    def verify_payload(self, payload: layout.Payload, workers: int) -> None:
+        """Compare the members of a nested payload with its listing."""
         container, listing = self.payload_members(payload)
         entries = list(container.entries.values())
         step = 64

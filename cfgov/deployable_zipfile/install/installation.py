@@ -98,9 +98,8 @@ def install(
         console.warn(str(problem))
     if problems:
         raise problems[0]
-    verify(artifact, workers, console)
     compiled = preflight.bytecode_fits(target)
-    sources = open_wheels(artifact, target, compiled)
+    sources = _verified(artifact, target, compiled, workers, console)
     with _Staging(destination, wait, console) as staging:
         if is_there():
             return Installed(destination, build, target.python, True, 0, time.monotonic() - began)
@@ -121,14 +120,35 @@ def install(
     return Installed(destination, build, target.python, False, count, time.monotonic() - began)
 
 
+def _verified(
+    artifact: Artifact, target: layout.Target, compiled: bool, workers: int, console: Console
+) -> List[Source]:
+    """Compare every byte of *artifact* with its manifest, and open its wheels while other processes do so."""
+    with _verifying(artifact, workers, console) as finish:
+        try:
+            sources = open_wheels(artifact, target, compiled)
+        except DeployableZipfileError:
+            finish()  # a damaged file is told before what it makes of the wheels in it
+            raise
+        finish()
+        return sources
+
+
+@contextlib.contextmanager
+def _verifying(artifact: Artifact, workers: int, console: Console) -> Iterator[Callable[[], None]]:
+    total = sum(one.room for one in artifact.members.values())
+    with console.phase(f"Verifying {artifact.path}", total) as advance, artifact.verifying(workers, advance) as finish:
+        yield finish
+
+
 def verify(artifact: Artifact, workers: int, console: Console) -> None:
     """Compare every byte of *artifact* with its manifest, and show it.
 
     Raises:
         ArtifactError: what differs.
     """
-    with console.phase(f"Verifying {artifact.path}", sum(one.room for one in artifact.members.values())) as advance:
-        artifact.verify(workers, advance)
+    with _verifying(artifact, workers, console) as finish:
+        finish()
 
 
 def normal_destination(destination: str) -> str:

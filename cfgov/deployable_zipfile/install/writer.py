@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import itertools
 import marshal
 import os
 import sys
@@ -16,7 +17,7 @@ import warnings
 from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from ..artifact.wheel import Wheel
-from ..artifact.zipreader import WHOLE, Entry, Window
+from ..artifact.zipreader import Entry, Window
 from ..errors import ArtifactError
 from ..workers import run
 
@@ -130,40 +131,22 @@ def bytecode_path(path: str, cache_tag: str) -> str:
 
 
 def _write_range(tree: str, jobs: List[Job]) -> Tuple[List[str], List[str]]:
-    """Write some files; return the SHA-256 of each, and the paths of bytecode files that were compiled.
-
-    Neighbours in one archive, up to ``WHOLE`` bytes of it, are read at once.
-    """
+    """Write some files; return the SHA-256 of each, and the paths of bytecode files that were compiled."""
     digests: List[str] = []
     made: List[str] = []
-    window: Optional[Window] = None
-    raw, first, last = b"", 0, 0
-    for number, job in enumerate(jobs):
-        entry = job.entry
-        if entry.room > WHOLE or entry.size > WHOLE:
-            digests.append(_write_large(tree, job, made))
-            continue
-        if job.window is not window or not first <= entry.start <= last - entry.room:
-            window, first = job.window, entry.start
-            last = _end_of_run(jobs, number)
-            raw = window.pread(first, last - first)
-        data = window.content(entry, raw, entry.start - first)
-        digests.append(_checked(job, data))
-        write_bytes(f"{tree}/{job.path}", data, job.mode)
-        if job.compile_as:
-            made += compiled(tree, job, data)
+    for _, group in itertools.groupby(jobs, lambda job: id(job.window)):
+        neighbours = list(group)
+        window = neighbours[0].window
+        for job, (entry, raw, base) in zip(neighbours, window.neighbours([job.entry for job in neighbours])):
+            if not raw:
+                digests.append(_write_large(tree, job, made))
+                continue
+            data = window.content(entry, raw, base)
+            digests.append(_checked(job, data))
+            write_bytes(f"{tree}/{job.path}", data, job.mode)
+            if job.compile_as:
+                made += compiled(tree, job, data)
     return digests, made
-
-
-def _end_of_run(jobs: List[Job], number: int) -> int:
-    """Return where the last of the members ends that can be read with that of job *number*, in one piece."""
-    window, first = jobs[number].window, jobs[number].entry.start
-    end = first
-    for job in jobs[number:]:
-        if job.window is not window or job.entry.start < end or job.entry.start + job.entry.room > first + WHOLE:
-            break
-        end = job.entry.start + job.entry.room
-    return end
 
 
 def _checked(job: Job, content: bytes) -> str:
