@@ -16,7 +16,7 @@ from deployable_zipfile.artifact import layout
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.deploy import links
 from deployable_zipfile.errors import DestinationError
-from deployable_zipfile.install import drift, installation
+from deployable_zipfile.install import drift, installation, soundness
 from deployable_zipfile.install.drift import Drift
 from tests.support.artifacts import PYTHON, make_artifact, simple_wheel
 from tests.support.helpers import make_wheel, run_cli
@@ -252,6 +252,15 @@ def test_another_mode_is_seen(path: str, mode: int, tmp_path: Path) -> None:
     tree = installed(tmp_path)
     (tree / path).chmod(mode)
     assert path in found(tree)[0]
+
+
+@pytest.mark.parametrize("name", ["loadenv-init.pth", "loadenv-init.start", "loadenv.py"])
+def test_a_loader_that_only_its_owner_can_read_is_seen(name: str, tmp_path: Path) -> None:
+    """``site`` skips a .pth file that it cannot read, and the site would start without its settings."""
+    tree = installed(tmp_path)
+    (tree / SITE / name).chmod(0o600)
+    assert found(tree)[0] == [f"{SITE}/{name}"]
+    assert soundness.fault(str(tree)).startswith(f"{SITE}/{name} is ")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
