@@ -16,9 +16,13 @@ EVERY_MUTATION = EXAMPLES >= 10_000
 
 
 def sampled(values: Iterable[Any], quick: Iterable[Any]) -> List[Any]:
-    """Return *values* as parameters: those that are not in *quick* only run with ``--deep``."""
+    """Return *values* as parameters (tuples for several names); those not in *quick* only run with ``--deep``."""
     chosen = list(quick)
     every = list(values)
     assert chosen
     assert all(value in every for value in chosen)
-    return [value if value in chosen else pytest.param(value, marks=pytest.mark.deep) for value in every]
+    return [value if value in chosen else _deep(value) for value in every]
+
+
+def _deep(value: Any) -> Any:
+    return pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.deep)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployable_zipfile.artifact.pattern import MAX_LENGTH, Pattern, TooLong
+from tests.support.depth import sampled
 
 ATOMS = st.sampled_from(
     ["a", "b", "-", r"\d", r"\w", r"\S", ".", "[ab]", "[^b]", "[a-c1-3]", r"[\w.-]", r"\.", "é", r"\-"]
@@ -67,7 +68,9 @@ def test_what_is_not_supported_is_named(pattern: str) -> None:
         Pattern(pattern)
 
 
-@pytest.mark.parametrize("pattern", ["(a+)+b", "(a|a)*b", "(a|aa)+b", "a*a*a*a*a*a*b", "(.*)*x", "((a?){100}){2}b"])
+@pytest.mark.parametrize(
+    "pattern", sampled(["(a+)+b", "(a|a)*b", "(a|aa)+b", "a*a*a*a*a*a*b", "(.*)*x", "((a?){100}){2}b"], ["(a+)+b"])
+)
 def test_no_pattern_takes_long(pattern: str) -> None:
     began = time.process_time()
     for text in ("a" * 40, "a" * 4000, "a" * 130_000):

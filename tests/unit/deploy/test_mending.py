@@ -9,6 +9,7 @@ from typing import Callable
 import pytest
 
 from deployable_zipfile.install import drift
+from tests.support.depth import sampled
 from tests.support.sites import Host, leftovers
 
 
@@ -28,7 +29,7 @@ def activation(release: Path) -> None:
 DAMAGES = [interpreter, configuration, activation]
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("damage", sampled(DAMAGES, DAMAGES[:1]))
 def test_a_live_release_that_cannot_run_is_named_and_mended(damage: Callable[[Path], None], host: Host) -> None:
     first = host.live("one", "--shared", "media=version.d")
     release = host.root / "releases" / first
@@ -65,7 +66,7 @@ def test_force_leaves_a_sound_release_where_it_is(host: Host) -> None:
     assert os.stat(str(release)).st_ino == before
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("damage", sampled(DAMAGES, DAMAGES[:1]))
 def test_a_rollback_does_not_go_to_a_release_that_cannot_run(damage: Callable[[Path], None], host: Host) -> None:
     first, second = host.given("one", "two")
     damage(host.root / "releases" / first)

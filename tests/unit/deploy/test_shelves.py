@@ -166,6 +166,7 @@ def test_a_store_in_use_is_a_warning(shared: Host, tmp_path: Path, monkeypatch: 
     assert os.stat(str(module(shared, two))).st_nlink == 1
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("version", ["two"])
 def test_killed_while_it_prunes_the_releases_that_stay_are_whole(version: str, shared: Host) -> None:
     shared.live("one", "--keep", "1")
