@@ -145,9 +145,16 @@ def package(session: nox.Session) -> None:
 
 
 @nox.session
+def compare(session: nox.Session) -> None:
+    """Say what an artifact changes against main's; -- --artifact FILE --output FILE --page FILE."""
+    install(session, "report")
+    tool(session, "summary")
+
+
+@nox.session
 def release(session: nox.Session) -> None:
     """Make the release folder and publish it; -- --dry-run stops before the upload."""
-    install(session, "release", "build")
+    install(session, "release", "report")
     tool(session, "release")
 
 

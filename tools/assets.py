@@ -3,9 +3,11 @@
 cfgov_current_build.zip              the artifact
 cfgov_current_build.zip.sha256       its checksum, as the builder writes it
 cfgov_current_build.sbom.cdx.json    its bill of materials, a copy of the one inside
+cfgov_current_build.report.html      a page that shows what it holds
 deployable_zipfile-VERSION-py3-none-any.whl, deployable_zipfile-VERSION.tar.gz
 RELEASE_NOTES.md                     the version's section of the changelog
 SHA256SUMS                           of everything above
+cfgov_current_build.zip.sig          optional: its signature, for `verify --signature`
 SHA256SUMS.sig                       optional: signature by the organisation's own key
 attestation.sigstore.json            optional: the attestation, for verification without a network
 """
@@ -23,10 +25,13 @@ from typing import Dict, Iterator, List, Optional
 ARTIFACT = "cfgov_current_build.zip"
 CHECKSUM = f"{ARTIFACT}.sha256"
 SBOM = "cfgov_current_build.sbom.cdx.json"
+REPORT = "cfgov_current_build.report.html"
+ARTIFACT_SIGNATURE = f"{ARTIFACT}.sig"
 NOTES = "RELEASE_NOTES.md"
 SUMS = "SHA256SUMS"
 SIGNATURE = "SHA256SUMS.sig"
 ATTESTATION = "attestation.sigstore.json"
+OPTIONAL = (ARTIFACT_SIGNATURE, SIGNATURE, ATTESTATION)  # made after the checksums
 
 _LINE = re.compile(r"([0-9a-f]{64})  ([^/\n]+)\Z")
 
@@ -42,7 +47,7 @@ def package_names(version: str) -> List[str]:
 
 def required(version: str) -> List[str]:
     """Return the names that the release *version* must have, sorted, without the checksums over them."""
-    return sorted([ARTIFACT, CHECKSUM, SBOM, NOTES, *package_names(version)])
+    return sorted([ARTIFACT, CHECKSUM, SBOM, REPORT, NOTES, *package_names(version)])
 
 
 def sha256(path: Path) -> str:
@@ -86,7 +91,7 @@ def clean_clone(root: Path, destination: Path) -> Path:
 
 def write_sums(folder: Path) -> None:
     """Write ``SHA256SUMS`` over the files of *folder*, in the form that ``sha256sum -c`` reads."""
-    names = sorted(path.name for path in folder.iterdir() if path.name not in (SUMS, SIGNATURE, ATTESTATION))
+    names = sorted(path.name for path in folder.iterdir() if path.name not in (SUMS, *OPTIONAL))
     (folder / SUMS).write_bytes("".join(f"{sha256(folder / name)}  {name}\n" for name in names).encode("utf-8"))
 
 
@@ -95,7 +100,7 @@ def problems(folder: Path, version: str) -> List[str]:
     present = {path.name for path in folder.iterdir()}
     wanted = {*required(version), SUMS}
     found = [f"{name}: is missing" for name in sorted(wanted - present)]
-    found += [f"{name}: does not belong to the release" for name in sorted(present - wanted - {SIGNATURE, ATTESTATION})]
+    found += [f"{name}: does not belong to the release" for name in sorted(present - wanted - set(OPTIONAL))]
     if SUMS in present:
         found += _sum_problems(folder, set(required(version)))
     return found

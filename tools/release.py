@@ -30,6 +30,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 from deployable_zipfile import errors
 from deployable_zipfile.artifact import layout
 from deployable_zipfile.artifact.zipreader import Artifact
+from deployable_zipfile.builder import sign as signature
 from tools import assets, github, package
 from tools.assets import ReleaseError
 
@@ -37,6 +38,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STEPS = ("artifact", "sign", "attestation", "verify", "publish")
 WORKFLOW = ".github/workflows/release.yml"  # what signs, and so what users verify
 SIGNING_KEY = "RELEASE_SIGNING_KEY"
+ARTIFACT_KEY = "ARTIFACT_SIGNING_KEY"
 
 
 def main(argv: Optional[Sequence[str]] = None, environ: Mapping[str, str] = os.environ) -> int:
@@ -84,6 +86,8 @@ def _run_step(arguments: argparse.Namespace, environ: Mapping[str, str]) -> None
     elif arguments.step == "sign":
         if not sign(arguments.output, arguments.signing_key, environ.get(SIGNING_KEY, "")):
             print(f"release: {SIGNING_KEY} is empty, so the checksums are not signed")
+        if not sign_artifact(arguments.output, environ.get(ARTIFACT_KEY, "")):
+            print(f"release: {ARTIFACT_KEY} is empty, so the artifact is not signed")
     elif arguments.step == "attestation":
         put_attestation(arguments.output, arguments.bundle)
     elif arguments.step == "verify":
@@ -99,6 +103,7 @@ def make(arguments: argparse.Namespace) -> None:
         clone = assets.clean_clone(ROOT, Path(scratch) / "clone")
         artifact = arguments.artifact or build_artifact(clone, ["--native"] if arguments.native else [])
         _put_artifact(artifact, folder, assets.git(ROOT, "rev-parse", "HEAD"))
+        _put_report(folder)
         _put_package(arguments.package, clone, folder, version)
         changelog = (clone / "CHANGELOG.md").read_text(encoding="utf-8")
         (folder / assets.NOTES).write_bytes(assets.notes(changelog, version).encode("utf-8"))
@@ -242,6 +247,23 @@ def sign(folder: Path, key: Optional[Path], text: str) -> bool:
             file.flush()
             assets.sign(folder, Path(file.name))
     return key is not None or bool(text)
+
+
+def sign_artifact(folder: Path, text: str) -> bool:
+    """Sign the artifact in *folder* with the key *text*, of SSH or PEM, and tell whether there was one."""
+    if text:
+        with tempfile.NamedTemporaryFile("w") as file:  # mode 0600
+            file.write(text if text.endswith("\n") else text + "\n")
+            file.flush()
+            signature.sign(str(folder / assets.ARTIFACT), file.name)
+    return bool(text)
+
+
+def _put_report(folder: Path) -> None:
+    """Write the page that shows what the artifact in *folder* holds."""
+    from deployable_zipfile.views import report  # needs libraries that a job with a key does not have
+
+    report.write(report.Request(str(folder / assets.ARTIFACT)), str(folder / assets.REPORT))
 
 
 def _show(folder: Path) -> None:

@@ -1,9 +1,12 @@
 """Say what artifact a run has built and what changes against main: in the job's summary and on the pull request.
 
-    python -m tools.summary --artifact FILE [--output FILE] [--base FILE] [--pull-request NUMBER]
+    python -m tools.summary --artifact FILE [--output FILE] [--base FILE] [--page FILE] [--pull-request NUMBER]
+    python -m tools.summary --text FILE [--output FILE] [--pull-request NUMBER]
 
-The pull request has one comment of this tool, which is rewritten each time. Needs ``gh`` with GH_TOKEN, unless the
-artifact to compare with is named by ``--base`` and there is no pull request.
+The first form compares, and needs the libraries of ``requirements/report.txt``; the second hands on what the first
+wrote, in a job that may comment and so installs nothing. The pull request has one comment of this tool, which is
+rewritten each time. Needs ``gh`` with GH_TOKEN, unless ``--base`` names the artifact to compare with and there is no
+pull request.
 """
 
 from __future__ import annotations
@@ -13,29 +16,37 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence
+from typing import List, Optional, Sequence
 
 from deployable_zipfile import errors
-from deployable_zipfile.artifact import layout
 from deployable_zipfile.artifact.zipreader import Artifact
 from tools import assets, github
 
 MARK = "<!-- deployable-zipfile: artifact -->"
 NAME = "artifact-centos7"  # the workflow artifact that ci.yml keeps
-LISTED = 20  # names per kind of change
+MAX_TEXT = 60_000  # characters: GitHub takes comments of at most 65 536
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Write the summary and return 0; 1 with one line when the artifact or GitHub refuses."""
     parser = argparse.ArgumentParser(prog="summary", description=__doc__.split("\n")[0])
-    parser.add_argument("--artifact", type=Path, required=True, metavar="FILE", help="what was built")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--artifact", type=Path, metavar="FILE", help="what was built")
+    what.add_argument("--text", type=Path, metavar="FILE", help="a summary that was written before")
     parser.add_argument("--output", type=Path, metavar="FILE", help="append the summary here (default: print it)")
     parser.add_argument("--base", type=Path, metavar="FILE", help="compare with this (default: what main built last)")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write the page of `report` here")
     parser.add_argument("--pull-request", default="", metavar="NUMBER", help="comment there; empty for none")
     arguments = parser.parse_args(argv)
     try:
-        with tempfile.TemporaryDirectory() as scratch:
-            text = summary(arguments.artifact, arguments.base or built_by_main(Path(scratch)))
+        if arguments.text:
+            text = arguments.text.read_text(encoding="utf-8")
+        else:
+            with tempfile.TemporaryDirectory() as scratch:
+                base = arguments.base or built_by_main(Path(scratch))
+                text = summary(arguments.artifact, base)
+                if arguments.page:
+                    write_page(arguments.artifact, base, arguments.page)
         if arguments.output:
             with open(str(arguments.output), "a", encoding="utf-8") as file:
                 file.write(text)
@@ -90,40 +101,35 @@ def summary(artifact: Path, base: Optional[Path]) -> str:
     if before.build_id == manifest.build_id:
         return "\n".join([*lines, "The same build as main's.", ""])
     lines += [f"Against main's `{before.build_id}`: {difference:+,} bytes.", ""]
-    return "\n".join([*lines, *packages(before, manifest), *members(before, manifest), ""])
+    return shortened([*lines, *changes(base, artifact)])
 
 
-def packages(before: layout.Manifest, after: layout.Manifest) -> List[str]:
-    """Return a line for each package whose version differs."""
-    old, new = _versions(before), _versions(after)
-    names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
-    return [f"- package {name}: {old.get(name, 'none')} → {new.get(name, 'none')}" for name in names]
+def changes(base: Path, artifact: Path) -> List[str]:
+    """Return what ``deployable-zipfile diff --markdown`` prints."""
+    from deployable_zipfile.views import commands, render
+
+    _, tables = commands.compared(str(base), str(artifact))
+    return render.lines(tables, markdown=True)
 
 
-def _versions(manifest: layout.Manifest) -> Dict[str, str]:
-    wheels = [wheel for target in manifest.targets for wheel in target.wheels + target.bootstrap]
-    return {wheel.name: wheel.version for wheel in wheels}
+def shortened(lines: List[str]) -> str:
+    """Return *lines* as a text that GitHub takes: whole lines, and how many are left out."""
+    kept: List[str] = []
+    room = MAX_TEXT
+    for line in lines:
+        room -= len(line) + 1
+        if room < 0:
+            kept += ["", f"{len(lines) - len(kept)} more lines are left out here; the report has them."]
+            break
+        kept.append(line)
+    return "\n".join([*kept, ""])
 
 
-def members(before: layout.Manifest, after: layout.Manifest) -> List[str]:
-    """Return a line for each kind of change of files; wheels and what is made from them and from the files left out."""
-    old, new = _files(before), _files(after)
-    kinds = {
-        "added": sorted(set(new) - set(old)),
-        "removed": sorted(set(old) - set(new)),
-        "changed": sorted(name for name in set(old) & set(new) if old[name] != new[name]),
-    }
-    lines = []
-    for kind, names in kinds.items():
-        if names:
-            more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-            lines.append(f"- {kind}: {', '.join(f'`{name}`' for name in names[:LISTED])}{more}")
-    return lines
+def write_page(artifact: Path, base: Optional[Path], page: Path) -> None:
+    """Write the page of ``deployable-zipfile report``."""
+    from deployable_zipfile.views import report
 
-
-def _files(manifest: layout.Manifest) -> Dict[str, layout.Member]:
-    made = (".deploy/bytecode/", ".deploy/manifest.json", ".deploy/sbom")
-    return {name: m for name, m in manifest.members.items() if not name.endswith(".whl") and not name.startswith(made)}
+    report.write(report.Request(str(artifact), str(base) if base else ""), str(page))
 
 
 def comment(number: str, text: str) -> None:

@@ -25,8 +25,8 @@ from tests.rehearsal.journal import REGISTRY, STATE, note, short_name
 from tools import interpreters, platforms
 
 PYTHON = os.environ.get("REHEARSAL_PYTHON", sys.executable)
-REAL = ("build", "images", "matrix", "package", "release", "release_check")
-TOOLS = {"build": "build_artifact"}
+REAL = ("build", "compare", "images", "matrix", "package", "release", "release_check")
+TOOLS = {"build": "build_artifact", "compare": "summary"}
 NOTED = ("audit", "docs", "e2e", "facts", "integration", "lint", "lock", "site", "unit")
 
 
@@ -37,7 +37,7 @@ def nox(words: List[str]) -> int:
     session = words[words.index("-s") + 1]
     options = words[words.index("--") + 1 :] if "--" in words else []
     base = session.split("-3.")[0]
-    if os.environ.get("RELEASE_SIGNING_KEY"):
+    if os.environ.get("RELEASE_SIGNING_KEY") or os.environ.get("ARTIFACT_SIGNING_KEY"):
         sys.exit("error: nox: a signing key is in the environment of a session that installs packages")
     listed = subprocess.run(
         [PYTHON, "-m", "nox", "--list", "--json", "-s", session], stdout=subprocess.PIPE, check=False, env=outside()

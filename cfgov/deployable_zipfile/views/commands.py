@@ -149,7 +149,7 @@ def _listed(head: str, packages: Sequence[Dict[str, Any]], key: str) -> Table:
 
 
 def _diff(arguments: argparse.Namespace, console: Console) -> None:
-    document, tables = _compared(arguments.old, arguments.new)
+    document, tables = compared(arguments.old, arguments.new)
     unread = document["not_parsed"]
     if unread:
         more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
@@ -159,7 +159,7 @@ def _diff(arguments: argparse.Namespace, console: Console) -> None:
     _show(arguments, console, document, tables)
 
 
-def _compared(old_path: str, new_path: str) -> Tuple[Dict[str, Any], List[Table]]:
+def compared(old_path: str, new_path: str) -> Tuple[Dict[str, Any], List[Table]]:
     """Return how two artifacts or installations differ, as JSON values and as tables."""
     with sides.opened(old_path) as old, sides.opened(new_path) as new:
         found, unread = differences.between(old, new)

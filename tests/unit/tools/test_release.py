@@ -11,6 +11,7 @@ from typing import Dict, List, Optional
 
 import pytest
 
+from tests.support.artifacts import make_artifact
 from tools import assets, github, release, release_check
 from tools.assets import ReleaseError, sha256
 
@@ -52,6 +53,7 @@ def test_a_complete_folder_has_no_problems(tmp_path: Path) -> None:
 def test_the_optional_files_may_be_there(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "release")
     (folder / assets.SIGNATURE).write_bytes(b"signature")
+    (folder / assets.ARTIFACT_SIGNATURE).write_bytes(b"signature")
     (folder / assets.ATTESTATION).write_bytes(b"{}")
 
     assert assets.problems(folder, VERSION) == []
@@ -365,6 +367,20 @@ def test_no_key_no_signature_and_no_failure(publishing: Publishing, capsys: pyte
 
     assert not (publishing.folder / assets.SIGNATURE).exists()
     assert "not signed" in capsys.readouterr().out
+
+
+def test_the_artifact_is_signed_when_there_is_a_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, key = tmp_path / "release", tmp_path / "key"
+    folder.mkdir()
+    make_artifact(folder / assets.ARTIFACT)
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+
+    assert release.main(["sign", "--output", str(folder)], {release.ARTIFACT_KEY: key.read_text("ascii")}) == 0
+
+    assert (folder / assets.ARTIFACT_SIGNATURE).read_bytes().startswith(b"-----BEGIN SSH SIGNATURE-----")
+    assert "PRIVATE" not in capsys.readouterr().out
+    assert release.main(["sign", "--output", str(folder)], {release.ARTIFACT_KEY: "no key"}) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 @pytest.mark.parametrize("damage", ["missing", "extra", "changed"])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support.artifacts import make_artifact
-from tests.support.helpers import make_wheel
+from tests.support.helpers import make_wheel, run_cli
 from tools import summary
 
 
@@ -36,10 +37,14 @@ def test_what_was_added_removed_changed_and_upgraded_is_named(tmp_path: Path) ->
 
     text = summary.summary(after, before)
 
-    assert "- package thing: 1.0 → 2.0" in text
-    assert "- added: `site_one/c.py`" in text
-    assert "- removed: `site_one/b.py`" in text
-    assert "`site_one/a.py`" in text.split("- changed:")[1]
+    rows = [row.split(" | ") for row in text.splitlines() if row.startswith("| ")]
+    named = {(row[0][2:], row[1], row[2]) for row in rows if len(row) == 5}
+    assert named >= {
+        ("package", "upgraded", "thing"),
+        ("project file", "added", "site&#95;one/c.py"),
+        ("project file", "removed", "site&#95;one/b.py"),
+        ("project file", "changed", "site&#95;one/a.py"),
+    }
     assert " bytes." in text.split("Against main's")[1]
 
 
@@ -58,3 +63,41 @@ def test_a_damaged_artifact_is_one_line(tmp_path: Path, capsys: pytest.CaptureFi
 
     assert summary.main(["--artifact", str(tmp_path / "site.zip"), "--base", "x"]) == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_page_is_written_and_a_text_that_was_written_is_handed_on(tmp_path: Path) -> None:
+    before, after = (
+        make_artifact(tmp_path / "a.zip"),
+        make_artifact(tmp_path / "b.zip", {"__init__.py": "", "c.py": ""}),
+    )
+    text, page, output = tmp_path / "text.md", tmp_path / "page.html", tmp_path / "out.md"
+
+    command = ["--artifact", str(after), "--base", str(before), "--output", str(text), "--page", str(page)]
+    assert summary.main(command) == 0
+    assert summary.main(["--text", str(text), "--output", str(output)]) == 0
+
+    assert page.read_text("utf-8").startswith("<!DOCTYPE html>")
+    assert output.read_text("utf-8") == text.read_text("utf-8")
+    assert "c.py" in output.read_text("utf-8")
+
+
+def test_a_text_is_never_longer_than_a_comment_may_be(tmp_path: Path) -> None:
+    names = {f"{'<' * 200}{number}.txt": "1" for number in range(400)}
+    before, after = make_artifact(tmp_path / "a.zip"), make_artifact(tmp_path / "b.zip", {"__init__.py": "", **names})
+
+    text = summary.summary(after, before)
+
+    assert len(text) < 65_536
+    assert "more lines are left out here" in text.splitlines()[-1]
+    (tmp_path / "text.md").write_text(text, encoding="utf-8")
+
+
+def test_handing_on_needs_the_standard_library_alone(tmp_path: Path) -> None:
+    (tmp_path / "text.md").write_text("something\n", encoding="utf-8")
+    command = [sys.executable, "-I", "-S", "-c", "import runpy, sys; sys.path[:0] = sys.argv[1:3]; del sys.argv[1:3];"]
+    command[-1] += "runpy.run_module('tools.summary', run_name='__main__', alter_sys=True)"
+    root = Path(summary.__file__).resolve().parents[1]
+
+    done = run_cli([*command, root, root / "cfgov", "--text", tmp_path / "text.md"])
+
+    assert done.stdout == "something\n"
