@@ -32,6 +32,7 @@ _PROTECTED_SCRIPT = re.compile(r"(python[0-9.]*|activate(\..*)?|Activate\.ps1)\Z
 _CLOSER_LOOK = re.compile(r"(.*\.data|__pycache__|loadenv(\..*)?)\Z", re.DOTALL)
 _UNSIGNED = RecordRow("", "", None)  # RECORD.jws and RECORD.p7s are not in RECORD (PEP 427)
 _MAX_PART = 255  # bytes of a file name, on every file system of Linux
+_FEW = 5000  # files whose RECORD one process writes before another one has begun
 # Written here, whatever a wheel brings of that name.
 _OWN = ("RECORD", "INSTALLER", "REQUESTED")
 
@@ -191,7 +192,7 @@ def install(
     def finish(number: int) -> int:
         return _finish(sources[number], number, planned, compiled, place)
 
-    written: int = sum(run(finish, len(sources), workers))
+    written: int = sum(run(finish, len(sources), workers if len(planned.jobs) > _FEW else 1))
     return written + len(planned.jobs) + len(compiled)
 
 

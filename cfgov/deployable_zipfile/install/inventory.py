@@ -20,6 +20,7 @@ MAX_LINE = 16 * 1024  # bytes: a path of 1024 bytes, escaped, and a link's targe
 MAX_LINES = 1_000_000
 _MAX_LIST = 256 * 1024 * 1024  # bytes
 _BLOCK = 1024 * 1024
+_FEW = 5000  # known files that one process lists before another one has begun
 _DEPTH = 5  # venv/lib/pythonX.Y/site-packages/PACKAGE
 _PLAIN = re.compile(rb"[^!-\"$-\[\]-~]")  # everything but printable ASCII without "#" and the backslash
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
@@ -60,7 +61,7 @@ def written(tree: str, workers: int = 0, known: Optional[Mapping[str, str]] = No
     def listed(number: int) -> Tuple[int, bytes]:
         return number, b"".join(_lines(tree, *folders[number], found))
 
-    parts = dict(run(listed, len(folders), workers))
+    parts = dict(run(listed, len(folders), workers if len(found) > _FEW or not found else 1))
     return head + b"".join(parts[number] for number in range(len(folders)))
 
 

@@ -23,6 +23,7 @@ from ..workers import run
 
 CHUNK_BYTES = 1024 * 1024
 CHUNK_FILES = 64
+_FEW = 1000  # folders that one process makes before another one has begun
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -65,7 +66,7 @@ def make_folders(tree: str, paths: Iterable[str], workers: int = 0) -> None:
         for path in batches[number]:
             os.mkdir(f"{tree}/{path}", 0o755)
 
-    for _ in run(make, len(batches), workers):
+    for _ in run(make, len(batches), workers if len(wanted) > _FEW else 1):
         pass
 
 

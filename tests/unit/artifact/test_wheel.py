@@ -6,6 +6,8 @@ import base64
 import hashlib
 import io
 import os
+import re
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -365,3 +367,13 @@ def test_the_quick_reader_of_rows_reads_what_the_strict_one_reads_or_leaves_it_t
         assert found is not None
     if found is not None:
         assert found == record_module._strict_rows(text)
+
+
+def test_letters_of_names_are_those_of_ascii_and_everything_beyond_its_controls() -> None:
+    letters = {chr(code) for code in (*range(65, 91), 95, *range(97, 123), *range(0xA1, sys.maxunicode + 1))}
+    digits = set("0123456789")
+    every = {chr(code) for code in range(sys.maxunicode + 1)}
+    assert {one for one in every if re.match(module._LETTER, one)} == letters
+    assert {one for one in every if re.match(module._LETTER_OR_DIGIT, one)} == letters | digits
+    assert {one for one in every if module._SCRIPT_NAME.match(one)} == letters | digits
+    assert {one for one in every if module._SCRIPT_NAME.match(f"x{one}")} == letters | digits | set(".+- ")

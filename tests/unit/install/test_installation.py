@@ -19,12 +19,12 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
 
-from deployable_zipfile import durable
+from deployable_zipfile import durable, install_wheels
 from deployable_zipfile.artifact import layout
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.console import Console
 from deployable_zipfile.errors import DeployableZipfileError, DestinationError, Interrupted
-from deployable_zipfile.install import installation, inventory, preflight
+from deployable_zipfile.install import installation, inventory, preflight, writer
 from tests.support import faults
 from tests.support.artifacts import PYTHON, make_artifact, make_target, simple_wheel
 from tests.support.depth import sampled
@@ -110,10 +110,14 @@ def test_the_list_of_what_was_installed_is_that_of_the_tree_itself(site: Path, t
 
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("sync", [True, False])
-def test_every_way_to_install_gives_the_same_tree(workers: int, sync: bool, tmp_path: Path) -> None:
+def test_every_way_to_install_gives_the_same_tree(
+    workers: int, sync: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     site = make_site(tmp_path)
     install(site, tmp_path / "dest")
     expected = content(tmp_path / "dest")
+    for module in (install_wheels, inventory, writer):
+        monkeypatch.setattr(module, "_FEW", 0)
     shutil.rmtree(str(tmp_path / "dest"))
     install(site, tmp_path / "dest", workers=workers, sync=sync)
     assert content(tmp_path / "dest") == expected

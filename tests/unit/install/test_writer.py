@@ -68,7 +68,10 @@ def test_every_file_is_written_once_with_its_mode(workers: int, tree: Path, zipp
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_folders_are_made_with_all_above_them_at_any_depth(workers: int, tree: Path) -> None:
+def test_folders_are_made_with_all_above_them_at_any_depth(
+    workers: int, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_FEW", 0)
     wanted = {"/".join(f"d{number % width}" for width in range(1, 12)) for number in range(200)}
     writer.make_folders(str(tree), wanted, workers)
     assert all((tree / path).is_dir() for path in wanted)
