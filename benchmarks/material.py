@@ -199,9 +199,9 @@ def _final_files(artifact: Path, scratch: Path) -> "tuple[Path, Path]":
 
 
 def _delta(source: Path, lock: Path, old: Path, scratch: Path) -> Optional[Path]:
-    path = scratch / "delta.zip"
+    path = scratch / "next.delta.zip"
     try:
-        create(source, lock, path, scratch / "cache", "--against", str(old))
+        create(source, lock, scratch / "next.zip", scratch / "cache", "--against", str(old))
     except RuntimeError as error:
         if "--against" not in str(error) or not str(error).splitlines()[-1].startswith("error: the command line"):
             raise
@@ -213,8 +213,8 @@ def _delta(source: Path, lock: Path, old: Path, scratch: Path) -> Optional[Path]
 def _pex(house: Path, scratch: Path) -> Optional[Path]:
     path = scratch / "site.pex"
     names = [str(wheel) for wheel in sorted(house.glob("*.whl")) if not wheel.name.startswith("benchmark_changing-2")]
-    command = [tool("pex"), "--no-pypi", "--intransitive", "--pip-version", "latest-compatible"]
-    command += ["--python", sys.executable, "-o", str(path), *names]
+    command = [tool("pex"), "--python", sys.executable, "-o", str(path)]
+    command += [word for name in names for word in ("--pre-resolved-dist", name)]
     return _packed("pex", command, path, scratch)
 
 

@@ -35,8 +35,10 @@ if __name__ == "__main__":
 import argparse
 import contextlib
 import importlib.util
+import json
 import re
 import shutil
+import tempfile
 from typing import (
     Any,
     Callable,
@@ -73,6 +75,7 @@ try:
         last,
         pack,
         project,
+        reproducible,
         requirements,
         settings,
         source,
@@ -89,6 +92,7 @@ except ModuleNotFoundError as _error:
     sys.exit(BuildInputError.exit_code)
 
 _SHEBANG = re.compile(r"#![\x20-\x7e]{1,125}\Z")
+_SECOND_BUILD = 24 * 3600.0  # seconds; its runs of pip have the time-out of the settings
 _MINOR = re.compile(r"3\.[0-9]{1,2}\Z")
 
 
@@ -217,12 +221,13 @@ def _directory(wheelhouse: str) -> str:
     return os.path.abspath(wheelhouse) if wheelhouse else ""
 
 
-def build(options: Options, console: Console, check: bool = False, against: str = "") -> Built:
+def build(options: Options, console: Console, check: bool = False, against: str = "", repeat: bool = False) -> Built:
     """Build one artifact.
 
     Parameters:
         check: import the settings and callables from what was packed before the artifact takes its place.
         against: path of an earlier artifact, "": none; a delta against it is written beside the new one.
+        repeat: build a second time in other surroundings, and refuse an artifact that is not the same.
 
     Raises:
         DeployableZipfileError: the build failed; what was at the artifact's path before still is.
@@ -275,10 +280,61 @@ def build(options: Options, console: Console, check: bool = False, against: str 
                 pass  # our own strict reader takes it
         if check:
             _try(fresh, packed.manifest, plans, chosen[0].root, kept.work, console, warn)
+        if repeat:
+            _repeat(fresh, options, state, kept.work, console, warn)
         written = _placed(output, packed, former, kept)
         made = delta.write(written, former_build, options.output, options.workers, console) if former_build else None
     built = tuple(sorted(set(house.built)))
     return Built(written, packed.manifest, tuple(warnings), tuple(house.from_cache), built, made)
+
+
+_REPEATED_PATHS = ("file", "project", "requirements", "extra_static", "extra_requirements", "build_constraint")
+
+
+def _repeat(
+    path: str,
+    options: Options,
+    state: layout.Source,
+    work: str,
+    console: Console,
+    warn: Callable[[str], None],
+) -> None:
+    """Build again from a copy in other surroundings, name what came out differently, and refuse it."""
+    root = checkout.find(options.project).root if state.commit else ""
+    root = root or os.path.realpath(os.path.dirname(options.file) or options.project)
+    paths = {name: getattr(options, name) for name in _REPEATED_PATHS}
+    whole = {
+        name: (os.path.abspath(value) if value else "") if isinstance(value, str) else [*map(os.path.abspath, value)]
+        for name, value in paths.items()
+    }
+    text = "Building a second time in other surroundings"
+    with console.phase(text), tempfile.TemporaryDirectory(prefix="reproducible-", dir=work) as folder:
+        moved = reproducible.copied(root, {"cwd": os.getcwd(), **whole}, folder)
+        cwd = moved.pop("cwd")
+        output = os.path.join(folder, "again")
+        further = {"output": output, "cache": False, "cache_dir": "", "workers": 1}
+        reproducible.second({**options._asdict(), **moved, **further}, cwd, folder, _SECOND_BUILD)
+        differences = reproducible.compare(path, f"{output}.zip")
+    for difference in differences:
+        warn(f"two builds differ: {difference}")
+    reproducible.refuse(differences)
+    console.step("Reproducible: the second build made the same bytes")
+
+
+def again() -> None:
+    """Run the second build of :func:`_repeat`, in a process of its own, from the options in the file that is named."""
+    command = Parser(prog="second build")
+    command.add_argument("options")
+    _add_output(command)
+
+    def run(parsed: argparse.Namespace, console: Console) -> None:
+        with open(parsed.options, encoding="utf-8") as file:
+            given: Dict[str, Any] = json.load(file)
+        for name, value in given.items():
+            given[name] = tuple(value) if isinstance(value, list) else value
+        build(Options(**given), console)
+
+    sys.exit(_run(command, [*sys.argv[1:], "--quiet"], run))
 
 
 def _placed(output: Output, packed: pack.Packed, former: Optional[last.Last], kept: cache.Cache) -> Written:
@@ -296,7 +352,8 @@ def main(arguments: Optional[Sequence[str]] = None, prog: Optional[str] = None) 
 
     def run(parsed: argparse.Namespace, console: Console) -> None:
         check = sys.stderr.isatty() and not parsed.json if parsed.check is None else parsed.check
-        _report(build(options(_given(parsed)), console, check, parsed.against or ""), console)
+        wanted = options(_given(parsed))
+        _report(build(wanted, console, check, parsed.against or "", parsed.verify_reproducible), console)
 
     return _run(parser(prog), sys.argv[1:] if arguments is None else arguments, run)
 
@@ -442,6 +499,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         action="store_const",
         const=True,
         help="import settings and callables from what was packed before writing it (default on a terminal)",
+    )
+    group.add_argument(
+        "--verify-reproducible",
+        action="store_true",
+        help="build a second time in other surroundings without the cache, and refuse an artifact that differs",
     )
     group.add_argument("--against", metavar="OLD.zip", help="also write ZIPFILE_BASENAME.delta.zip: what OLD.zip lacks")
     group.add_argument("--no-check", dest="check", action="store_const", const=False, help="do not")
