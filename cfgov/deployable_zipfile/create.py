@@ -48,7 +48,6 @@ from typing import (
     List,
     Mapping,
     NamedTuple,
-    NoReturn,
     Optional,
     Sequence,
     Tuple,
@@ -56,11 +55,11 @@ from typing import (
 )
 from urllib.parse import unquote, urlsplit
 
-from . import __version__, process
+from . import __version__, cli, process
 from .artifact import layout, zipreader
 from .builder import interrupts
 from .console import Console
-from .errors import BuildInputError, DeployableZipfileError, Interrupted, UsageError, printable
+from .errors import BuildInputError, DeployableZipfileError, Interrupted, UsageError
 
 try:
     for _needed in ("cyclonedx", "elftools", "rich"):  # imported when they are needed
@@ -259,7 +258,7 @@ def build(options: Options, console: Console, check: bool = False, against: str 
             ),
             locked, kept, console,
         )  # fmt: skip
-        plans = collect.distinct([house.plan(target) for target in _targets(options)])
+        plans = collect.distinct([house.plan(target) for target in _targets(options, warn)])
         plans = [house.checked(plan, options.strict, warn) for plan in plans]
         files = [file for selection in chosen for file in selection.files]
         modules = {file.name.split("/")[1].partition(".py")[0] for file in files if file.name.endswith(".py")}
@@ -323,7 +322,7 @@ def _repeat(
 
 def again() -> None:
     """Run the second build of :func:`_repeat`, in a process of its own, from the options in the file that is named."""
-    command = Parser(prog="second build")
+    command = cli.Parser(prog="second build")
     command.add_argument("options")
     _add_output(command)
 
@@ -365,9 +364,8 @@ def main_init(arguments: Sequence[str]) -> int:
 
 def init_parser() -> argparse.ArgumentParser:
     """Return the parser of ``deployable-zipfile init``."""
-    command = Parser(
+    command = cli.Parser(
         prog="deployable-zipfile init",
-        allow_abbrev=False,
         description=f"Look at a project and write [{settings.SECTION}], with comments, into its pyproject.toml.",
     )
     command.add_argument(
@@ -412,9 +410,8 @@ def sign_parser() -> argparse.ArgumentParser:
     """Return the parser of ``deployable-zipfile sign``."""
     from .builder import sign
 
-    command = Parser(
+    command = cli.Parser(
         prog="deployable-zipfile sign",
-        allow_abbrev=False,
         description="Write ARTIFACT.sig, which ssh-keygen or openssl can check without a network.",
     )
     command.add_argument("artifact", metavar="ARTIFACT", help="the artifact")
@@ -464,19 +461,10 @@ def _run(
     return error.exit_code
 
 
-class Parser(argparse.ArgumentParser):
-    """Reports a wrong command line in the one line that every error has."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise :class:`UsageError` instead of printing the usage."""
-        raise UsageError("the command line", printable(message), f"Run: {self.prog} --help")
-
-
 def parser(prog: Optional[str] = None) -> argparse.ArgumentParser:
     """Return the command line's parser."""
-    result = Parser(
-        prog=prog,
-        allow_abbrev=False,
+    result = cli.Parser(
+        prog=prog or os.path.basename(sys.argv[0]),
         description="Pack a Django, WSGI or ASGI project and all its dependencies into one self-extracting zip.",
         epilog=f"Every option is also a setting in [{settings.SECTION}] of pyproject.toml; see docs/build.md.",
     )
@@ -724,15 +712,25 @@ def _site(
     return site
 
 
-def _targets(options: Options) -> List[targets.Target]:
-    """Return what to build for: the named targets, or else one Python; and every further Python."""
+def _targets(options: Options, warn: Callable[[str], None]) -> List[targets.Target]:
+    """Return what to build for: the named targets, or else one Python; and every further Python.
+
+    Of several interpreters of one minor version the first is taken, and the others are named in a warning.
+    """
     python = _command(options.python) or sys.executable
     further = [_command(python) for python in options.extra_python]
     goals = [targets.of_name(name, (python, *further)) for name in options.target]
     commands = further if goals else [python, *further]
     goals += [targets.of_interpreter(command) for command in commands]
-    distinct = {(goal.python, goal.label if goal.cross else goal.machine): goal for goal in reversed(goals)}
-    return [goal for goal in goals if goal in distinct.values()]
+    chosen: Dict[Tuple[str, str], targets.Target] = {}
+    for goal in goals:
+        first = chosen.setdefault((goal.python, goal.label if goal.cross else goal.machine), goal)
+        if os.path.realpath(first.interpreter) != os.path.realpath(goal.interpreter):
+            warn(
+                f"{goal.interpreter}: is Python {goal.release} and {first.interpreter} is {first.release}; "
+                f"the wheels for Python {goal.python} are those of the latter"
+            )
+    return list(chosen.values())
 
 
 def _command(python: str) -> str:

@@ -1322,3 +1322,32 @@ def test_options_may_be_between_the_arguments(
         done, _ = run(capsys, *words)
         assert done["path"] == str(tmp_path / "out.zip")
     assert "unrecognized arguments: more" in failed(capsys, 2, site, requirements, tmp_path / "out", "more")
+
+
+def _wrapped(folder: Path) -> Path:
+    folder.mkdir()
+    path = folder / "python3"
+    path.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n', encoding="utf-8")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_second_python_of_one_minor_version_is_named_and_not_silently_left_out(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = _wrapped(tmp_path / "other")
+    done, text = run(capsys, site, lock(site), tmp_path / "out", "--extra-python", other)
+
+    minor = "{}.{}".format(*sys.version_info[:2])
+    assert len(done["targets"]) == 1
+    assert f"warning: {other}: is Python {minor}." in text
+    assert f"the wheels for Python {minor} are those of the latter" in text
+
+
+def test_one_python_that_is_named_twice_is_no_matter(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done, text = run(capsys, site, lock(site), tmp_path / "out", "--extra-python", sys.executable)
+
+    assert len(done["targets"]) == 1
+    assert "are those of the latter" not in text
