@@ -305,6 +305,7 @@ def stored_members(store: str, manifest: layout.Manifest, destination: str) -> O
 
 def _device(path: str) -> int:
     """Return the file system of *path*, or of the first folder above it that exists."""
+    path = os.path.abspath(path)  # above a relative path there is no end
     while not os.path.exists(path):
         path = os.path.dirname(path)
     return os.stat(path).st_dev

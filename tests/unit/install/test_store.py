@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import io
@@ -104,6 +105,22 @@ def entry_of(store: Path, label: str) -> Path:
     return store / "entries" / found[0]
 
 
+@contextlib.contextmanager
+def process_deadline(seconds: int) -> Iterator[None]:
+    """Fail after so many *seconds* of CPU, in a loop without end for instance."""
+
+    def stop(*_: object) -> None:
+        raise AssertionError(f"used {seconds} s of CPU")
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
 def same_file(one: Path, other: Path) -> bool:
     return os.path.samefile(str(one), str(other))
 
@@ -118,6 +135,18 @@ def test_the_tree_is_the_same_with_and_without_a_store(tmp_path: Path, workers: 
         assert content(tmp_path / "dest") == expected
         assert drift.compare(str(tmp_path / "dest")).clean
         shutil.rmtree(str(tmp_path / "dest"))
+
+
+@pytest.mark.parametrize("store", ["store", "new/folder/store", "./store"])
+def test_a_store_and_a_destination_may_be_relative_paths(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make_site(tmp_path / "made")
+    monkeypatch.chdir(tmp_path)
+    with process_deadline(20):
+        install(site, Path("dest"), Path(store))
+    assert (tmp_path / store / "entries").is_dir()
+    assert drift.compare(str(tmp_path / "dest")).clean
 
 
 def test_a_second_release_shares_what_has_not_changed(tmp_path: Path) -> None:
