@@ -13,6 +13,7 @@ import json
 import os
 import shlex
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any, Dict, List, Optional, Sequence
 from benchmarks import growth, report
 from benchmarks.flows import FLOWS, OURS, REFERENCE, Flow
 from benchmarks.material import ROOT, Material, prepare, say
-from benchmarks.measure import host, measured, prepared
+from benchmarks.measure import Run, host, measured, prepared
 from benchmarks.volume import Volume
 
 GROUPS = ("deploy", "second", "build", "prove", "growth")
@@ -38,7 +39,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         print(f"error: {', '.join(missing)}: needed to compare with. Install it.", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=arguments.scratch) as scratch:
-        workloads, grown, facts = _run(arguments, Path(scratch))
+        failed: List[str] = []
+        workloads, grown, facts = _run(arguments, Path(scratch), failed)
         text = _published(workloads, grown, facts, arguments.write)
     print(text)
     if arguments.json:
@@ -47,10 +49,14 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if arguments.at_most is not None and found is not None and found > arguments.at_most:
         print(f"error: {OURS}: takes more than {arguments.at_most} of the time of {REFERENCE}.", file=sys.stderr)
         return 1
-    return 0
+    for name in failed:
+        print(f"error: {name}: failed, so it is not in the report. See its output above.", file=sys.stderr)
+    return 1 if failed else 0
 
 
-def _run(arguments: argparse.Namespace, scratch: Path) -> "tuple[List[report.Workload], report.Growth, List[str]]":
+def _run(
+    arguments: argparse.Namespace, scratch: Path, failed: List[str]
+) -> "tuple[List[report.Workload], report.Growth, List[str]]":
     workloads = []
     flows = [flow for flow in FLOWS if _is_wanted(flow, arguments)]
     others = any(flow.name in ("pex", "shiv") for flow in flows)
@@ -59,7 +65,9 @@ def _run(arguments: argparse.Namespace, scratch: Path) -> "tuple[List[report.Wor
             folder = scratch / lock.stem
             folder.mkdir()
             material = prepare(lock.resolve(), folder, others)
-            workloads.append(report.Workload(lock.stem, material, _rounds(flows, material, volume, arguments.rounds)))
+            workloads.append(
+                report.Workload(lock.stem, material, _rounds(flows, material, volume, arguments.rounds, failed))
+            )
         grown = report.Growth()
         if not arguments.only or "growth" in arguments.only:
             grown = _growth(arguments.quick, scratch, workloads[0].material, volume)
@@ -74,7 +82,9 @@ def _is_wanted(flow: Flow, arguments: argparse.Namespace) -> bool:
     return not (arguments.quick and flow.name in _SLOW)
 
 
-def _rounds(flows: Sequence[Flow], material: Material, volume: Volume, rounds: int) -> report.Results:
+def _rounds(
+    flows: Sequence[Flow], material: Material, volume: Volume, rounds: int, failed: List[str]
+) -> report.Results:
     """Run every flow once a round, in turns, so that a slow minute of the machine meets all of them."""
     results: report.Results = {}
     for flow in flows:
@@ -87,15 +97,26 @@ def _rounds(flows: Sequence[Flow], material: Material, volume: Volume, rounds: i
         for flow in flows:
             if flow.name not in results:
                 continue
-            with volume.fresh() as folder:
-                home = f"export HOME={shlex.quote(str(folder))}\n"
-                before = flow.before(material)
-                prepared(home + before if before else "", folder)
-                run = measured(home + flow.script(material), folder).divided(flow.times)
-                flow.check(folder)
-                results[flow.name].append(run)
+            try:
+                run = _once(flow, material, volume)
+            except (RuntimeError, subprocess.CalledProcessError) as error:
+                del results[flow.name]  # the other rows are worth their time all the same
+                failed.append(flow.name)
+                say(f"failed: {flow.name}: {error}")
+                continue
+            results[flow.name].append(run)
             say(f"round {number + 1}/{rounds} {flow.name}: {run.wall:.3f} s, {run.cpu:.3f} s of CPU")
     return results
+
+
+def _once(flow: Flow, material: Material, volume: Volume) -> Run:
+    with volume.fresh() as folder:
+        home = f"export HOME={shlex.quote(str(folder))}\n"
+        before = flow.before(material)
+        prepared(home + before if before else "", folder)
+        run = measured(home + flow.script(material), folder).divided(flow.times)
+        flow.check(folder)
+        return run
 
 
 def _growth(quick: bool, scratch: Path, material: Material, volume: Volume) -> report.Growth:

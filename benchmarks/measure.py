@@ -11,6 +11,8 @@ from typing import List, NamedTuple
 
 from benchmarks.material import tool
 
+_LONGEST = 900  # seconds for one command
+
 
 class Run(NamedTuple):
     """One run of one flow."""
@@ -45,7 +47,11 @@ def measured(command: str, folder: Path) -> Run:
     with open(log, "wb") as output:
         began = time.monotonic()
         process = subprocess.Popen(
-            ["/bin/sh", "-ec", command], cwd=str(folder), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            ["timeout", "--kill-after=5", str(_LONGEST), "/bin/sh", "-ec", command],
+            cwd=str(folder),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
         )
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.monotonic() - began
