@@ -19,7 +19,7 @@ _LINKED = re.compile(r"(?<=[@#])(?=\w)|(?<=\bGH)(?=-[0-9])", re.IGNORECASE)
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-_BREAK = "\u200b"  # keeps GitHub from linking; drawn as nothing
+_BREAK = "&#8203;"  # keeps GitHub from linking; drawn as nothing
 
 Row = Sequence[object]
 
@@ -69,5 +69,5 @@ def _markdown(head: Sequence[str], rows: Sequence[Row]) -> List[str]:
 
 def markdown_text(value: object) -> str:
     """Return *value* for a Markdown text: no markup, no link, no mention."""
-    text = _LINKED.sub(_BREAK, shown(value))
-    return _MARKUP.sub(lambda one: f"&#{ord(one.group())};", text)
+    parts = _LINKED.split(shown(value))
+    return _BREAK.join(_MARKUP.sub(lambda one: f"&#{ord(one.group())};", part) for part in parts)

@@ -71,7 +71,7 @@ def html(request: Request) -> bytes:
         document = contents.summary(artifact)
         whole = pruned(tree(artifact))
     changes = _changes(request, document) if request.against else None
-    history = _history(request.history, document["project"]) if request.history else []
+    history = _history(request, document["project"]) if request.history else []
     packages, edges = _packages(document)
     echarts, version = _echarts()
     script = _asset("report.js")
@@ -200,19 +200,24 @@ def _changes(request: Request, document: Dict[str, Any]) -> Dict[str, Any]:
     return {"old": build, "before": before, "size": size, "groups": groups, "found": found, "unread": unread}
 
 
-def _history(folder: str, project: str) -> List[Dict[str, Any]]:
-    """Return the releases of *project* in *folder*, by the time of their commits; of one build the first name."""
+def _history(request: Request, project: str) -> List[Dict[str, Any]]:
+    """Return the releases of *project* in the folder, and the artifact itself, by the time of their commits.
+
+    Of two files of one build the first name counts.
+    """
+    folder = request.history
     try:
         names = sorted(name for name in os.listdir(folder) if name.endswith(".zip"))
     except OSError as error:
         raise UsageError(folder, f"cannot be read ({error.strerror})", "Give --history a folder of artifacts") from None
     found: Dict[str, Tuple[int, str, int]] = {}
-    for name in names:
+    for path in [*(os.path.join(folder, name) for name in names), request.artifact]:
         try:
-            with Artifact.open(os.path.join(folder, name)) as artifact:
+            with Artifact.open(path) as artifact:
                 manifest = artifact.manifest
                 if manifest.project == project:
-                    found.setdefault(manifest.build_id, (manifest.source.epoch, name, artifact.size))
+                    release = manifest.source.epoch, os.path.basename(path), artifact.size
+                    found.setdefault(manifest.build_id, release)
         except ArtifactError:
             continue  # a zip of something else
     releases = sorted((epoch, name, size, build_id) for build_id, (epoch, name, size) in found.items())[-MAX_HISTORY:]

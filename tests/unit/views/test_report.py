@@ -121,6 +121,10 @@ def test_what_changed_and_the_releases_of_a_folder_are_shown(tmp_path: Path) -> 
         ("a.zip", old.stat().st_size),
         ("b.zip", new.stat().st_size),
     ]
+    other = make_artifact(tmp_path / "elsewhere.zip", {"__init__.py": "#"})
+    page = made(tmp_path, other, "--against", str(old), "--history", str(releases))
+    assert "elsewhere.zip" in [name for name, _, _ in page.data["history"]]
+    page = made(tmp_path, new, "--against", str(old), "--history", str(releases))
     for text in ("upgraded", "FRESH_KEY", "Newly read from the environment", f"{new.stat().st_size:,}"):
         assert text in page.text
 

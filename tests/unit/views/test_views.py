@@ -15,6 +15,7 @@ from deployable_zipfile.builder import sbom
 from deployable_zipfile.views import commands
 from tests.support.artifacts import make_artifact, simple_wheel
 from tests.support.helpers import make_wheel
+from tests.support.releases import hostile, weaknesses
 
 
 def test_diff_names_exactly_what_differs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,10 +94,21 @@ def test_a_hostile_text_is_shown_and_does_nothing(
         assert document["vulnerabilities"][0]["id"] == text
 
 
+@pytest.mark.parametrize("form", ["", "--markdown", "--json"])
+def test_a_hostile_artifact_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str) -> None:
+    old, bad = make_artifact(tmp_path / "old.zip"), hostile(tmp_path / "bad.zip")
+    known = str(weaknesses(tmp_path / "osv.json"))
+    for words in (["diff", str(old), str(bad)], ["inspect", str(bad), "--vulnerabilities", known]):
+        assert main([*words, *filter(None, [form])]) == 0
+        out = capsys.readouterr().out
+        check(out, form)
+        assert "hacked" in out
+
+
 def check(out: str, form: str) -> None:
     """Prove that no line of *out* acts on a terminal, on GitHub or on whoever reads it."""
-    assert all(character.isprintable() or character in "\n\u200b" for character in out)
-    assert not set("\ufe0f\u3164\x1b\u202e") & set(out)
+    assert all(character.isprintable() or character == "\n" for character in out)
+    assert not set("\ufe0f\u3164\x1b\u202e\u200b") & set(out)
     if form == "--markdown":
         assert not set("<`@[") & set(out)
         assert "www.example" not in out
@@ -105,11 +117,11 @@ def check(out: str, form: str) -> None:
             assert {line.count("|") for line in lines} == {lines[0].count("|")}
         assert "&#64;team" not in out
         assert "&#35;12" not in out
+        assert "\\u200bteam" not in out
     elif form == "--json":
         json.loads(out)
         assert out.isascii()
     else:
-        assert "\u200b" not in out
         assert max(map(len, out.splitlines())) <= 160
 
 
