@@ -103,7 +103,7 @@ class CompiledModules(object):  # noqa: UP004  # Python 2 needs the base
                 code = self.code(file)
                 if code is None:
                     return None
-                loader = self  # type: Any  # by its two methods
+                loader = self  # type: Any  # by its methods
                 spec = ModuleSpec(name, loader, origin=self.runtime + file + ".py", loader_state=code)
                 spec.has_location = True
                 if file != module:
@@ -130,6 +130,11 @@ class CompiledModules(object):  # noqa: UP004  # Python 2 needs the base
         code = marshal.loads(data[16:])
         _imp._fix_co_filename(code, self.runtime + file + ".py")  # type: ignore[attr-defined]
         return code
+
+    def get_data(self, path):
+        # type: (str) -> bytes
+        """Return the content of a file of the archive: the source of what another Python is to run, for pkgutil."""
+        return bytes(_LOADER.get_data(path))
 
     def create_module(self, spec):
         # type: (Any) -> None

@@ -227,3 +227,20 @@ def test_damaged_bytecode_is_one_line(share: float, damage: bytes, tmp_path: Pat
     done = run_python(with_bytecode(tmp_path, {}, damaged), "-d", "x", code=3)
     assert error_line(done).startswith("error: this artifact: cannot load its own code (")
     assert error_line(done).endswith("). Copy it again.")
+
+
+@pytest.mark.parametrize("name", ["probe", "confine", "collect", "overlay", "guard", "scratch", "show"])
+def test_the_release_is_given_the_source_of_what_it_runs(name: str, tmp_path: Path) -> None:
+    path = with_bytecode(tmp_path, {})
+    code = """
+import importlib.machinery, sys, zipimport
+loader = zipimport.zipimporter(sys.argv[1])
+main = {"__loader__": loader, "__name__": "started"}
+exec(loader.get_code("__main__"), main)
+main["load_package"](sys.argv[1])
+from deployable_zipfile.deploy import site
+print(site.program(sys.argv[2]), end="")
+assert not hasattr(site.__spec__.loader, "archive"), "it was not imported from bytecode"
+"""
+    source = Path(bootstrap.__file__).parent / "deploy" / f"{name}.py"
+    assert run_python("-I", "-c", code, path, name).stdout == source.read_text("utf-8")
