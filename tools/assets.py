@@ -109,7 +109,7 @@ def problems(folder: Path, version: str) -> List[str]:
 def _sum_problems(folder: Path, wanted: "set[str]") -> List[str]:
     stated = read_sums(folder)
     found = [f"{SUMS}: does not list {name}" for name in sorted(wanted - set(stated))]
-    found += [f"{SUMS}: lists {name}, which is no file of the release" for name in sorted(set(stated) - wanted)]
+    found += [f"{SUMS}: lists {name}, which is not a file of the release" for name in sorted(set(stated) - wanted)]
     for name in sorted(wanted & set(stated)):
         if (folder / name).is_file() and sha256(folder / name) != stated[name]:
             found.append(f"{name}: is not what {SUMS} says")
@@ -130,7 +130,7 @@ def read_sums(folder: Path) -> Dict[str, str]:
     for line in (folder / SUMS).read_text(encoding="utf-8").splitlines():
         match = _LINE.match(line)
         if not match:
-            raise ReleaseError(f"{SUMS}: line {line!r} is no checksum. Make the release again")
+            raise ReleaseError(f"{SUMS}: line {line!r} is not a checksum. Make the release again")
         sums[match.group(2)] = match.group(1)
     return sums
 

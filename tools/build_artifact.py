@@ -64,7 +64,7 @@ def choose(native: bool, image: Optional[str], options: Sequence[str]) -> Way:
 def missing(image: str) -> str:
     """Return why *image* cannot be run here, as a clause; nothing when it can."""
     if not shutil.which("docker"):
-        return "there is no docker command"
+        return "docker is not installed"
     if not _answers(["docker", "info"]):
         return "no Docker engine answers"
     if not _answers(["docker", "image", "inspect", image]):

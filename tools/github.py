@@ -41,7 +41,7 @@ def gh(*arguments: str, stdin: Optional[str] = None) -> str:
 
 
 def environment(environ: Mapping[str, str]) -> Dict[str, str]:
-    """Return the environment for ``gh``: it asks nothing, colours nothing, and knows the repository."""
+    """Return the environment for ``gh``: no prompt, no colour, and the repository."""
     named = {"GH_REPO": environ["GITHUB_REPOSITORY"]} if environ.get("GITHUB_REPOSITORY") else {}
     return {**named, **environ, "GH_PROMPT_DISABLED": "1", "NO_COLOR": "1", "GH_NO_UPDATE_NOTIFIER": "1"}
 

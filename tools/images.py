@@ -32,7 +32,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     known = platforms.read()
     parser = argparse.ArgumentParser(prog="tools.images", description="Build the builder and tester images.")
     parser.add_argument("--platform", choices=list(known), default=os.environ.get("PLATFORM") or platforms.DEFAULT)
-    parser.add_argument("--target", choices=TARGETS, help="build this image alone")
+    parser.add_argument("--target", choices=TARGETS, help="build only this image")
     parser.add_argument("--base-image", metavar="IMAGE", help="build on this image, whatever the platform's own is")
     parser.add_argument("--builder", metavar="IMAGE", help="pull this builder instead of building one")
     parser.add_argument("--tester", metavar="IMAGE", help="pull this tester instead of building one")

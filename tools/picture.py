@@ -33,7 +33,7 @@ COMMANDS = (
     "deployable-zipfile create cfgov requirements/deployment.txt site.zip --require-clean",
     "python3 -I site.zip deploy --root /srv/site --env-file environment.json --restart none",
 )
-# rich's own form asks another host for a font.
+# rich's own form loads a font from another host.
 FORM = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">
 <title>A terminal: an artifact is made, and deployed</title>
 <style>

@@ -3,9 +3,9 @@
     python -m tools.release [STEP] [OPTION]...
 
 Without a step the whole way: the folder is made, checked and published; ``--dry-run`` stops before the upload. Steps,
-each of which can be run alone, and needs nothing but the standard library, openssl and ``gh``:
+each of which can be run by itself, and needs only the standard library, openssl and ``gh``:
 
-    artifact     the folder of an artifact alone: the file, its checksum, its bill of materials
+    artifact     the folder of an artifact: the file, its checksum, its bill of materials
     sign         sign the checksums with the organisation's own key
     attestation  put the attestation that GitHub made beside the files
     verify       verify that attestation as a user of the release does
@@ -54,7 +54,7 @@ def main(argv: Optional[Sequence[str]] = None, environ: Mapping[str, str] = os.e
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="release", description=__doc__.split("\n")[0])
-    parser.add_argument("step", nargs="?", choices=STEPS, help="one step alone (default: the whole way)")
+    parser.add_argument("step", nargs="?", choices=STEPS, help="only this step (default: all of them)")
     parser.add_argument("--dry-run", action="store_true", help="stop before the upload")
     parser.add_argument("--tag", help="refuse unless this is the tag of the package's version")
     parser.add_argument("--output", type=Path, default=Path("release"), metavar="FOLDER", help="(default: release)")
@@ -117,7 +117,7 @@ def make(arguments: argparse.Namespace) -> None:
 
 
 def make_artifact_folder(artifact: Path, output: Path, commit: Optional[str] = None) -> None:
-    """Make a folder of *artifact* alone; with *commit*, refuse one of another commit or with changes."""
+    """Make a folder of *artifact* only; with *commit*, refuse one of another commit or with changes."""
     with assets.new_folder(output) as folder:
         _put_artifact(artifact, folder, commit)
         assets.write_sums(folder)
@@ -127,7 +127,7 @@ def make_artifact_folder(artifact: Path, output: Path, commit: Optional[str] = N
 def put_attestation(folder: Path, bundle: Optional[Path]) -> None:
     """Copy the *bundle* that GitHub's action wrote into the release *folder*."""
     if bundle is None or not bundle.is_file():
-        raise ReleaseError(f"--bundle: {bundle} is no file. Name the output of the attestation step")
+        raise ReleaseError(f"--bundle: {bundle} is not a file. Name the output of the attestation step")
     shutil.copyfile(str(bundle), str(folder / assets.ATTESTATION))
 
 

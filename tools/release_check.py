@@ -53,7 +53,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 def folder_problems(folder: Path) -> List[str]:
     """Return what is wrong with the files of a release *folder*."""
     if not folder.is_dir():
-        return [f"{folder}: is no folder. Make it: tools/nox -s release -- --dry-run"]
+        return [f"{folder}: is not a folder. Make it: tools/nox -s release -- --dry-run"]
     try:
         return assets.problems(folder, assets.version_of(ROOT))
     except assets.ReleaseError as error:

@@ -157,7 +157,7 @@ def _written(trees: Mapping[str, ast.Module], text: str) -> Dict[str, int]:
 
 
 def _call(node: ast.AST) -> str:
-    """Return the dotted name that *node* calls, "" when it is no call."""
+    """Return the dotted name that *node* calls, "" when it is not a call."""
     if not isinstance(node, ast.Call):
         return ""
     parts: List[str] = []

@@ -95,7 +95,7 @@ def summary(artifact: Path, base: Optional[Path]) -> str:
         "",
     ]
     if base is None:
-        return "\n".join([*lines, "There is no artifact of main to compare with.", ""])
+        return "\n".join([*lines, "Main has no artifact to compare with.", ""])
     with Artifact.open(str(base)) as opened:
         before, difference = opened.manifest, size - opened.size
     if before.build_id == manifest.build_id:

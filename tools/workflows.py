@@ -197,7 +197,7 @@ def _permissions(workflows: Workflows) -> Iterator[Finding]:
 
 
 def _guards(workflows: Workflows) -> Iterator[Finding]:
-    """What publishes does so from this repository alone, images from main, and behind an environment."""
+    """Only this repository publishes: images from main, and behind an environment."""
     for workflow in workflows.values():
         for name, job in workflow.jobs.items():
             writes, where = _writes(job), f"{workflow.name}:{name}"
@@ -315,7 +315,7 @@ def _reports(workflows: Workflows) -> Iterator[Finding]:
 
 
 def _hand_overs(workflows: Workflows) -> Iterator[Finding]:
-    """What a job fetches after an approval is still there, and lies where git ignores it."""
+    """What a job fetches after an approval is still there, where git ignores it."""
     kept = _retention(workflows)
     for workflow in workflows.values():
         for where, _, job, step in workflow.steps():

@@ -34,7 +34,7 @@ class Console:
         out, err: streams; the process's own when left out.
 
     A message that stderr does not take is dropped: nobody is left to be told. A result that stdout does not take is
-    an error, for whoever asked believes to have it.
+    an error, because the caller believes to have it.
     """
 
     def __init__(

@@ -50,7 +50,7 @@ class DeployableZipfileError(Exception):
 
 
 class UsageError(DeployableZipfileError):
-    """The command line asks for something impossible."""
+    """The command line is wrong."""
 
     exit_code = 2
 

@@ -54,7 +54,7 @@ def main(argv: Sequence[str], archive: Optional[str] = None) -> int:
 
     Parameters:
         argv: arguments without the program's name.
-        archive: path of the artifact that runs this; without one the first argument that is no option names it.
+        archive: path of the artifact that runs this; without one the first argument that is not an option names it.
     """
 
     def run() -> int:
@@ -216,7 +216,7 @@ def _install(arguments: argparse.Namespace, archive: str, console: Console) -> i
 def _signed(
     archive: str, arguments: argparse.Namespace, destination: str = ""
 ) -> Iterator[Tuple[Artifact, "Optional[signature.Signer]"]]:
-    """Open the artifact, signed as the options demand, and the root that *destination* lies in."""
+    """Open the artifact, signed as the options demand, and the root that contains *destination*."""
     with contextlib.ExitStack() as stack:
         artifact, signer = stack.enter_context(Artifact.open(archive)), None
         for wanted in _demands(artifact, arguments, destination):

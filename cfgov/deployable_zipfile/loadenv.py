@@ -153,7 +153,7 @@ def _load(path: str) -> None:
     environment = read_environment(path)
     _check_total(path, {**os.environ, **environment})
     for key, value in environment.items():
-        # As bytes: under the C locale without UTF-8 mode, os.environ itself takes ASCII alone.
+        # As bytes: under the C locale without UTF-8 mode, os.environ itself takes only ASCII.
         os.environb[key.encode("ascii")] = value.encode("utf-8")
 
 
@@ -225,7 +225,7 @@ def _place(before: str) -> str:
 
 
 class _Pairs(list):  # type: ignore[type-arg]  # of (key, value), duplicates kept
-    """A JSON object as it stands in the text."""
+    """A JSON object as it is written in the text."""
 
 
 def _number(_: str) -> float:
@@ -233,7 +233,7 @@ def _number(_: str) -> float:
 
 
 class _Scanning:
-    """What the scanner of the standard library asks of a decoder."""
+    """What the scanner of the standard library needs from a decoder."""
 
     strict = True
     object_hook = array_hook = None

@@ -43,7 +43,7 @@ def run(work: Callable[[int], Any], count: int, workers: int = 0) -> Iterator[An
 
     Raises:
         DeployableZipfileError: the first one that a call raised; OSErrors come back as OSErrors.
-        TargetError: a process was killed from outside, for instance for want of memory.
+        TargetError: a process was killed from outside, for instance because memory ran out.
     """
     with started(work, count, workers) as answers:
         yield from answers

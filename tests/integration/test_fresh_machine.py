@@ -54,6 +54,6 @@ def test_the_two_commands_of_the_readme_work_where_only_git_and_nox_are_installe
 
     said = done.stdout.decode("utf-8", "replace")
     assert done.returncode == 0, said
-    assert "build: on this machine, because there is no docker command" in said
+    assert "build: on this machine, because docker is not installed" in said
     assert "cfgov_current_build.zip: OK" in said
     assert "No broken requirements found" in said

@@ -144,7 +144,7 @@ class Context:
 
 
 def _environment_of(root: Root, target: str) -> Optional[Dict[str, str]]:
-    """Return the environment of a release that is to be left; a bad file of it is no obstacle to that."""
+    """Return the environment of a release that is to be left; a bad file of it does not prevent that."""
     try:
         return provision.environment_of(root.folder(target))
     except DeploymentError:

@@ -17,7 +17,7 @@ _ADVICE = ("Type 'manage.py help", "HINT:")
 
 
 def excerpt(output: str) -> str:
-    """Return the first line of *output* that names the error, shortened; without one, the last line that is no advice.
+    """Return the first line of *output* that names the error, shortened; without one, the last line that is not advice.
 
     Of a traceback that is the line of the exception, not the lines of advice that its message may go on with; of
     several, the last traceback's, which is the one that was raised.

@@ -36,7 +36,7 @@ def parse_shared(text: str) -> Shared:
     """Return the shared folder written ``NAME=PATH``, or ``NAME`` for the same path in the release.
 
     Raises:
-        UsageError: the name is no plain name, or the path leaves the release or hides a part of it.
+        UsageError: the name is not a plain name, or the path leaves the release or hides a part of it.
     """
     name, equals, path = text.partition("=")
     if not name or "/" in name or name.startswith("."):

@@ -53,7 +53,7 @@ def locked(path: Path, purpose: str, wait: float) -> Iterator[Lock]:
     """Hold the lock in the file *path*.
 
     Parameters:
-        purpose: the verb, told to whoever waits.
+        purpose: the verb, shown to those who wait.
         wait: seconds to wait for another holder, 0 for none.
 
     Raises:

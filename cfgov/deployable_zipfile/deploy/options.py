@@ -124,7 +124,7 @@ def read_variables(path: Path) -> Dict[str, str]:
     """Return the variables in a file as systemd's ``EnvironmentFile=`` or a shell reads it: ``KEY=VALUE`` lines.
 
     Raises:
-        UsageError: it cannot be read, or a line is no assignment.
+        UsageError: it cannot be read, or a line is not an assignment.
     """
     try:
         lines = path.read_text("utf-8").splitlines()

@@ -3,7 +3,7 @@
 ROOT/current            -> releases/BUILD_ID      relative, replaced by one rename
 ROOT/releases/BUILD_ID/                           a complete destination, never changed after it was live
 ROOT/shared/NAME/                                 what releases have in common: uploads
-ROOT/.deploy/journal.jsonl, lock, logs/, tool     our books, and the verbs for use without an artifact
+ROOT/.deploy/journal.jsonl, lock, logs/, tool     the state directory, and the verbs for use without an artifact
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class Root:
         self.current = self.path / "current"
         self.releases = self.path / "releases"
         self.shared = self.path / "shared"
-        self.books = self.path / layout.DEPLOY
-        self.logs = self.books / "logs"
-        self.tool = self.books / "tool"
-        self.store = self.books / "store"
-        self.lock = self.books / "lock"
+        self.state = self.path / layout.DEPLOY
+        self.logs = self.state / "logs"
+        self.tool = self.state / "tool"
+        self.store = self.state / "store"
+        self.lock = self.state / "lock"
         self.journal = Journal(self.path / layout.JOURNAL)
 
     def folder(self, target: str) -> Path:
@@ -94,7 +94,7 @@ class Root:
             return []
 
     def is_live(self, target: str) -> bool:
-        """Tell whether ``current`` is, passes through or lies inside the folder or link that *target* names."""
+        """Tell whether ``current`` is, passes through or is inside the folder or link that *target* names."""
         try:
             status = os.lstat(str(self.folder(target)))
         except OSError:
@@ -115,7 +115,7 @@ class Root:
         Raises:
             DestinationError: the root's parent is missing or one folder cannot be made.
         """
-        for folder in (self.path, self.releases, self.books):
+        for folder in (self.path, self.releases, self.state):
             try:
                 os.mkdir(str(folder), 0o755)
             except FileExistsError:
@@ -132,7 +132,7 @@ class Root:
         (deployphp/deployer#73). The caller holds the lock.
 
         Raises:
-            DeploymentError: *target* is no folder, or the link cannot be written.
+            DeploymentError: *target* is not a folder, or the link cannot be written.
             DestinationError: ``current`` is a real folder.
         """
         self.target()
@@ -333,8 +333,8 @@ def check_place(root: Root) -> None:
     if os.path.lexists(str(root.path)) and not root.path.is_dir():
         raise DestinationError(root.path, "is not a folder", "Name the folder that holds `current` and `releases`")
     ownership.check_folder(str(root.path), "releases", "shared", "current", layout.DEPLOY)
-    if root.books.is_dir():
-        ownership.check_folder(str(root.books), root.journal.path.name, "lock", "logs", "tool")
+    if root.state.is_dir():
+        ownership.check_folder(str(root.state), root.journal.path.name, "lock", "logs", "tool")
 
 
 def check_release(root: Root, target: str) -> None:

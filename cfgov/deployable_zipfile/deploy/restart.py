@@ -145,7 +145,7 @@ class ModWsgiSignal(Strategy):
             time.sleep(_POLL)
 
     def _let_load(self, threads: int, deadline: float) -> None:
-        """Wait until each daemon has *threads*. It is no failure when some never have: the application may differ."""
+        """Wait until each daemon has *threads*. Some may never have them: the application may differ."""
         while time.monotonic() < deadline:
             if all(processes.threads(self._proc, process) >= threads for process in self._daemons()):
                 return

@@ -40,7 +40,7 @@ def deploy(archive: str, root: Root, options: Options, console: Console) -> Outc
     """
     with _signed(archive, root, options) as (given, checked), _whole(given, root, options, console) as artifact:
         target = release_target(artifact.manifest.build_id)
-        if not root.books.is_dir():  # what would be refused is refused before the root is made
+        if not root.state.is_dir():  # what would be refused is refused before the root is made
             first = options.settled({})
             first.settings.check()
             steps.check(Context(root, target, first, console), artifact)
@@ -118,7 +118,7 @@ def _whole(
     first = [release_target(against)] if against else []
     trees = [str(root.folder(target)) for target in [*first, *reversed(known)]]
     stores = [str(root.store), str(options.given.get("store") or "")]
-    folder = str(root.books if root.books.is_dir() else root.path.parent)
+    folder = str(root.state if root.state.is_dir() else root.path.parent)
     return base.completed(artifact, [*options.base, *trees, *stores], folder, options.workers, console)
 
 
@@ -356,9 +356,9 @@ def check_is_root(root: Root) -> None:
     """Refuse a folder in which nothing was ever deployed.
 
     Raises:
-        UsageError: there are no books of ours.
+        UsageError: it has no state directory.
     """
-    if not root.books.is_dir():
+    if not root.state.is_dir():
         raise UsageError(f"--root {root.path}", "was never deployed to", "Name the folder that holds `current`")
 
 

@@ -240,7 +240,7 @@ def _host(variables: Mapping[str, str]) -> str:
 def _imported(trial: Trial, ignored: Sequence[str]) -> Tuple[int, List[Finding]]:
     """Import everything; a module that takes its process down is named, and the rest goes on in another one.
 
-    What fails among the others is tried once more alone: setuptools, for one, refuses to come after distutils.
+    What fails among the others is tried once more in a process of its own: setuptools refuses to come after distutils.
     """
     python = trial.confined([trial.interpreter, "-I", "-c"])
     environment = {**process.environment(), **trial.environment()}

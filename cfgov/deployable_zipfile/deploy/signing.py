@@ -19,7 +19,7 @@ class Policy(NamedTuple):
     revoked_keys: str = ""  # absolute path, "": none
 
     def demand(self, artifact: str, signature: str) -> Demand:
-        """Return what this policy means for *artifact*, whose *signature* lies beside it unless it is named."""
+        """Return what this policy means for *artifact*, whose *signature* is beside it unless another is named."""
         return demand(artifact, signature, self.allowed_signers, self.revoked_keys)
 
 

@@ -158,7 +158,7 @@ def warn(context: Context, artifact: Artifact) -> None:
     if context.variables is None:
         console.warn("no environment.json: give --env-file, or the site starts with its defaults")
     elif os.geteuid() == 0 and not settings.group:
-        console.warn("no --group: environment.json can be read by root's group alone")
+        console.warn("no --group: only root's group can read environment.json")
     if context.options.env_file is not None and context.options.env_file.is_open_to_all():
         console.warn("the file of --env-file can be read by everybody: chmod 0640")
     for name in provision.loader_variables(context.variables or {}):

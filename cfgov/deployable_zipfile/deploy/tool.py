@@ -17,7 +17,7 @@ def write_tool(artifact: Artifact, root: Root) -> None:
     Python that the live release was installed with, whatever ``python3`` is.
     """
     name = f"tool-{artifact.manifest.build_id}"
-    folder = root.books / name
+    folder = root.state / name
     if not (folder / "__main__.py").is_file():
         package = folder / "deployable_zipfile"
         package.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -29,7 +29,7 @@ def write_tool(artifact: Artifact, root: Root) -> None:
             folder / "__main__.py", _TOOL_MAIN.encode("ascii"), 0o644
         )  # last: it marks the whole
     durable.point(str(root.tool), name)
-    for old in root.books.glob("tool-*"):
+    for old in root.state.glob("tool-*"):
         if old.name != name:
             durable.remove_tree(str(old))
 

@@ -157,9 +157,7 @@ def _run_rollback(arguments: argparse.Namespace, _archive: str, console: Console
     root = Root(arguments.root)
     options = _options(arguments)
     if arguments.dry_run:
-        rollout.check(root)
-        rollout.check_is_root(root)
-        options.settled(releases.folded(root).options).settings.check()
+        _remembered(root, options)
         target = releases.rollback_target(root, arguments.release, options.force)
         rollout.check_target(root, target)
         name = build_id_of(target) or target
@@ -168,6 +166,15 @@ def _run_rollback(arguments: argparse.Namespace, _archive: str, console: Console
     outcome = rollout.rollback(root, arguments.release, options, not arguments.not_bad, console)
     console.outcome(outcome.document(), outcome.text())
     return 0
+
+
+def _remembered(root: Root, options: Options) -> Options:
+    """Return *options* with what the root remembers, after the checks of every verb; nothing is locked."""
+    rollout.check(root)
+    rollout.check_is_root(root)
+    settled = options.settled(releases.folded(root).options)
+    settled.settings.check()
+    return settled
 
 
 def _run_releases(arguments: argparse.Namespace, _archive: str, console: Console) -> int:
@@ -194,9 +201,7 @@ def _run_prune(arguments: argparse.Namespace, _archive: str, console: Console) -
     root = Root(arguments.root)
     options = _options(arguments)
     if arguments.dry_run:
-        rollout.check(root)
-        rollout.check_is_root(root)
-        settings = options.settled(releases.folded(root).options).settings
+        settings = _remembered(root, options).settings
         gone = tuple(releases.prunable(root, settings.keep, settings.older_than, time.time()))
     else:
         gone = rollout.prune(root, options, console)

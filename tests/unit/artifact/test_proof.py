@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import List
+from typing import Dict, List
 
 import pytest
 
@@ -13,14 +13,18 @@ from deployable_zipfile.artifact.zipreader import WHOLE, Artifact
 from deployable_zipfile.errors import ArtifactError, DeployableZipfileError, WheelError
 from deployable_zipfile.install import installation
 from tests.support.artifacts import make_artifact, simple_wheel
-from tests.support.helpers import make_wheel
+from tests.support.helpers import File, make_wheel
 
 WHEELS = ["wheels/alpha-1.0-py3-none-any.whl", "wheels/large-1.0-py3-none-any.whl"]
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    files = {"large/data.bin": bytes(range(256)) * (WHOLE // 128), "large/a.py": "x = 1\n", "large/b.py": "x = 2\n"}
+    files: Dict[str, File] = {
+        "large/data.bin": bytes(range(256)) * (WHOLE // 128),
+        "large/a.py": "x = 1\n",
+        "large/b.py": "x = 2\n",
+    }
     wheels = [simple_wheel(tmp_path / "wheels"), make_wheel(tmp_path / "wheels", "large", "1.0", files)]
     return make_artifact(tmp_path / "site.zip", {f"folder{n}/file.txt": f"text {n}" for n in range(200)}, wheels)
 
@@ -57,7 +61,7 @@ def test_one_bit_is_found_by_the_digest_of_its_member(name: str, share: float, w
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("file", ["data.bin", "a.py", "b.py"])
 def test_a_file_that_its_record_does_not_know_is_found(file: str, workers: int, tmp_path: Path) -> None:
-    files = {"large/data.bin": bytes(3 * WHOLE), "large/a.py": "x = 1\n", "large/b.py": "x = 2\n"}
+    files: Dict[str, File] = {"large/data.bin": bytes(3 * WHOLE), "large/a.py": "x = 1\n", "large/b.py": "x = 2\n"}
 
     def lie(rows: "List[tuple[str, str, str]]") -> "List[tuple[str, str, str]]":
         other = "sha256=" + "A" * 43

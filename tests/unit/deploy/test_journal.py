@@ -13,59 +13,59 @@ from deployable_zipfile.errors import DeploymentError
 
 
 @pytest.fixture
-def books(tmp_path: Path) -> Journal:
+def log(tmp_path: Path) -> Journal:
     return Journal(tmp_path / "journal.jsonl")
 
 
-def test_an_absent_file_is_an_empty_journal(books: Journal) -> None:
-    assert books.read() == []
+def test_an_absent_file_is_an_empty_journal(log: Journal) -> None:
+    assert log.read() == []
 
 
-def test_what_was_written_is_read_in_the_same_order(books: Journal) -> None:
-    written = [books.append(journal.STARTED, "releases/a"), books.append(journal.LIVE, "releases/a", verb="deploy")]
-    assert books.read() == written
+def test_what_was_written_is_read_in_the_same_order(log: Journal) -> None:
+    written = [log.append(journal.STARTED, "releases/a"), log.append(journal.LIVE, "releases/a", verb="deploy")]
+    assert log.read() == written
     assert "@" in written[0].by
     assert written[1].details == {"verb": "deploy"}
 
 
-def test_a_torn_last_line_is_left_out_and_overwritten_by_the_next_record(books: Journal) -> None:
-    whole = books.append(journal.STARTED, "releases/a")
+def test_a_torn_last_line_is_left_out_and_overwritten_by_the_next_record(log: Journal) -> None:
+    whole = log.append(journal.STARTED, "releases/a")
     for torn in (b'{"time": "20', b"\0" * 40, b"\0" * 40 + b"\n", b"{}\n"):
-        good = books.path.read_bytes()
-        books.path.write_bytes(good + torn)
-        assert books.read()[0] == whole
-        before = len(books.read())
-        books.append(journal.BAD, "releases/b")
-        assert len(books.read()) == before + 1
-        assert torn.strip(b"\n") not in books.path.read_bytes() or torn == b"{}\n"
+        good = log.path.read_bytes()
+        log.path.write_bytes(good + torn)
+        assert log.read()[0] == whole
+        before = len(log.read())
+        log.append(journal.BAD, "releases/b")
+        assert len(log.read()) == before + 1
+        assert torn.strip(b"\n") not in log.path.read_bytes() or torn == b"{}\n"
 
 
-def test_every_cut_of_the_file_reads_as_the_records_before_the_cut(books: Journal) -> None:
+def test_every_cut_of_the_file_reads_as_the_records_before_the_cut(log: Journal) -> None:
     for number in range(3):
-        books.append(journal.STARTED, f"releases/{number}")
-    whole, records = books.path.read_bytes(), books.read()
+        log.append(journal.STARTED, f"releases/{number}")
+    whole, records = log.path.read_bytes(), log.read()
     for size in range(len(whole) + 1):
-        books.path.write_bytes(whole[:size])
-        assert books.read() == records[: whole[:size].count(b"\n")]
+        log.path.write_bytes(whole[:size])
+        assert log.read() == records[: whole[:size].count(b"\n")]
 
 
-def test_damage_in_the_middle_is_named_by_its_line(books: Journal) -> None:
+def test_damage_in_the_middle_is_named_by_its_line(log: Journal) -> None:
     for number in range(3):
-        books.append(journal.STARTED, f"releases/{number}")
-    lines = books.path.read_bytes().splitlines(keepends=True)
-    books.path.write_bytes(lines[0] + b"garbage\n" + lines[2])
+        log.append(journal.STARTED, f"releases/{number}")
+    lines = log.path.read_bytes().splitlines(keepends=True)
+    log.path.write_bytes(lines[0] + b"garbage\n" + lines[2])
     with pytest.raises(DeploymentError, match="line 2 is not a record"):
-        books.read()
+        log.read()
 
 
-def test_a_record_survives_a_line_feed_in_a_detail(books: Journal) -> None:
-    books.append(journal.BAD, "releases/a", why="first\nsecond \u2028 third")
-    assert books.read()[0].details["why"] == "first\nsecond \u2028 third"
+def test_a_record_survives_a_line_feed_in_a_detail(log: Journal) -> None:
+    log.append(journal.BAD, "releases/a", why="first\nsecond \u2028 third")
+    assert log.read()[0].details["why"] == "first\nsecond \u2028 third"
 
 
-def test_an_unknown_event_is_a_mistake_of_the_caller(books: Journal) -> None:
+def test_an_unknown_event_is_a_mistake_of_the_caller(log: Journal) -> None:
     with pytest.raises(ValueError, match="celebrated"):
-        books.append("celebrated", "releases/a")
+        log.append("celebrated", "releases/a")
 
 
 def test_a_journal_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
@@ -74,12 +74,12 @@ def test_a_journal_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> 
         Journal(tmp_path / "journal.jsonl").append(journal.STARTED, "releases/a")
 
 
-def test_history_knows_what_was_proven_and_what_is_bad(books: Journal) -> None:
-    books.append(journal.LIVE, "a", options={"keep": 3})
-    books.append(journal.LIVE, "b")
-    books.append(journal.BAD, "c", why="health")
-    books.append(journal.RETURNED, "b")
-    known = history(books.read())
+def test_history_knows_what_was_proven_and_what_is_bad(log: Journal) -> None:
+    log.append(journal.LIVE, "a", options={"keep": 3})
+    log.append(journal.LIVE, "b")
+    log.append(journal.BAD, "c", why="health")
+    log.append(journal.RETURNED, "b")
+    known = history(log.read())
     assert known.proven == ["a", "b"]
     assert known.bad == {"c": "health"}
     assert known.options == {"keep": 3}
@@ -87,17 +87,17 @@ def test_history_knows_what_was_proven_and_what_is_bad(books: Journal) -> None:
     assert known.previous("c") == ["b", "a"]
 
 
-def test_a_bad_release_that_is_proven_later_is_good_again(books: Journal) -> None:
-    books.append(journal.BAD, "a", why="the database was away")
-    books.append(journal.LIVE, "a")
-    assert history(books.read()).bad == {}
+def test_a_bad_release_that_is_proven_later_is_good_again(log: Journal) -> None:
+    log.append(journal.BAD, "a", why="the database was away")
+    log.append(journal.LIVE, "a")
+    assert history(log.read()).bad == {}
 
 
-def test_a_pruned_release_is_no_choice_any_more(books: Journal) -> None:
-    books.append(journal.LIVE, "a")
-    books.append(journal.LIVE, "b")
-    books.append(journal.PRUNED, "a")
-    assert history(books.read()).previous("b") == []
+def test_a_pruned_release_is_no_choice_any_more(log: Journal) -> None:
+    log.append(journal.LIVE, "a")
+    log.append(journal.LIVE, "b")
+    log.append(journal.PRUNED, "a")
+    assert history(log.read()).previous("b") == []
 
 
 @pytest.mark.parametrize(
@@ -114,18 +114,18 @@ def test_a_pruned_release_is_no_choice_any_more(books: Journal) -> None:
     ],
 )
 def test_history_knows_a_rollback_that_was_cut_short(
-    books: Journal, events: List[Tuple[str, str]], unfinished: bool
+    log: Journal, events: List[Tuple[str, str]], unfinished: bool
 ) -> None:
-    books.append(journal.STARTED, "a", verb="rollback", bad=True, **{"from": "b"})
+    log.append(journal.STARTED, "a", verb="rollback", bad=True, **{"from": "b"})
     for event, release in events:
-        books.append(event, release)
-    begun = history(books.read()).unfinished
+        log.append(event, release)
+    begun = history(log.read()).unfinished
     assert (begun is not None) is unfinished
     assert begun is None or (begun.release, begun.details["from"]) == ("a", "b")
 
 
 @pytest.mark.parametrize("details", [{}, {"bad": False}])
-def test_a_rollback_that_marks_nothing_ends_with_its_proof(books: Journal, details: Dict[str, bool]) -> None:
-    books.append(journal.STARTED, "a", verb="rollback", **details)
-    books.append(journal.LIVE, "a")
-    assert history(books.read()).unfinished is None
+def test_a_rollback_that_marks_nothing_ends_with_its_proof(log: Journal, details: Dict[str, bool]) -> None:
+    log.append(journal.STARTED, "a", verb="rollback", **details)
+    log.append(journal.LIVE, "a")
+    assert history(log.read()).unfinished is None

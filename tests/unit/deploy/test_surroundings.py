@@ -241,13 +241,13 @@ def test_no_secret_is_shown_or_kept_whichever_command_prints_it(
         "config-test": ["--config-test", f"{script} check-not {{release}}"],
     }.get(how, [])
     assert host.deploy("says", *words, *json_wanted) == 8
-    books = [path for path in (root / ".deploy").rglob("*") if path.suffix in (".log", ".jsonl")]
-    kept = "".join("".join(path.read_text().split()) for path in books)
+    state = [path for path in (root / ".deploy").rglob("*") if path.suffix in (".log", ".jsonl")]
+    kept = "".join("".join(path.read_text().split()) for path in state)
     assert "[SECRET_KEY]" in kept
     for text in ("".join((host.out + host.err).split()), kept):
         for form in GIVE_AWAY:
             assert form not in text, form
-    assert {path.stat().st_mode & 0o777 for path in books} == {0o640}
+    assert {path.stat().st_mode & 0o777 for path in state} == {0o640}
     assert "/logs/" in host.err
 
 

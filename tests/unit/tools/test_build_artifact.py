@@ -37,7 +37,7 @@ class Engine:
 def test_without_docker_it_builds_here_and_says_why(engine: Engine) -> None:
     way = build_artifact.choose(False, None, ["--quiet"])
 
-    assert way.reason == "on this machine, because there is no docker command"
+    assert way.reason == "on this machine, because docker is not installed"
     assert way.command[:2] == [sys.executable, "cfgov/deployable_zipfile/create.py"]
     assert way.command[2:5] == ["cfgov", "requirements/deployment.txt", "cfgov_current_build"]
     assert way.command[-1] == "--quiet"

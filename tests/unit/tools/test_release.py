@@ -102,7 +102,7 @@ def test_a_line_that_is_no_checksum_is_refused(tmp_path: Path) -> None:
     with open(str(folder / assets.SUMS), "a", encoding="utf-8") as file:
         file.write("0" * 64 + "  ../../etc/passwd\n")
 
-    with pytest.raises(ReleaseError, match="is no checksum"):
+    with pytest.raises(ReleaseError, match="is not a checksum"):
         assets.problems(folder, VERSION)
 
 
@@ -203,7 +203,7 @@ def test_a_clone_holds_the_commit_and_nothing_else(tmp_path: Path) -> None:
 def test_a_folder_check_names_a_folder_that_is_not_there(tmp_path: Path) -> None:
     (found,) = release_check.folder_problems(tmp_path / "release")
 
-    assert "is no folder" in found
+    assert "is not a folder" in found
 
 
 class Hub:
