@@ -20,7 +20,7 @@ def test_the_summary_names_size_digest_build_and_commit(tmp_path: Path) -> None:
     assert text.startswith(summary.MARK)
     assert f"| size | {artifact.stat().st_size:,} bytes |" in text
     assert "| build id | `" in text
-    assert "no artifact of main" in text
+    assert "Main has no artifact" in text
 
 
 def test_the_same_artifact_has_no_changes(tmp_path: Path) -> None:
