@@ -397,6 +397,7 @@ def _sources(paths: Sequence[str], delta: Delta, stack: contextlib.ExitStack) ->
 
 def _temporary(folder: str) -> int:
     """Return the descriptor of a new file that has no name."""
+    folder = os.path.abspath(folder)  # above a relative path there is no end
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)
     path = os.path.join(folder, f".{os.getpid()}-{os.urandom(8).hex()}.partial")

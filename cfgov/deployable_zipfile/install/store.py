@@ -226,16 +226,18 @@ class Store:
         return Entry(key, label, folder, rows, _read_seen(folder, rows))
 
     def save(self, entry: Entry) -> None:
-        """Write what the files of *entry* were last like. Nothing is lost when a crash undoes it."""
+        """Write what the files of *entry* were last like.
+
+        Nothing is lost when a crash undoes it or cuts it short: it has a checksum, and without it the files are read.
+        So it is written anew and not renamed over the old one, for which ext4 would wait for the disk.
+        """
         path = os.path.join(entry.folder, _SEEN)
-        fresh = f"{path}.new"
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(fresh)
+            os.unlink(path)
         body = b"".join(_TIMES.pack(*entry.seen.get(name, _NEVER)) for name in entry.rows)
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         with open(descriptor, "wb") as file:
             file.write(hashlib.sha256(body).digest() + body)
-        os.replace(fresh, path)
 
     def publish(self, entries: List[Entry]) -> None:
         """Move *entries*, whose files are complete in ``new``, into their place; they are on the disk before that.
@@ -420,7 +422,7 @@ def _files_in(folder: str) -> Iterator[str]:
         links = [name for name in folders if os.path.islink(os.path.join(place, name))]
         for name in [*names, *links]:
             inner = os.path.relpath(os.path.join(place, name), folder)
-            if inner not in (_INDEX, _SEEN, f"{_SEEN}.new"):
+            if inner not in (_INDEX, _SEEN):
                 yield inner
 
 

@@ -160,6 +160,16 @@ def test_without_the_build_one_line_says_what_to_do(builds: Builds, tmp_path: Pa
     assert not (tmp_path / "dest").exists()
 
 
+def test_paths_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    builds = Builds(tmp_path / "builds")
+    monkeypatch.chdir(str(tmp_path))
+    with Artifact.open(str(builds.delta)) as given, base.completed(
+        given, [os.path.relpath(str(builds.old))], "not/there/yet", 1, QUIET
+    ) as artifact:
+        assert artifact.manifest.members
+        artifact.verify(1)
+
+
 def edited(tree: Path) -> None:
     path = tree / f"venv/lib/python{PYTHON}/site-packages/alpha/__init__.py"
     path.write_text(path.read_text().replace("alpha", "ALPHA"))
@@ -332,6 +342,7 @@ def attempt(builds: Builds, destination: Path, before: Path) -> str:
     return ""
 
 
+@pytest.mark.deep
 def test_killed_or_refused_at_any_call_nothing_is_left_and_a_rerun_succeeds(tmp_path: Path) -> None:
     builds = Builds(tmp_path / "builds")
     install(builds.old, tmp_path / "before", [])

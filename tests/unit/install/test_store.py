@@ -451,6 +451,7 @@ def test_killed_before_any_call_store_and_destination_are_whole_and_a_rerun_succ
         is_whole(store)
 
 
+@pytest.mark.deep
 def test_killed_while_a_damaged_entry_is_made_again_it_is_whole_afterwards(tmp_path: Path) -> None:
     site = make_site(tmp_path / "made")
     place = tmp_path / "place"
@@ -561,6 +562,7 @@ def test_an_installation_that_was_moved_keeps_its_files(site: Path, tmp_path: Pa
     assert (tmp_path / "moved" / MODULE).read_text().startswith("VERSION")
 
 
+@pytest.mark.deep
 def test_killed_while_it_collects_the_store_is_whole(tmp_path: Path) -> None:
     site = make_site(tmp_path / "made")
     store = tmp_path / "place" / "store"
