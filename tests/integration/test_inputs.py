@@ -23,6 +23,7 @@ import pytest
 
 from deployable_zipfile import create
 from tests.support.helpers import SECRET, make_wheel, run_cli, write_tree
+from tests.support.terminal import run_in_terminal
 
 # Makes a wheel of the folder that it stands in: the module NAME.py, and what the backend was told.
 BACKEND = """
@@ -317,3 +318,25 @@ def test_a_failed_build_shows_no_token(here: Path, cache: Path, tmp_path: Path, 
     assert SECRET not in done.stdout + done.stderr
     for path in cache.rglob("*"):
         assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize("columns", [40, 100])
+def test_a_terminal_shows_what_is_fetched_built_and_compiled(here: Path, cache: Path, columns: int) -> None:
+    slow = BACKEND.replace("MARK = ", "import time; time.sleep(1.2)\nMARK = ")
+    make_wheel(here / "w", "backend", "1", {"backend.py": slow})
+    one, two, three = (f"{name}{columns}" for name in ("one", "two", "three"))  # so that nothing is in the cache yet
+    lines = [sdist(here, one), wheel(two), sdist(here, three)]
+    (here / "r.txt").write_text("--no-index\n--find-links ./w\n" + "\n".join(lines) + "\n")
+    command = [sys.executable, create.__file__, "site_one", "r.txt", "out", "--cache-dir", cache]
+    found = run_in_terminal(command, columns, {"NO_COLOR": "1"})
+    assert found.code == 0, found.text
+    assert max(map(len, found.drawn)) < columns
+    assert {line.split()[-2] for line in found.drawn if line.startswith("Fetching")} >= {"0/3"}
+    built_ = [line for line in found.drawn if line.startswith("Checking 3")]
+    assert any("1/3" in line or "2/3" in line for line in built_)
+    assert any(line.startswith("Compiling") and "%" in line for line in found.drawn)
+    assert "\x1b[3" not in found.text
+    assert [line for line in found.lines if line.startswith("  building ")] == [
+        f"  building {one}-1.tar.gz",
+        f"  building {three}-1.tar.gz",
+    ]
