@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Ask the site of this container for its first page, on its port and by a host name that it accepts.
+"""Request the first page of the site in this container, on its port and by a host name that it accepts.
 
 check_health.py ENVIRONMENT_FILE
 """

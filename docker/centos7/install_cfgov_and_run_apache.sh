@@ -103,7 +103,7 @@ check_port() {
         2>/dev/null || stop 1 "APACHE_PORT: port $APACHE_PORT cannot be listened on. Is another server there? Name a free one"
 }
 
-# The release stays root's: whoever may rename something in its folder decides what root runs after a restart. The site's
+# The release stays root's: a user who may rename something in its folder decides what root runs after a restart. The site's
 # user gets folders of its own for the database, uploads and static files.
 install_release() {
     mkdir -p "$CFGOV_PATH" "$STATIC_PATH" "$data"

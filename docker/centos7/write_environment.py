@@ -50,7 +50,7 @@ def is_document(value):
 
 
 def write(path, variables):
-    """Write them at *path* at once, readable by its owner and group alone."""
+    """Write them at *path* at once; only its owner and group can read it."""
     text = json.dumps(variables, indent=4, sort_keys=True, ensure_ascii=True) + "\n"
     scratch = path + ".partial"
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)

@@ -106,7 +106,7 @@ def test_a_hostile_artifact_does_nothing(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def check(out: str, form: str) -> None:
-    """Prove that no line of *out* acts on a terminal, on GitHub or on whoever reads it."""
+    """Prove that no line of *out* acts on a terminal, on GitHub or on its reader."""
     assert all(character.isprintable() or character == "\n" for character in out)
     assert not set("\ufe0f\u3164\x1b\u202e\u200b") & set(out)
     if form == "--markdown":
