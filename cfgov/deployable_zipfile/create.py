@@ -73,6 +73,7 @@ try:
         inputs,
         last,
         pack,
+        planning,
         project,
         reproducible,
         requirements,
@@ -258,13 +259,13 @@ def build(options: Options, console: Console, check: bool = False, against: str 
             ),
             locked, kept, console,
         )  # fmt: skip
-        plans = collect.distinct([house.plan(target) for target in _targets(options, warn)])
+        plans = planning.distinct([house.plan(target) for target in _targets(options, warn)])
         plans = [house.checked(plan, options.strict, warn) for plan in plans]
         files = [file for selection in chosen for file in selection.files]
         modules = {file.name.split("/")[1].partition(".py")[0] for file in files if file.name.endswith(".py")}
         for plan in plans:
-            collect.rehearse(plan, house, options.name, modules, warn)
-        source.check_sizes(files, sum(facts.size for facts in collect.every_wheel(plans)))
+            planning.rehearse(plan, house.rehearsed, options.name, modules, warn)
+        source.check_sizes(files, sum(facts.size for facts in planning.every_wheel(plans)))
         declared = settings.environment(options.file)
         schema = declared.to_json(options.name) if declared is not None else b""
         how = pack.Settings(options.name, options.shebang, site, options.bytecode, options.workers, schema)
@@ -670,7 +671,7 @@ def _compare(
 def _try(
     path: str,
     manifest: layout.Manifest,
-    plans: Sequence[collect.Plan],
+    plans: Sequence[planning.Plan],
     root: str,
     work: str,
     console: Console,

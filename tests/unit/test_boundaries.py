@@ -20,7 +20,7 @@ NOT_SHIPPED = {"create", "builder", "views", "__main__"}
 # These tell the story of a build in chapters; no other module of the builder imports a sibling.
 STORIES = (
     *("builder.collect", "builder.delta", "builder.init", "builder.inputs", "builder.last", "builder.overlays"),
-    *("builder.pack", "builder.reproducible", "builder.source"),
+    *("builder.pack", "builder.planning", "builder.reproducible", "builder.source"),
 )
 FOUNDATION = {"errors", "console", "workers", "process", "durable", "cli"}
 # What a folder may import besides itself and the foundation.

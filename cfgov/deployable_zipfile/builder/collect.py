@@ -12,7 +12,6 @@ import shutil
 import sys
 import tempfile
 from typing import (
-    AbstractSet,
     Any,
     Callable,
     Dict,
@@ -27,35 +26,20 @@ from typing import (
 )
 from urllib.parse import quote, unquote, urlsplit
 
-from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from packaging.version import Version
 
 from .. import __version__
 from ..artifact import patches, wheel
 from ..console import Console
 from ..errors import BuildInputError, WheelError, masked
-from . import cache, closure, inputs, pip, requirements, surroundings, targets, urls, wheels
+from . import cache, closure, inputs, pip, planning, requirements, surroundings, targets, urls, wheels
 
 _FORMAT = 4  # of the documents in the cache
 _LARGEST_FILE = 2 * 1024**3  # bytes of one file that a lock names by URL
 # What is no source of a Python project; ``.git`` is, as versions are read from it.
 _LEFT_BY_PYTHON = ("__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache")
 _LEFT_BY_BUILDS = (*_LEFT_BY_PYTHON, "*.egg-info", "build", "dist", ".venv", "venv", ".tox", ".nox", "node_modules")
-_PIP_FLOOR = Version("26.1.2")  # older ones let an entry point's name leave the environment (CVE-2026-8643)
-_PIP_FLOOR_FROM = (3, 10)  # the oldest Python that such a pip exists for
-
-
-class Plan(NamedTuple):
-    """The wheels of one target, in the order of their names, or once checked in the order of installation."""
-
-    target: targets.Target
-    wheels: Tuple[wheels.Facts, ...]
-    bootstrap: Tuple[wheels.Facts, ...]  # pip, and what else a virtual environment starts with
-    holds: Tuple[patches.Range, ...] = ()  # releases of Python that it is complete for, (): all of them
-    limited: Tuple[Tuple[str, Tuple[patches.Range, ...]], ...] = ()  # files that only these releases need
-    markers: Tuple[Tuple[str, str], ...] = ()  # variables and values that it depends on
 
 
 class Settings(NamedTuple):
@@ -98,7 +82,7 @@ class Wheelhouse:
         self._requested: Dict[targets.Target, FrozenSet[str]] = {}
         self._incomplete: Set[str] = set()  # labels of the targets for which a line of the lock was not found
 
-    def plan(self, target: targets.Target) -> Plan:
+    def plan(self, target: targets.Target) -> planning.Plan:
         """Return the wheels of *target*.
 
         Raises:
@@ -130,7 +114,7 @@ class Wheelhouse:
             self.kept.keep_document("plans", name, document)
         return plan
 
-    def _recalled(self, target: targets.Target, document: Any) -> Optional[Plan]:
+    def _recalled(self, target: targets.Target, document: Any) -> Optional[planning.Plan]:
         """Return the plan in *document*, with the folders beside the project built anew: nothing pins those."""
         if document is None or document[0] not in ("", self._inputs(target)):
             return None
@@ -145,7 +129,7 @@ class Wheelhouse:
         if folders:
             runner = self._runner(target)
             wheels_ += [self._made(runner, target, line) for line in folders]
-        return Plan(target, _sorted(wheels_), tuple(bootstrap))
+        return planning.Plan(target, _sorted(wheels_), tuple(bootstrap))
 
     def _inputs(self, target: targets.Target) -> str:
         """Return what of this machine decides how an sdist is built for *target*, as a digest."""
@@ -169,7 +153,7 @@ class Wheelhouse:
         self.kept.keep_document("facts", _facts_key(kept.sha256, facts.file), wheels.to_document(facts))
         return facts
 
-    def checked(self, plan: Plan, strict: bool, warn: Callable[[str], None]) -> Plan:
+    def checked(self, plan: planning.Plan, strict: bool, warn: Callable[[str], None]) -> planning.Plan:
         """Return *plan* as :func:`check` does, from the cache when the same was checked before, with its warnings.
 
         Raises:
@@ -183,7 +167,7 @@ class Wheelhouse:
         found = self.kept.document("checked", name)
         if found is None:
             said: List[str] = []
-            done = check(plan, self._locked, strict, said.append)
+            done = planning.check(plan, self._locked, strict, said.append)
             files = [[facts.file for facts in group] for group in (done.wheels, done.bootstrap)]
             found = [files, done.holds, done.limited, done.markers, said]
             self.kept.keep_document("checked", name, found)
@@ -245,11 +229,11 @@ class Wheelhouse:
         """Refuse a lock that was not made for the Python or the platform of *target*."""
         at = closure.Releases(target.markers)
         own = at.final if target.cross else at.of(target.release)
-        for problem in _limits(self._locked, at):
+        for problem in planning.limits(self._locked, at):
             if problem.releases & own == own:
                 raise BuildInputError(problem.what, f"{problem.why} (for {target.label})", problem.fix)
 
-    def _fetched(self, target: targets.Target) -> Plan:
+    def _fetched(self, target: targets.Target) -> planning.Plan:
         lines = self._lines(target)
         # What a list without hashes needs besides is not known before pip has resolved it.
         total = len(lines) if self._locked.fixed else 0
@@ -258,10 +242,10 @@ class Wheelhouse:
 
     def _fetched_lines(
         self, target: targets.Target, wanted: Sequence[requirements.Line], fetched: Callable[[int], object]
-    ) -> Plan:
+    ) -> planning.Plan:
         bootstrap = self._bootstrap_of(target)
         if not self._locked.lines:
-            return Plan(target, (), bootstrap)
+            return planning.Plan(target, (), bootstrap)
         runner = self._runner(target)._replace(fetched=fetched)
         if not self._locked.fixed:
             runner = runner._replace(cache="")  # a server may say that a file stays fresh which nothing pins
@@ -280,7 +264,7 @@ class Wheelhouse:
                 facts = self._wheel(runner, target, file)
                 found[facts.sha256] = facts
                 checked(1)
-        return Plan(target, _sorted(found.values()), bootstrap)
+        return planning.Plan(target, _sorted(found.values()), bootstrap)
 
     def _taken(
         self,
@@ -592,229 +576,6 @@ def _facts_key(sha256: str, file: str) -> str:
 def _references(facts: Iterable[wheels.Facts]) -> List[List[str]]:
     """Return what finds wheels again in the cache."""
     return [[one.sha256, one.file, one.built_from] for one in facts]
-
-
-def distinct(plans: Sequence[Plan]) -> List[Plan]:
-    """Give different wheels different names: two Pythons may build one sdist to two wheels of one name.
-
-    The later one gets a build tag (PEP 427) that names its Python.
-    """
-    names: Dict[str, str] = {}
-    result = []
-    for plan in plans:
-        groups = []
-        for group in (plan.wheels, plan.bootstrap):
-            groups.append(tuple(_named_apart(facts, plan.target, names) for facts in group))
-        result.append(plan._replace(wheels=groups[0], bootstrap=groups[1]))
-    return result
-
-
-def _named_apart(facts: wheels.Facts, target: targets.Target, names: Dict[str, str]) -> wheels.Facts:
-    if names.setdefault(facts.file, facts.sha256) == facts.sha256:
-        return facts
-    if not facts.built_from:
-        raise WheelError(facts.file, "is offered with two contents under one name", "Use one package index")
-    distribution, version, rest = facts.file.split("-", 2)
-    renamed = f"{distribution}-{version}-1{target.abi}-{rest}"
-    names[renamed] = facts.sha256
-    return facts._replace(file=renamed)
-
-
-def check(plan: Plan, locked: requirements.Requirements, strict: bool, warn: Callable[[str], None]) -> Plan:
-    """Prove that *plan* is complete, unambiguous and runs on its target; return it with what it holds for.
-
-    Parameters:
-        strict: refuse what would otherwise be a warning.
-
-    Raises:
-        WheelError: a wheel is missing, there twice, or cannot run; named.
-    """
-    target = plan.target
-    _check_each(plan, warn)
-    for text in _doubts(plan):
-        if strict:
-            what, _, why = text.partition(": ")
-            raise WheelError(what, why, "Leave out --strict if that is wanted")
-        warn(text)
-    at = closure.Releases(target.markers)
-    roots = [(line.place, line.requirement) for line in locked.lines]
-    # Nothing of the lock asks for these: they make the virtual environment.
-    roots += [("the virtual environment", Requirement(name)) for name in sorted(facts.name for facts in plan.bootstrap)]
-    judged = [_judged(facts, facts in plan.bootstrap) for facts in plan.wheels + plan.bootstrap]
-    outcome = closure.follow(roots, judged, at)
-    outcome = outcome._replace(problems=(*outcome.problems, *_limits(locked, at)))
-    holding = at.all & ~outcome.failing
-    _check_holding(target, at, outcome, holding)
-    ranges = at.ranges(holding)
-    if holding & at.final != at.final:
-        problem = next(one for one in outcome.problems if one.releases & at.final)
-        where = patches.described(at.ranges(problem.releases & at.final))
-        warn(
-            f"{target.label}: the wheels are complete for CPython {patches.described(at.ranges(holding & at.final))} "
-            f"only. On {where}, {problem}"
-        )
-    limited = _limited(plan, at, outcome, holding)
-    order = closure.install_order(roots, judged, at)
-    wheels_ = tuple(sorted(limited.wheels, key=lambda facts: (order.index(facts.name), facts.file)))
-    return limited._replace(wheels=wheels_, holds=ranges, markers=_markers(plan, roots, judged))
-
-
-def _judged(facts: wheels.Facts, spare: bool) -> closure.Wheel:
-    origin = unquote(os.path.basename(urlsplit(facts.built_from.partition(" ")[0]).path))
-    return closure.Wheel(
-        facts.file, facts.name, facts.version, facts.requires, facts.requires_python, origin, spare
-    )  # fmt: skip
-
-
-def _limits(locked: requirements.Requirements, at: closure.Releases) -> List[closure.Problem]:
-    """Return the releases that a lock excludes by its own words: ``requires-python`` and ``environments`` (PEP 751)."""
-    found = [_unfit(locked.path, locked.requires_python, at, at.all)]
-    found += [
-        _unfit(f"{line.place}: {line.requirement.name}", line.requires_python, at, at.where(line.requirement.marker))
-        for line in locked.lines
-        if line.requires_python
-    ]
-    covered = at.all if not locked.environments else 0
-    for marker in locked.environments:
-        covered |= at.where(Marker(marker))
-    why = f"was made for {' or '.join(locked.environments)}"
-    found.append(closure.Problem(locked.path, why, "Lock for this platform as well", at.all & ~covered))
-    return [problem for problem in found if problem.releases]
-
-
-def _unfit(what: str, requires_python: str, at: closure.Releases, wanted: int) -> closure.Problem:
-    releases = wanted & ~at.admitting(requires_python)
-    return closure.Problem(what, f"needs Python {requires_python}", "Lock for this Python as well", releases)
-
-
-def _check_holding(target: targets.Target, at: closure.Releases, outcome: closure.Outcome, holding: int) -> None:
-    """Refuse a plan that does not hold for the Python that builds, or of a named target for no release at all."""
-    own = at.of(target.release)
-    if holding & own or (target.cross and holding & at.final):
-        return
-    failed = [problem for problem in outcome.problems if problem.releases & own]
-    more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-    first = failed[0]
-    where = target.label if target.cross else f"{target.label}, Python {target.release}"
-    raise WheelError(first.what, f"{first.why} (for {where}){more}", first.fix)
-
-
-def _limited(plan: Plan, at: closure.Releases, outcome: closure.Outcome, holding: int) -> Plan:
-    """Return *plan* with the releases that each wheel is for, without what no release needs.
-
-    A wheel that nothing asks for is one that pip fetched for a reason of its own, and is for every release.
-    """
-    every = plan.wheels + plan.bootstrap
-    needed = {facts.file: outcome.needed[facts.file] & holding for facts in every}
-    limited = {file: at.ranges(chosen) for file, chosen in needed.items() if chosen and chosen != holding}
-    named = {facts.name for facts in plan.wheels if needed[facts.file]}
-    kept = [
-        facts
-        for facts in plan.wheels
-        if needed[facts.file] or (not outcome.needed[facts.file] and facts.name not in named)
-    ]
-    return plan._replace(
-        wheels=tuple(kept),
-        bootstrap=tuple(facts for facts in plan.bootstrap if needed[facts.file]),
-        limited=tuple(sorted(limited.items())),
-    )
-
-
-def _markers(
-    plan: Plan, roots: Sequence[Tuple[str, Requirement]], judged: Sequence[closure.Wheel]
-) -> Tuple[Tuple[str, str], ...]:
-    values = plan.target.markers
-    names = set(closure.platform_markers(roots, judged, values))
-    if not all(any(tag.endswith("-any") for tag in facts.tags) for facts in plan.wheels + plan.bootstrap):
-        names |= {"platform_machine", "sys_platform"}
-    return tuple((name, values[name]) for name in sorted(names))
-
-
-def every_wheel(plans: Sequence[Plan]) -> List[wheels.Facts]:
-    """Return every wheel of *plans* once, sorted by file name."""
-    found = {facts.file: facts for plan in plans for facts in plan.wheels + plan.bootstrap}
-    return [found[name] for name in sorted(found)]
-
-
-def _check_each(plan: Plan, warn: Callable[[str], None]) -> None:
-    target = plan.target
-    tags = target.tags
-    for facts in plan.wheels + plan.bootstrap:
-        wheels.check_fits(facts, target.label, tags, target.machine, target.glibc)
-        if facts.built_from and any(tag.endswith(f"-linux_{target.machine}") for tag in facts.tags):
-            floor = wheels.glibc_floor([facts], target.machine)
-            warn(f"{facts.file}: was compiled here, it needs glibc {floor} and the libraries of this system")
-    if not any(facts.name == "pip" for facts in plan.wheels + plan.bootstrap):
-        raise WheelError("pip", f"is missing among the bootstrap wheels for {target.label}", "Install the tool again")
-
-
-def _doubts(plan: Plan) -> List[str]:
-    """Return what deserves a look.
-
-    Code that runs at every start of Python, a pip with known holes, wheels that were broken, imports of a
-    pkg_resources that is not there.
-    """
-    found = [
-        f"{facts.file}: runs code at every start of Python ({', '.join(facts.startup)})"
-        for facts in plan.wheels
-        if facts.startup
-    ]
-    found += [f"{facts.file}: {doubt}" for facts in plan.wheels for doubt in facts.doubts]
-    found += [
-        f"{facts.file}: was broken and is packed with a new RECORD, as allowed"
-        for facts in plan.wheels
-        if facts.built_from.partition(" ")[0].endswith(".whl")
-    ]
-    found += _without_pkg_resources(plan)
-    release = Version(plan.target.version).release[:2]
-    for facts in plan.wheels + plan.bootstrap:
-        if facts.name == "pip" and release >= _PIP_FLOOR_FROM and Version(facts.version) < _PIP_FLOOR:
-            found.append(f"{facts.file}: is older than pip {_PIP_FLOOR}, which closed CVE-2026-8643")
-    return found
-
-
-def _without_pkg_resources(plan: Plan) -> List[str]:
-    """Name the wheels that import pkg_resources, which setuptools has no more since version 82."""
-    everything = plan.wheels + plan.bootstrap
-    if any(name.startswith("pkg_resources/") for facts in everything for _, name in facts.python_files):
-        return []
-    return [
-        f"{facts.file}: imports pkg_resources ({facts.pkg_resources}), which no wheel here has; lock setuptools<82"
-        for facts in plan.wheels
-        if facts.pkg_resources
-    ]
-
-
-def rehearse(
-    plan: Plan, house: Wheelhouse, project: str, modules: AbstractSet[str], warn: Callable[[str], None]
-) -> None:
-    """Refuse at build every wheel of *plan* that the target would refuse to install, by the installer's own code.
-
-    Parameters:
-        project: its name.
-        modules: names of the modules and packages in its folder, which is on ``sys.path`` after site-packages.
-
-    Raises:
-        WheelError: naming wheel and inner file.
-    """
-    everything = plan.wheels + plan.bootstrap
-    own = {facts.file for facts in plan.bootstrap}
-    limited = dict(plan.limited)
-    starts = {one.first for ranges in [plan.holds, *limited.values()] for one in ranges} or {plan.target.version}
-    chosen: Dict[Tuple[str, ...], List[wheels.Facts]] = {}
-    for start in sorted(starts):
-        patch = patches.parsed(start)
-        facts = [one for one in everything if patches.hold(limited.get(one.file, ()), patch)]
-        chosen.setdefault(tuple(one.file for one in facts), facts)
-    for facts in chosen.values():
-        for first, second, paths in house.rehearsed(facts, plan.target.python, project):
-            more = f" and {len(paths) - 1} more file{'s' if len(paths) > 2 else ''}" if len(paths) > 1 else ""
-            end = "" if second in own else ", as with pip"
-            warn(f"{first} and {second}: both hold {paths[0]}{more} with different content; {second} wins{end}")
-    for one in everything:
-        hidden = sorted(modules & {name.partition("/")[0].partition(".py")[0] for _, name in one.python_files})
-        if hidden:
-            warn(f"{one.file}: its module {hidden[0]} hides the project's own module of that name")
 
 
 def _sorted(facts: Iterable[wheels.Facts]) -> Tuple[wheels.Facts, ...]:

@@ -14,7 +14,7 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequenc
 from .. import __version__
 from ..artifact import layout
 from ..console import Console
-from . import cache, closure, collect, last, overlays, sbom, source, targets, wheels, zipwriter
+from . import cache, closure, collect, last, overlays, planning, sbom, source, targets, wheels, zipwriter
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _NOT_SHIPPED = ("create.py", "__main__.py")
@@ -56,7 +56,7 @@ class Packer:
         self,
         settings: Settings,
         house: collect.Wheelhouse,
-        plans: Sequence[collect.Plan],
+        plans: Sequence[planning.Plan],
         chosen: Sequence[source.Selection],
         state: layout.Source,
         console: Console,
@@ -87,7 +87,7 @@ class Packer:
             manifest = self._again(former, runtime, files, stored)
             if manifest is not None:
                 return Packed(manifest, former.sha256, None)
-        text = f"Packing {len(files)} files and {len(collect.every_wheel(self._plans))} wheels"
+        text = f"Packing {len(files)} files and {len(planning.every_wheel(self._plans))} wheels"
         total = sum(_size(item) for item in [*runtime, *stored, *files])
         line, workers = self._settings.shebang, self._settings.workers
         phase = self._console.phase(text, total)
@@ -238,7 +238,7 @@ class Packer:
             site=self._settings.site,
         )
 
-    def _target(self, plan: collect.Plan) -> layout.Target:
+    def _target(self, plan: planning.Plan) -> layout.Target:
         target, everything = plan.target, plan.wheels + plan.bootstrap
         shipped = any(tag == target.cache_tag for _, tag in self._bytecode)
         return layout.Target(
@@ -257,7 +257,7 @@ class Packer:
             markers=plan.markers,
         )
 
-    def _planned(self, folder: str, facts: wheels.Facts, plan: collect.Plan) -> layout.PlannedWheel:
+    def _planned(self, folder: str, facts: wheels.Facts, plan: planning.Plan) -> layout.PlannedWheel:
         return layout.PlannedWheel(
             file=f"{folder}/{facts.file}",
             name=facts.name,
@@ -280,11 +280,11 @@ class Packer:
         return str(text).encode("ascii")
 
 
-def _folders(plan: collect.Plan) -> Tuple[Tuple[str, Tuple[wheels.Facts, ...]], ...]:
+def _folders(plan: planning.Plan) -> Tuple[Tuple[str, Tuple[wheels.Facts, ...]], ...]:
     return (layout.WHEELS, plan.wheels), (layout.BOOTSTRAP_WHEELS, plan.bootstrap)
 
 
-def _parts(plans: Sequence[collect.Plan]) -> Iterator[sbom.Part]:
+def _parts(plans: Sequence[planning.Plan]) -> Iterator[sbom.Part]:
     """Yield every wheel with the targets that install it and the wheels that it requires there."""
     found: Dict[str, sbom.Part] = {}
     for plan in plans:
