@@ -201,8 +201,8 @@ SECOND = (
     Flow(
         "second release, delta",
         "second",
-        "the delta of the next artifact, with the same store",
-        _ours(_STORE, lambda material: material.delta or material.second),
+        "the delta of the next artifact, completed from the first release",
+        _ours(f"{_STORE} --base first", lambda material: material.delta or material.second),
         _store_before,
         True,
         skip=_without("delta", "this version of create has no --against"),

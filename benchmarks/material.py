@@ -213,7 +213,7 @@ def _delta(source: Path, lock: Path, old: Path, scratch: Path) -> Optional[Path]
 def _pex(house: Path, scratch: Path) -> Optional[Path]:
     path = scratch / "site.pex"
     names = [str(wheel) for wheel in sorted(house.glob("*.whl")) if not wheel.name.startswith("benchmark_changing-2")]
-    command = [tool("pex"), "--python", sys.executable, "-o", str(path)]
+    command = [tool("pex"), "--include-tools", "--python", sys.executable, "-o", str(path)]
     command += [word for name in names for word in ("--pre-resolved-dist", name)]
     return _packed("pex", command, path, scratch)
 

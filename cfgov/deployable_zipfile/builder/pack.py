@@ -268,14 +268,21 @@ class Packer:
         )
 
     def _bill(self) -> bytes:
-        """Return the bill of materials; making one takes longer than packing, so it is cached."""
-        parts = list(_parts(self._plans))
+        """Return the bill of materials; making one takes longer than packing, so it is cached.
+
+        So is what requires what, which follows from the wheels: their names, contents and origins are the key.
+        """
         pythons = sorted({plan.target.python for plan in self._plans}, key=lambda python: int(python.split(".")[1]))
-        known = (self._settings.project, self._state.commit, self._state.epoch, parts, pythons)
-        key = cache.key(__version__, sbom.FORMAT, *known)
+        known = (self._settings.project, self._state.commit, self._state.epoch)
+        plans = [
+            [plan.target.label, plan.target.markers, folder, [[one.file, one.sha256, one.built_from] for one in group]]
+            for plan in self._plans
+            for folder, group in _folders(plan)
+        ]
+        key = cache.key(__version__, sbom.FORMAT, wheels.FORMAT, *known, pythons, plans)
         text = self._house.kept.document("sbom", key)
         if text is None:
-            text = sbom.document(*known).decode("ascii")
+            text = sbom.document(*known, list(_parts(self._plans)), pythons).decode("ascii")
             self._house.kept.keep_document("sbom", key, text)
         return str(text).encode("ascii")
 

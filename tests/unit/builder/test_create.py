@@ -678,6 +678,7 @@ def test_quiet_prints_the_result_alone_and_plain_output_names_each_step(
         "Fetching",
         "Checking",
         "Compiling",
+        "Compiling",
         "Packing",
         "Compiling",
     ]
