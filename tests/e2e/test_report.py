@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     releases.mkdir()
     new = large(releases / "large.zip")
     old = make_artifact(releases / "old.zip", {"__init__.py": ""}, [simple_wheel(folder, "pkg1", "1.0")])
-    known = str(weaknesses(folder / "osv.json", "pkg3"))
+    known = str(weaknesses(folder / "osv.json", "pkg0"))
     options = ["--against", str(old), "--history", str(releases), "--vulnerabilities", known]
     assert main(["report", str(new), "-o", str(folder / "large.html"), *options]) == 0
     bad = hostile(folder / "bad.zip")

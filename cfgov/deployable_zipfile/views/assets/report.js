@@ -293,10 +293,12 @@
           } },
         series: [{
           type: "graph", layout: "force", roam: "move", draggable: true,
-          force: { layoutAnimation: false, repulsion: drawn.length > 60 ? 90 : 160, edgeLength: [40, 110], gravity: 0.12 },
+          // The more packages, the closer together: all of them stay in view.
+          force: { layoutAnimation: false, repulsion: Math.min(160, 6500 / drawn.length), gravity: drawn.length > 60 ? 0.17 : 0.12,
+                   edgeLength: drawn.length > 60 ? [15, 48] : [40, 110] },
           edgeSymbol: ["none", "arrow"], edgeSymbolSize: 7,
           data: drawn.map((number) => ({
-            id: String(number), name: packages[number][0], symbolSize: 8 + 26 * Math.sqrt(packages[number][2] / largest),
+            id: String(number), name: packages[number][0], symbolSize: 7 + (drawn.length > 60 ? 11 : 26) * Math.sqrt(packages[number][2] / largest),
             itemStyle: { color: String(number) === focus ? "#b3541e" : shades.accent, borderColor: shades.paper, borderWidth: 1 },
             label: { show: true, position: "right", color: shades.ink, fontSize: 11, width: 140, overflow: "truncate" },
           })),
