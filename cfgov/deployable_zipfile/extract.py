@@ -336,6 +336,10 @@ def _verify(arguments: argparse.Namespace, archive: str, console: Console) -> in
     if os.path.isfile(arguments.tree):
         archive = arguments.tree
     elif arguments.tree:
+        if arguments.signature or arguments.allowed_signers or arguments.revoked_keys:
+            raise UsageError(
+                arguments.tree, "a folder has no signature", "Give the artifact that it was installed from"
+            )
         return _verify_tree(arguments.tree, console)
     from .artifact import delta, environment, proof
 

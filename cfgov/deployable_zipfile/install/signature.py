@@ -32,7 +32,7 @@ _LARGEST_SIGNATURE = 64 * 1024  # bytes: one of RSA with 16384 bits and a certif
 _LARGEST_RAW = 4096  # bytes of a signature without a frame
 _LARGEST_KEYS = 1024 * 1024
 _LARGEST_REVOKED = 16 * 1024 * 1024
-_MOST_KEYS = 32  # PEM public keys: each is tried on the whole file
+_MOST_KEYS = 32  # PEM public keys, or principals of one SSH key: each is tried on the whole file
 _PATIENCE = 600.0  # seconds for a program to read 4 GiB
 _SSH_IN_FOLDER = "allowed_signers"
 _PEM_KEY = re.compile(rb"-----BEGIN PUBLIC KEY-----\s[A-Za-z0-9+/=\s]+-----END PUBLIC KEY-----")
@@ -139,7 +139,7 @@ def _ssh_signer(artifact: Artifact, wanted: Demand, signature: int, files: conte
         krl = files.enter_context(_sealed(_read_trusted(wanted.revoked_keys, _LARGEST_REVOKED)))
         revoked, shared = ["-r", _name(krl)], [*shared, krl]
     said = ""
-    for principal in principals:
+    for principal in principals[:_MOST_KEYS]:
         words = ["-Y", "verify", "-n", NAMESPACE, "-I", principal, *common, *revoked]
         ended = _run(program, words, artifact, shared)
         good = _GOOD.search(ended.output)
@@ -173,6 +173,9 @@ def _ssh_reason(said: str, allowed: str) -> str:
 
 def _check_supported(said: str) -> None:
     """Refuse OpenSSH before 8.2, which knows no ``-Y`` or no ``find-principals``: CentOS 7 and EL 8."""
+    if "No user exists for uid" in said:
+        why = f"does not run for the user with uid {os.geteuid()}, who has no entry in /etc/passwd"
+        raise TargetError("ssh-keygen", why, "Add the entry, or run it as another user")
     if re.search(
         r"(unknown|illegal|invalid|unrecognized) option (-- |'-Y')|[Uu]nsupported operation for -Y", said, re.MULTILINE
     ):

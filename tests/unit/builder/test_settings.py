@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from deployable_zipfile.artifact import layout
 from deployable_zipfile.builder import settings
 from deployable_zipfile.errors import BuildInputError
 from deployable_zipfile.views import sources
+from tests.support import hosts
 
 
 def read(folder: Path, text: str, below: str = "site_one") -> settings.Found:
@@ -142,6 +145,17 @@ def test_this_repositorys_site_declares_every_variable_that_it_reads() -> None:
     paths = {name: path for name, path in paths.items() if not name.startswith("deployable_zipfile/")}
     found = sources.of_files("cfgov", layout.Site("cfgov.settings.production", "", "", "manage.py", "", ()), paths)
     assert set(found.environment) - {"DJANGO_SETTINGS_MODULE"} == set(contract.variables)
+
+
+def test_the_environments_of_our_own_servers_and_guide_fit_what_the_site_declares() -> None:
+    root = Path(__file__).parents[3]
+    contract = settings.environment(str(root / "pyproject.toml"))
+    assert contract is not None
+    shown = re.search(r"```json\n(\{.*?\n\})\n```", (root / "docs/deploy.md").read_text("utf-8"), re.DOTALL)
+    assert shown is not None
+    for variables in (hosts.SITE, json.loads(shown.group(1))):
+        assert contract.problems(variables) == []
+        assert contract.hints(variables) == []
 
 
 def test_every_setting_is_documented() -> None:

@@ -98,6 +98,11 @@ class TestGood:
         signatures.allow(place.allowed, place.keys["ssh"], "!eve@example.org,release@example.org,ops@example.org")
         assert place.check().principal == WHO
 
+    @pytest.mark.parametrize("principal", ["*", "*@example.org", "release@*"])
+    def test_a_pattern_of_principals_is_named_as_it_is_written(self, place: Place, principal: str) -> None:
+        signatures.allow(place.allowed, place.keys["ssh"], principal)
+        assert place.check().principal == principal
+
     def test_a_line_that_nobody_understands_does_not_hide_the_others(self, place: Place) -> None:
         place.allowed.write_text("no key here\n" + place.allowed.read_text())
         assert place.check().principal == WHO
@@ -459,6 +464,11 @@ class TestPrograms:
         assert place.check().principal == "allowed"
         signatures.openssl_sign(place.keys["ec"], place.artifact)
         assert "not a signature of this file" in place.refused()
+
+    def test_a_user_without_an_entry_is_told_so(self, place: Place, programs: Path) -> None:
+        self.program(programs, "ssh-keygen", "echo 'No user exists for uid 12345' >&2; exit 255")
+        with pytest.raises(TargetError, match="has no entry in /etc/passwd"):
+            place.check()
 
     def test_a_program_that_hangs_is_stopped(
         self, place: Place, programs: Path, monkeypatch: pytest.MonkeyPatch
