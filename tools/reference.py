@@ -52,6 +52,7 @@ def pages() -> Dict[str, str]:
     build = {
         "deployable-zipfile create": create.parser("deployable-zipfile create"),
         "deployable-zipfile init": create.init_parser(),
+        "deployable-zipfile environment": create.environment_parser(),
         "deployable-zipfile sign": create.sign_parser(),
         **{f"deployable-zipfile {verb}": parser for verb, parser in views.verb_parsers().items()},
     }

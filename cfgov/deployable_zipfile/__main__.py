@@ -8,18 +8,19 @@ from typing import List, Optional, Tuple
 
 from . import __version__
 
-_BUILD_VERBS = ("create", "init", "sign")
+_BUILD_VERBS = ("create", "init", "environment", "sign")
 _VIEWS = ("inspect", "diff", "report")
 _HELP = """usage: deployable-zipfile VERB ...
 
 Pack a Django, WSGI or ASGI project and all its dependencies into one self-extracting zip, and unpack it.
 
-  create    pack a project
-  init      look at a project and write its settings
-  sign      write the signature of an artifact
-  inspect   say what an artifact holds
-  diff      say how two artifacts differ
-  report    write a page that shows what an artifact holds and what changed
+  create       pack a project
+  init         look at a project and write its settings
+  environment  print an example of environment.json, or its schema
+  sign         write the signature of an artifact
+  inspect      say what an artifact holds
+  diff         say how two artifacts differ
+  report       write a page that shows what an artifact holds and what changed
 {verbs}
 The others are verbs of the artifact, whose path follows: deployable-zipfile verify ARTIFACT.zip is the same as
 ./ARTIFACT.zip verify. VERB --help explains each; --version prints the version.
@@ -70,7 +71,8 @@ def _build(verb: str, words: List[str]) -> int:
 
     if verb == "create":
         return create.main(words, prog="deployable-zipfile create")
-    return create.main_init(words) if verb == "init" else create.main_sign(words)
+    others = {"init": create.main_init, "environment": create.main_environment, "sign": create.main_sign}
+    return others[verb](words)
 
 
 def _artifact_of(verb: str, words: List[str]) -> Tuple[str, List[str]]:

@@ -402,6 +402,40 @@ def _init(parsed: argparse.Namespace, console: Console) -> None:
     console.result({"written": written}, "\n".join(lines))
 
 
+def main_environment(arguments: Sequence[str]) -> int:
+    """Run the command line of ``deployable-zipfile environment`` and return its exit code."""
+    return _run(environment_parser(), arguments, _environment)
+
+
+def environment_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``deployable-zipfile environment``."""
+    command = cli.Parser(
+        prog="deployable-zipfile environment",
+        description=f"Print what [{settings.SECTION}.{settings.ENVIRONMENT}] of a project declares.",
+    )
+    command.add_argument(
+        "folder", metavar="DIR", nargs="?", default=os.curdir, help="folder of the project (default: .)"
+    )
+    command.add_argument("--example", choices=("json", "env"), default="env", help="environment.json or a .env file")
+    command.add_argument("--schema", action="store_true", help="the JSON Schema that travels in the artifact, instead")
+    _add_output(command)
+    return command
+
+
+def _environment(parsed: argparse.Namespace, console: Console) -> None:
+    found = settings.read(parsed.folder)
+    contract = settings.environment(found.path)
+    if contract is None:
+        what = found.path or os.path.join(parsed.folder, "pyproject.toml")
+        raise BuildInputError(what, "declares no variables", "See docs/build.md; init --print proposes them")
+    if parsed.schema:
+        name = source.project_name(found.values.get("project") or found.folder, found.values.get("name", ""))
+        text = contract.to_json(name).decode("ascii")
+    else:
+        text = contract.example(parsed.example)
+    console.result({"schema" if parsed.schema else "environment_example": text}, text.rstrip("\n"))
+
+
 def main_sign(arguments: Sequence[str]) -> int:
     """Run the command line of ``deployable-zipfile sign`` and return its exit code."""
     return _run(sign_parser(), arguments, _sign)

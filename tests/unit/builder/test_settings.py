@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from deployable_zipfile import __main__ as command_line
 from deployable_zipfile import create
-from deployable_zipfile.artifact import layout
+from deployable_zipfile.artifact import environment, layout
 from deployable_zipfile.builder import settings
 from deployable_zipfile.errors import BuildInputError
 from deployable_zipfile.views import sources
@@ -106,7 +107,19 @@ def test_the_command_line_comes_before_the_file_or_adds_to_it(name: str, stated:
 
 
 def test_every_setting_has_an_option_and_every_option_a_setting() -> None:
-    output_only = {"--help", "-h", "--version", "--quiet", "-q", "--json", "--debug", "--check", "--no-check"}
+    output_only = {
+        "--help",
+        "-h",
+        "--version",
+        "--quiet",
+        "-q",
+        "--json",
+        "--debug",
+        "--check",
+        "--no-check",
+        "--against",
+        "--verify-reproducible",
+    }
     actions = create.parser()._actions
     options = {word for action in actions for word in action.option_strings} - output_only
     named = {setting.name for setting in settings.TABLE if setting.name not in settings.ARGUMENTS}
@@ -162,3 +175,25 @@ def test_every_setting_is_documented() -> None:
     text = (Path(__file__).parents[3] / "docs" / "build.md").read_text(encoding="utf-8")
     for setting in settings.TABLE:
         assert f"`{setting.name}`" in text, setting.name
+
+
+DECLARING = '[tool.deployable-zipfile]\nname = "shop"\n[tool.deployable-zipfile.environment]\nKEY = { secret = true }\n'
+
+
+def test_the_example_and_the_schema_are_printed_without_a_build(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "pyproject.toml").write_text(DECLARING)
+    assert command_line.main(["environment", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == "# string; required; secret\nKEY=CHANGE-ME\n"
+    assert command_line.main(["environment", str(tmp_path), "--example", "json", "--json"]) == 0
+    assert json.loads(json.loads(capsys.readouterr().out)["environment_example"]) == {"KEY": "CHANGE-ME"}
+    assert command_line.main(["environment", str(tmp_path), "--schema"]) == 0
+    contract = environment.Contract.from_json(capsys.readouterr().out.encode("ascii"), "shop")
+    assert list(contract.variables) == ["KEY"]
+
+
+@pytest.mark.parametrize("text", ["", "[tool.deployable-zipfile]\n"])
+def test_without_a_declaration_there_is_nothing_to_print(tmp_path: Path, capsys: Any, text: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+    (tmp_path / ".git").mkdir()
+    assert command_line.main(["environment", str(tmp_path)]) == 7
+    assert "declares no variables" in capsys.readouterr().err
