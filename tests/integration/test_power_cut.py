@@ -116,7 +116,7 @@ def before(name, real):
 for module, name in [(os, name) for name in sys.argv[7].split(",")] + [(durable, "sync_file_system")]:
     setattr(module, name, before(name, getattr(module, name)))
 # The second process only writes early what is waited for later. Two at once would blur the copies.
-installation._WriteBehind._write_out = lambda self, watched: os._exit(0)
+installation.WriteBehind._write_out = lambda self, watched: os._exit(0)
 code = extract.main(sys.argv[8:], archive)
 print(calls, file=sys.stderr)
 sys.exit(code)

@@ -12,28 +12,22 @@ import errno
 import hashlib
 import json
 import os
-import select
-import socket
-import stat
 import sys
 import time
-from types import SimpleNamespace
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, NoReturn, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-from .. import durable
 from ..artifact import layout
 from ..artifact.names import folders_of
 from ..artifact.zipreader import Artifact
 from ..console import Console
-from ..errors import ArtifactError, DeployableZipfileError, DestinationError, TargetError
+from ..errors import ArtifactError, DeployableZipfileError, DestinationError
 from ..install_wheels import Place, Source, open_wheels
 from ..install_wheels import install as install_wheels
-from ..workers import unbroken
-from . import inventory, ownership, preflight, replacement, soundness
+from . import inventory, preflight, replacement, soundness
 from .sharing import Sharing, normal_store, stored_members
+from .staging import Staging, WriteBehind, disk_error, remove_leftovers
+from .virtualenv import base_interpreter, make_virtualenv
 from .writer import Job, bytecode, bytecode_path, write_bytes, write_files
-
-_DYING = 10.0  # seconds that workers of a killed installation may take to end
 
 
 class Installed(NamedTuple):
@@ -85,7 +79,7 @@ def install(
         return not force and is_sound(destination, build, target.python)
 
     if is_there():
-        _remove_leftovers(destination, console)
+        remove_leftovers(destination, console)
         return Installed(destination, build, target.python, True, 0, time.monotonic() - began)
     sharing = Sharing(normal_store(store, destination), artifact.manifest, console) if store else None
     stored = stored_members(store, artifact.manifest, destination) if store else None
@@ -100,7 +94,7 @@ def install(
         raise problems[0]
     compiled = preflight.bytecode_fits(target)
     sources = _verified(artifact, target, compiled, workers, console)
-    with _Staging(destination, wait, console) as staging:
+    with Staging(destination, wait, console) as staging:
         if is_there():
             return Installed(destination, build, target.python, True, 0, time.monotonic() - began)
         filled = replacement.refusal(destination, build) if force else preflight.filled_problem(destination, build)
@@ -110,7 +104,7 @@ def install(
         text = f"Installing {artifact.manifest.project} for Python {target.python}"
         total = sum(len(source.wheel.files) for source in sources) + len(artifact.manifest.members)
         try:
-            with _WriteBehind(staging.tree, sync), console.phase(text, total) as advance:
+            with WriteBehind(staging.tree, sync), console.phase(text, total) as advance:
                 count = _write_tree(artifact, target, sources, place, compiled, workers, advance, sharing)
                 if force and os.path.isdir(destination):
                     replacement.carry_over(destination, staging.tree)
@@ -228,284 +222,6 @@ def is_sound(destination: str, build_id: str, python: str) -> bool:
     return True
 
 
-class _Staging:
-    """The folder beside the destination: a lock, and the tree that becomes the destination.
-
-    A lock file is held by ``flock``, which ends with the process, so a killed installation blocks nobody; whoever
-    comes next finds the lock free, and removes what was left.
-    """
-
-    def __init__(self, destination: str, wait: float, console: Console) -> None:
-        self._destination = destination
-        self._wait = wait
-        self._console = console
-        parent, name = os.path.split(destination)
-        self.folder = os.path.join(parent, f".{name}.partial")
-        self._lock_path = os.path.join(self.folder, "lock")
-        self.tree = os.path.join(self.folder, "tree")
-        self._old = os.path.join(self.folder, "old")  # what stood at the destination, between two renames
-        self._made: List[str] = []  # folders above the destination, the innermost first
-        self._lock = -1
-
-    def __enter__(self) -> "_Staging":
-        try:
-            self._acquire(time.monotonic() + self._wait)
-            self._bring_back()
-            if os.path.lexists(self.tree):
-                _remove(self.tree)
-            os.mkdir(self.tree, 0o755)
-            self._inherit_group()
-        except OSError as error:
-            self._clean_up()
-            raise _disk_error(error, self._destination) from None
-        except BaseException:
-            self._clean_up()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._clean_up()
-
-    def commit(self, replaces: bool = False) -> None:
-        """Make the tree the destination, in one step.
-
-        Parameters:
-            replaces: the destination may hold an installation, which is removed afterwards.
-        """
-        try:
-            self._keep_rights()
-            if replaces and os.path.isdir(self._destination):
-                self._exchange()
-            else:
-                os.rename(self.tree, self._destination)
-        except OSError as error:
-            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-                raise DestinationError(self._destination, "was filled meanwhile", "Look who else installs") from None
-            if error.errno in (errno.EBUSY, errno.EXDEV):
-                raise DestinationError(
-                    self._destination, "is a mount point and cannot be replaced", "Install into a folder inside it"
-                ) from None
-            raise _disk_error(error, self._destination) from None
-        try:
-            durable.sync_folder(os.path.dirname(self._destination))
-        except OSError as error:
-            self._console.warn(f"{self._destination} is complete, but could be lost with the power ({error.strerror})")
-
-    def _inherit_group(self) -> None:
-        """Begin the tree with the group that a setgid destination gives to what is made in it."""
-        with contextlib.suppress(FileNotFoundError, PermissionError):
-            status = os.lstat(self._destination)
-            if status.st_mode & stat.S_ISGID:
-                os.chown(self.tree, -1, status.st_gid)
-                os.chmod(self.tree, 0o2755)
-
-    def _keep_rights(self) -> None:
-        """Give the tree owner, group and mode of the folder that it replaces."""
-        try:
-            old = os.lstat(self._destination)
-        except FileNotFoundError:
-            return
-        new = os.lstat(self.tree)
-        if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
-            try:
-                os.chown(self.tree, old.st_uid, old.st_gid)
-            except PermissionError:
-                self._console.warn(f"{self._destination}: owner and group are yours now; only root can keep others'")
-        os.chmod(self.tree, stat.S_IMODE(old.st_mode))
-
-    def _exchange(self) -> None:
-        """Let the tree and the destination change places; where the system cannot, by two renames."""
-        if durable.exchange(self.tree, self._destination):
-            return
-        with unbroken():
-            os.rename(self._destination, self._old)
-            try:
-                os.rename(self.tree, self._destination)
-            except OSError:
-                os.rename(self._old, self._destination)
-                raise
-
-    def _bring_back(self) -> None:
-        """Undo the first of two renames when the second one was never made; else remove what was replaced."""
-        if os.path.lexists(self._old):
-            try:
-                os.rename(self._old, self._destination)
-            except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
-                _remove(self._old)
-
-    def _clean_up(self) -> None:
-        """Remove everything beside the destination, the lock last; whoever waits for it will look for a new one."""
-        with unbroken():
-            try:
-                if self._lock >= 0:
-                    self._bring_back()
-                    if os.path.lexists(self.tree):
-                        _remove(self.tree)
-                    os.unlink(self._lock_path)
-                _try_rmdir(self.folder)
-                if not os.path.isdir(self._destination):
-                    for folder in self._made:
-                        _try_rmdir(folder)
-            except OSError as error:
-                self._console.warn(
-                    f"{self.folder} could not be removed ({error.strerror}); the next installation there tries again"
-                )
-            finally:
-                if self._lock >= 0:
-                    os.close(self._lock)
-                self._lock = -1
-
-    def _make_parents(self) -> None:
-        """Make missing folders above the destination; several installations may do so at once."""
-        parent = os.path.dirname(self._destination)
-        missing = []
-        while not os.path.isdir(parent):
-            missing.append(parent)
-            parent = os.path.dirname(parent)
-        for folder in reversed(missing):
-            try:
-                os.mkdir(folder, 0o755)
-            except FileExistsError:
-                if not os.path.isdir(folder):
-                    raise
-            else:
-                self._made.insert(0, folder)
-
-    def _acquire(self, deadline: float) -> None:
-        while True:
-            self._make_parents()
-            # Once more, now that all of them exist: somebody else may have made one first.
-            ownership.check_folder(os.path.dirname(self._destination), sticky=True)
-            descriptor = self._open_lock()
-            if descriptor >= 0:
-                holder = self._try_lock(descriptor)
-                if self._lock >= 0:
-                    return
-                os.close(descriptor)
-                if holder and time.monotonic() >= deadline + (_DYING if _is_gone(holder) else 0):
-                    raise DestinationError(
-                        self._destination, f"is being installed by {holder}", "Wait for it, or use --wait SECONDS"
-                    )
-            time.sleep(0.02)
-
-    def _try_lock(self, descriptor: int) -> str:
-        """Take the lock if it is free and still the one in the folder; else return who holds it, "" for nobody."""
-        try:
-            free = durable.take_lock(descriptor, 0)
-        except OSError as error:
-            os.close(descriptor)
-            raise DestinationError(
-                self._destination,
-                f"lies on a file system that cannot lock files ({error.strerror})",
-                "Choose another destination",
-            ) from None
-        if not free:
-            return os.pread(descriptor, 400, 0).decode("utf-8", "replace").strip() or "another process"
-        if self._is_current(descriptor):
-            self._lock = descriptor
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-        return ""
-
-    def _open_lock(self) -> int:
-        """Return the open lock file, -1 when its folder vanished in between."""
-        try:
-            try:
-                os.mkdir(self.folder, 0o700)
-            except FileExistsError:
-                status = os.lstat(self.folder)
-                if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-                    raise DestinationError(
-                        self.folder, "is not a folder of this user", "Remove it, or choose another destination"
-                    ) from None
-            return os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except FileNotFoundError:
-            return -1  # whoever held the lock is just removing the folder
-
-    def _is_current(self, descriptor: int) -> bool:
-        try:
-            return os.path.samestat(os.fstat(descriptor), os.lstat(self._lock_path))
-        except FileNotFoundError:
-            return False
-
-
-def _is_gone(holder: str) -> bool:
-    """Return whether *holder*, the text of a lock file, names a process of this host that has ended.
-
-    Only its workers can hold the lock then, and they are about to end too.
-    """
-    words = holder.split()
-    if len(words) != 4 or not words[1].isdigit() or words[3] != socket.gethostname():
-        return False
-    try:
-        os.kill(int(words[1]), 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):
-        return False
-    return False
-
-
-def _remove_leftovers(destination: str, console: Console) -> None:
-    """Remove what an installation that was killed after its commit left beside *destination*."""
-    staging = _Staging(destination, 0.0, console)
-    if os.path.lexists(staging.folder):
-        # Held by somebody, or not ours: then it is no leftover, and the destination is complete in any case.
-        with contextlib.suppress(DestinationError), staging:
-            pass
-
-
-class _WriteBehind:
-    """Writes the tree to the disk while it still grows, so that little is left to wait for before the commit.
-
-    One process of its own asks the kernel again and again to write out the file system of the tree; at the end the
-    caller asks once more, and by then nearly all is done.
-    """
-
-    def __init__(self, tree: str, wanted: bool) -> None:
-        self._tree = tree
-        self._wanted = wanted
-        self._process = self._stop = -1
-
-    def __enter__(self) -> None:
-        if not self._wanted:
-            return
-        watched, self._stop = os.pipe()
-        with unbroken():
-            with contextlib.suppress(OSError):  # no process to spare: all is left to the end
-                self._process = os.fork()
-            if self._process == 0:
-                self._write_out(watched)
-        os.close(watched)
-
-    def _write_out(self, watched: int) -> NoReturn:
-        """Work until the pipe ends: with the installation, or with the process that does it."""
-        status = 1
-        try:
-            os.close(self._stop)
-            while not select.select([watched], [], [], 0.05)[0]:
-                durable.sync_file_system(self._tree)
-            status = 0
-        except OSError as error:
-            status = min(error.errno or errno.EIO, 255)
-        finally:
-            os._exit(status)
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if not self._wanted:
-            return
-        os.close(self._stop)
-        status = os.waitpid(self._process, 0)[1] if self._process > 0 else 0
-        if kind is not None:
-            return
-        # The kernel tells of each failed write once: to whichever process asked first.
-        if os.WIFEXITED(status) and os.WEXITSTATUS(status):
-            raise OSError(os.WEXITSTATUS(status), os.strerror(os.WEXITSTATUS(status)), self._tree)
-        durable.sync_file_system(self._tree)
-
-
 def _write_tree(
     artifact: Artifact,
     target: layout.Target,
@@ -526,7 +242,7 @@ def _write_tree(
     count += install_wheels(sources, place, workers, progress, digests, sharing.take if sharing else None)
     if sharing:
         digests.update(sharing.digests)
-    _make_virtualenv(place)
+    make_virtualenv(place)
     _write_own_files(artifact, place)
     files = inventory.written(place.tree, workers, digests)
     write_bytes(f"{place.tree}/{layout.FILES}", files)
@@ -585,56 +301,6 @@ def _project(
             if name not in allowed:
                 raise ArtifactError(f"{target.project_bytecode}/{name}", "is the bytecode of no file", "Build it again")
         yield with_folders([Job(name, shipped, entry, 0o644, "", "") for name, entry in shipped.entries.items()])
-
-
-def _make_virtualenv(place: Place) -> None:
-    """Write what ``venv`` would, for the final path: interpreter links, ``pyvenv.cfg``, activation scripts.
-
-    The folders exist already. ``ensurepip`` is not needed: pip comes from the artifact.
-    """
-    try:
-        import venv
-    except ImportError:
-        raise TargetError("Python's venv module", "is missing", "Install the package that holds it") from None
-    base = base_interpreter()
-    folder = f"{place.tree}/{layout.VENV}"
-    os.symlink(base, f"{folder}/bin/python")
-    os.symlink("python", f"{folder}/bin/python3")
-    os.symlink("python", f"{folder}/bin/python{place.python}")
-    if sys.maxsize > 2**32 and sys.platform != "darwin":
-        os.symlink("lib", f"{folder}/lib64")
-    if not os.path.isdir(f"{folder}/include"):
-        os.mkdir(f"{folder}/include", 0o755)
-    version = ".".join(str(part) for part in sys.version_info[:3])
-    config = (
-        f"home = {os.path.dirname(base)}\n"
-        "include-system-site-packages = false\n"
-        f"version = {version}\n"
-        f"executable = {os.path.realpath(base)}\n"
-    )
-    write_bytes(f"{folder}/pyvenv.cfg", config.encode("utf-8"))
-    final = f"{place.destination}/{layout.VENV}"
-    context = SimpleNamespace(
-        env_dir=final,
-        env_name=layout.VENV,
-        prompt=os.path.basename(place.destination),
-        bin_name="bin",
-        bin_path=f"{folder}/bin",
-        env_exe=place.interpreter,
-        env_exec_cmd=place.interpreter,
-    )
-    venv.EnvBuilder().install_scripts(context, os.path.join(os.path.dirname(venv.__file__), "scripts"))
-    for name in os.listdir(f"{folder}/bin"):
-        if not os.path.islink(f"{folder}/bin/{name}"):
-            os.utime(f"{folder}/bin/{name}")  # Python 3.13 copies some with the time of its own files
-
-
-def base_interpreter() -> str:
-    """Return the absolute path of the interpreter that runs this, not of a virtualenv around it."""
-    path = getattr(sys, "_base_executable", None) or sys.executable
-    if not path or not os.path.isabs(path):
-        raise TargetError("this Python", "does not know its own path", "Start it by its absolute path")
-    return str(path)
 
 
 def _write_own_files(artifact: Artifact, place: Place) -> None:
@@ -704,39 +370,4 @@ def _tree_error(error: OSError, place: Place) -> DeployableZipfileError:
         return DestinationError(
             place.destination, f"is too long a path to hold {inner}", "Choose a folder with a shorter path"
         )
-    return _disk_error(error, place.destination)
-
-
-def _disk_error(error: OSError, destination: str) -> DestinationError:
-    """Say what the file system refused; the staging path would mean nothing to the reader."""
-    advice = {
-        errno.ENOSPC: "Free space or inodes on that file system",
-        errno.EDQUOT: "Raise the quota of this user",
-        errno.EROFS: "Mount the file system for writing",
-        errno.EACCES: "Run it as a user who may write to the folder above it",
-        errno.EPERM: "Run it as a user who may write to the folder above it",
-        errno.EMFILE: "Raise the limit of open files (ulimit -n)",
-        errno.ENAMETOOLONG: "Choose a folder with a shorter path",
-        errno.EAGAIN: "Raise the limit of processes (ulimit -u)",
-        errno.ENOMEM: "Free memory, or use --workers 1",
-    }
-    return DestinationError(
-        destination,
-        f"cannot be written ({error.strerror or error})",
-        advice.get(error.errno or 0, "Check the file system"),
-    )
-
-
-def _remove(tree: str) -> None:
-    import shutil
-
-    shutil.rmtree(tree)
-
-
-def _try_rmdir(folder: str) -> None:
-    """Remove *folder* if it is empty; one that somebody else uses meanwhile stays."""
-    try:
-        os.rmdir(folder)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.EBUSY):
-            raise
+    return disk_error(error, place.destination)

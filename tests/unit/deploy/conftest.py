@@ -23,7 +23,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Path]:
 def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine's disk need not be waited for with each of these small releases."""
     monkeypatch.setattr(durable, "sync_file_system", lambda path: None)
-    monkeypatch.setattr(installation, "_WriteBehind", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(installation, "WriteBehind", lambda *_: contextlib.nullcontext())
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from deployable_zipfile.artifact import layout
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.console import Console
 from deployable_zipfile.errors import DeployableZipfileError, DestinationError, Interrupted
-from deployable_zipfile.install import installation, inventory, preflight, writer
+from deployable_zipfile.install import installation, inventory, preflight, staging, writer
 from tests.support import faults
 from tests.support.artifacts import PYTHON, make_artifact, make_target, simple_wheel
 from tests.support.depth import sampled
@@ -365,7 +365,7 @@ def test_missing_folders_above_go_away_after_a_failure(
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(installation, "_make_virtualenv", fail)
+    monkeypatch.setattr(installation, "make_virtualenv", fail)
     error = refusal(site, tmp_path / "a" / "b" / "c" / "dest")
     assert str(error) == (
         f"{tmp_path}/a/b/c/dest: cannot be written (No space left on device). Free space or inodes on that file system."
@@ -464,8 +464,8 @@ def test_workers_of_a_dead_installation_are_waited_for(
     ["", "process x on y", "process 1 on elsewhere", "another process", "process 99999999999999999999 on {host}"],
 )
 def test_only_a_process_of_this_host_is_known_to_be_gone(text: str) -> None:
-    assert not installation._is_gone(text.format(host=socket.gethostname()))
-    assert not installation._is_gone(f"process {os.getpid()} on {socket.gethostname()}")
+    assert not staging._is_gone(text.format(host=socket.gethostname()))
+    assert not staging._is_gone(f"process {os.getpid()} on {socket.gethostname()}")
 
 
 def test_a_file_system_without_locks_is_named(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -524,13 +524,13 @@ def faults_end(racer: Tuple[int, int]) -> str:
 def test_a_destination_filled_meanwhile_is_not_mixed(
     site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make = installation._make_virtualenv
+    make = installation.make_virtualenv
 
     def fill(place: Any) -> None:
         make(place)
         write_tree(tmp_path / "dest", {"mine": "x"})
 
-    monkeypatch.setattr(installation, "_make_virtualenv", fill)
+    monkeypatch.setattr(installation, "make_virtualenv", fill)
     assert "was filled meanwhile" in str(refusal(site, tmp_path / "dest"))
     assert read_tree(tmp_path / "dest") == {"mine": (0o644, b"x")}
     assert faults.leftovers(str(tmp_path)) == ["dest", "made"]
@@ -630,7 +630,7 @@ def test_an_interruption_leaves_nothing(site: Path, tmp_path: Path, monkeypatch:
     def interrupt(*_: object) -> None:
         raise Interrupted("this run", "was stopped by SIGTERM", "Run it again")
 
-    for name in ("_make_virtualenv", "_write_own_files", "open_wheels"):
+    for name in ("make_virtualenv", "_write_own_files", "open_wheels"):
         monkeypatch.setattr(installation, name, interrupt)
         assert refusal(site, tmp_path / "new" / "dest").exit_code == 130
         assert faults.leftovers(str(tmp_path)) == ["made"], name
@@ -650,9 +650,9 @@ def test_a_signal_during_the_cleaning_up_is_held_back(
         signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
         remove(tree)
 
-    remove = installation._remove
-    monkeypatch.setattr(installation, "_make_virtualenv", fail)
-    monkeypatch.setattr(installation, "_remove", hit)
+    remove = staging._remove
+    monkeypatch.setattr(installation, "make_virtualenv", fail)
+    monkeypatch.setattr(staging, "_remove", hit)
     before = signal.signal(signal.SIGTERM, stop)
     try:
         assert refusal(site, tmp_path / "dest").exit_code == 130
@@ -670,8 +670,8 @@ def test_what_cannot_be_removed_is_a_warning_and_hides_nothing(
     def stuck(_: str) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(installation, "_make_virtualenv", fail)
-    monkeypatch.setattr(installation, "_remove", stuck)
+    monkeypatch.setattr(installation, "make_virtualenv", fail)
+    monkeypatch.setattr(staging, "_remove", stuck)
     error = refusal(site, tmp_path / "dest", console=Console(quiet=True))
     assert "No space left on device" in str(error)
     assert ".dest.partial could not be removed (Input/output error); the next installation there tries again" in (
@@ -694,13 +694,13 @@ def test_a_failed_write_back_is_noticed_by_whichever_process_asks(
     assert faults.leftovers(str(tmp_path)) == ["made"]
     parent = os.getpid()
     monkeypatch.setattr(durable, "sync_file_system", lambda path: fail(path) if os.getpid() != parent else None)
-    make = installation._make_virtualenv
+    make = installation.make_virtualenv
 
     def slowly(place: Any) -> None:
         time.sleep(0.2)
         make(place)
 
-    monkeypatch.setattr(installation, "_make_virtualenv", slowly)
+    monkeypatch.setattr(installation, "make_virtualenv", slowly)
     assert "Input/output error" in str(refusal(site, tmp_path / "dest", sync=True))
 
 
