@@ -98,7 +98,7 @@ def parse_header(text: str) -> "tuple[str, str]":
     """
     name, colon, value = text.partition(":")
     if not colon or not re.match(r"[A-Za-z0-9-]+\Z", name) or not re.match(r"[\x20-\x7e\t]*\Z", value):
-        raise UsageError(f"--health-header {text}", "has not the form NAME: VALUE", "Example: 'Host: www.example.org'")
+        raise UsageError(f"--health-header {text}", "must be NAME: VALUE", "Example: 'Host: www.example.org'")
     return name, value.strip()
 
 
