@@ -215,6 +215,7 @@ def _pex(house: Path, scratch: Path) -> Optional[Path]:
     names = [str(wheel) for wheel in sorted(house.glob("*.whl")) if not wheel.name.startswith("benchmark_changing-2")]
     command = [tool("pex"), "--include-tools", "--python", sys.executable, "-o", str(path)]
     command += [word for name in names for word in ("--pre-resolved-dist", name)]
+    command += ["==".join(os.path.basename(name).split("-")[:2]) for name in names]
     return _packed("pex", command, path, scratch)
 
 
