@@ -46,6 +46,8 @@ WITH_VALUE = (
 )
 _DESTINATION = {"-d", "--destination"}
 _OF_A_ROOT = ("releases", "rollback", "prune")  # verbs that need no artifact
+# Verbs of the tool that builds; an artifact does not hold them.
+_ELSEWHERE = ("create", "init", "environment", "sign", "inspect", "diff", "report")
 VERBS = ("check", "verify", "info", "list", "selftest", "serve", "deploy", "releases", "rollback", "prune")
 
 
@@ -74,6 +76,9 @@ def _parsed(argv: List[str], archive: Optional[str]) -> Tuple[argparse.Namespace
     if verbs and os.path.isdir(archive) and verbs[0] not in _OF_A_ROOT and argv[1:] and not argv[1].startswith("-"):
         # The tool beside the releases, with which a new artifact is looked at, and deployed, before any of it runs.
         archive, argv = argv[1], [verbs[0], *argv[2:]]
+    if argv[0] in _ELSEWHERE:
+        fix = f"Run it where deployable-zipfile is installed: deployable-zipfile {argv[0]} --help"
+        raise UsageError(argv[0], "is a verb of the tool that builds artifacts, not of an artifact", fix)
     if not verbs and not argv[0].startswith("-") and not _DESTINATION.intersection(argv):
         meant = f"To install, run: {os.path.basename(archive)} -d {argv[0]}. " if _is_like_a_path(argv[0]) else ""
         raise UsageError(argv[0], "is not a verb", f"{meant}The verbs are {', '.join(VERBS)}")

@@ -16,7 +16,7 @@ from typing import Any, Dict, Iterator, List
 
 import pytest
 
-from deployable_zipfile import extract
+from deployable_zipfile import __main__, extract
 from deployable_zipfile.artifact import layout
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.cli import failure
@@ -558,6 +558,13 @@ def test_an_unknown_verb_gets_the_list_of_verbs(run: Any) -> None:
     said = run("instal")
     assert (said.code, said.err[:29]) == (2, "error: instal: is not a verb.")
     assert "check, verify, info" in said.err
+
+
+def test_a_verb_of_the_tool_that_builds_is_explained(run: Any) -> None:
+    for verb in (*__main__._BUILD_VERBS, *__main__._VIEWS):
+        said = run(verb, "other.zip")
+        assert (said.code, said.out) == (2, "")
+        assert f"Run it where deployable-zipfile is installed: deployable-zipfile {verb} --help." in said.err
 
 
 def test_info_names_no_version_of_the_c_library_that_nothing_needs(
