@@ -95,8 +95,9 @@ class Settings(NamedTuple):
         if self.httpd_env:
             read_variables(Path(self.httpd_env))
         _check_command("--config-test", self.config_test)
-        if self.keep < 1 or self.health_count < 1:
-            raise UsageError("--keep and --health-count", "are less than 1", "Give 1 or more")
+        for name, number in (("--keep", self.keep), ("--health-count", self.health_count)):
+            if number < 1:
+                raise UsageError(f"{name} {number}", "must be at least 1", "Give 1 or more")
 
 
 class Options(NamedTuple):

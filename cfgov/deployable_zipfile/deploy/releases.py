@@ -324,14 +324,23 @@ def build_id_of(target: str) -> Optional[str]:
     return name if folder == "releases" and is_build_id(name) else None
 
 
+def check_folder(root: Root) -> None:
+    """Refuse a root that exists and is not a folder.
+
+    Raises:
+        DestinationError: it is not.
+    """
+    if os.path.lexists(str(root.path)) and not root.path.is_dir():
+        raise DestinationError(root.path, "is not a folder", "Name the folder that holds `current` and `releases`")
+
+
 def check_place(root: Root) -> None:
     """Refuse a root that is not a folder, or in which another user could put a trap for root's process.
 
     Raises:
         DestinationError: as for :func:`ownership.check_folder`.
     """
-    if os.path.lexists(str(root.path)) and not root.path.is_dir():
-        raise DestinationError(root.path, "is not a folder", "Name the folder that holds `current` and `releases`")
+    check_folder(root)
     ownership.check_folder(str(root.path), "releases", "shared", "current", layout.DEPLOY)
     if root.state.is_dir():
         ownership.check_folder(str(root.state), root.journal.path.name, "lock", "logs", "tool")

@@ -179,6 +179,7 @@ def _remembered(root: Root, options: Options) -> Options:
 
 def _run_releases(arguments: argparse.Namespace, _archive: str, console: Console) -> int:
     root = Root(arguments.root)
+    releases.check_folder(root)
     rows = releases.listing(root)
     lines = [
         printable(f"{row.release:32}  {row.state:9}  {row.time:20}  {_commit(row):13}  {row.by}{_signer(row)}")

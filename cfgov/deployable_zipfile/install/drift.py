@@ -58,6 +58,8 @@ def compare(destination: str) -> Drift:
         version = str(installed.get("version"))
         patches.parsed(version)
     except (OSError, ValueError, AttributeError, RecursionError, ArtifactError) as error:
+        if not os.path.lexists(destination):
+            raise DestinationError(destination, "does not exist", "Give the folder of an installation") from None
         reason = error.strerror if isinstance(error, OSError) else error
         if isinstance(error, ArtifactError):
             reason = f"{error.what} {error.why}"

@@ -347,7 +347,7 @@ def _space_problems(
         yield DestinationError(destination, "is on a file system mounted noexec", "Choose another destination")
     size, inodes = space_needed(manifest, payloads, stored)
     free = volume.f_bavail * volume.f_frsize
-    if free < size:
+    if volume.f_blocks and free < size:  # 0 blocks: a tmpfs without a limit, or a file system that does not tell
         yield DestinationError(
             destination, f"needs {_megabytes(size)} of space, {_megabytes(free)} are free", "Free space there"
         )
@@ -378,4 +378,4 @@ def _numbers(version: str) -> Tuple[int, ...]:
 
 
 def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.0f} MB"
+    return f"{size / 1e6:.0f} MB" if size >= 10_000_000 else f"{size / 1e6:.1f} MB"

@@ -502,3 +502,10 @@ def test_an_interruption_has_its_own_exit_code() -> None:
 def test_a_wrong_option_is_refused_before_anything_is_made(host: Host, words: List[str]) -> None:
     assert host.deploy("one", *words) == 2
     assert not host.root.exists()
+
+
+def test_a_root_that_is_a_file_is_named_by_each_verb(host: Host) -> None:
+    host.root.write_text("")
+    for verb in ("releases", "rollback", "prune", "deploy"):
+        assert host.verb("one", verb) == 5
+        assert f"error: {host.root}: is not a folder." in host.err

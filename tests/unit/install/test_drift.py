@@ -160,7 +160,6 @@ def spoil(name: str, content: str) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     "change",
     [
-        shutil.rmtree,
         lambda tree: (tree / layout.INSTALLED).unlink(),
         lambda tree: (tree / layout.MANIFEST).unlink(),
         spoil(layout.INSTALLED, ""),
@@ -174,6 +173,11 @@ def test_what_is_no_complete_installation_is_refused(change: Callable[[Path], No
     with pytest.raises(DestinationError, match="holds no complete installation") as caught:
         drift.compare(str(tree))
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_what_does_not_exist_is_refused_by_another_line(tmp_path: Path) -> None:
+    with pytest.raises(DestinationError, match="/nothing: does not exist. Give the folder of an installation"):
+        drift.compare(str(tmp_path / "nothing"))
 
 
 def test_a_changed_manifest_is_refused(tmp_path: Path) -> None:

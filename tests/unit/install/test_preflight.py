@@ -263,7 +263,7 @@ def test_a_python_that_writes_other_file_names_is_named(tmp_path: Path, monkeypa
 
 def statvfs(monkeypatch: pytest.MonkeyPatch, **changes: int) -> None:
     real = os.statvfs("/")
-    fields = ("f_flag", "f_bavail", "f_frsize", "f_files", "f_favail")
+    fields = ("f_flag", "f_bavail", "f_blocks", "f_frsize", "f_files", "f_favail")
     volume = SimpleNamespace(**dict({name: getattr(real, name) for name in fields}, **changes))
     monkeypatch.setattr(os, "statvfs", lambda _: volume)
 
@@ -271,7 +271,7 @@ def statvfs(monkeypatch: pytest.MonkeyPatch, **changes: int) -> None:
 def test_a_full_disk_is_named_with_both_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     statvfs(monkeypatch, f_bavail=1000, f_frsize=1000, f_flag=0)
     found = lines(preflight.problems(manifest(make_target(), a=2 * SIZE), str(tmp_path / "dest")))
-    assert found == [f"{tmp_path}/dest: needs 2 MB of space, 1 MB are free. Free space there."]
+    assert found == [f"{tmp_path}/dest: needs 2.1 MB of space, 1.0 MB are free. Free space there."]
 
 
 def test_missing_inodes_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,6 +283,11 @@ def test_missing_inodes_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_file_system_without_inodes_has_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     statvfs(monkeypatch, f_files=0, f_favail=0, f_flag=0)
     assert lines(preflight.problems(manifest(make_target(), a=1), str(tmp_path / "dest"))) == []
+
+
+def test_a_file_system_that_tells_no_size_has_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    statvfs(monkeypatch, f_blocks=0, f_bavail=0, f_flag=0)  # tmpfs with size=0
+    assert lines(preflight.problems(manifest(make_target(), a=2 * SIZE), str(tmp_path / "dest"))) == []
 
 
 def test_a_place_where_nothing_can_be_executed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
