@@ -11,7 +11,8 @@ from typing import Any, Dict, Iterator, List, Tuple
 import pytest
 
 from tests.support import containers
-from tests.support.hosts import ROOT, SITE, Server, build_server_image, make_key
+from tests.support.hosts import Server, build_server_image, make_key
+from tests.support.production import ROOT, SITE
 from tests.support.plays import Play, play, program
 from tests.support.steps import LATE, STEPS, STRIKE_AT_STEP
 from tests.support.switches import Visitors, keep, summary_of_switches, switched

@@ -10,7 +10,8 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 import pytest
 
 from tests.support import containers
-from tests.support.hosts import PID_FILE, ROOT, START, WebHost
+from tests.support.hosts import PID_FILE, START, WebHost
+from tests.support.production import ROOT
 from tests.support.switches import Visitors, keep, summary_of_switches, switched
 from tests.support.traffic import Answer, summary
 from tools.platforms import Platform

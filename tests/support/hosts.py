@@ -13,23 +13,14 @@ from typing import IO, Any, Dict, Iterator, List
 import requests
 
 from tests.support import containers
+from tests.support.production import ROOT, SITE
 from tools.platforms import Platform
 
-ROOT = "/srv/cfgov"
 PID_FILE = "/run/site-httpd.pid"
 HTTPD_ENV = "/etc/site-httpd.env"
 START = "/usr/local/sbin/site-httpd"
 ENVIRONMENT = "/root/environment.json"
 USER = "www-site"
-SITE = {
-    "SECRET_KEY": "canary-of-a-container-0123456789-abcdefghijklmnop",
-    "ALLOWED_HOSTS": '["*"]',
-    "DATABASE_URL": f"sqlite:///{ROOT}/data/site.sqlite3",
-    "DJANGO_SETTINGS_MODULE": "cfgov.settings.production",
-    "STATIC_ROOT": f"{ROOT}/static",
-    "MEDIA_ROOT": f"{ROOT}/shared/media",
-    "CFGOV_TEST_VIEWS": "1",
-}
 
 _START_TEXT = """#!/bin/bash
 set -e

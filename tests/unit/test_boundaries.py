@@ -12,6 +12,7 @@ from typing import Dict, FrozenSet, Iterator, List, Set, Tuple
 import pytest
 
 from deployable_zipfile.artifact import layout
+from tests.support.documentation import ROOT
 from tests.support.helpers import run_cli
 from tests.unit.test_bootstrap import older
 
@@ -191,3 +192,27 @@ def test_the_first_lines_of_an_artifact_parse_on_python_2(tmp_path: Path) -> Non
     python = older("2.7")
     program = "import sys; compile(open(sys.argv[1]).read(), sys.argv[1], 'exec')"
     run_cli([python, "-c", program, PACKAGE / "bootstrap.py"])
+
+
+def _imported(path: Path) -> Iterator[str]:
+    """Yield the modules that *path* imports when it is loaded, outside of functions."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def test_the_unit_tests_import_nothing_that_needs_an_engine_or_a_browser() -> None:
+    seen: Set[str] = set()
+    left = sorted(str(path) for path in (ROOT / "tests/unit").rglob("*.py"))
+    while left:
+        path = Path(left.pop())
+        for name in _imported(path):
+            assert name.split(".")[0] not in ("docker", "playwright", "requests"), f"{path} imports {name}"
+            found = ROOT.joinpath(*name.split(".")).with_suffix(".py")
+            if name.startswith("tests.") and name not in seen and found.is_file():
+                seen.add(name)
+                left.append(str(found))
+    assert "tests.support.production" in seen

@@ -13,7 +13,7 @@ from deployable_zipfile.artifact import environment, layout
 from deployable_zipfile.builder import settings
 from deployable_zipfile.errors import BuildInputError
 from deployable_zipfile.views import sources
-from tests.support import hosts
+from tests.support import production
 
 
 def read(folder: Path, text: str, below: str = "site_one") -> settings.Found:
@@ -166,7 +166,7 @@ def test_the_environments_of_our_own_servers_and_guide_fit_what_the_site_declare
     assert contract is not None
     shown = re.search(r"```json\n(\{.*?\n\})\n```", (root / "docs/deploy.md").read_text("utf-8"), re.DOTALL)
     assert shown is not None
-    for variables in (hosts.SITE, json.loads(shown.group(1))):
+    for variables in (production.SITE, json.loads(shown.group(1))):
         assert contract.problems(variables) == []
         assert contract.hints(variables) == []
 
