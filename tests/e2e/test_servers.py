@@ -12,8 +12,8 @@ import pytest
 
 from tests.support import containers
 from tests.support.hosts import Server, build_server_image, make_key
-from tests.support.production import ROOT, SITE
 from tests.support.plays import Play, play, program
+from tests.support.production import ROOT, SITE
 from tests.support.steps import LATE, STEPS, STRIKE_AT_STEP
 from tests.support.switches import Visitors, keep, summary_of_switches, switched
 from tools.platforms import Platform

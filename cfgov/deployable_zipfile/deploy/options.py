@@ -95,9 +95,7 @@ class Settings(NamedTuple):
         if self.httpd_env:
             read_variables(Path(self.httpd_env))
         _check_command("--config-test", self.config_test)
-        for name, number in (("--keep", self.keep), ("--health-count", self.health_count)):
-            if number < 1:
-                raise UsageError(f"{name} {number}", "must be at least 1", "Give 1 or more")
+        _check_counts({"--keep": self.keep, "--health-count": self.health_count})
 
 
 class Options(NamedTuple):
@@ -155,6 +153,12 @@ def _fits(value: Any, default: Any) -> bool:
         return isinstance(value, str)
     number = isinstance(value, int) if isinstance(default, int) else isinstance(value, (int, float, type(None)))
     return number and not isinstance(value, bool)
+
+
+def _check_counts(counts: Mapping[str, int]) -> None:
+    for option, number in counts.items():
+        if number < 1:
+            raise UsageError(f"{option} {number}", "must be at least 1", "Give 1 or more")
 
 
 def _check_command(option: str, text: str) -> None:

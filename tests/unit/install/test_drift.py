@@ -176,7 +176,7 @@ def test_what_is_no_complete_installation_is_refused(change: Callable[[Path], No
 
 
 def test_what_does_not_exist_is_refused_by_another_line(tmp_path: Path) -> None:
-    with pytest.raises(DestinationError, match="/nothing: does not exist. Give the folder of an installation"):
+    with pytest.raises(DestinationError, match=r"/nothing: does not exist. Give the folder of an installation"):
         drift.compare(str(tmp_path / "nothing"))
 
 
