@@ -161,7 +161,7 @@ def release(session: nox.Session) -> None:
 @nox.session
 def rehearse(session: nox.Session) -> None:
     """Run the workflows on this machine with act (needs an engine, gh, skopeo, docker-registry); -- --mutations."""
-    install(session, "rehearse", "nox", "release", "build")
+    install(session, "rehearse", "nox", "release", "report")
     tool(session, "rehearse")
 
 

@@ -24,7 +24,7 @@ from deployable_zipfile.artifact import layout
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.console import Console
 from deployable_zipfile.errors import DeployableZipfileError, DestinationError, Interrupted
-from deployable_zipfile.install import installation, inventory, preflight, staging, writer
+from deployable_zipfile.install import installation, inventory, preflight, staging, virtualenv, writer
 from tests.support import faults
 from tests.support.artifacts import PYTHON, make_artifact, make_target, simple_wheel
 from tests.support.depth import sampled
@@ -524,7 +524,7 @@ def faults_end(racer: Tuple[int, int]) -> str:
 def test_a_destination_filled_meanwhile_is_not_mixed(
     site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make = installation.make_virtualenv
+    make = virtualenv.make_virtualenv
 
     def fill(place: Any) -> None:
         make(place)
@@ -694,7 +694,7 @@ def test_a_failed_write_back_is_noticed_by_whichever_process_asks(
     assert faults.leftovers(str(tmp_path)) == ["made"]
     parent = os.getpid()
     monkeypatch.setattr(durable, "sync_file_system", lambda path: fail(path) if os.getpid() != parent else None)
-    make = installation.make_virtualenv
+    make = virtualenv.make_virtualenv
 
     def slowly(place: Any) -> None:
         time.sleep(0.2)
