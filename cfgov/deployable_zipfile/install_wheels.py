@@ -94,7 +94,7 @@ class _Layout(NamedTuple):
 
 
 def open_wheels(artifact: Artifact, target: layout.Target, bytecode: bool) -> List[Source]:
-    """Open every wheel of the plan where it lies and prove its structure; nothing is written.
+    """Open every wheel of the plan in its place and prove its structure; nothing is written.
 
     Parameters:
         artifact: verified.

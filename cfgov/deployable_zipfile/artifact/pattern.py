@@ -179,7 +179,7 @@ class Pattern:
             return {"*": (0, None), "+": (1, None), "?": (0, 1)}[mark]
         match = _COUNT.match(self._text, self._at)
         if match is None:
-            raise ValueError(f"has a {{ that is no repetition at character {self._at + 1}")
+            raise ValueError(f"has a {{ that is not a repetition at character {self._at + 1}")
         self._at = match.end()
         least = int(match.group(1))
         most = least if not match.group(2) else int(match.group(3)) if match.group(3) else None

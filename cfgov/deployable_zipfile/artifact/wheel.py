@@ -80,7 +80,7 @@ class Wheel(Window):
     """One wheel. Opening reads the directory, WHEEL, METADATA's head and RECORD; the ``check_`` methods prove.
 
     Parameters:
-        descriptor, start, size: where it lies; the descriptor stays the caller's.
+        descriptor, start, size: where it is; the descriptor stays the caller's.
         label: its path or member name; the last part must be a wheel file name.
         advice: what errors tell to do, "": to copy the artifact again.
 
@@ -127,7 +127,7 @@ class Wheel(Window):
             advice: what errors tell to do.
 
         Raises:
-            WheelError: it cannot be read or is no wheel.
+            WheelError: it cannot be read or is not a wheel.
         """
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -246,7 +246,7 @@ class Wheel(Window):
         Of two scripts of one name the later counts, and a GUI script before a console script, as with pip.
 
         Raises:
-            WheelError: a name that is no plain file name, a reference that is not ``module:attribute``.
+            WheelError: a name that is not a plain file name, a reference that is not ``module:attribute``.
         """
         name = f"{self.dist_info}/entry_points.txt"
         if name not in self.files:
@@ -301,14 +301,14 @@ class Wheel(Window):
         return files
 
     def _rooms(self, found: List[Header], directory_at: int) -> Dict[int, int]:
-        """Return how far it is from each member to the next, after proving that none lies over another."""
+        """Return how far it is from each member to the next, after proving that none overlaps another."""
         order = sorted(range(len(found)), key=lambda number: found[number].offset)
         rooms: Dict[int, int] = {}
         position = 0
         for number, following in zip(order, [*order[1:], -1]):
             header = found[number]
             if header.offset != position:
-                self.refuse(_decoded(header), f"lies at offset {header.offset}, expected at {position}")
+                self.refuse(_decoded(header), f"is at offset {header.offset}, expected at {position}")
             position = found[following].offset if following >= 0 else directory_at
             rooms[number] = position - header.offset
             if rooms[number] < 30 + len(header.name) + header.compressed:

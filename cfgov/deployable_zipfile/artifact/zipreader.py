@@ -139,7 +139,7 @@ class Window:
         reader can then find another directory (R2, R3).
         """
         if self.size < END.size:
-            self.refuse("", f"is cut: {self.size} bytes are no zip")
+            self.refuse("", f"is cut: {self.size} bytes are not a zip")
         signature, disk, first_disk, here, total, length, offset, comment = END.unpack(
             self.pread(self.size - END.size, END.size)
         )
@@ -229,7 +229,7 @@ class Window:
             except zlib.error as error:
                 self.refuse(entry.name, f"cannot be inflated ({error})")
             if not inflater.eof or inflater.unused_data or inflater.unconsumed_tail:
-                self.refuse(entry.name, "its compressed stream does not end where its data end")
+                self.refuse(entry.name, "its compressed stream does not end where its data ends")
         if len(data) != entry.size or zlib.crc32(data) != entry.crc:
             self._check_end(entry, len(data), zlib.crc32(data))
         return data
@@ -268,7 +268,7 @@ class Window:
                 except zlib.error as error:
                     self.refuse(entry.name, f"cannot be inflated ({error})")
                 if inflater.unused_data:
-                    self.refuse(entry.name, "its compressed stream does not end where its data end")
+                    self.refuse(entry.name, "its compressed stream does not end where its data ends")
                 piece = inflater.unconsumed_tail
                 if data:
                     yield data
@@ -282,7 +282,7 @@ class Window:
                 break
             yield data
         if not inflater.eof:
-            self.refuse(entry.name, "its compressed stream does not end where its data end")
+            self.refuse(entry.name, "its compressed stream does not end where its data ends")
 
     def _ranges(self, at: int, size: int) -> Iterator[bytes]:
         for offset in range(at, at + size, BLOCK):
@@ -353,7 +353,9 @@ class Container(Window):
         if position != directory_at:
             gap = directory_at - position
             why = (
-                f"{gap} bytes before its directory belong to no member" if gap > 0 else "its members exceed their room"
+                f"{gap} bytes before its directory belong to no member"
+                if gap > 0
+                else "its members overlap its directory"
             )
             self.refuse("", why)
         check_distinct(self.entries, self.refuse)
@@ -506,7 +508,7 @@ class Artifact:
         """Open *path* and read its directory and manifest.
 
         Raises:
-            ArtifactError: it cannot be read, is no regular file, or breaks a rule of the container.
+            ArtifactError: it cannot be read, is not a regular file, or breaks a rule of the container.
         """
         try:
             path = os.path.abspath(path)

@@ -37,7 +37,7 @@ from . import cache, closure, inputs, pip, planning, requirements, surroundings,
 
 _FORMAT = 4  # of the documents in the cache
 _LARGEST_FILE = 2 * 1024**3  # bytes of one file that a lock names by URL
-# What is no source of a Python project; ``.git`` is, as versions are read from it.
+# What is not source of a Python project; ``.git`` is, as versions are read from it.
 _LEFT_BY_PYTHON = ("__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache")
 _LEFT_BY_BUILDS = (*_LEFT_BY_PYTHON, "*.egg-info", "build", "dist", ".venv", "venv", ".tox", ".nox", "node_modules")
 

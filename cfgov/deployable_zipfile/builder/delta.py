@@ -40,7 +40,7 @@ def opened_base(path: str) -> Iterator[Artifact]:
     """Open the artifact that a delta shall be against.
 
     Raises:
-        BuildInputError: it is no whole artifact.
+        BuildInputError: it is not a whole artifact.
     """
     with contextlib.ExitStack() as stack:
         try:

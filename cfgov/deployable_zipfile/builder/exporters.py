@@ -30,7 +30,7 @@ class Exported(NamedTuple):
 
 
 def tool(path: str) -> str:
-    """Return the name of the tool that the lock at *path* belongs to, "" when it is no such lock."""
+    """Return the name of the tool that the lock at *path* belongs to, "" when it is not such a lock."""
     return _TOOLS.get(os.path.basename(path), "")
 
 

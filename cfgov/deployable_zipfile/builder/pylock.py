@@ -78,7 +78,7 @@ def parsed(path: str, content: bytes, groups: Sequence[str] = (), extras: Sequen
         extras: to take.
 
     Raises:
-        BuildInputError: it is no such lock, or asks for something that pip cannot do; the package is named.
+        BuildInputError: it is not such a lock, or needs something that pip cannot do; the package is named.
     """
     document = _toml(path, content)
     try:

@@ -36,7 +36,7 @@ def sign(path: str, key: str, form: str = "") -> Signed:
         form: of FORMATS, "": as the key is written.
 
     Raises:
-        ArtifactError: *path* is no artifact.
+        ArtifactError: *path* is not an artifact.
         BuildInputError: the key cannot be used, or the program is missing.
     """
     chosen = form or _form_of(key)

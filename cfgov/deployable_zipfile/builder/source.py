@@ -72,7 +72,7 @@ def source_epoch(value: Optional[str], otherwise: int) -> int:
     """Return the SOURCE_DATE_EPOCH *value*, or *otherwise* when it is not set.
 
     Raises:
-        BuildInputError: it is no whole number of seconds between 1980 and 2107 (what a zip can name).
+        BuildInputError: it is not a whole number of seconds between 1980 and 2107 (what a zip can name).
     """
     if value is None:
         return otherwise

@@ -45,7 +45,7 @@ _WINDOW = 64  # batches on their way at a time: bounds memory
 
 
 class FileContent(NamedTuple):
-    """Content that lies in a file, or in a part of one."""
+    """Content that is in a file, or in a part of one."""
 
     path: str
     size: int  # bytes

@@ -42,11 +42,11 @@ def ownership(owner: Optional[str], group: Optional[str]) -> Ownership:
     try:
         uid = None if owner is None else int(owner) if owner.isdigit() else pwd.getpwnam(owner).pw_uid
     except KeyError:
-        raise UsageError(f"--owner {owner}", "there is no such user", "Make it, or name another") from None
+        raise UsageError(f"--owner {owner}", "there is no such user", "Create it, or name another") from None
     try:
         gid = None if group is None else int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
     except KeyError:
-        raise UsageError(f"--group {group}", "there is no such group", "Make it, or name another") from None
+        raise UsageError(f"--group {group}", "there is no such group", "Create it, or name another") from None
     if os.geteuid() != 0:
         if uid not in (None, os.geteuid()):
             raise UsageError(f"--owner {owner}", "only root can give files away", "Run it as root")

@@ -233,7 +233,7 @@ def _present(destination: str, tops: Tuple[str, ...], ignored: Tuple[str, ...]) 
 def linked(destination: str) -> Iterator[str]:
     """Yield the links that a deployment made and that lead where it made them lead.
 
-    None of them may be in the virtualenv or among our books: whoever writes there decides which code runs.
+    None of them may be in the virtualenv or in our state: who writes there decides which code runs.
     """
     try:
         links = layout.bounded_json(durable.read_file(os.path.join(destination, layout.LINKS), MAX_RECORD))

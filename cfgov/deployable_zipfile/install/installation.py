@@ -149,7 +149,7 @@ def normal_destination(destination: str) -> str:
     """Return *destination* absolute, a link to a folder resolved.
 
     Raises:
-        DestinationError: a path that scripts and ``.pth`` files cannot carry, or that is no folder.
+        DestinationError: a path that scripts and ``.pth`` files cannot carry, or that is not a folder.
     """
     path = _absolute(destination)
     if os.path.islink(path):

@@ -18,13 +18,13 @@ _OPEN_TO_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def check_folder(path: str, *inner: str, sticky: bool = False) -> None:
-    """Refuse a folder that somebody else can change, or that lies in one, or in which one of *inner* is foreign.
+    """Refuse a folder that somebody else can change, or that is in one, or in which one of *inner* is foreign.
 
     Links on the way are followed, and the folders that hold them count as well. Processes that are not root's are free.
 
     Parameters:
         path: absolute. What of it does not exist yet cannot be looked at: look again when it is made.
-        sticky: the folder itself may be one like ``/tmp``: whoever calls makes a folder of its own in it.
+        sticky: the folder itself may be one like ``/tmp``: the caller makes a folder of its own in it.
         inner: names in the folder that must be this user's or root's when they exist, and not writable by others.
 
     Raises:

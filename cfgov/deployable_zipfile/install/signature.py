@@ -148,7 +148,7 @@ def _ssh_signer(artifact: Artifact, wanted: Demand, signature: int, files: conte
         said += ended.output
     why = _ssh_reason(said, path)
     if revoked and why == _OTHER:
-        why = f"was made with a key that {wanted.revoked_keys} revokes, or that file is no list of keys"
+        why = f"was made with a key that {wanted.revoked_keys} revokes, or that file is not a list of keys"
     _refuse(wanted.signature, why, _sign_again(wanted))
 
 

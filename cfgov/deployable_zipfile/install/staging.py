@@ -23,7 +23,7 @@ _DYING = 10.0  # seconds that workers of a killed installation may take to end
 class Staging:
     """The folder beside the destination: a lock, and the tree that becomes the destination.
 
-    A lock file is held by ``flock``, which ends with the process, so a killed installation blocks nobody; whoever
+    A lock file is held by ``flock``, which ends with the process, so a killed installation blocks nobody; the process that
     comes next finds the lock free, and removes what was left.
     """
 
@@ -128,7 +128,7 @@ class Staging:
                 _remove(self._old)
 
     def _clean_up(self) -> None:
-        """Remove everything beside the destination, the lock last; whoever waits for it will look for a new one."""
+        """Remove everything beside the destination, the lock last; a process that waits for it will look for a new one."""
         with unbroken():
             try:
                 if self._lock >= 0:
@@ -190,7 +190,7 @@ class Staging:
             os.close(descriptor)
             raise DestinationError(
                 self._destination,
-                f"lies on a file system that cannot lock files ({error.strerror})",
+                f"is on a file system that cannot lock files ({error.strerror})",
                 "Choose another destination",
             ) from None
         if not free:
@@ -214,7 +214,7 @@ class Staging:
                     ) from None
             return os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except FileNotFoundError:
-            return -1  # whoever held the lock is just removing the folder
+            return -1  # the process that held the lock is just removing the folder
 
     def _is_current(self, descriptor: int) -> bool:
         try:

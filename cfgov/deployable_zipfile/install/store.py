@@ -118,7 +118,7 @@ class Store:
         self._references = os.path.join(path, _REFERENCES)
 
     def check(self) -> None:
-        """Refuse a folder that is no store, or that somebody else can change.
+        """Refuse a folder that is not a store, or that somebody else can change.
 
         Raises:
             DestinationError: saying why.

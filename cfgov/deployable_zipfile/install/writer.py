@@ -126,7 +126,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 def bytecode_path(path: str, cache_tag: str) -> str:
-    """Return where the bytecode of the source file *path* lies (PEP 3147)."""
+    """Return where the bytecode of the source file *path* is (PEP 3147)."""
     folder, _, name = path.rpartition("/")
     return f"{folder}/__pycache__/{name[:-3]}.{cache_tag}.pyc"
 
@@ -211,7 +211,7 @@ def bytecode(source: bytes, path: str) -> Optional[bytes]:
         path: final absolute path of the module: what tracebacks will show.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of other people's code, of no use to whoever installs it
+        warnings.simplefilter("ignore")  # of other people's code, of no use to the person who installs it
         try:
             code = compile(source, path, "exec", dont_inherit=True, optimize=0)
         except (SyntaxError, ValueError, RecursionError, OverflowError, MemoryError):

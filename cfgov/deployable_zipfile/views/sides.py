@@ -149,7 +149,7 @@ def opened(path: str) -> Iterator[Side]:
     """Open the artifact or the destination *path*.
 
     Raises:
-        ArtifactError: a file that is no artifact.
+        ArtifactError: a file that is not an artifact.
         DestinationError: a folder without a complete installation.
     """
     if os.path.isdir(path):

@@ -53,7 +53,7 @@ def raw_wheel(case: str, message: str, more: Tuple[Raw, ...] = (), **attributes:
 
 GOOD_WHEEL = demo_wheel().content
 wheel("cut", ": does not end with a zip's end record", GOOD_WHEEL[:-1])
-wheel("empty", ": is cut: 0 bytes are no zip", b"")
+wheel("empty", ": is cut: 0 bytes are not a zip", b"")
 wheel("not-a-zip", ": does not end with a zip's end record", b"x" * 100)
 wheel("bytes-before", ": its directory of", b"x" + GOOD_WHEEL)
 wheel("bytes-after", ": does not end with a zip's end record", GOOD_WHEEL + b"x")

@@ -150,7 +150,7 @@ CASES.add_bytes("framing/seven-bits", lambda data: bytes(byte & 0x7F for byte in
 CASES.add_bytes("framing/empty", lambda _: b"", NO_FIRST_LINE)
 CASES.add_bytes("framing/only-the-first-line", lambda _: FIRST_LINE, NO_END)
 CASES.add_bytes(
-    "framing/only-a-short-first-line", lambda _: b"#!python\n", f"{PATH}: is cut: 9 bytes are no zip. {AGAIN}"
+    "framing/only-a-short-first-line", lambda _: b"#!python\n", f"{PATH}: is cut: 9 bytes are not a zip. {AGAIN}"
 )
 CASES.add_bytes("framing/an-empty-zip", lambda _: FIRST_LINE + zip_of([]), f"{PATH}: its end record counts 0 members")
 CASES.add_bytes("framing/gzip", lambda data: zlib.compress(data), NO_FIRST_LINE)

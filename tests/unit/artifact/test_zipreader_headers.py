@@ -188,7 +188,7 @@ add(
 add(
     "differential/phantom-at-the-end",
     unlisted(phantom),
-    f"{PATH}: its members exceed their room. {AGAIN}",
+    f"{PATH}: its members overlap its directory. {AGAIN}",
 )
 add(
     "differential/duplicate",

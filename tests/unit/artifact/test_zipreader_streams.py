@@ -45,7 +45,7 @@ for method in (1, 6, 9, 12, 14, 93, 95, 98, 99, 0xFFFF):
 for name, flags in {"encrypted": 1, "strongly-encrypted": 0x41, "masked": 0x2000, "patched": 0x20}.items():
     add(f"compression/{name}", both(flags=flags), f"{SETTINGS}: uses flags {flags:#06x} or method 8. {AGAIN}")
 
-STREAM_END = f"{SETTINGS}: its compressed stream does not end where its data end. {AGAIN}"
+STREAM_END = f"{SETTINGS}: its compressed stream does not end where its data ends. {AGAIN}"
 GOOD = draft().member(SETTINGS)
 
 
@@ -151,7 +151,9 @@ def _bomb_case(declared: int) -> Change:
 
 
 add("bomb/honest", _bomb_case(ZEROS), f"shop/bomb: would inflate {len(bomb())} bytes to {ZEROS}. {AGAIN}")
-add("bomb/declared-small", _bomb_case(10), f"shop/bomb: its compressed stream does not end where its data end. {AGAIN}")
+add(
+    "bomb/declared-small", _bomb_case(10), f"shop/bomb: its compressed stream does not end where its data ends. {AGAIN}"
+)
 add(
     "bomb/declared-below-the-limit",
     _bomb_case(60 * 1024 * 1024),

@@ -473,7 +473,7 @@ def test_a_file_system_without_locks_is_named(site: Path, tmp_path: Path, monkey
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", fail)
-    assert "lies on a file system that cannot lock files (No locks available)" in str(refusal(site, tmp_path / "dest"))
+    assert "is on a file system that cannot lock files (No locks available)" in str(refusal(site, tmp_path / "dest"))
     assert not (tmp_path / "dest").exists()
 
 
