@@ -23,8 +23,8 @@ _DYING = 10.0  # seconds that workers of a killed installation may take to end
 class Staging:
     """The folder beside the destination: a lock, and the tree that becomes the destination.
 
-    A lock file is held by ``flock``, which ends with the process, so a killed installation blocks nobody; the process that
-    comes next finds the lock free, and removes what was left.
+    A lock file is held by ``flock``, which ends with the process, so a killed installation blocks nobody; the next one
+    finds the lock free, and removes what was left.
     """
 
     def __init__(self, destination: str, wait: float, console: Console) -> None:
@@ -128,7 +128,7 @@ class Staging:
                 _remove(self._old)
 
     def _clean_up(self) -> None:
-        """Remove everything beside the destination, the lock last; a process that waits for it will look for a new one."""
+        """Remove everything beside the destination, the lock last; who waits for it looks for a new one."""
         with unbroken():
             try:
                 if self._lock >= 0:
