@@ -68,11 +68,15 @@ MARKERS = ("os_name", "platform_machine", "platform_system", "sys_platform")
 # Steps of a deployment that a project may leave out.
 STEPS = ("check", "collectstatic", "migrate")
 _BELOW = re.compile(r"(?!\.{1,2}(/|\Z))[^/\\:\x00-\x1f\x7f]+(/(?!\.{1,2}(/|\Z))[^/\\:\x00-\x1f\x7f]+){0,63}\Z")
+_ZERO_WIDTH = frozenset("\u200c\u200d")
 
 
 def is_module(text: str) -> bool:
-    """Say whether *text* is the dotted name of a module: identifiers, as Python defines them."""
-    return all(part.isidentifier() for part in text.split("."))
+    """Say whether *text* is the dotted name of a module: identifiers, as Python defines them.
+
+    The zero-width characters that Unicode 15.1 allows in them (Python 3.13) are refused by every Python.
+    """
+    return not _ZERO_WIDTH.intersection(text) and all(part.isidentifier() for part in text.split("."))
 
 
 def is_callable(text: str) -> bool:

@@ -667,7 +667,8 @@ class Artifact:
         top, _, rest = name.partition("/")
         if top == self.manifest.project:
             return bool(rest)
-        return top == layout.STATIC and rest.split("/")[0].isdigit()
+        number = rest.split("/")[0]
+        return top == layout.STATIC and number.isascii() and number.isdigit()
 
     def _batches(self) -> List[List[Entry]]:
         """Return the members in groups of about one megabyte, the largest first."""

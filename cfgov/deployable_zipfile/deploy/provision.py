@@ -11,7 +11,7 @@ import select
 import stat
 import time
 from pathlib import Path
-from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from .. import durable, loadenv
 from ..artifact import layout
@@ -20,6 +20,7 @@ from ..errors import DeploymentError, UsageError
 
 ENVIRONMENT_MODE = 0o640
 _BEFORE = layout.ENVIRONMENT_BEFORE
+_LARGEST_ID = 2**32 - 2  # of a user or group; the last number means "no change" (chown(2))
 _PIPE_TIMEOUT = 60.0  # seconds for an environment file that is a pipe
 
 
@@ -33,6 +34,19 @@ class Ownership(NamedTuple):
 NOBODY = Ownership(None, None)
 
 
+def _number(text: str, look_up: Callable[[str], int]) -> int:
+    """Return the number that *text* is, or that *look_up* finds for the name.
+
+    Raises:
+        KeyError: there is no such name, or the number is larger than a file's owner can be.
+    """
+    if not (text.isascii() and text.isdigit()):
+        return look_up(text)
+    if len(text) > 10 or int(text) > _LARGEST_ID:
+        raise KeyError(text)
+    return int(text)
+
+
 def ownership(owner: Optional[str], group: Optional[str]) -> Ownership:
     """Return the numbers of the user *owner* and the group *group*, names or numbers.
 
@@ -40,11 +54,11 @@ def ownership(owner: Optional[str], group: Optional[str]) -> Ownership:
         UsageError: one of them does not exist, or this process may not give files to it.
     """
     try:
-        uid = None if owner is None else int(owner) if owner.isdigit() else pwd.getpwnam(owner).pw_uid
+        uid = None if owner is None else _number(owner, lambda name: pwd.getpwnam(name).pw_uid)
     except KeyError:
         raise UsageError(f"--owner {owner}", "there is no such user", "Create it, or name another") from None
     try:
-        gid = None if group is None else int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
+        gid = None if group is None else _number(group, lambda name: grp.getgrnam(name).gr_gid)
     except KeyError:
         raise UsageError(f"--group {group}", "there is no such group", "Create it, or name another") from None
     if os.geteuid() != 0:

@@ -83,6 +83,7 @@ NAMES: Dict[str, Tuple[str, str, str]] = {
     "other-project": ("shop2/a.py", "shop2/a.py", FOREIGN),
     "project-without-folder": ("shop", "shop", "is a file and a folder"),
     "static-not-numbered": ("static.in/x/a.css", "static.in/x/a.css", FOREIGN),
+    "static-numbered-otherwise": ("static.in/\u0663/a.css", "static.in/\u0663/a.css", FOREIGN),
     "static-without-number": ("static.in/a.css", "static.in/a.css", FOREIGN),
     "wheel-in-a-folder": ("wheels/x/a.whl", "wheels/x/a.whl", FOREIGN),
     "no-wheel": ("wheels/evil.py", "wheels/evil.py", FOREIGN),

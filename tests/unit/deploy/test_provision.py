@@ -99,7 +99,7 @@ class TestEnvironment:
 
 
 def test_unknown_owners_are_refused() -> None:
-    for words in (("no-such-user", None), (None, "no-such-group")):
+    for words in (("no-such-user", None), (None, "no-such-group"), ("\u00b2", None), (None, "99999999999")):
         with pytest.raises(UsageError, match="there is no such"):
             provision.ownership(*words)
 
