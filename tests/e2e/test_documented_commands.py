@@ -110,7 +110,8 @@ def _status() -> int:
     with requests.Session() as session:
         session.trust_env = False
         try:
-            return session.get(f"http://localhost:{PORT}/", timeout=10).status_code
+            status: int = session.get(f"http://localhost:{PORT}/", timeout=10).status_code
+            return status
         except requests.RequestException:
             return 0
 

@@ -42,11 +42,11 @@ class Editor:
     def get(self, path: str) -> requests.Response:
         return self._session.get(self._root + path, timeout=30)
 
-    def submit(self, path: str, fields: Dict[str, Any], **options: object) -> requests.Response:
+    def submit(self, path: str, fields: Dict[str, Any], **options: Any) -> requests.Response:
         token = CSRF.search(self.get(path).text)
         assert token, f"{path} holds no form"
         fields = dict(fields, csrfmiddlewaretoken=token.group(1))
-        return self._session.post(self._root + path, data=fields, timeout=30, **options)  # type: ignore[arg-type]
+        return self._session.post(self._root + path, data=fields, timeout=30, **options)
 
 
 @pytest.fixture
