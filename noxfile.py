@@ -61,7 +61,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS, tags=["ci"])
 def unit(session: nox.Session) -> None:
-    """Unit tests: no network, no engine, under a minute; -- --deep runs the exhaustive sweeps too."""
+    """Unit tests: no network, no engine, a few minutes; -- --deep runs the exhaustive sweeps too."""
     install(session, "test")
     if "--deep" not in session.posargs:
         session.log("The exhaustive sweeps are left out: nox -s deep runs them.")
