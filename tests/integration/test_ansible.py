@@ -213,7 +213,7 @@ def test_a_missing_variable_is_named_before_anything_is_done(farm: Farm) -> None
     refused = farm.play("deploy")
     assert refused.code != 0
     assert "deploy_artifact" in refused.output
-    assert "missing required arguments" in refused.output
+    assert "missing required arguments" in refused.output, refused.output
 
 
 @pytest.mark.parametrize("server", ["httpd", "gunicorn"])

@@ -298,7 +298,7 @@ def wait_for_child(parent: int, word: bytes) -> int:
 def test_a_disk_that_is_really_full_is_found_out_before_anything_is_written(base: Base, tmp_path: Path) -> None:
     mount = tmp_path / "small"
     mount.mkdir(mode=0o755)
-    options = ["mount", "-t", "tmpfs", "-o", "size=1800k,mode=0755", "tmpfs", str(mount)]
+    options = ["mount", "-t", "tmpfs", "-o", "size=2600k,mode=0755", "tmpfs", str(mount)]
     if os.geteuid() != 0 or subprocess.run(options, stderr=subprocess.DEVNULL, check=False).returncode:
         pytest.skip("a small file system cannot be mounted here")
     try:
@@ -306,7 +306,7 @@ def test_a_disk_that_is_really_full_is_found_out_before_anything_is_written(base
         with serving_current(root) as server:
             artifact = base.artifacts["one"]
             fill = mount / "ballast"
-            for size in (1780, 1500, 1100, 900, 700, 500, 300, 0):
+            for size in (2580, 2200, 1780, 1500, 1100, 900, 700, 500, 300, 0):
                 fill.write_bytes(b"x" * size * 1024)
                 done = run("never", "", "", artifact, words(root, base.environment, server.url))
                 if done.returncode == 0:
