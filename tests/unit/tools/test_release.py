@@ -11,6 +11,7 @@ from typing import Dict, List, Optional
 
 import pytest
 
+from tests.support import signatures
 from tests.support.artifacts import make_artifact
 from tools import assets, github, release, release_check
 from tools.assets import ReleaseError, sha256
@@ -373,7 +374,7 @@ def test_the_artifact_is_signed_when_there_is_a_key(tmp_path: Path, capsys: pyte
     folder, key = tmp_path / "release", tmp_path / "key"
     folder.mkdir()
     make_artifact(folder / assets.ARTIFACT)
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    signatures.ssh_key(key)
 
     assert release.main(["sign", "--output", str(folder)], {release.ARTIFACT_KEY: key.read_text("ascii")}) == 0
 
