@@ -20,6 +20,14 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Path]:
 
 
 @pytest.fixture
+def release(tmp_path: Path) -> Path:
+    """An empty release beside others."""
+    folder = tmp_path / "releases" / "one"
+    (folder / ".deploy").mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
 def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine's disk need not be waited for with each of these small releases."""
     monkeypatch.setattr(durable, "sync_file_system", lambda path: None)

@@ -16,13 +16,6 @@ from deployable_zipfile.deploy.redaction import Secrets
 from deployable_zipfile.errors import DeploymentError, UsageError
 
 
-@pytest.fixture
-def release(tmp_path: Path) -> Path:
-    folder = tmp_path / "releases" / "one"
-    (folder / ".deploy").mkdir(parents=True)
-    return folder
-
-
 class TestShared:
     def test_the_release_sees_the_common_folder_by_a_relative_link(self, release: Path, tmp_path: Path) -> None:
         links.place_shared(tmp_path / "shared", release, Shared("media", "site/media"), NOBODY)

@@ -15,13 +15,6 @@ from deployable_zipfile.deploy.provision import NOBODY
 from deployable_zipfile.errors import DeploymentError, UsageError
 
 
-@pytest.fixture
-def release(tmp_path: Path) -> Path:
-    folder = tmp_path / "releases" / "one"
-    (folder / ".deploy").mkdir(parents=True)
-    return folder
-
-
 class TestEnvironment:
     def test_it_is_written_with_mode_0640_whatever_the_umask(self, release: Path) -> None:
         before = os.umask(0)

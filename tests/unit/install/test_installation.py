@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, List, Tuple
 
 import pytest
 
@@ -32,13 +32,6 @@ from tests.support.helpers import make_wheel, read_tree, run_cli, write_tree
 
 SITE = f"venv/lib/python{PYTHON}/site-packages"
 FILES = {"__init__.py": "", "settings.py": "NAME = 'é'\n", "a b=ü.txt": "x", "bin/run.sh": "#!/bin/sh\n"}
-
-
-@pytest.fixture(autouse=True)
-def umask() -> Iterator[None]:
-    before = os.umask(0o022)
-    yield
-    os.umask(before)
 
 
 @pytest.fixture

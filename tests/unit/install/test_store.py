@@ -36,13 +36,6 @@ BYTECODE = f"{SITE}/alpha/__pycache__"
 
 
 @pytest.fixture(autouse=True)
-def umask() -> Iterator[None]:
-    before = os.umask(0o022)
-    yield
-    os.umask(before)
-
-
-@pytest.fixture(autouse=True)
 def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine's disk need not be waited for with each of these small entries."""
     monkeypatch.setattr(durable, "sync_file_system", lambda path: None)

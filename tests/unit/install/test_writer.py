@@ -26,13 +26,6 @@ CONTENT = {f"p{number % 7}/q/f{number}.txt": b"%d " % number * number for number
 SIZES = [0, 1, 1000, 100_000, WHOLE - 1000, WHOLE, WHOLE + 1, 3 * WHOLE]
 
 
-@pytest.fixture(autouse=True)
-def umask() -> Iterator[None]:
-    before = os.umask(0o022)
-    yield
-    os.umask(before)
-
-
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     (tmp_path / "tree").mkdir()
