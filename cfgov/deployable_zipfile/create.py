@@ -369,9 +369,7 @@ def init_parser() -> argparse.ArgumentParser:
         prog="deployable-zipfile init",
         description=f"Look at a project and write [{settings.SECTION}], with comments, into its pyproject.toml.",
     )
-    command.add_argument(
-        "folder", metavar="DIR", nargs="?", default=os.curdir, help="folder of the project (default: .)"
-    )
+    _add_folder(command)
     command.add_argument("--workflow", action="store_true", help="also write a GitHub workflow that packs the project")
     command.add_argument("--print", action="store_true", help="print what would be written, and write nothing")
     _add_output(command)
@@ -413,9 +411,7 @@ def environment_parser() -> argparse.ArgumentParser:
         prog="deployable-zipfile environment",
         description=f"Print what [{settings.SECTION}.{settings.ENVIRONMENT}] of a project declares.",
     )
-    command.add_argument(
-        "folder", metavar="DIR", nargs="?", default=os.curdir, help="folder of the project (default: .)"
-    )
+    _add_folder(command)
     command.add_argument("--example", choices=("json", "env"), default="env", help="environment.json or a .env file")
     command.add_argument("--schema", action="store_true", help="the JSON Schema that travels in the artifact, instead")
     _add_output(command)
@@ -531,6 +527,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     group.add_argument("--against", metavar="OLD.zip", help="also write ZIPFILE_BASENAME.delta.zip: what OLD.zip lacks")
     group.add_argument("--no-check", dest="check", action="store_const", const=False, help="do not")
     _add_output(command)
+
+
+def _add_folder(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "folder", metavar="DIR", nargs="?", default=os.curdir, help="folder of the project (default: .)"
+    )
 
 
 def _add_output(command: argparse.ArgumentParser) -> None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
 import re
 import stat
 import time
 from typing import Callable, Iterator, List, Optional, Set, Tuple
 
+_BLOCK = 1024 * 1024
 _POLL = 0.05  # seconds between two tries for a lock
 # Numbers of the call, which C libraries before glibc 2.28 do not name.
 _RENAMEAT2 = {"x86_64": 316, "aarch64": 276, "riscv64": 276, "ppc64le": 357, "s390x": 347}
@@ -53,6 +55,20 @@ def sync_file_system(path: str) -> None:
             raise OSError(number, os.strerror(number), path)
     finally:
         os.close(descriptor)
+
+
+def digest(path: str, follow: bool = False) -> str:
+    """Return the SHA-256 of the file *path*, in hexadecimal.
+
+    Parameters:
+        follow: read what a link leads to; without, a link is refused with OSError (ELOOP).
+    """
+    found = hashlib.sha256()
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    with open(os.open(path, flags), "rb", buffering=0) as file:
+        for block in iter(lambda: file.read(_BLOCK), b""):
+            found.update(block)
+    return found.hexdigest()
 
 
 def read_file(path: str, most: int) -> bytes:

@@ -36,7 +36,7 @@ from .console import Console, error_document
 from .errors import ArtifactError, DeployableZipfileError, DeploymentError, DestinationError, TargetError, UsageError
 
 if TYPE_CHECKING:
-    from .install import signature
+    from .install import inventory, signature
     from .install.store import Store
 
 # Options that the next argument belongs to.
@@ -381,33 +381,27 @@ def _verify_tree(tree: str, console: Console) -> int:
     if is_store(tree):
         return _verify_store(Store(os.path.abspath(tree)), console)
     found = drift.compare(installation.normal_destination(tree))
-    lines = [f"{kind}: {path}" for kind in ("changed", "missing", "added") for path in getattr(found, kind)]
-    text = lines or [f"{tree}: as installed ({found.checked} files)"]
-    error = DestinationError(
-        tree,
-        f"{len(found.changed)} files changed, {len(found.missing)} missing, {len(found.added)} added",
-        "Install the artifact into a new folder, or in its place with --force",
-    )
-    code = 0 if found.clean else error.exit_code
-    console.result(dict(found._asdict(), ok=found.clean, exit_code=code), text)
-    if code and not console.as_json:
-        console.error(error)
-    return code
+    fix = "Install the artifact into a new folder, or in its place with --force"
+    return _report_drift(found, {"build_id": found.build_id}, tree, "as installed", fix, console)
 
 
 def _verify_store(store: Store, console: Console) -> int:
     store.check()
-    found = store.drift()
-    lines = [f"{kind}: {path}" for kind in ("changed", "missing", "added") for path in getattr(found, kind)]
-    text = lines or [f"{store.path}: as unpacked ({found.checked} files)"]
-    error = DestinationError(
-        store.path,
-        f"{len(found.changed)} files changed, {len(found.missing)} missing, {len(found.added)} added",
-        "Verify the installations that share them; the next one unpacks what is damaged again",
-    )
+    fix = "Verify the installations that share them; the next one unpacks what is damaged again"
+    return _report_drift(store.drift(), {"store": store.path}, store.path, "as unpacked", fix, console)
+
+
+def _report_drift(
+    found: inventory.Drift, document: Dict[str, Any], path: str, good: str, fix: str, console: Console
+) -> int:
+    """Print what is not as it was written in *path*, and return the exit code."""
+    groups = {"changed": found.changed, "missing": found.missing, "added": found.added}
+    lines = [f"{kind}: {name}" for kind, names in groups.items() for name in names]
+    counts = f"{len(found.changed)} files changed, {len(found.missing)} missing, {len(found.added)} added"
+    error = DestinationError(path, counts, fix)
     code = 0 if found.clean else error.exit_code
-    document = dict(found._asdict(), store=store.path, ok=found.clean, exit_code=code)
-    console.result(document, text)
+    document.update(groups, checked=found.checked, ok=found.clean, exit_code=code)
+    console.result(document, lines or [f"{path}: {good} ({found.checked} files)"])
     if code and not console.as_json:
         console.error(error)
     return code

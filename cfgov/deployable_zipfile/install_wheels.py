@@ -140,7 +140,7 @@ def examine(wheels: Sequence[Wheel], python: str, project: str) -> List[Replaced
         for name in wheel.files:
             if is_own(wheel, name):
                 continue
-            path = _destination(wheel, name, place)
+            path = path_in(wheel.name, name, place)
             other, inner = found.setdefault(path, (wheel, name))
             if other is not wheel and other.record.get(inner) != wheel.record.get(name):
                 replaced.append(Replaced(_relative(path, place).replace("../", ""), other.filename, wheel.filename))
@@ -272,7 +272,7 @@ def _plan_plain(planned: _Layout, source: Source, place: Place) -> List[Entry]:
 
 
 def _plan_file(planned: _Layout, source: Source, number: int, entry: Entry, place: Place) -> None:
-    path = _destination(source.wheel, entry.name, place)
+    path = path_in(source.wheel.name, entry.name, place)
     _forget(planned, path)
     if is_script(entry.name):
         _refuse_protected(source.wheel, entry.name, path)
@@ -350,14 +350,10 @@ def _bytecode_paths(wheel: Wheel, place: Place) -> Set[str]:
     tag = sys.implementation.cache_tag or ""
     modules = [name for name in wheel.files if name.endswith(".py")]
     if any(top.endswith(".data") for top in wheel.tops):
-        paths = [_destination(wheel, name, place) for name in modules]
+        paths = [path_in(wheel.name, name, place) for name in modules]
         return {bytecode_path(path, tag) for path in paths if _is_module(path, place)}
     site = place.site
     return {bytecode_path(f"{site}/{name}", tag) for name in modules}
-
-
-def _destination(wheel: Wheel, name: str, place: Place) -> str:
-    return path_in(wheel.name, name, place)
 
 
 def path_in(distribution: str, name: str, place: Place) -> str:
@@ -440,7 +436,7 @@ def _file_rows(wheel: Wheel, planned: _Layout, compiled: Set[str], place: Place)
     tag = sys.implementation.cache_tag or ""
     signatures = {name: _UNSIGNED for name in wheel.files if name not in wheel.record}
     for name, row in {**wheel.record, **signatures}.items():
-        path = _destination(wheel, name, place)
+        path = path_in(wheel.name, name, place)
         job = planned.jobs.get(path)
         if job is None or is_script(name) or is_own(wheel, name) or isinstance(job.window, Container):
             continue  # not written, written below, or replaced by bytecode

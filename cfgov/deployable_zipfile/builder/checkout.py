@@ -12,6 +12,7 @@ import re
 import subprocess
 from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, NoReturn, Optional, Sequence, Tuple
 
+from .. import durable
 from ..errors import BuildInputError
 
 # Returns what *make* returns, or what it returned before for the same commit.
@@ -310,17 +311,9 @@ def _not_what_pointers_name(doubtful: Sequence[Tuple[str, str, Blob]]) -> List[s
         if blob.size < _POINTER_SIZE and blob.mode != _LINK:
             text = _git(blob.repository, "cat-file", "blob", blob.name)
             match = _POINTER.match(os.fsencode(text))
-        if match is None or _sha256(place) != match.group(1).decode("ascii"):
+        if match is None or durable.digest(place, follow=True) != match.group(1).decode("ascii"):
             found.append(name)
     return found
-
-
-def _sha256(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(_BLOCK), b""):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _epoch(root: str, commit: str) -> int:

@@ -7,7 +7,6 @@ and every sdist built again. SOURCE_DATE_EPOCH and the settings of pip stay, sin
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -15,7 +14,7 @@ import sys
 import zipfile
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
 
-from .. import process
+from .. import durable, process
 from ..artifact import layout
 from ..errors import BuildInputError, DeployableZipfileError, WheelError
 from . import exclusions
@@ -102,7 +101,7 @@ def second(options: Mapping[str, Any], cwd: str, work: str, timeout: float) -> N
 
 def compare(one: str, other: str) -> List[Difference]:
     """Return how the artifacts at two paths differ: nothing when they are the same bytes."""
-    if _digest(one) == _digest(other):
+    if durable.digest(one, follow=True) == durable.digest(other, follow=True):
         return []
     with zipfile.ZipFile(one) as first, zipfile.ZipFile(other) as second_:
         found = list(_differing(first, second_))
@@ -156,11 +155,3 @@ def _inner(first: zipfile.ZipFile, other: zipfile.ZipFile, name: str) -> Tuple[s
             return tuple(difference.member for difference in _differing(a, b)) or ("the same files, packed otherwise",)
     except zipfile.BadZipFile:  # a project's own file of such a name
         return ()
-
-
-def _digest(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()

@@ -30,6 +30,7 @@ from urllib.parse import parse_qsl, quote, unquote, urljoin, urlsplit
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
+from .. import durable
 from ..errors import BuildInputError, conceal, masked
 
 SDISTS = (".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tgz", ".tar")
@@ -288,12 +289,9 @@ class _Reader:
             path = unquote(urlsplit(url).path)
             if not os.path.isfile(path):
                 _refuse(line.place, f"names {path}, which does not exist", "Correct the path")
-            digest = hashlib.sha256()
-            with open(path, "rb") as file:
-                for block in iter(lambda: file.read(1 << 20), b""):
-                    digest.update(block)
-            self.digest.update(digest.digest())
-            line = line._replace(hashes=line.hashes or (f"sha256:{digest.hexdigest()}",))
+            digest = durable.digest(path, follow=True)
+            self.digest.update(bytes.fromhex(digest))
+            line = line._replace(hashes=line.hashes or (f"sha256:{digest}",))
         self.lines.append(line)
 
 

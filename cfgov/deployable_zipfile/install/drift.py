@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from typing import Dict, Iterator, List, NamedTuple, Set, Tuple
+from typing import Dict, Iterator, Set, Tuple
 
 from .. import durable
 from ..artifact import layout, patches
@@ -18,6 +18,7 @@ from ..artifact.record import RecordRow, parse_record
 from ..artifact.wheel import normalised
 from ..errors import ArtifactError, DestinationError
 from . import inventory
+from .inventory import Drift
 from .preflight import MAX_RECORD
 
 _IGNORED_FOLDERS = ("__pycache__",)
@@ -26,21 +27,6 @@ _BLOCK = 1024 * 1024
 _OWN = (layout.LOADENV, layout.LOADENV_PTH, os.path.basename(layout.LOADENV_START))
 _SCRIPTS = f"{layout.VENV}/bin"
 _OWN_SCRIPTS = ("python", "python3", "activate", "activate.csh", "activate.fish", "Activate.ps1")
-
-
-class Drift(NamedTuple):
-    """Paths relative to the destination, sorted."""
-
-    build_id: str
-    changed: List[str]
-    missing: List[str]
-    added: List[str]
-    checked: int  # files compared
-
-    @property
-    def clean(self) -> bool:
-        """Whether the tree is what was installed."""
-        return not (self.changed or self.missing or self.added)
 
 
 def compare(destination: str) -> Drift:
@@ -74,7 +60,7 @@ def compare(destination: str) -> Drift:
     present = set(_present(destination, tops, () if listed else _IGNORED_FOLDERS))
     unrecorded = {*_unrecorded(manifest), *linked(destination), f"{_SCRIPTS}/python{installed['python']}"}
     added = sorted(present - known - unrecorded)
-    return Drift(manifest.build_id, sorted(changed), sorted(missing), added, len(known))
+    return Drift(sorted(changed), sorted(missing), added, len(known), manifest.build_id)
 
 
 def _by_list(

@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import stat
-from typing import Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from .. import durable
 from ..artifact import layout
@@ -24,6 +24,21 @@ _FEW = 5000  # known files that one process lists before another one has begun
 _DEPTH = 5  # venv/lib/pythonX.Y/site-packages/PACKAGE
 _PLAIN = re.compile(rb"[^!-\"$-\[\]-~]")  # everything but printable ASCII without "#" and the backslash
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
+
+
+class Drift(NamedTuple):
+    """How an installation, or a store, is not what was written: paths in it, sorted."""
+
+    changed: List[str]
+    missing: List[str]
+    added: List[str]
+    checked: int  # files compared
+    build_id: str = ""  # of an installation
+
+    @property
+    def clean(self) -> bool:
+        """Whether everything is as it was written."""
+        return not (self.changed or self.missing or self.added)
 
 
 class Changed(ValueError):
@@ -92,7 +107,7 @@ def _lines(tree: str, inner: str, whole: bool, known: Mapping[str, str]) -> Iter
         text = b"./%s%s type=" % (prefix, _escaped(name))
         if stat.S_ISREG(mode):
             path = inner + name
-            sha256 = known.get(path) or digest(f"{tree}/{path}")
+            sha256 = known.get(path) or durable.digest(f"{tree}/{path}")
             yield b"%sfile mode=%04o sha256digest=%s\n" % (text, mode & 0o7777, sha256.encode("ascii"))
         elif stat.S_ISDIR(mode):
             folders.append(name)
@@ -157,21 +172,11 @@ def state(destination: str, path: str, entry: Entry, inventory: Inventory) -> st
             return "" if os.readlink(place) == entry.detail else "changed"
         if stat.S_IMODE(status.st_mode) != entry.mode:
             return "changed"
-        return "changed" if entry.kind == "file" and digest(place) != entry.detail else ""
+        return "changed" if entry.kind == "file" and durable.digest(place) != entry.detail else ""
     except (FileNotFoundError, NotADirectoryError):
         return "missing"
     except OSError:
         return "changed"  # unreadable now, readable when it was installed
-
-
-def digest(path: str) -> str:
-    """Return the SHA-256 of a file, in hexadecimal; a link is not followed."""
-    found = hashlib.sha256()
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with open(descriptor, "rb", buffering=0) as file:
-        for block in iter(lambda: file.read(_BLOCK), b""):
-            found.update(block)
-    return found.hexdigest()
 
 
 def _kind(mode: int) -> str:

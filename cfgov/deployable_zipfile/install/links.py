@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
-from typing import Callable, List
+from typing import Callable, Iterator, List, Tuple
 
 _FICLONE = 0x40049409  # ioctl_ficlone(2)
 # Another file system; too many links; a kernel that lets nobody link what belongs to others (fs.protected_hardlinks).
@@ -30,18 +31,8 @@ def clone(source: str, target: str, mode: int) -> None:
     Raises:
         OSError: the file systems do not offer that; *target* does not exist then.
     """
-    reading = _opened(source)
-    try:
-        writing = os.open(target, _CREATE, mode)
-        try:
-            fcntl.ioctl(writing, _FICLONE, reading)
-        except OSError:
-            os.unlink(target)
-            raise
-        finally:
-            os.close(writing)
-    finally:
-        os.close(reading)
+    with _files(source, target, mode) as (reading, writing):
+        fcntl.ioctl(writing, _FICLONE, reading)
 
 
 def link(source: str, target: str, _mode: int) -> None:
@@ -60,14 +51,21 @@ def copy(source: str, target: str, mode: int) -> None:
     Raises:
         SourceError: *source* cannot be read.
     """
+    with _files(source, target, mode) as (reading, writing):
+        for block in iter(lambda: _read(reading, source), b""):
+            view = memoryview(block)
+            while view:
+                view = view[os.write(writing, view) :]
+
+
+@contextlib.contextmanager
+def _files(source: str, target: str, mode: int) -> Iterator[Tuple[int, int]]:
+    """Open *source* and make *target*, which does not stay when anything fails."""
     reading = _opened(source)
     try:
         writing = os.open(target, _CREATE, mode)
         try:
-            for block in iter(lambda: _read(reading, source), b""):
-                view = memoryview(block)
-                while view:
-                    view = view[os.write(writing, view) :]
+            yield reading, writing
         except BaseException:
             os.unlink(target)
             raise

@@ -7,13 +7,14 @@ import os
 import sys
 from typing import Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
+from .. import durable
 from ..artifact import layout
 from ..artifact.zipreader import Window
 from ..console import Console
 from ..errors import DestinationError
 from ..install_wheels import Place, Source, is_own, is_script
 from ..workers import run
-from . import inventory, links
+from . import links
 from .store import Damaged, Entry, Row, Seen, Store, key_of, seen_in, seen_of, state_of
 from .writer import Job, bytecode_path, compiled, make_folders, write_files
 
@@ -150,7 +151,7 @@ class Sharing:
             for index in range(number * _BATCH, min((number + 1) * _BATCH, len(jobs))):
                 job = jobs[index]
                 path = f"{self._store.new}/{job.path}"
-                digest = _recorded(job) or inventory.digest(path)
+                digest = _recorded(job) or durable.digest(path)
                 status = os.lstat(path)
                 rows.append((index, digest, (status.st_ino, status.st_mtime_ns, status.st_ctime_ns)))
             return rows

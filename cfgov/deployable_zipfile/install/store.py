@@ -69,20 +69,6 @@ class Entry:
         self.seen = seen
 
 
-class Drift(NamedTuple):
-    """What is wrong with a store: paths in it, sorted."""
-
-    changed: List[str]
-    missing: List[str]
-    added: List[str]
-    checked: int  # files compared
-
-    @property
-    def clean(self) -> bool:
-        """Whether every entry is what was unpacked."""
-        return not (self.changed or self.missing or self.added)
-
-
 class Damaged(ValueError):
     """An entry that cannot be read, or is not whole."""
 
@@ -349,7 +335,7 @@ class Store:
             if os.path.isdir(entry.folder):
                 self.save(entry)
 
-    def drift(self) -> Drift:
+    def drift(self) -> inventory.Drift:
         """Read every file of every entry and compare it with what was unpacked."""
         changed: List[str] = []
         missing: List[str] = []
@@ -369,7 +355,7 @@ class Store:
                 (missing if state == "missing" else changed if state else []).append(f"{inner}/{name}")
             checked += len(entry.rows)
             added += [f"{inner}/{name}" for name in _files_in(entry.folder) if name not in entry.rows]
-        return Drift(sorted(changed), sorted(missing), sorted(added), checked)
+        return inventory.Drift(sorted(changed), sorted(missing), sorted(added), checked)
 
 
 def seen_of(entry: Entry, name: str) -> Optional[Seen]:
@@ -394,7 +380,7 @@ def state_of(path: str, row: Row) -> str:
         status = os.lstat(path)
         if seen_in(status, row) is None:
             return "changed"
-        return "" if inventory.digest(path) == row.sha256 else "changed"
+        return "" if durable.digest(path) == row.sha256 else "changed"
     except (FileNotFoundError, NotADirectoryError):
         return "missing"
     except OSError:

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Callable, Iterator, List
+from typing import Callable, List
 
 import pytest
 
@@ -17,18 +17,11 @@ from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.deploy import links
 from deployable_zipfile.errors import DestinationError
 from deployable_zipfile.install import drift, installation, soundness
-from deployable_zipfile.install.drift import Drift
+from deployable_zipfile.install.inventory import Drift
 from tests.support.artifacts import PYTHON, make_artifact, simple_wheel
 from tests.support.helpers import make_wheel, run_cli
 
 SITE = f"venv/lib/python{PYTHON}/site-packages"
-
-
-@pytest.fixture(autouse=True)
-def umask() -> Iterator[None]:
-    before = os.umask(0o022)
-    yield
-    os.umask(before)
 
 
 def installed(tmp_path: Path, *wheels: Path, payload: bool = False) -> Path:
