@@ -9,14 +9,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import http.server
-import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import threading
 import time
 from pathlib import Path
@@ -29,7 +27,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from deployable_zipfile import create
 from deployable_zipfile.artifact import zipreader
 from deployable_zipfile.artifact.wheel import normalised
-from tests.support.helpers import SECRET, File, error_line, make_wheel, run_cli, write_tree
+from tests.support.helpers import SECRET, File, error_line, make_sdist, make_wheel, run_cli, write_tree
 
 pytestmark = pytest.mark.core
 
@@ -79,19 +77,6 @@ def build(site: Path, lock: str, shared: Path, *options: str, code: int = 0, **e
         *options,
     ]
     return run_cli(command, code=code, extra_env=environment, timeout=600)
-
-
-def sdist(folder: Path, name: str, files: Dict[str, str]) -> Path:
-    """Write an sdist and return its path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}-1.0.tar.gz"
-    everything = {"PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", **files}
-    with tarfile.open(str(path), "w:gz") as archive:
-        for inner, text in everything.items():
-            information = tarfile.TarInfo(f"{name}-1.0/{inner}")
-            information.size = len(text.encode())
-            archive.addfile(information, io.BytesIO(text.encode()))
-    return path
 
 
 class Index:
@@ -233,7 +218,7 @@ def test_requirements_that_contradict_each_other_are_named(site: Path, shared: P
 
 
 def test_an_sdist_is_compiled_to_the_same_bytes_twice_and_works(site: Path, shared: Path, tmp_path: Path) -> None:
-    source = sdist(
+    source = make_sdist(
         tmp_path / "sdists",
         "native",
         {
@@ -262,7 +247,7 @@ def test_an_sdist_is_compiled_to_the_same_bytes_twice_and_works(site: Path, shar
 def test_an_sdist_that_does_not_compile_is_named_with_the_compilers_words(
     site: Path, shared: Path, tmp_path: Path
 ) -> None:
-    source = sdist(
+    source = make_sdist(
         tmp_path / "sdists",
         "native",
         {
@@ -371,7 +356,7 @@ def test_the_bill_of_materials_is_valid_and_names_what_pip_lists(site: Path, sha
     wheels = tmp_path / "wheels"
     make_wheel(wheels, "alpha", "1.0", {"alpha.py": ""}, requires=["Be_ta"])
     make_wheel(wheels, "Be_ta", "2.0+local.1", {"beta.py": ""})
-    source = sdist(tmp_path / "sdists", "native", {"setup.py": SETUP + ")\n", "a.py": "", "b.py": ""})
+    source = make_sdist(tmp_path / "sdists", "native", {"setup.py": SETUP + ")\n", "a.py": "", "b.py": ""})
     build(site, f"--find-links {wheels}\nalpha==1.0\nBe_ta==2.0+local.1\n{source}\n", shared)
     with zipreader.Artifact.open(str(site.parent / "out.zip")) as artifact:
         text = artifact.read(".deploy/sbom.cdx.json").decode("ascii")

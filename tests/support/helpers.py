@@ -11,6 +11,7 @@ import re
 import stat
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
@@ -103,6 +104,19 @@ def make_wheel(
     wheel = folder / (filename or f"{escaped}-{version}-{tag}.whl")
     wheel.write_bytes(zip_bytes(members, compression))
     return wheel
+
+
+def make_sdist(folder: Path, name: str, files: Mapping[str, str]) -> Path:
+    """Write an sdist of version 1.0 with *files* and its PKG-INFO, and return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}-1.0.tar.gz"
+    everything = {"PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", **files}
+    with tarfile.open(str(path), "w:gz") as archive:
+        for inner, text in everything.items():
+            information = tarfile.TarInfo(f"{name}-1.0/{inner}")
+            information.size = len(text.encode())
+            archive.addfile(information, io.BytesIO(text.encode()))
+    return path
 
 
 def record_text(members: Mapping[str, File], record_name: str, record: Record = True) -> Optional[str]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any, Dict, Tuple
@@ -15,7 +13,7 @@ from deployable_zipfile import create, process
 from deployable_zipfile.artifact import layout
 from deployable_zipfile.builder import reproducible
 from deployable_zipfile.errors import BuildInputError, WheelError
-from tests.support.helpers import make_wheel
+from tests.support.helpers import make_sdist, make_wheel
 from tests.unit.builder.conftest import commit_all
 from tests.unit.builder.test_create import failed, pinned, run
 
@@ -52,18 +50,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def sdist(folder: Path, expression: str) -> Path:
-    path = folder / "leaky-1.0.tar.gz"
-    texts = {
-        "pyproject.toml": PROJECT,
-        "backend.py": BACKEND % expression,
-        "PKG-INFO": "Metadata-Version: 2.1\nName: leaky\nVersion: 1.0\n",
-    }
-    with tarfile.open(str(path), "w:gz") as archive:
-        for name, text in texts.items():
-            member = tarfile.TarInfo(f"leaky-1.0/{name}")
-            member.size = len(text.encode())
-            archive.addfile(member, io.BytesIO(text.encode()))
-    return path
+    return make_sdist(folder, "leaky", {"pyproject.toml": PROJECT, "backend.py": BACKEND % expression})
 
 
 def arguments(site: Path, tmp_path: Path, *lines: str) -> Tuple[object, ...]:
