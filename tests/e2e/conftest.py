@@ -27,6 +27,7 @@ from tests.support.fixtures_docker import (
     platform,
     remember_outcome,
 )
+from tests.support.machine import lacking
 
 __all__ = ["engine", "evidence", "images", "lookalike", "platform"]
 
@@ -127,10 +128,7 @@ def browser() -> Iterator[Any]:
     """Start a Chromium of this machine. Without one, skip; REQUIRE_BROWSER=1 makes that a failure."""
     path = next((found for found in map(shutil.which, BROWSERS) if found), None)
     if path is None:
-        text = "no Chromium was found. Install one, on Debian with .ci/browser"
-        if os.environ.get("REQUIRE_BROWSER") == "1":
-            pytest.fail(text, pytrace=False)
-        pytest.skip(text)
+        lacking("no Chromium was found. Install one, on Debian with .ci/browser", "REQUIRE_BROWSER")
     from playwright.sync_api import sync_playwright
 
     quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]

@@ -28,6 +28,7 @@ from deployable_zipfile import create
 from deployable_zipfile.artifact import zipreader
 from deployable_zipfile.artifact.wheel import normalised
 from tests.support.helpers import SECRET, File, error_line, make_sdist, make_wheel, run_cli, write_tree
+from tests.support.machine import require_compiler
 
 pytestmark = pytest.mark.core
 
@@ -218,6 +219,7 @@ def test_requirements_that_contradict_each_other_are_named(site: Path, shared: P
 
 
 def test_an_sdist_is_compiled_to_the_same_bytes_twice_and_works(site: Path, shared: Path, tmp_path: Path) -> None:
+    require_compiler()
     source = make_sdist(
         tmp_path / "sdists",
         "native",
@@ -247,6 +249,7 @@ def test_an_sdist_is_compiled_to_the_same_bytes_twice_and_works(site: Path, shar
 def test_an_sdist_that_does_not_compile_is_named_with_the_compilers_words(
     site: Path, shared: Path, tmp_path: Path
 ) -> None:
+    require_compiler()
     source = make_sdist(
         tmp_path / "sdists",
         "native",

@@ -22,6 +22,7 @@ import pytest
 from deployable_zipfile.artifact import layout
 from tests.support.artifacts import make_artifact, simple_wheel
 from tests.support.helpers import peak_memory, read_tree, run_cli
+from tests.support.machine import lacking, require_strace
 
 CHANGING = (
     "mkdir,mkdirat,rename,renameat,renameat2,symlink,symlinkat,link,linkat,unlink,unlinkat,rmdir,"
@@ -33,16 +34,11 @@ LIMIT = 128 * 1024  # KiB of memory, for any artifact
 @pytest.fixture(scope="module")
 def strace() -> str:
     """Return strace, proven to be able to inject; without it skip, or fail where REQUIRE_STRACE=1 says so."""
-    found = shutil.which("strace")
-    problem = "" if found else "strace is not installed (Debian: apt-get install strace)"
-    if found:
-        trial = run_cli([found, "-qq", "-o", "/dev/null", "-e", "inject=getppid:error=EIO", "true"], code=None)
-        problem = f"strace cannot trace here: {trial.stderr.strip()}" if trial.returncode else ""
-    if problem:
-        if os.environ.get("REQUIRE_STRACE") == "1":
-            pytest.fail(problem, pytrace=False)
-        pytest.skip(problem)
-    return str(found)
+    found = require_strace()
+    trial = run_cli([found, "-qq", "-o", "/dev/null", "-e", "inject=getppid:error=EIO", "true"], code=None)
+    if trial.returncode:
+        lacking(f"strace cannot trace here: {trial.stderr.strip()}", "REQUIRE_STRACE")
+    return found
 
 
 class Site:

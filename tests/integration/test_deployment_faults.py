@@ -16,6 +16,7 @@ import pytest
 
 from deployable_zipfile import extract
 from deployable_zipfile.deploy.journal import Journal
+from tests.support.machine import mounted, require_strace
 from tests.support.sites import Server, build_id, leftovers, make_sites, serving_current, states, write_environment
 from tests.support.steps import LATE, STEPS, STRIKE_AT_STEP
 
@@ -188,15 +189,8 @@ def under_strace(site: Site, inject: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def needs_strace() -> None:
-    if shutil.which("strace") is None:
-        if os.environ.get("REQUIRE_STRACE") == "1":
-            pytest.fail("strace is not installed", pytrace=False)
-        pytest.skip("strace is not installed (Debian: apt-get install strace)")
-
-
 def test_a_kill_at_every_changing_system_call_leaves_a_whole_release(base: Base, tmp_path: Path) -> None:
-    needs_strace()
+    require_strace()
     struck = 0
     for number in range(1, 200):
         root = tmp_path / str(number)
@@ -218,7 +212,7 @@ def test_a_kill_at_every_changing_system_call_leaves_a_whole_release(base: Base,
 
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
 def test_an_error_of_every_changing_system_call_leaves_a_serving_site(base: Base, tmp_path: Path, error: str) -> None:
-    needs_strace()
+    require_strace()
     failed = 0
     for number in range(1, 200, 3):
         root = tmp_path / f"{error}{number}"
@@ -298,10 +292,7 @@ def wait_for_child(parent: int, word: bytes) -> int:
 def test_a_disk_that_is_really_full_is_found_out_before_anything_is_written(base: Base, tmp_path: Path) -> None:
     mount = tmp_path / "small"
     mount.mkdir(mode=0o755)
-    options = ["mount", "-t", "tmpfs", "-o", "size=2600k,mode=0755", "tmpfs", str(mount)]
-    if os.geteuid() != 0 or subprocess.run(options, stderr=subprocess.DEVNULL, check=False).returncode:
-        pytest.skip("a small file system cannot be mounted here")
-    try:
+    with mounted(mount, "-t", "tmpfs", "-o", "size=2600k,mode=0755", "tmpfs"):
         root = mount / "srv"
         with serving_current(root) as server:
             artifact = base.artifacts["one"]
@@ -315,5 +306,3 @@ def test_a_disk_that_is_really_full_is_found_out_before_anything_is_written(base
                 assert not os.path.lexists(str(root / "current"))
             assert done.returncode == 0, done.stderr
             assert build_id(root / "current") is not None
-    finally:
-        subprocess.run(["umount", str(mount)], check=True)

@@ -27,6 +27,7 @@ from deployable_zipfile.install import drift, installation
 from tests.support.artifacts import runtime
 from tests.support.disks import Disk, cut_power, missing
 from tests.support.helpers import read_tree, run_cli
+from tests.support.machine import lacking
 from tests.support.sites import (
     PROJECT,
     Server,
@@ -262,9 +263,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Base]:
     folder = tmp_path_factory.mktemp("power")
     problem = missing(folder)
     if problem:
-        if os.environ.get("REQUIRE_POWER_CUT") == "1":
-            pytest.fail(problem, pytrace=False)
-        pytest.skip(problem)
+        lacking(problem, "REQUIRE_POWER_CUT")
     names = ("one", "two", "three")
     artifacts = {name: make_site(folder / f"{name}.zip", name, manage=MANAGE) for name in names}
     point = folder / "disk"

@@ -16,6 +16,7 @@ from deployable_zipfile.install.store import Store, is_store
 from tests.support.artifacts import make_artifact, simple_wheel
 from tests.support.disks import Disk, missing
 from tests.support.helpers import make_wheel, run_cli
+from tests.support.machine import lacking
 
 PACKAGE = Path(extract.__file__).parents[1]
 CHECKOUT = Path(__file__).parents[2]
@@ -46,7 +47,7 @@ sys.exit(extract.main(sys.argv[7:], archive))
 def disk(tmp_path: Path) -> Disk:
     reason = missing(tmp_path)
     if reason:
-        pytest.skip(reason)
+        lacking(reason, "REQUIRE_POWER_CUT")
     made = Disk(tmp_path / "disk.img", tmp_path / "disk")
     made.format()
     return made

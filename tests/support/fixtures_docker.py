@@ -18,6 +18,7 @@ from typing import Any, Dict, Iterator, List
 import pytest
 
 from tests.support import containers, lookalike_image
+from tests.support.machine import lacking
 from tools import containers as host
 from tools import images as image_tool
 from tools import platforms
@@ -52,10 +53,7 @@ def engine() -> Iterator[containers.Engine]:
 
 def without_engine() -> None:
     """Skip, or fail where an engine is required."""
-    text = "no Docker engine answers. Start one, on Debian with .ci/engine"
-    if os.environ.get("REQUIRE_DOCKER") == "1":
-        pytest.fail(text, pytrace=False)
-    pytest.skip(text)
+    lacking("no Docker engine answers. Start one, on Debian with .ci/engine", "REQUIRE_DOCKER")
 
 
 @pytest.fixture(scope="session")
@@ -83,9 +81,7 @@ def lookalike(engine: containers.Engine, tmp_path_factory: pytest.TempPathFactor
         with one_at_a_time("lookalike"):
             built = lookalike_image.build(tmp_path_factory.mktemp("lookalike"), os.environ)
     except lookalike_image.Missing as missing:
-        if os.environ.get("REQUIRE_LOOKALIKE") == "1":
-            pytest.fail(str(missing), pytrace=False)
-        pytest.skip(str(missing))
+        lacking(str(missing), "REQUIRE_LOOKALIKE")
     return {"builder": built.builder, "tester": built.tester}
 
 

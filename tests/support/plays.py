@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, Mapping, NamedTuple
 
-import pytest
+from tests.support.machine import lacking
 
 COLLECTION = Path(__file__).resolve().parents[2] / "ansible"
 TIMEOUT = 900  # seconds for one play
@@ -36,10 +36,7 @@ def program(name: str, source: str = "requirements/ansible.txt, for Python 3.11 
     beside = Path(sys.executable).parent / name
     found = str(beside) if beside.exists() else shutil.which(name)
     if found is None:
-        text = f"{name} is not installed ({source})"
-        if os.environ.get("REQUIRE_ANSIBLE") == "1":
-            pytest.fail(text, pytrace=False)
-        pytest.skip(text)
+        lacking(f"{name} is not installed ({source})", "REQUIRE_ANSIBLE")
     return found
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Optional
 
-import pytest
-
 from deployable_zipfile.install.signature import NAMESPACE
+from tests.support.machine import lacking
 
 # Looked up before a test puts other programs into PATH.
 MISSING = [name for name in ("ssh-keygen", "openssl") if shutil.which(name) is None]
@@ -19,8 +17,7 @@ MISSING = [name for name in ("ssh-keygen", "openssl") if shutil.which(name) is N
 def require_programs() -> None:
     """Skip where this machine has no ssh-keygen or no openssl; REQUIRE_SIGNING=1 makes that a failure."""
     if MISSING:
-        end = pytest.fail if os.environ.get("REQUIRE_SIGNING") == "1" else pytest.skip
-        end(f"no {' and no '.join(MISSING)} here. Install openssh-client and openssl")
+        lacking(f"no {' and no '.join(MISSING)} (Debian: apt-get install openssh-client openssl)", "REQUIRE_SIGNING")
 
 
 def ssh_key(path: Path, kind: str = "ed25519") -> Path:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
 from pathlib import Path
 from typing import Iterator
 
 import pytest
 
 from deployable_zipfile import durable
+from tests.support import machine
 
 
 def test_a_file_is_replaced_with_its_mode_whatever_the_umask(tmp_path: Path) -> None:
@@ -93,11 +93,9 @@ def mounted(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "file").write_text("kept")
     words = {"tmpfs": ["-t", "tmpfs", "none"], "bind": ["--bind", str(tmp_path / "source")]}[request.param]
-    if subprocess.run(["mount", *words, str(place)], check=False, stderr=subprocess.DEVNULL).returncode:
-        pytest.skip("this process may not mount")
-    (place / "file").write_text("kept")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with machine.mounted(place, *words):
+        (place / "file").write_text("kept")
+        yield place
 
 
 @pytest.mark.parametrize("mounted", ["tmpfs", "bind"], indirect=True)

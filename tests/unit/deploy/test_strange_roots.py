@@ -15,6 +15,7 @@ from deployable_zipfile import extract
 from deployable_zipfile.deploy import provision
 from tests.support.artifacts import make_artifact
 from tests.support.depth import sampled
+from tests.support.machine import mounted
 from tests.support.sites import Host, write_environment
 
 NOBODY = 65534
@@ -89,13 +90,10 @@ def test_a_root_that_is_reached_by_another_path_is_the_same_root(host: Host, roo
 def test_a_root_that_is_mounted_at_another_path_is_the_same_root(host: Host, root: Path, tmp_path: Path) -> None:
     one, _ = host.given("one", "two")
     (tmp_path / "www").mkdir()
-    subprocess.run(["mount", "--bind", str(root), str(tmp_path / "www")], check=True)
-    try:
+    with mounted(tmp_path / "www", "--bind", str(root)):
         set_current(root, f"{tmp_path}/www/releases/{one}")
         assert host.verb("one", "prune", "--keep", "1") == 0
         assert (root / "releases" / one / "venv").is_dir()
-    finally:
-        subprocess.run(["umount", str(tmp_path / "www")], check=True)
 
 
 def test_a_release_that_is_a_link_is_refused_and_the_others_go(host: Host, root: Path, tmp_path: Path) -> None:
@@ -125,15 +123,12 @@ def test_nothing_that_is_mounted_below_a_release_is_removed(host: Host, root: Pa
     point = root / "releases" / one / "site_one" / "media"
     point.mkdir()
     words = {"tmpfs": ["-t", "tmpfs", "none"], "bind": ["--bind", str(tmp_path / "uploads")]}[kind]
-    subprocess.run(["mount", *words, str(point)], check=True)
-    try:
+    with mounted(point, *words):
         (point / "file").write_text("kept")
         assert host.verb("one", "prune", "--keep", "1") == 8
         assert f"{point} is mounted there. Run: umount {point}" in host.error()
         assert (point / "file").read_text() == "kept"
         assert (root / "releases" / one / "venv").is_dir()
-    finally:
-        subprocess.run(["umount", str(point)], check=True)
     assert host.verb("one", "prune", "--keep", "1") == 0
     assert not (root / "releases" / one).exists()
 
