@@ -83,7 +83,7 @@ class CompiledModules(object):  # noqa: UP004  # Python 2 needs the base
             self.data = _LOADER.get_data("%s/.deploy/bytecode/%s/runtime.zip" % (archive, tag))  # type: bytes
         except OSError:
             return  # none was shipped for this Python
-        at, header = 0, struct.Struct("<8xH4x2L4xH2x")  # APPNOTE 4.3.7; the members lie back to back
+        at, header = 0, struct.Struct("<8xH4x2L4xH2x")  # APPNOTE 4.3.7; the members are back to back
         while self.data[at : at + 4] == b"PK\3\4":
             method, crc, size, length = header.unpack_from(self.data, at)
             start = at + header.size + length

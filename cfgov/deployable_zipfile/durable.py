@@ -57,6 +57,14 @@ def sync_file_system(path: str) -> None:
         os.close(descriptor)
 
 
+def nearest_folder(path: str) -> str:
+    """Return *path*, absolute, or the first folder above it that exists."""
+    path = os.path.abspath(path)  # above a relative path there is no end
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return path
+
+
 def digest(path: str, follow: bool = False) -> str:
     """Return the SHA-256 of the file *path*, in hexadecimal.
 

@@ -1,7 +1,7 @@
 """Install wheels from their place in the artifact into a new virtualenv: no pip, no temporary copy.
 
 What PEP 427 and PEP 376 ask of an installer, and what pip does beyond, comes out the same: files, modes, scripts,
-``.data`` folders, RECORD, INSTALLER, REQUESTED, bytecode. Wheels are read where they lie, STORED in the artifact.
+``.data`` folders, RECORD, INSTALLER, REQUESTED, bytecode. Wheels are read in place, STORED in the artifact.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ def check_distinct(names: Collection[str], refuse: Callable[[str, str], NoReturn
 
 
 def folders_of(names: Iterable[str], refuse: Optional[Callable[[str, str], NoReturn]] = None) -> Set[str]:
-    """Return every folder that files of these *names* lie in, at any depth.
+    """Return every folder that files of these *names* are in, at any depth.
 
     Parameters:
         names: paths, "/" between parts.

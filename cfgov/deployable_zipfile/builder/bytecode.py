@@ -23,7 +23,7 @@ class Unit(NamedTuple):
     """Files that are compiled into one archive: a wheel's, or the project's."""
 
     key: str  # the caller's name for it
-    wheel: Optional[str]  # path of the wheel, None when the files lie on disk
+    wheel: Optional[str]  # path of the wheel, None when the files are on disk
     files: Tuple[Tuple[str, str], ...]  # (member or path, name in site-packages or in the destination)
 
 

@@ -99,11 +99,9 @@ def find(folder: str, recall: Recall = _made) -> Checkout:
     Raises:
         BuildInputError: there is one, and git is missing or refuses to read it.
     """
-    above = os.path.realpath(folder)
-    while not os.path.lexists(os.path.join(above, ".git")):
-        if above == os.path.dirname(above):
-            return Checkout()
-        above = os.path.dirname(above)
+    above = _top(folder)
+    if not os.path.lexists(os.path.join(above, ".git")):
+        return Checkout()
     answer = _git(above, "rev-parse", "--show-toplevel", "HEAD", allow_failure=True)
     root, _, head = answer.rstrip("\n").rpartition("\n")
     if not _OBJECT.match(head):  # no commit yet, or no checkout that git reads
@@ -363,11 +361,17 @@ def _refuse(folder: str, command: str, text: str) -> NoReturn:
     )
 
 
-def _folders(folder: str) -> Tuple[str, str]:
-    """Return git's own folder of the checkout that holds *folder*, and the one that its worktrees share."""
+def _top(folder: str) -> str:
+    """Return the folder, *folder* or one above it, that has a ``.git``; the file system's root when none has."""
     above = os.path.realpath(folder)
     while not os.path.lexists(os.path.join(above, ".git")) and above != os.path.dirname(above):
         above = os.path.dirname(above)
+    return above
+
+
+def _folders(folder: str) -> Tuple[str, str]:
+    """Return git's own folder of the checkout that holds *folder*, and the one that its worktrees share."""
+    above = _top(folder)
     place = os.path.join(above, ".git")
     if os.path.isfile(place):
         place = os.path.join(above, _text(place).partition("gitdir: ")[2].strip())

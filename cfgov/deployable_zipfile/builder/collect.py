@@ -61,7 +61,7 @@ class Wheelhouse:
         kept: the cache.
 
     Attributes:
-        paths: where the wheels lie, by SHA-256.
+        paths: where the wheels are, by SHA-256.
         from_cache: labels of the targets whose wheels all came from the cache.
         built: file names of the wheels that were built from sdists.
     """

@@ -46,7 +46,7 @@ class Packer:
     """Writes the members of the artifact, in the order in which they are read.
 
     Parameters:
-        house: where the wheels lie.
+        house: where the wheels are.
         plans: which of them each target installs.
         chosen: files of the project, then of the static folders.
         state: where the project came from.

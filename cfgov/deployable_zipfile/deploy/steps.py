@@ -271,7 +271,7 @@ def collect_static(context: Context) -> str:
     if skipped:
         return skipped
     said = static.collect(context)
-    _wait_for_disk(context)  # the project's own storage may lie on another file system
+    _wait_for_disk(context)  # the project's own storage may be on another file system
     return said
 
 
@@ -323,7 +323,7 @@ def prove(context: Context, target: str) -> str:
 def _wait_for_disk(context: Context) -> None:
     """Wait until what the release's commands wrote is on the disk: they do not.
 
-    STATIC_ROOT and the like may lie on file systems of their own: those that the environment names count too.
+    STATIC_ROOT and the like may be on file systems of their own: those that the environment names count too.
 
     Raises:
         DeploymentError: it cannot be written.

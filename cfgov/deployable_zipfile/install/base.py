@@ -16,6 +16,7 @@ import sys
 import zlib
 from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
+from .. import durable
 from ..artifact import delta as deltas
 from ..artifact import headers, layout
 from ..artifact.delta import Delta, Row
@@ -397,9 +398,7 @@ def _sources(paths: Sequence[str], delta: Delta, stack: contextlib.ExitStack) ->
 
 def _temporary(folder: str) -> int:
     """Return the descriptor of a new file that has no name."""
-    folder = os.path.abspath(folder)  # above a relative path there is no end
-    while not os.path.isdir(folder):
-        folder = os.path.dirname(folder)
+    folder = durable.nearest_folder(folder)
     path = os.path.join(folder, f".{os.getpid()}-{os.urandom(8).hex()}.partial")
     try:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

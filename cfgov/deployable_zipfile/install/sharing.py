@@ -287,11 +287,12 @@ def normal_store(store: str, destination: str) -> str:
 
 
 def stored_members(store: str, manifest: layout.Manifest, destination: str) -> Optional[Set[str]]:
-    """Return the members whose files the store has already, by its books; nothing is written.
+    """Return the members whose files the store has already, by its index; nothing is written.
 
     None is returned for a store that is not on the file system of *destination*: it saves no space there.
     """
-    if _device(store) != _device(os.path.dirname(destination)):
+    one, other = (os.stat(durable.nearest_folder(path)).st_dev for path in (store, os.path.dirname(destination)))
+    if one != other:
         return None
     shelf, tag = Store(store), sys.implementation.cache_tag or ""
     found: Set[str] = set()
@@ -302,14 +303,6 @@ def stored_members(store: str, manifest: layout.Manifest, destination: str) -> O
                 if shelf.has(key_of(manifest.members[wheel.file].sha256, digest, tag)):
                     found.update(filter(None, (wheel.file, shipped)))
     return found
-
-
-def _device(path: str) -> int:
-    """Return the file system of *path*, or of the first folder above it that exists."""
-    path = os.path.abspath(path)  # above a relative path there is no end
-    while not os.path.exists(path):
-        path = os.path.dirname(path)
-    return os.stat(path).st_dev
 
 
 def _numbers(sources: List[Source]) -> List[str]:
