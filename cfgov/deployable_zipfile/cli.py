@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, NoReturn, Optional, Sequence
 from . import process
 from .console import Console
 from .errors import ArtifactError, DeployableZipfileError, Interrupted, UsageError, printable
-from .workers import ENDING_SIGNALS
+from .signals import ENDING_SIGNALS
 
 BASE_HELP = "of a delta: an installation, a store or an artifact of the build that it is against"
 MAX_WORKERS = 64

@@ -19,6 +19,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Callable, Dict, Mapping, NamedTuple, Optional, Sequence
 
+from .signals import unbroken
+
 if TYPE_CHECKING:  # :func:`run` imports it: most commands start no program
     import subprocess
 
@@ -172,21 +174,16 @@ def run(
     """
     began = time.monotonic()
     prepare = _preparation(user, started)
-    # Signals wait until the process is one that is stopped: our handlers must neither run in it nor leave it behind.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    reader: Optional[_Reader] = None
     try:
-        process = _popen(words, cwd, environment(user) if env is None else env, prepare, stdin=stdin, shared=shared)
-    except BaseException:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        raise
-    reader = _Reader(process, sink or Sink(), log)
-    try:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        # Signals wait until it is one that is stopped: our handlers must neither run in it nor leave it behind.
+        with unbroken(signal.valid_signals()):
+            process = _popen(words, cwd, environment(user) if env is None else env, prepare, stdin=stdin, shared=shared)
+            reader = _Reader(process, sink or Sink(), log)
         timed_out = not reader.follow(began + timeout)
     finally:
-        if process.returncode is None:
-            _stop(process, lambda seconds: reader.follow(time.monotonic() + seconds))
-        reader.close()
+        if reader is not None:
+            reader.end()
     return Ended(process.returncode, reader.kept, time.monotonic() - began, timed_out)
 
 
@@ -203,11 +200,12 @@ class Server:
         self._process: Optional["subprocess.Popen[bytes]"] = None
 
     def __enter__(self) -> "Server":
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            self._process = _popen(*self._command, output=self._output)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            with unbroken(signal.valid_signals()):
+                self._process = _popen(*self._command, output=self._output)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -279,8 +277,10 @@ class _Reader:
                 open_still = self._read()
         return True
 
-    def close(self) -> None:
-        """Hand out the rest."""
+    def end(self) -> None:
+        """Stop the program if it still runs, and hand out the rest of what it said."""
+        if self._process.returncode is None:
+            _stop(self._process, lambda seconds: self.follow(time.monotonic() + seconds))
         self._pipe.close()
         self._take(self._sink.feed(self._decoder.decode(b"", True)) + self._sink.end())
 

@@ -17,9 +17,9 @@ from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 from . import errors
 from .errors import DeployableZipfileError, TargetError
+from .signals import ENDING_SIGNALS, unbroken
 
 MAX_WORKERS = 8  # file creation in one folder tree gains nothing beyond
-ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _NUMBER = struct.Struct("<L")
 _PIPE_ROOM = 4096  # bytes that every pipe takes without a reader (POSIX PIPE_BUF)
 _ORPHAN_CHECK = 0.25  # seconds between two looks whether the parent still lives
@@ -65,16 +65,6 @@ def started(work: Callable[[int], Any], count: int, workers: int = 0) -> Iterato
         yield team.results()
     finally:
         team.stop()
-
-
-@contextlib.contextmanager
-def unbroken() -> Iterator[None]:
-    """Hold back the signals that ask a process to end: for steps that must not be left half done."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Team:

@@ -23,7 +23,7 @@ STORIES = (
     *("builder.collect", "builder.delta", "builder.init", "builder.inputs", "builder.last", "builder.overlays"),
     *("builder.pack", "builder.planning", "builder.reproducible", "builder.source"),
 )
-FOUNDATION = {"errors", "console", "workers", "process", "durable", "cli"}
+FOUNDATION = {"errors", "console", "signals", "workers", "process", "durable", "cli"}
 # What a folder may import besides itself and the foundation.
 MAY_IMPORT: Dict[str, Set[str]] = {
     "artifact": set(),

@@ -16,23 +16,7 @@ import pytest
 from deployable_zipfile import workers as team
 from deployable_zipfile.errors import DestinationError, TargetError, WheelError
 from tests.support.artifacts import PACKAGE
-
-
-def children() -> List[int]:
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                text = Path(f"/proc/{name}/stat").read_text()
-            except OSError:
-                continue
-            if int(text.rpartition(")")[2].split()[1]) == os.getpid():
-                found.append(int(name))
-    return found
-
-
-def descriptors() -> List[str]:
-    return sorted(os.listdir("/proc/self/fd"))
+from tests.support.processes import children, descriptors
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2, 8])
@@ -211,20 +195,6 @@ def test_workers_end_soon_after_a_killed_parent() -> None:
         process.wait()
         # Ends when the last process that holds the pipe does: both workers.
         assert process.stdout.read() == b""
-
-
-def test_signals_are_held_back_and_delivered_afterwards() -> None:
-    seen: List[str] = []
-    before = signal.signal(signal.SIGTERM, lambda *_: seen.append("signal"))
-    try:
-        with team.unbroken():
-            # To this thread: one that another test has left behind would take what is held back here.
-            signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
-            seen.append("work")
-        seen.append("after")
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert seen == ["work", "signal", "after"]
 
 
 def test_a_system_without_affinity_counts_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:

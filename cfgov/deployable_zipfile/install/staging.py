@@ -14,7 +14,7 @@ from typing import List, NoReturn
 from .. import durable
 from ..console import Console
 from ..errors import DestinationError
-from ..workers import unbroken
+from ..signals import unbroken
 from . import ownership
 
 _DYING = 10.0  # seconds that workers of a killed installation may take to end

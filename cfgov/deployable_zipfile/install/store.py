@@ -24,7 +24,7 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 from .. import durable
 from ..artifact import layout
 from ..errors import DestinationError
-from ..workers import unbroken
+from ..signals import unbroken
 from . import inventory, ownership
 from .preflight import installed
 
