@@ -125,7 +125,7 @@ def _imported(tree: ast.Module, folder: Tuple[str, ...]) -> Iterator[Tuple[str, 
 def data_diagram(package: Path) -> str:
     """Return the three ways of the data, one above the other, in the order in which the code takes them."""
     steps = _function(package / "deploy" / "steps.py", "preparation")
-    installation, rollout = package / "install" / "installation.py", package / "deploy" / "rollout.py"
+    installation, transaction = package / "install" / "installation.py", package / "deploy" / "transaction.py"
     ways = [
         ("create: from a project and its requirements to an artifact", _calls(package / "create.py", "build")),
         (
@@ -134,7 +134,7 @@ def data_diagram(package: Path) -> str:
         ),
         (
             "ARTIFACT deploy: from a destination to a live site",
-            ["check", *_first_texts(steps), *[one for one in _step_names(rollout) if one != "check"]],
+            ["check", *_first_texts(steps), *[one for one in _step_names(transaction) if one != "check"]],
         ),
     ]
     y, parts, width = 10, [], 0

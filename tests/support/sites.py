@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from deployable_zipfile import extract
-from deployable_zipfile.deploy import releases
+from deployable_zipfile.deploy import releases, selection
 from tests.support.artifacts import make_artifact
 
 PROJECT = "site_one"
@@ -74,7 +74,7 @@ def build_id(folder: Path) -> Optional[str]:
 
 def states(root: Path) -> Dict[str, str]:
     """Return the state of each release under *root*."""
-    return {row.release: row.state for row in releases.listing(releases.Root(root))}
+    return {row.release: row.state for row in selection.listing(releases.Root(root))}
 
 
 def leftovers(root: Path) -> List[str]:

@@ -10,7 +10,8 @@ LATE = ("switch", "restart", "health", "prune")  # steps at or after which `curr
 
 # Calls strike() of the script that this is put into before or after one step: its `when` and `step` say which.
 STRIKE_AT_STEP = """
-real = rollout.perform
+from deployable_zipfile.deploy import transaction
+real = transaction.perform
 def perform(name, action):
     if (when, step) == ("before", name):
         strike()
@@ -18,5 +19,5 @@ def perform(name, action):
     if (when, step) == ("after", name):
         strike()
     return said
-rollout.perform = perform
+transaction.perform = perform
 """

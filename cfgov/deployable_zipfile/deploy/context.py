@@ -8,7 +8,7 @@ from ..artifact import layout
 from ..console import Console
 from ..errors import DeploymentError
 from ..process import Person
-from . import health, links, provision, releases, restart, signing
+from . import health, links, provision, restart, selection, signing
 from .commands import Commands, Log, person
 from .lock import Lock
 from .options import Options
@@ -31,7 +31,7 @@ class Context:
         self.console = console
         self.lock = lock
         self.before = root.target()
-        self.known = releases.folded(root)
+        self.known = selection.folded(root)
         self.fallback = self._fallback()
         self.variables: Optional[Dict[str, str]] = None
         self.variables_before = None if self.fallback is None else _environment_of(root, self.fallback)

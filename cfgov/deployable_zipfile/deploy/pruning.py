@@ -7,7 +7,7 @@ from typing import List, Sequence, Tuple
 
 from ..console import Console
 from ..errors import DeploymentError
-from . import journal, releases, shelves
+from . import journal, selection, shelves
 from .options import Settings
 from .releases import Root
 
@@ -18,7 +18,7 @@ def remove_old(root: Root, settings: Settings, console: Console) -> Tuple[str, .
     Raises:
         DeploymentError: a folder cannot be removed; the others are.
     """
-    victims = releases.prunable(root, settings.keep, settings.older_than, time.time())
+    victims = selection.prunable(root, settings.keep, settings.older_than, time.time())
     with shelves.in_order(root, settings, bool(victims), console):
         return _remove(root, victims, console)
 

@@ -11,7 +11,7 @@ from typing import Any, List, Mapping
 from .. import cli
 from ..console import Console
 from ..errors import printable
-from . import releases, rollout
+from . import releases, rollout, selection
 from .options import NO_STORE, Options, Settings
 from .provision import EnvironmentFile
 from .releases import Root, build_id_of
@@ -158,7 +158,7 @@ def _run_rollback(arguments: argparse.Namespace, _archive: str, console: Console
     options = _options(arguments)
     if arguments.dry_run:
         _remembered(root, options)
-        target = releases.rollback_target(root, arguments.release, options.force)
+        target = selection.rollback_target(root, arguments.release, options.force)
         rollout.check_target(root, target)
         name = build_id_of(target) or target
         console.result({"verb": "rollback", "dry_run": True, "changed": True, "release": name}, f"would go to {name}")
@@ -172,7 +172,7 @@ def _remembered(root: Root, options: Options) -> Options:
     """Return *options* with what the root remembers, after the checks of every verb; nothing is locked."""
     rollout.check(root)
     rollout.check_is_root(root)
-    settled = options.settled(releases.folded(root).options)
+    settled = options.settled(selection.folded(root).options)
     settled.settings.check()
     return settled
 
@@ -180,7 +180,7 @@ def _remembered(root: Root, options: Options) -> Options:
 def _run_releases(arguments: argparse.Namespace, _archive: str, console: Console) -> int:
     root = Root(arguments.root)
     releases.check_folder(root)
-    rows = releases.listing(root)
+    rows = selection.listing(root)
     lines = [
         printable(f"{row.release:32}  {row.state:9}  {row.time:20}  {_commit(row):13}  {row.by}{_signer(row)}")
         for row in rows
@@ -189,12 +189,12 @@ def _run_releases(arguments: argparse.Namespace, _archive: str, console: Console
     return 0
 
 
-def _commit(row: releases.Row) -> str:
+def _commit(row: selection.Row) -> str:
     """Return the commit as the list shows it: a plus for a release that holds more than it."""
     return row.commit[:12] + ("+" if row.dirty else "")
 
 
-def _signer(row: releases.Row) -> str:
+def _signer(row: selection.Row) -> str:
     return f"  signed by {row.signed_by}" if row.signed_by else ""
 
 
@@ -203,7 +203,7 @@ def _run_prune(arguments: argparse.Namespace, _archive: str, console: Console) -
     options = _options(arguments)
     if arguments.dry_run:
         settings = _remembered(root, options).settings
-        gone = tuple(releases.prunable(root, settings.keep, settings.older_than, time.time()))
+        gone = tuple(selection.prunable(root, settings.keep, settings.older_than, time.time()))
     else:
         gone = rollout.prune(root, options, console)
     names = [build_id_of(target) or target for target in gone]

@@ -12,7 +12,8 @@ import pytest
 
 from deployable_zipfile import extract
 from deployable_zipfile.deploy import journal, releases
-from deployable_zipfile.deploy.releases import Root, folded
+from deployable_zipfile.deploy.releases import Root
+from deployable_zipfile.deploy.selection import folded
 from tests.support import signatures
 from tests.support.depth import sampled
 from tests.support.sites import Host

@@ -15,7 +15,7 @@ from typing import Any, Dict, List, Tuple
 
 import pytest
 
-from deployable_zipfile.deploy import lock, releases, rollout
+from deployable_zipfile.deploy import lock, releases, transaction
 from tests.support.depth import sampled
 from tests.support.sites import MANAGE, Host, build_id, make_site, states, write_environment
 
@@ -292,9 +292,9 @@ def test_commands_of_another_user_have_that_users_surroundings(
         if str(folder).startswith("/tmp/"):
             folder.chmod(folder.stat().st_mode & 0o7777 | 0o011)
     # The interpreter of the release may be in a folder that is root's own: the steps that need it are left out.
-    real = rollout.perform
+    real = transaction.perform
     left_out = ("django-check", "collectstatic", "migrate", "wsgi", "static")
-    monkeypatch.setattr(rollout, "perform", lambda name, do: "left out" if name in left_out else real(name, do))
+    monkeypatch.setattr(transaction, "perform", lambda name, do: "left out" if name in left_out else real(name, do))
     assert host.deploy("one", "--run-as", "nobody", "--group", "nogroup", "--config-test", str(script)) == 0, host.err
     nobody = pwd.getpwnam("nobody")
     group = grp.getgrgid(nobody.pw_gid).gr_name
