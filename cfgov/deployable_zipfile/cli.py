@@ -9,15 +9,19 @@ import re
 import signal
 import sys
 from types import FrameType
-from typing import Any, Callable, Dict, NoReturn, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Dict, NoReturn, Optional, Sequence
 
 from . import process
 from .console import Console
 from .errors import ArtifactError, DeployableZipfileError, Interrupted, UsageError, printable
 from .signals import ENDING_SIGNALS
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 BASE_HELP = "of a delta: an installation, a store or an artifact of the build that it is against"
 MAX_WORKERS = 64
+MAX_COUNT = 1_000_000
 MAX_SECONDS = 86_400  # one day
 MAX_DAYS = 3650
 _UNITS = {"d": 86_400, "": 86_400, "h": 3600, "m": 60, "s": 1}
@@ -31,16 +35,44 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError with argparse's *message*."""
-        raise UsageError("the command line", message, f"Run: {self.prog} --help")
+        raise UsageError("the command line", message, f"{self._meant(message)}Run: {self.prog} --help")
+
+    def _meant(self, message: str) -> str:
+        """Return which options are like those that *message* does not know, as a question, "" for none."""
+        start, _, unknown = message.partition(": ")
+        if start != "unrecognized arguments":
+            return ""
+        import difflib
+
+        options = [option for option in self._option_string_actions if option.startswith("--")]
+        words = [word.partition("=")[0] for word in unknown.split() if word.startswith("--")]
+        meant = [near for word in words for near in difflib.get_close_matches(word, options, 1, 0.75)]
+        return f"Did you mean {' '.join(meant)}? " if meant else ""
+
+
+class VerbParser(Parser):
+    """The parser of a verb. It refuses what it does not know, where argparse leaves that to the parser above."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse as argparse does; raise UsageError for what is left."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return parsed, unknown
 
 
 def add_signature_options(parser: Any) -> None:
     """Add the options that say how an artifact must be signed to a parser or a group of one."""
-    parser.add_argument("--signature", metavar="FILE", help="the artifact's signature; ARTIFACT.sig unless said")
     parser.add_argument(
-        "--allowed-signers", metavar="FILE", help="who may sign: an allowed signers file of SSH, or PEM public keys"
+        "--signature", type=named, metavar="FILE", help="the artifact's signature; ARTIFACT.sig unless said"
     )
-    parser.add_argument("--revoked-keys", metavar="FILE", help="SSH keys that may not sign any more (KRL)")
+    parser.add_argument(
+        "--allowed-signers",
+        type=named,
+        metavar="FILE",
+        help="who may sign: an allowed signers file of SSH, or PEM public keys",
+    )
+    parser.add_argument("--revoked-keys", type=named, metavar="FILE", help="SSH keys that may not sign any more (KRL)")
 
 
 def workers(text: str) -> int:
@@ -48,6 +80,27 @@ def workers(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 3 or int(text) > MAX_WORKERS:
         raise argparse.ArgumentTypeError(f"{text!r} must be an integer from 0 to {MAX_WORKERS}")
     return int(text)
+
+
+def count(text: str) -> int:
+    """Return how many: an integer from 1 to 1,000,000."""
+    if not (text.isascii() and text.isdigit()) or len(text) > len(str(MAX_COUNT)) or not 1 <= int(text) <= MAX_COUNT:
+        raise argparse.ArgumentTypeError(f"{text!r} must be an integer from 1 to {MAX_COUNT}")
+    return int(text)
+
+
+def named(text: str) -> str:
+    """Return the path or name *text*; an empty one is a variable that was not set, and means nothing."""
+    if not text:
+        raise argparse.ArgumentTypeError("must not be empty")
+    return text
+
+
+def path(text: str) -> "Path":
+    """Return *text* as a path; an empty one would be the current folder."""
+    from pathlib import Path
+
+    return Path(named(text))
 
 
 def seconds(text: str) -> float:

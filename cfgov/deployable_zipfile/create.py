@@ -205,8 +205,7 @@ def options(given: Mapping[str, Any]) -> Options:
     values["shebang"] = _shebang(values["shebang"])
     values["output"] = re.sub(r"(?<=[^/])\.zip\Z", "", values["output"])
     made = Options(found.path, **{name.replace("-", "_"): value for name, value in values.items()})
-    if not os.path.isdir(made.project):
-        raise BuildInputError(made.project, "directory not found", "Give the folder of a Django, WSGI or ASGI project")
+    source.check_directory(made.project, "Give the folder of a Django, WSGI or ASGI project")
     made = made._replace(name=source.project_name(made.project, made.name), wheelhouse=_directory(made.wheelhouse))
     for path in made.build_constraint:
         if not os.path.isfile(path):

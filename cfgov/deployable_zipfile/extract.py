@@ -122,8 +122,8 @@ def install_parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("-d", "--destination", required=True, metavar="DEST", help="folder to install into")
     parser.add_argument("--wait", type=cli.seconds, default=0.0, metavar="SECONDS", help="for another installation")
     parser.add_argument("--force", action="store_true", help="replace an installation of this build in DEST")
-    parser.add_argument("--base", action="append", default=[], metavar="PATH", help=cli.BASE_HELP)
-    parser.add_argument("--store", default="", metavar="DIR", help="share unpacked wheels with other installations")
+    parser.add_argument("--base", action="append", type=cli.named, default=[], metavar="PATH", help=cli.BASE_HELP)
+    parser.add_argument("--store", type=cli.named, metavar="DIR", help="share unpacked wheels with other installations")
     parser.add_argument("--no-sync", action="store_true", help="do not wait for the disk before the commit")
     cli.add_signature_options(parser)
     parser.set_defaults(run=_install)
@@ -138,7 +138,7 @@ def verb_parsers(program: str) -> Dict[str, argparse.ArgumentParser]:
 
 def _add_verbs(parser: argparse.ArgumentParser, deploys: bool) -> Any:
     common = _common_options()
-    verbs = parser.add_subparsers(dest="verb", required=True, parser_class=Parser, prog=parser.prog)
+    verbs = parser.add_subparsers(dest="verb", required=True, parser_class=cli.VerbParser, prog=parser.prog)
     _add_own_verbs(verbs, [common])
     if deploys:
         from .deploy import selftest, serve
@@ -161,13 +161,17 @@ def _common_options() -> argparse.ArgumentParser:
 
 def _add_own_verbs(verbs: Any, common: List[argparse.ArgumentParser]) -> None:
     check = verbs.add_parser("check", parents=common, help="say everything that would keep it from running here")
-    check.add_argument("-d", "--destination", default="", metavar="DEST", help="check this destination too")
-    check.add_argument("--env-file", default="", metavar="FILE", help="check this environment.json too")
-    check.add_argument("--base", action="append", default=[], metavar="PATH", help=cli.BASE_HELP)
+    check.add_argument("-d", "--destination", type=cli.named, metavar="DEST", help="check this destination too")
+    check.add_argument("--env-file", type=cli.named, metavar="FILE", help="check this environment.json too")
+    check.add_argument("--base", action="append", type=cli.named, default=[], metavar="PATH", help=cli.BASE_HELP)
     check.set_defaults(run=_check)
     verify = verbs.add_parser("verify", parents=common, help="prove every byte of the file, a tree or a store")
     verify.add_argument(
-        "tree", nargs="?", default="", metavar="DEST", help="compare this tree or store, or prove this file, instead"
+        "tree",
+        nargs="?",
+        type=cli.named,
+        metavar="DEST",
+        help="compare this tree or store, or prove this file, instead",
     )
     cli.add_signature_options(verify)
     verify.set_defaults(run=_verify)
@@ -187,7 +191,7 @@ def _install(arguments: argparse.Namespace, archive: str, console: Console) -> i
     destination = installation.normal_destination(arguments.destination)
     with contextlib.ExitStack() as stack:
         artifact, _ = stack.enter_context(_signed(archive, arguments, arguments.destination))
-        paths = [*arguments.base, destination, arguments.store]
+        paths = [*arguments.base, destination, arguments.store or ""]
         artifact = stack.enter_context(
             base.completed(artifact, paths, os.path.dirname(destination), arguments.workers, console)
         )
@@ -204,7 +208,7 @@ def _install(arguments: argparse.Namespace, archive: str, console: Console) -> i
             sync=not arguments.no_sync,
             force=arguments.force,
             console=console,
-            store=arguments.store,
+            store=arguments.store or "",
         )
         _environment_problems(artifact, "", done.destination, console)
     if done.already:
@@ -296,7 +300,7 @@ def _check(arguments: argparse.Namespace, archive: str, console: Console) -> int
         found += [problem for problem in missing if str(problem) not in map(str, found)]
         if not arguments.destination:
             found = [problem for problem in found if not isinstance(problem, DestinationError)]
-        found += _environment_problems(artifact, arguments.env_file, arguments.destination, console)
+        found += _environment_problems(artifact, arguments.env_file or "", arguments.destination or "", console)
     document: Dict[str, Any] = {
         "ok": not found,
         "exit_code": found[0].exit_code if found else 0,
@@ -338,7 +342,7 @@ def _environment_problems(
 
 
 def _verify(arguments: argparse.Namespace, archive: str, console: Console) -> int:
-    if os.path.isfile(arguments.tree):
+    if arguments.tree and os.path.isfile(arguments.tree):
         archive = arguments.tree
     elif arguments.tree:
         if arguments.signature or arguments.allowed_signers or arguments.revoked_keys:

@@ -63,8 +63,7 @@ def look(folder: str) -> Found:
         BuildInputError: it is not a directory, or its checkout cannot be read.
     """
     root = os.path.realpath(folder)
-    if not os.path.isdir(root):
-        raise BuildInputError(folder, "directory not found", "Give the folder of a Django, WSGI or ASGI project")
+    source.check_directory(folder, "Give the folder of a Django, WSGI or ASGI project")
     state = checkout.find(root)
     tracked = checkout.tracked(state, root) if state.root else None
     try:

@@ -112,8 +112,7 @@ def project_files(
         BuildInputError: a link, a special file or a file name cannot be packed, or there is no file.
     """
     root = os.path.realpath(project)
-    if not os.path.isdir(root):
-        raise BuildInputError(project, "directory not found", "Give the folder of a Django, WSGI or ASGI project")
+    check_directory(project, "Give the folder of a Django, WSGI or ASGI project")
     rules = _Rules(root, base or os.path.dirname(root), include, exclude, outputs)
     selection = _selected(root, name, rules, tracked, about)
     rules.check_used()
@@ -122,6 +121,16 @@ def project_files(
             raise BuildInputError(root, "holds no file that git tracks", "Run git add, or use --all-files")
         raise BuildInputError(root, "holds no file to pack", "Give the folder of a Django, WSGI or ASGI project")
     return selection
+
+
+def check_directory(path: str, fix: str) -> None:
+    """Refuse what is not a directory.
+
+    Raises:
+        BuildInputError: there is nothing at *path*, or something else.
+    """
+    if not os.path.isdir(path):
+        raise BuildInputError(path, "is not a directory" if os.path.lexists(path) else "directory not found", fix)
 
 
 def static_files(
@@ -133,8 +142,7 @@ def static_files(
         BuildInputError: as :func:`project_files`.
     """
     root = os.path.realpath(directory)
-    if not os.path.isdir(root):
-        raise BuildInputError(directory, "directory not found", "Correct --extra-static")
+    check_directory(directory, "Correct --extra-static")
     selection = _selected(root, f"{layout.STATIC}/{number}", _Rules(root, root, (), (), outputs), None, about)
     if selection.files or selection.directories:
         return selection

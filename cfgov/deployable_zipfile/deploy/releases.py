@@ -213,11 +213,13 @@ def build_id_of(target: str) -> Optional[str]:
 
 
 def check_folder(root: Root) -> None:
-    """Refuse a root that exists and is not a folder.
+    """Refuse a root that exists and is not a folder, and the root of the file system.
 
     Raises:
-        DestinationError: it is not.
+        DestinationError: it is.
     """
+    if os.path.realpath(str(root.path)) == "/":
+        raise DestinationError(root.path, "is the root of the file system", "Choose another folder")
     if os.path.lexists(str(root.path)) and not root.path.is_dir():
         raise DestinationError(root.path, "is not a folder", "Name the folder that holds `current` and `releases`")
 

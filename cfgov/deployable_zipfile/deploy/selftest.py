@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from .. import process
+from .. import cli, process
 from ..artifact.zipreader import Artifact
 from ..console import Console
 from ..errors import DeploymentError
@@ -178,8 +178,8 @@ def _steps(trial: Trial, wanted: Wanted) -> List[Tuple[str, Callable[[], object]
 def add_parsers(subparsers: Any, common: List[argparse.ArgumentParser]) -> None:
     """Add the verb ``selftest``. See :func:`verbs.add_parsers`."""
     verb = subparsers.add_parser("selftest", parents=common, help="install aside and try everything")
-    verb.add_argument("--scratch", type=Path, metavar="DIR", help="parent of the scratch folder")
-    verb.add_argument("--env-file", type=Path, metavar="FILE", help="environment.json to try with")
+    verb.add_argument("--scratch", type=cli.path, metavar="DIR", help="parent of the scratch folder")
+    verb.add_argument("--env-file", type=cli.path, metavar="FILE", help="environment.json to try with")
     verb.add_argument("--path", default="/", metavar="PATH", help="of the one request (default: /)")
     verb.add_argument("--manage", action="append", default=[], metavar="'COMMAND ...'", help="run after migrate")
     verb.add_argument("--wsgi-module", default="", metavar="MODULE[:NAME]", help="instead of the artifact's own")

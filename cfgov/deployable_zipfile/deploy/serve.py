@@ -19,7 +19,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-from .. import process
+from .. import cli, process
 from ..artifact.zipreader import Artifact
 from ..console import Console
 from ..errors import DeploymentError, Interrupted, UsageError
@@ -55,8 +55,8 @@ def add_parsers(subparsers: Any, common: List[argparse.ArgumentParser]) -> None:
     verb.add_argument(
         "--port", type=_port, default=8000, metavar="N", help="on 127.0.0.1; 0: a free one (default: 8000)"
     )
-    verb.add_argument("--scratch", type=Path, metavar="DIR", help="parent of the scratch folder")
-    verb.add_argument("--env-file", type=Path, metavar="FILE", help="more variables, as in environment.json")
+    verb.add_argument("--scratch", type=cli.path, metavar="DIR", help="parent of the scratch folder")
+    verb.add_argument("--env-file", type=cli.path, metavar="FILE", help="more variables, as in environment.json")
     verb.add_argument("--manage", action="append", default=[], metavar="'COMMAND ...'", help="run after migrate")
     verb.add_argument("--wsgi-module", default="", metavar="MODULE[:NAME]", help="instead of the artifact's own")
     verb.add_argument("--asgi-module", default="", metavar="MODULE[:NAME]", help="the same for ASGI")

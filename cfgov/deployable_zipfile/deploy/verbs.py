@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from pathlib import Path
 from typing import Any, List, Mapping
 
 from .. import cli
@@ -26,18 +25,20 @@ def add_parsers(subparsers: Any, common: List[argparse.ArgumentParser]) -> None:
         common: parsers of the options that every verb has.
     """
     rooted = argparse.ArgumentParser(add_help=False)
-    rooted.add_argument("--root", required=True, type=Path, metavar="DIR", help="the site: holds current and releases")
+    rooted.add_argument(
+        "--root", required=True, type=cli.path, metavar="DIR", help="the site: holds current and releases"
+    )
     rooted.add_argument(
         "--lock-wait", type=cli.seconds, default=0.0, metavar="SECONDS", help="wait for another command"
     )
     rooted.add_argument("--dry-run", action="store_true", help="check everything, change nothing, say what would be")
     kept = argparse.ArgumentParser(add_help=False)
-    kept.add_argument("--keep", type=int, metavar="N", help="good releases to keep, 5 unless said")
+    kept.add_argument("--keep", type=cli.count, metavar="N", help="good releases to keep, 5 unless said")
     kept.add_argument("--older-than", type=cli.age, metavar="AGE", help="remove only what is older: 30d, 12h, 90m, 60s")
 
     verb = subparsers.add_parser("deploy", parents=[*common, rooted, kept, _settings_parser()], help=_DEPLOY_HELP)
-    verb.add_argument("--env-file", type=Path, metavar="FILE", help="environment.json; else the live one's")
-    verb.add_argument("--base", action="append", metavar="PATH", help=cli.BASE_HELP)
+    verb.add_argument("--env-file", type=cli.path, metavar="FILE", help="environment.json; else the live one's")
+    verb.add_argument("--base", action="append", type=cli.named, metavar="PATH", help=cli.BASE_HELP)
     verb.add_argument("--migrate", choices=("auto", "check", "skip"), default="auto", help="apply, look, or neither")
     verb.add_argument("--forget", action="store_true", help="do not take over the last deployment's options")
     verb.add_argument("--allow-dirty", action="store_true", help="also an artifact of no commit, or of more than it")
@@ -46,7 +47,9 @@ def add_parsers(subparsers: Any, common: List[argparse.ArgumentParser]) -> None:
     verb.set_defaults(run=_run_deploy)
 
     verb = subparsers.add_parser("rollback", parents=[*common, rooted, _settings_parser()], help="go back a release")
-    verb.add_argument("release", nargs="?", metavar="ID", help="build id or its beginning; else the last good one")
+    verb.add_argument(
+        "release", nargs="?", type=cli.named, metavar="ID", help="build id or its beginning; else the last good one"
+    )
     verb.add_argument("--force", action="store_true", help="take ID although it is marked bad")
     verb.add_argument("--not-bad", action="store_true", help="do not mark the release that is left as bad")
     verb.set_defaults(run=_run_rollback)
@@ -97,7 +100,7 @@ def _settings_parser() -> argparse.ArgumentParser:
     proof = parser.add_argument_group("health check")
     proof.add_argument("--health-url", metavar="URL", help="answers 200 with the build id, in X-Build-Id or its body")
     proof.add_argument("--health-header", dest="health_headers", action="append", metavar="'NAME: VALUE'")
-    proof.add_argument("--health-count", type=int, metavar="N", help="right answers in a row, 10 unless said")
+    proof.add_argument("--health-count", type=cli.count, metavar="N", help="right answers in a row, 10 unless said")
     proof.add_argument("--health-timeout", type=cli.seconds, metavar="SECONDS", help="for all of it, 60 unless said")
     host = parser.add_argument_group("host")
     host.add_argument("--owner", metavar="USER", help="of shared folders; its group may read environment.json")
@@ -111,11 +114,18 @@ def _settings_parser() -> argparse.ArgumentParser:
         "--keep-static", type=cli.days, metavar="DAYS", help="keep hashed static files of releases before, 30"
     )
     host.add_argument(
-        "--store", type=os.path.abspath, metavar="DIR", help="store of unpacked wheels; ROOT/.deploy/store unless said"
+        "--store",
+        type=_absolute,
+        metavar="DIR",
+        help="store of unpacked wheels; ROOT/.deploy/store unless said",
     )
     host.add_argument("--no-store", dest="store", action="store_const", const=NO_STORE, help="share no files")
     host.add_argument("--step-timeout", type=cli.seconds, metavar="SECONDS", help="for one command, 1800 unless said")
     return parser
+
+
+def _absolute(text: str) -> str:
+    return os.path.abspath(cli.named(text))
 
 
 def _options(arguments: argparse.Namespace) -> Options:

@@ -49,7 +49,8 @@ def compare(destination: str) -> Drift:
         reason = error.strerror if isinstance(error, OSError) else error
         if isinstance(error, ArtifactError):
             reason = f"{error.what} {error.why}"
-        raise DestinationError(destination, f"holds no complete installation ({reason})", "Install into it") from None
+        fix = "Give the folder of an installation, or install the artifact again"
+        raise DestinationError(destination, f"holds no complete installation ({reason})", fix) from None
     site = f"{layout.VENV}/lib/python{installed['python']}/site-packages"
     listed = "files_sha256" in installed
     compared = _by_list if listed else _by_record

@@ -17,6 +17,7 @@ from ..errors import DestinationError
 from ..signals import unbroken
 from . import ownership
 
+_MOST_LOST = 250  # looks at a folder that vanishes, about 5 seconds
 _DYING = 10.0  # seconds that workers of a killed installation may take to end
 
 
@@ -37,6 +38,7 @@ class Staging:
         self.tree = os.path.join(self.folder, "tree")
         self._old = os.path.join(self.folder, "old")  # what stood at the destination, between two renames
         self._made: List[str] = []  # folders above the destination, the innermost first
+        self._lost = 0  # how often the folder vanished, or could not be made, one time after the other
         self._lock = -1
 
     def __enter__(self) -> "Staging":
@@ -172,6 +174,7 @@ class Staging:
             ownership.check_folder(os.path.dirname(self._destination), sticky=True)
             descriptor = self._open_lock()
             if descriptor >= 0:
+                self._lost = 0
                 holder = self._try_lock(descriptor)
                 if self._lock >= 0:
                     return
@@ -214,7 +217,11 @@ class Staging:
                     ) from None
             return os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except FileNotFoundError:
-            return -1  # the process that held the lock is just removing the folder
+            # The process that held the lock is just removing the folder. On /proc and the like it can never be made.
+            self._lost += 1
+            if self._lost > _MOST_LOST and os.path.isdir(os.path.dirname(self._destination)):
+                raise
+            return -1
 
     def _is_current(self, descriptor: int) -> bool:
         try:

@@ -196,6 +196,10 @@ def test_a_missing_or_empty_project_is_refused(tmp_path: Path) -> None:
     assert refused("project_files", str(tmp_path / "none")).endswith(
         "none: directory not found. Give the folder of a Django, WSGI or ASGI project."
     )
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling").symlink_to("nowhere")
+    for name in ("file", "dangling"):
+        assert f"{name}: is not a directory. Give the folder" in refused("project_files", str(tmp_path / name))
     (tmp_path / "site_one").mkdir()
     assert "holds no file to pack. Give" in refused("project_files", str(tmp_path / "site_one"))
 

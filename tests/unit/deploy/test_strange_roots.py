@@ -267,6 +267,19 @@ def test_a_refused_first_deployment_makes_no_root(host: Host, root: Path, words:
     assert not root.exists()
 
 
+@pytest.mark.parametrize("verb", ["deploy", "rollback", "releases", "prune"])
+@pytest.mark.parametrize("form", ["/", "//", "/.", "/tmp/..", "a link"])
+def test_the_root_of_the_file_system_is_no_root_of_a_site(host: Host, tmp_path: Path, verb: str, form: str) -> None:
+    if form == "a link":
+        (tmp_path / "slash").symlink_to("/")
+        form = str(tmp_path / "slash")
+    before = sorted(os.listdir("/"))
+    host.root = Path(form)
+    assert host.verb("one", verb, "--dry-run") == 5
+    assert "is the root of the file system. Choose another folder." in host.err
+    assert sorted(os.listdir("/")) == before
+
+
 def test_a_damaged_artifact_makes_no_root(host: Host, root: Path, tmp_path: Path) -> None:
     data = bytearray(host.artifacts["one"].read_bytes())
     place = data.index(b"site_one/version.txt") + len("site_one/version.txt")

@@ -10,6 +10,7 @@ import pytest
 
 from deployable_zipfile import extract
 from deployable_zipfile.deploy.options import Options, Settings
+from deployable_zipfile.errors import UsageError
 from tests.support.documentation import blocks
 
 VERBS = ("deploy", "rollback", "releases", "prune", "selftest", "check")
@@ -55,3 +56,40 @@ def test_settings_of_a_newer_tool_are_left_out_and_lists_come_back_whole() -> No
     written: Dict[str, object] = dict(Settings(keep=3, shared=("a=b",)).document(), of_the_future=1)
     assert Settings.remembered(written) == Settings(keep=3, shared=("a=b",))
     assert Options().settings == Settings()
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["deploy", "--root", ""], "argument --root: must not be empty. Run: tool.zip deploy --help."),
+        (["prune", "--root", "r", "--keep", "0"], "argument --keep: '0' must be an integer from 1 to 1000000"),
+        (["prune", "--root", "r", "--keep", "many"], "argument --keep: 'many' must be an integer from 1 to 1000000"),
+        (["deploy", "--root", "r", "--health-count", "²"], "argument --health-count: '²' must be an integer from 1"),
+        (["deploy", "--root", "r", "--env-file", ""], "argument --env-file: must not be empty"),
+        (["deploy", "--root", "r", "--store", ""], "argument --store: must not be empty"),
+        (["rollback", "--root", "r", ""], "argument ID: must not be empty"),
+        (["selftest", "--scratch", ""], "argument --scratch: must not be empty"),
+        (["serve", "--env-file", ""], "argument --env-file: must not be empty"),
+        (["verify", ""], "argument DEST: must not be empty. Run: tool.zip verify --help."),
+        (["verify", "--allowed-signers", ""], "argument --allowed-signers: must not be empty"),
+        (["check", "-d", ""], "argument -d/--destination: must not be empty"),
+        (["check", "--env-file", ""], "argument --env-file: must not be empty"),
+        (["-d", "x", "--store", ""], "argument --store: must not be empty. Run: tool.zip --help."),
+        (["deploy", "--root", "r", "--bogus"], "unrecognized arguments: --bogus. Run: tool.zip deploy --help."),
+        (
+            ["deploy", "--root", "r", "--helth-url=http://x/"],
+            "unrecognized arguments: --helth-url=http://x/. Did you mean --health-url? Run: tool.zip deploy --help.",
+        ),
+        (["rollback", "--root", "r", "--to", "x"], "unrecognized arguments: --to. Run: tool.zip rollback --help."),
+        (["prune", "--root", "r", "--older", "3d"], "unrecognized arguments: --older 3d. Run: tool.zip prune --help."),
+        (["-d", "x", "--forse"], "unrecognized arguments: --forse. Did you mean --force? Run: tool.zip --help."),
+    ],
+)
+def test_what_a_verb_does_not_take_is_said_by_that_verb(
+    words: List[str], why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError) as raised:
+        extract._parsed(words, "tool.zip")
+    assert f"error: {raised.value}".startswith(f"error: the command line: {why}")
+    assert not list(tmp_path.iterdir())

@@ -327,6 +327,16 @@ def test_a_destination_that_cannot_be_is_refused_at_once(
     assert read_tree(tmp_path) == before
 
 
+@pytest.mark.parametrize("place", ["/proc/dest", "/proc/self/fd/dest", "/proc/a/b"])
+def test_where_no_folder_can_be_made_is_refused_and_not_waited_for(
+    place: str, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "_MOST_LOST", 5)
+    error = refusal(site, place)
+    assert (error.exit_code, len(str(error).splitlines())) == (5, 1)
+    assert str(error).startswith(f"{place}: ")
+
+
 def test_a_relative_destination_in_a_folder_that_is_gone_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
