@@ -14,9 +14,13 @@ import json
 import os
 import sys
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from urllib.parse import unquote_to_bytes
 from wsgiref.util import setup_testing_defaults
 
 Answer = Tuple[int, int, Dict[str, str]]  # status, size of the body in bytes, headers by lower-case name
+
+_HEADERS = {"User-Agent": "deployable-zipfile", "Accept": "*/*"}  # which every client sends
+_END = 10.0  # seconds for the end of the lifespan protocol
 
 
 def main(argv: Sequence[str]) -> None:
@@ -57,11 +61,19 @@ def _django_name() -> str:
 
 
 def _wsgi(application: Any, wanted: Mapping[str, str]) -> Answer:
+    path, query = _split(wanted["path"])
     environ: Dict[str, Any] = {
-        "PATH_INFO": wanted["path"],
+        "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),  # PEP 3333, "Unicode Issues"
+        "QUERY_STRING": query,
+        "RAW_URI": wanted["path"],
+        "REQUEST_URI": wanted["path"],
         "HTTP_HOST": wanted["host"],
         "REMOTE_ADDR": "127.0.0.1",
+        "REMOTE_PORT": "50000",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "SERVER_SOFTWARE": "deployable-zipfile",
         "wsgi.input": io.BytesIO(),
+        **{f"HTTP_{name.upper().replace('-', '_')}": value for name, value in _HEADERS.items()},
     }
     setup_testing_defaults(environ)
     environ["wsgi.errors"] = sys.stderr
@@ -85,12 +97,21 @@ async def _asgi(application: Any, wanted: Mapping[str, str]) -> Answer:
     if first.done() and first.result()["type"] == "lifespan.startup.failed":
         raise SystemExit(f"startup failed: {first.result().get('message', '')}")
     sent: List[Dict[str, Any]] = []
+    over = asyncio.Event()
+    path, query = _split(wanted["path"])
+    headers = [("host", wanted["host"]), *_HEADERS.items()]
+    received = [{"type": "http.request", "body": b"", "more_body": False}]
 
     async def receive() -> Dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        if received:
+            return received.pop()
+        await over.wait()  # the client stays until it has its answer
+        return {"type": "http.disconnect"}
 
     async def send(message: Dict[str, Any]) -> None:
         sent.append(message)
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            over.set()
 
     scope = {
         "type": "http",
@@ -98,23 +119,31 @@ async def _asgi(application: Any, wanted: Mapping[str, str]) -> Answer:
         "http_version": "1.1",
         "method": "GET",
         "scheme": "http",
-        "path": wanted["path"],
-        "raw_path": wanted["path"].encode(),
-        "query_string": b"",
+        "path": unquote_to_bytes(path).decode("utf-8", "replace"),
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
         "root_path": "",
-        "headers": [(b"host", wanted["host"].encode())],
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers],
         "client": ("127.0.0.1", 50000),
         "server": ("127.0.0.1", 80),
         "state": {},
     }
     await application(scope, receive, send)
     await starts.put({"type": "lifespan.shutdown"})
-    await asyncio.wait({life}, timeout=10)
+    await asyncio.wait({life}, timeout=_END)
     for task in (life, first):
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in sent[0].get("headers", [])}
-    return int(sent[0]["status"]), sum(len(one.get("body", b"")) for one in sent[1:]), headers
+    if not sent:
+        raise SystemExit("the application ended without an answer")
+    named = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in sent[0].get("headers", [])}
+    return int(sent[0]["status"]), sum(len(one.get("body", b"")) for one in sent[1:]), named
+
+
+def _split(path: str) -> Tuple[str, str]:
+    """Return the path and the query of a request's target."""
+    path, _, query = path.partition("?")
+    return path, query
 
 
 if __name__ == "__main__":

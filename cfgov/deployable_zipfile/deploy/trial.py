@@ -141,7 +141,8 @@ class Trial(Commands):
         output = self.python("request", self.site.callable_arguments(path=path, host=host))
         status = output.strip().splitlines()[-1].split()[0]
         if not status.isdigit() or int(status) >= 500:
-            raise DeploymentError(f"GET {path}", f"status {status}")
+            before = "\n".join(output.strip().splitlines()[:-1])
+            raise DeploymentError(f"GET {path}", f"status {status}" + (f": {excerpt(before)}" if before else ""))
 
     def found(self, name: str, step: Callable[[], object]) -> List[Finding]:
         """Do one step; return what it tried and must not, and how it ended."""

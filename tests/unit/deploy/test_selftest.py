@@ -160,6 +160,21 @@ def test_an_application_that_does_not_answer_is_found(tmp_path: Path, capsys: An
     assert what in outcome.faults
 
 
+def test_a_server_error_is_shown_with_its_reason(tmp_path: Path, capsys: Any) -> None:
+    wsgi = """
+import sys, traceback
+def application(environ, start):
+    try:
+        environ["of no server"]
+    except KeyError:
+        traceback.print_exc(file=environ["wsgi.errors"])
+    start("500 No", [])
+    return [b""]
+"""
+    outcome = run(artifact(tmp_path, {}, wsgi), tmp_path, capsys)
+    assert outcome.faults == {"GET /": "status 500: KeyError: 'of no server'"}
+
+
 def test_the_sites_own_database_is_never_used(tmp_path: Path, capsys: Any) -> None:
     manage = "import os; print(os.environ['DATABASE_URL'], os.environ['SECRET_KEY']); raise SystemExit(1)"
     given = write_environment(tmp_path / "environment.json", DATABASE_URL="postgres://production/site")
