@@ -160,12 +160,18 @@ def point(link: str, target: str) -> None:
     sync_folder(folder)
 
 
-def take_lock(descriptor: int, wait: float, held: Callable[[], bool] = lambda: False) -> bool:
+def take_lock(
+    descriptor: int,
+    wait: float,
+    held: Callable[[], bool] = lambda: False,
+    waits: Callable[[], None] = lambda: None,
+) -> bool:
     """Take the ``flock`` of an open file, which the kernel frees when its holder dies; return whether it was free.
 
     Parameters:
         wait: seconds to wait for another holder.
         held: called with the lock taken; True means that it is still in use and must be waited for.
+        waits: called once, before the first pause.
 
     Raises:
         OSError: the file system cannot lock.
@@ -183,7 +189,13 @@ def take_lock(descriptor: int, wait: float, held: Callable[[], bool] = lambda: F
         left = deadline - time.monotonic()
         if left <= 0:
             return False
+        waits()
+        waits = _nothing
         time.sleep(min(_POLL, left))
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def identity(path: str) -> Optional[Identity]:

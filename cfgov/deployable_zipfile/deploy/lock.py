@@ -13,7 +13,7 @@ import os
 import stat
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Callable, Dict, Iterator, Optional
 
 from .. import durable
 from ..errors import DeploymentError, DestinationError
@@ -49,12 +49,13 @@ class Lock:
 
 
 @contextlib.contextmanager
-def locked(path: Path, purpose: str, wait: float) -> Iterator[Lock]:
+def locked(path: Path, purpose: str, wait: float, tell: Callable[[str], None] = lambda _: None) -> Iterator[Lock]:
     """Hold the lock in the file *path*.
 
     Parameters:
         purpose: the verb, shown to those who wait.
         wait: seconds to wait for another holder, 0 for none.
+        tell: called with one line when it has to wait: for whom, and how long.
 
     Raises:
         DeploymentError: another process holds it; the message names it.
@@ -65,11 +66,15 @@ def locked(path: Path, purpose: str, wait: float) -> Iterator[Lock]:
         descriptor = os.open(str(path), flags, _MODE)
     except OSError as error:
         raise DestinationError(path, f"cannot be opened ({error.strerror})", "Run it as its owner") from error
+
+    def waits() -> None:
+        tell(f"Waiting up to {wait:g} s: {path} {_held(_owner(descriptor))}")
+
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise DestinationError(path, "is not a regular file", "Remove it")
         try:
-            free = durable.take_lock(descriptor, wait, lambda: _runs(_owner(descriptor)))
+            free = durable.take_lock(descriptor, wait, lambda: _runs(_owner(descriptor)), waits)
         except OSError as error:
             raise DestinationError(path, f"cannot be locked ({error.strerror})") from error
         if not free:

@@ -40,7 +40,7 @@ def deploy(archive: str, root: Root, options: Options, console: Console) -> Outc
             steps.check(Context(root, target, first, console), artifact)
             installation.verify(artifact, options.workers, console)
         root.create()
-        with _locked(root, "deploy", options) as (lock, settled):
+        with _locked(root, "deploy", options, console) as (lock, settled):
             releases.check_release(root, target)
             context = Context(root, target, settled, console, lock)
             context.checked = checked
@@ -73,7 +73,7 @@ def rollback(root: Root, wanted: Optional[str], options: Options, mark_bad: bool
     """
     check(root)
     check_is_root(root)
-    with _locked(root, "rollback", options) as (lock, settled):
+    with _locked(root, "rollback", options, console) as (lock, settled):
         target = selection.rollback_target(root, wanted, settled.force)
         check_target(root, target)
         return transaction.Transaction(Context(root, target, settled, console, lock)).rollback(mark_bad)
@@ -87,7 +87,7 @@ def prune(root: Root, options: Options, console: Console) -> Tuple[str, ...]:
     """
     check(root)
     check_is_root(root)
-    with _locked(root, "prune", options) as (_, settled):
+    with _locked(root, "prune", options, console) as (_, settled):
         root.empty_trash()
         return pruning.remove_old(root, settled.settings, console)
 
@@ -117,9 +117,9 @@ def _whole(
 
 
 @contextlib.contextmanager
-def _locked(root: Root, verb: str, options: Options) -> Iterator[Tuple[Lock, Options]]:
+def _locked(root: Root, verb: str, options: Options, console: Console) -> Iterator[Tuple[Lock, Options]]:
     """Hold the root's lock; everything that a decision rests on is read after this."""
-    with locked(root.lock, verb, options.lock_wait) as lock:
+    with locked(root.lock, verb, options.lock_wait, console.step) as lock:
         check(root)
         settled = options.settled(selection.folded(root).options)
         settled.settings.check()

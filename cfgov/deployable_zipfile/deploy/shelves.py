@@ -35,7 +35,7 @@ def in_order(root: Root, settings: Settings, removes: bool, console: Console) ->
         for store in _stores(root, settings):
             try:
                 store.check()
-                stack.enter_context(store.locked(_WAIT))
+                stack.enter_context(store.locked(_WAIT, console.step))
                 tracked.append((store, store.track() if removes else {}))
             except OSError as error:
                 console.warn(f"store {store.path}: not looked through, {error.strerror or error}")

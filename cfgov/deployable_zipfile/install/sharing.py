@@ -72,7 +72,7 @@ class Sharing:
             return jobs, set()
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(self._store.locked(_WAIT))
+                stack.enter_context(self._store.locked(_WAIT, self._console.step))
                 entries = self._entries(sources, workers)
             except OSError as error:
                 self._console.warn(f"store {self._store.path}: not used, {_reason(error)}")

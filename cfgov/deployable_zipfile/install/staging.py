@@ -37,6 +37,7 @@ class Staging:
         self._lock_path = os.path.join(self.folder, "lock")
         self.tree = os.path.join(self.folder, "tree")
         self._old = os.path.join(self.folder, "old")  # what stood at the destination, between two renames
+        self._told = False  # for whom it waits
         self._made: List[str] = []  # folders above the destination, the innermost first
         self._lost = 0  # how often the folder vanished, or could not be made, one time after the other
         self._lock = -1
@@ -182,6 +183,11 @@ class Staging:
                 if holder and time.monotonic() >= deadline + (_DYING if _is_gone(holder) else 0):
                     raise DestinationError(
                         self._destination, f"is being installed by {holder}", "Wait for it, or use --wait SECONDS"
+                    )
+                if holder and not self._told and time.monotonic() < deadline:
+                    self._told = True
+                    self._console.step(
+                        f"Waiting up to {self._wait:g} s: {self._destination} is being installed by {holder}"
                     )
             time.sleep(0.02)
 

@@ -19,7 +19,7 @@ import os
 import re
 import stat
 import struct
-from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from .. import durable
 from ..artifact import layout
@@ -130,11 +130,12 @@ class Store:
             )
 
     @contextlib.contextmanager
-    def locked(self, wait: float) -> Iterator[None]:
+    def locked(self, wait: float, tell: Callable[[str], None] = lambda _: None) -> Iterator[None]:
         """Hold the store's lock, with everything there that a store has, and nothing unfinished.
 
         Parameters:
             wait: seconds to wait for another process.
+            tell: called with one line when it has to wait: for whom, and how long.
 
         Raises:
             DestinationError: see :meth:`check`.
@@ -145,8 +146,12 @@ class Store:
         self.check()  # once more, now that it exists: somebody else may have made it first
         path = os.path.join(self.path, "lock")
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+        def waits() -> None:
+            tell(f"Waiting up to {wait:g} s: store {self.path} is in use by {_holder(descriptor)}")
+
         try:
-            if not durable.take_lock(descriptor, wait):
+            if not durable.take_lock(descriptor, wait, waits=waits):
                 raise OSError(errno.EAGAIN, f"it is in use by {_holder(descriptor)}", self.path)
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"process {os.getpid()}\n".encode(), 0)

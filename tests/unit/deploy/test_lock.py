@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import List
 
 import pytest
 
@@ -28,6 +30,7 @@ HOLD = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
+from typing import List
 from deployable_zipfile.deploy.lock import locked
 from deployable_zipfile.deploy import lock, releases
 with locked(releases.Root(Path(sys.argv[2])).lock, "deploy", 0):
@@ -40,6 +43,7 @@ LEAVE = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
+from typing import List
 from deployable_zipfile import process
 from deployable_zipfile.deploy import lock, releases
 from deployable_zipfile.deploy.lock import locked
@@ -84,6 +88,29 @@ class TestLock:
         with locked(root.lock, "deploy", 30):
             pass
         holder.communicate()
+
+    def test_who_waits_is_told_once_and_at_once_for_whom(self, root: Root) -> None:
+        holder, told = self.hold(root), []
+
+        def tell(text: str) -> None:
+            told.append(text)
+            threading.Timer(0.2, holder.kill).start()  # not before it was told
+
+        with locked(root.lock, "rollback", 30, tell):
+            pass
+        holder.communicate()
+        assert len(told) == 1
+        assert re.fullmatch(
+            rf"Waiting up to 30 s: {root.lock} is held by deploy of .* \(process {holder.pid}, for \d+ s\)", told[0]
+        )
+
+    def test_who_need_not_or_will_not_wait_is_told_nothing(self, root: Root) -> None:
+        told: List[str] = []
+        with locked(root.lock, "deploy", 30, told.append), pytest.raises(
+            DeploymentError, match="is held by deploy"
+        ), locked(root.lock, "prune", 0, told.append):
+            pass
+        assert told == []
 
     def test_a_command_that_outlives_its_killed_deployment_keeps_the_next_one_out(self, root: Root) -> None:
         package = str(Path(releases.__file__).parents[2])

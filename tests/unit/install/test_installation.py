@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import io
 import json
 import os
 import shutil
@@ -448,8 +449,12 @@ def test_who_waits_goes_on_when_the_lock_is_free(site: Path, tmp_path: Path, mon
             holder.release()
 
     monkeypatch.setattr(time, "sleep", nap)
-    assert not install(site, tmp_path / "dest", wait=60.0).already
+    said = io.StringIO()
+    console = Console(out=io.StringIO(), err=said)
+    assert not install(site, tmp_path / "dest", wait=60.0, console=console).already
     assert len(naps) >= 3
+    told = f"Waiting up to 60 s: {tmp_path}/dest is being installed by another process"
+    assert said.getvalue().splitlines().count(told) == 1
 
 
 def test_workers_of_a_dead_installation_are_waited_for(

@@ -61,12 +61,12 @@ def make_site(folder: Path, number: int = 1, **options: Any) -> Path:
     )
 
 
-def install(path: Path, destination: Path, store: Path, **options: Any) -> str:
+def install(path: Path, destination: Path, store: Path, quiet: bool = True, **options: Any) -> str:
     """Install and return what was said."""
     options.setdefault("workers", 1)
     options.setdefault("sync", False)
     said = io.StringIO()
-    console = Console(quiet=True, err=said, out=io.StringIO())
+    console = Console(quiet=quiet, err=said, out=io.StringIO())
     with Artifact.open(str(path)) as artifact:
         installation.install(artifact, str(destination), store=str(store), console=console, **options)
     return said.getvalue()
@@ -357,8 +357,9 @@ def test_a_store_in_use_is_waited_for_and_then_left(
     monkeypatch.setattr(sharing, "_WAIT", 0.1)
     with Store(str(tmp_path / "store")).locked(0):
         (tmp_path / "store" / "new").mkdir()
-        said = install(site, tmp_path / "a", tmp_path / "store")
+        said = install(site, tmp_path / "a", tmp_path / "store", quiet=False)
         assert (tmp_path / "store" / "new").exists()  # it is somebody's
+    assert said.count(f"Waiting up to 0.1 s: store {tmp_path}/store is in use by process {os.getpid()}\n") == 1
     assert f"in use by process {os.getpid()}" in said
     assert drift.compare(str(tmp_path / "a")).clean
 
