@@ -506,7 +506,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of a build to *command*."""
     for name in settings.ARGUMENTS:
         setting = settings.BY_NAME[name]
-        command.add_argument(name, metavar=setting.metavar, nargs="?", help=setting.help)
+        command.add_argument(name, metavar=setting.metavar, nargs="?", type=cli.named, help=setting.help)
     groups = {title: command.add_argument_group(title) for title in settings.groups()}
     for setting in settings.TABLE:
         if setting.group:
@@ -523,14 +523,16 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="build a second time in other surroundings without the cache, and refuse an artifact that differs",
     )
-    group.add_argument("--against", metavar="OLD.zip", help="also write ZIPFILE_BASENAME.delta.zip: what OLD.zip lacks")
+    group.add_argument(
+        "--against", type=cli.named, metavar="OLD.zip", help="also write ZIPFILE_BASENAME.delta.zip: what OLD.zip lacks"
+    )
     group.add_argument("--no-check", dest="check", action="store_const", const=False, help="do not")
     _add_output(command)
 
 
 def _add_folder(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "folder", metavar="DIR", nargs="?", default=os.curdir, help="folder of the project (default: .)"
+        "folder", metavar="DIR", nargs="?", type=cli.named, default=os.curdir, help="folder of the project (default: .)"
     )
 
 
@@ -544,6 +546,7 @@ def _add_output(command: argparse.ArgumentParser) -> None:
 
 def _add_option(group: Any, setting: settings.Setting) -> None:
     option, where = f"--{setting.name}", setting.name
+    kind: Callable[[str], Any]
     if setting.kind == settings.FLAG:
         words = (f"--no-{setting.name}", option) if setting.default else (option, f"--no-{setting.name}")
         text = f"do not {setting.help}" if setting.default else setting.help
@@ -552,12 +555,14 @@ def _add_option(group: Any, setting: settings.Setting) -> None:
             words[1], dest=where, action="store_const", const=setting.default, help="the opposite, if the file sets it"
         )
     elif setting.kind in (settings.TEXTS, settings.PATHS):
-        group.add_argument(option, dest=where, metavar=setting.metavar, action="append", help=setting.help)
+        kind = cli.named if setting.kind == settings.PATHS else str
+        group.add_argument(option, dest=where, metavar=setting.metavar, action="append", type=kind, help=setting.help)
     elif setting.kind == settings.NUMBER:
         kind = _count if isinstance(setting.default, int) else _seconds
         group.add_argument(option, dest=where, metavar=setting.metavar, type=kind, help=setting.help)
     else:
-        group.add_argument(option, dest=where, metavar=setting.metavar, help=setting.help)
+        kind = cli.named if setting.kind == settings.PATH else str
+        group.add_argument(option, dest=where, metavar=setting.metavar, type=kind, help=setting.help)
 
 
 def _given(parsed: argparse.Namespace) -> Dict[str, Any]:

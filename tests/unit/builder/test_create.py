@@ -732,6 +732,26 @@ def test_as_a_script_from_another_folder_it_knows_its_own_package(tmp_path: Path
             assert word in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "which"),
+    [
+        (["", "requirements.txt", "out"], "PROJECT_PATH"),
+        (["site_one", "", "out"], "REQUIREMENTS_FILE"),
+        (["site_one", "requirements.txt", ""], "ZIPFILE_BASENAME"),
+        (["site_one", "requirements.txt", "out", "--wheelhouse", ""], "--wheelhouse"),
+        (["site_one", "requirements.txt", "out", "--extra-static", ""], "--extra-static"),
+        (["site_one", "requirements.txt", "out", "--against", ""], "--against"),
+    ],
+)
+def test_an_empty_path_of_a_variable_that_was_not_set_is_refused(
+    words: List[str], which: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    expected = f"error: the command line: argument {which}: must not be empty. Run: "
+    assert run(capsys, *words, code=2)[1].startswith(expected)
+    assert not list(tmp_path.iterdir())
+
+
 def test_usage_errors_exit_with_two(
     capsys: pytest.CaptureFixture[str], site: Path, index: Index, tmp_path: Path
 ) -> None:
