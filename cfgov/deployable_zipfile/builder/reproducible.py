@@ -48,7 +48,7 @@ def copied(root: str, paths: Mapping[str, Any], folder: str) -> Dict[str, Any]:
 
     Parameters:
         root: absolute real path.
-        paths: absolute paths, or sequences of them; those outside *root* stay.
+        paths: absolute paths, or sequences of them; those outside *root* stay, as does an empty one.
     """
     target = os.path.join(folder, "another folder")
 
@@ -63,6 +63,8 @@ def copied(root: str, paths: Mapping[str, Any], folder: str) -> Dict[str, Any]:
                 os.utime(os.path.join(where, name), (_THEN, _THEN), follow_symlinks=False)
 
     def moved(path: str) -> str:
+        if not path:  # an option that was not given, and no name of the working directory
+            return path
         real = os.path.realpath(path)
         return os.path.join(target, os.path.relpath(real, root)) if (real + os.sep).startswith(root + os.sep) else path
 

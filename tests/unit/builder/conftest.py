@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 import os
 import platform
 import re
@@ -15,6 +17,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 import pytest
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
+from deployable_zipfile import create
 from deployable_zipfile.builder import pip, requirements, targets
 from tests.support.helpers import File, make_wheel, write_tree
 
@@ -144,9 +147,13 @@ def asked_once() -> Callable[[str], Any]:
 
 
 @pytest.fixture
-def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked_once: Callable[[str], Any]) -> Index:
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path, asked_once: Callable[[str], Any]) -> Index:
     """Return an index with the pip and setuptools that artifacts start with, and put it in pip's place."""
-    made = Index(tmp_path / "index")
+    return _in_place_of_pip(tmp_path / "index", monkeypatch, asked_once)
+
+
+def _in_place_of_pip(folder: Path, monkeypatch: pytest.MonkeyPatch, asked_once: Callable[[str], Any]) -> Index:
+    made = Index(folder)
     for line in requirements.read(pip.BOOTSTRAP).lines:
         made.add(line.requirement.name, next(iter(line.requirement.specifier)).version)
     monkeypatch.setattr(pip, "download", made.download)
@@ -155,6 +162,36 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked_once: Callable[
     monkeypatch.setattr(pip, "unpacked", lambda wheel, interpreter, folder: (interpreter,))
     monkeypatch.setattr(targets, "_asked", asked_once)
     return made
+
+
+@pytest.fixture(scope="session")
+def _compiled(
+    tmp_path_factory: pytest.TempPathFactory, _repository: Path, asked_once: Callable[[str], Any]
+) -> Dict[str, bytes]:
+    """Return what the cache holds after a build that is only bytecode, by path: mostly that of the tool itself."""
+    folder = tmp_path_factory.mktemp("compiled")
+    words = [str(_repository / "site_one"), str(_repository / "requirements.txt"), str(folder / "out")]
+    with pytest.MonkeyPatch.context() as monkeypatch, contextlib.redirect_stdout(
+        io.StringIO()
+    ), contextlib.redirect_stderr(io.StringIO()):
+        _in_place_of_pip(folder / "index", monkeypatch, asked_once)
+        assert create.main([*words, "--quiet", "--workers", "1", "--cache-dir", str(folder / "cache")]) == 0
+    kept = folder / "cache"
+    found = [*kept.glob("bytecode/**/*.json"), *kept.glob("files/**/*.zip")]
+    assert len(found) > 3
+    return {str(path.relative_to(kept)): path.read_bytes() for path in found}
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _compiled: Dict[str, bytes]) -> Path:
+    """Give builds a cache of the test's own, in which the tool itself is compiled: that takes longer than the rest."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    folder = tmp_path / "cache" / "deployable-zipfile"
+    for name, content in _compiled.items():
+        (folder / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,12 +26,6 @@ from tests.unit.builder.conftest import Index, commit_all, git
 from tests.unit.builder.test_checkout import use_old_git
 
 HERE = "cp{}{}".format(*sys.version_info[:2])
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
 
 
 def lock(site: Path, *lines: str) -> str:
@@ -231,8 +226,9 @@ def test_a_damaged_cache_costs_time_and_nothing_else(
 
 
 def test_without_the_cache_nothing_is_kept(
-    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    site: Path, index: Index, own_cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    shutil.rmtree(str(own_cache.parent))
     index.add("foo", "1.0")
     run(capsys, site, lock(site, "foo==1.0"), tmp_path / "out", "--no-cache")
     assert not (tmp_path / "cache").exists()
@@ -665,8 +661,9 @@ def test_a_bad_source_date_epoch_is_refused(
 
 
 def test_quiet_prints_the_result_alone_and_plain_output_names_each_step(
-    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    site: Path, index: Index, own_cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    shutil.rmtree(str(own_cache))
     path = index.add("foo", "1.0")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     arguments = [str(site), lock(site, f"foo==1.0 --hash=sha256:{digest}"), str(tmp_path / "out")]

@@ -16,14 +16,6 @@ from tests.support.depth import sampled
 from tests.unit.builder.conftest import Index, commit_all, git
 from tests.unit.builder.test_create import failed, lock, pinned, run
 
-pytestmark = pytest.mark.usefixtures("_own_cache")
-
-
-@pytest.fixture
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
-
 
 class Build:
     """Builds one project again and again, beside a build that knows nothing."""

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import zipfile
 from pathlib import Path
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 import pytest
 
 from deployable_zipfile import create, process
 from deployable_zipfile.artifact import layout
-from deployable_zipfile.builder import reproducible
+from deployable_zipfile.builder import pip, reproducible
 from deployable_zipfile.errors import BuildInputError, WheelError
 from tests.support.helpers import make_sdist, make_wheel
-from tests.unit.builder.conftest import commit_all
-from tests.unit.builder.test_create import failed, pinned, run
+from tests.unit.builder.conftest import Index, commit_all
+from tests.unit.builder.test_create import failed, lock, pinned, run
 
 # A build backend that needs nothing, and writes what an expression gives into the wheel.
 BACKEND = """
@@ -43,12 +44,6 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
 PROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
-
-
 def sdist(folder: Path, expression: str) -> Path:
     return make_sdist(folder, "leaky", {"pyproject.toml": PROJECT, "backend.py": BACKEND % expression})
 
@@ -60,11 +55,13 @@ def arguments(site: Path, tmp_path: Path, *lines: str) -> Tuple[object, ...]:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Path:
+def house(tmp_path: Path, own_cache: Path) -> Path:
+    """Return an empty folder of wheels for the real pip, which takes seconds: only with --deep."""
     (tmp_path / "house").mkdir()
     return tmp_path / "house"
 
 
+@pytest.mark.deep
 def test_an_artifact_that_depends_on_its_source_alone_passes(
     site: Path, tmp_path: Path, house: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -77,6 +74,7 @@ def test_an_artifact_that_depends_on_its_source_alone_passes(
     assert not list((tmp_path / "cache" / "deployable-zipfile").glob("work-*"))
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("leak", ["time.time_ns()", "os.getcwd()"])
 def test_a_wheel_that_is_built_differently_is_refused_by_name_with_its_file(
     site: Path, tmp_path: Path, house: Path, capsys: pytest.CaptureFixture[str], leak: str
@@ -93,6 +91,7 @@ def test_a_wheel_that_is_built_differently_is_refused_by_name_with_its_file(
     assert (tmp_path / "out.zip").read_bytes() == b"the one before"
 
 
+@pytest.mark.deep
 def test_a_local_project_whose_wheel_holds_a_files_time_is_refused(
     site: Path, tmp_path: Path, house: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -106,8 +105,76 @@ def test_a_local_project_whose_wheel_holds_a_files_time_is_refused(
     assert line.startswith("error: wheels/leaky-1.0-py3-none-any.whl: two builds made it differently (leaky")
 
 
-def test_the_copy_has_other_times_and_no_secret(tmp_path: Path) -> None:
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> List[Mapping[str, str]]:
+    """Let the second build run here, with the index of the test; return the environments that it was given."""
+    environments: List[Mapping[str, str]] = []
+
+    def second(words: Sequence[str], timeout: float, cwd: str, environment: Mapping[str, str]) -> process.Ended:
+        assert "/another folder/" in cwd
+        environments.append(environment)
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", ["-c", words[-1]])
+            patch.chdir(cwd)
+            patch.setenv("TZ", environment["TZ"])
+            with pytest.raises(SystemExit) as ended:
+                create.again()
+        return process.Ended(int(str(ended.value.code)), "", 1.0)
+
+    monkeypatch.setattr(process, "run", second)
+    return environments
+
+
+def test_a_second_build_that_makes_the_same_bytes_passes(
+    site: Path,
+    index: Index,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    in_this_process: List[Mapping[str, str]],
+) -> None:
+    monkeypatch.chdir(site.parent)
+    locked = lock(site, pinned(index.add("foo", "1.0", {"foo/__init__.py": "NAMES = {'a', None}\n"})))
+    done, text = run(capsys, site, locked, tmp_path / "out", "--verify-reproducible")
+
+    (environment,) = in_this_process
+    assert (environment["PYTHONHASHSEED"], environment["TZ"]) == ("4711", "Asia/Kathmandu")
+    assert "Reproducible: the second build made the same bytes" in text
+    assert done["sha256"] == hashlib.sha256((tmp_path / "out.zip").read_bytes()).hexdigest()
+
+
+def test_a_wheel_that_an_sdist_does_not_give_twice_is_refused_by_name_with_its_file(
+    site: Path,
+    index: Index,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    in_this_process: List[Mapping[str, str]],
+) -> None:
+    monkeypatch.chdir(site.parent)
+    locked = lock(site, pinned(sdist(index.folder, "unused")))
+    index.sdists["leaky-1.0.tar.gz"] = Path()
+    real = index.build
+
+    def build(runner: pip.Runner, lines: str) -> str:
+        number = len(in_this_process)
+        made = make_wheel(tmp_path / str(number), "leaky", "1.0", {"leaky/built.py": f"VALUE = {number}\n"})
+        index.sdists["leaky-1.0.tar.gz"] = made
+        return real(runner, lines)
+
+    monkeypatch.setattr(pip, "build", build)
+    (tmp_path / "out.zip").write_bytes(b"the one before")
+    line = failed(capsys, 6, site, locked, tmp_path / "out", "--verify-reproducible")
+    assert line.startswith("error: wheels/leaky-1.0-py3-none-any.whl: two builds made it differently (leaky")
+    assert "leaky/built.py" in line
+    assert (tmp_path / "out.zip").read_bytes() == b"the one before"
+
+
+@pytest.mark.parametrize("folder", ["", "root"])
+def test_the_copy_has_other_times_and_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
     root = tmp_path / "root"
+    root.mkdir()
+    monkeypatch.chdir(tmp_path / folder)
     (root / ".git").mkdir(parents=True)
     for name in ("app.py", ".env", ".git/HEAD", "id_rsa"):
         (root / name).write_text("x", encoding="utf-8")
