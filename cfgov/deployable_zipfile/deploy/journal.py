@@ -19,7 +19,8 @@ from .. import durable
 from ..errors import DeploymentError
 
 STARTED = "started"  # a deployment or rollback began; details: verb, from; of a rollback also bad: it will mark `from`
-INSTALLED = "installed"  # the release's folder is complete; details: commit, project, signed_by
+INSTALLED = "installed"  # the release's folder is complete; details: commit, project, already, signed_by, key
+SIGNED = "signed"  # the signature of an installed release's artifact was checked; details: signed_by, key
 SWITCHED = "switched"  # `current` points to the release; details: from
 LIVE = "live"  # the release proved that it answers; details: verb, from, options, steps
 BAD = "bad"  # the release failed, or was rolled back; details: step, why
@@ -28,7 +29,7 @@ INTERRUPTED = "interrupted"  # the operator stopped the verb; details: step
 PRUNED = "pruned"  # the release's folder is gone
 SIGNATURE = "signature"  # what artifacts must be signed with changed; details: of signing.Policy
 
-EVENTS = frozenset([STARTED, INSTALLED, SWITCHED, LIVE, BAD, RETURNED, INTERRUPTED, PRUNED, SIGNATURE])
+EVENTS = frozenset([STARTED, INSTALLED, SIGNED, SWITCHED, LIVE, BAD, RETURNED, INTERRUPTED, PRUNED, SIGNATURE])
 
 _MODE = 0o640  # it holds options, and why deployments failed
 _REGULAR = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a FIFO in its place is opened without a wait, and refused
@@ -151,7 +152,6 @@ def history(records: List[Record]) -> History:
     dirty: Set[str] = set()
     options: Mapping[str, Any] = {}
     unfinished: Optional[Record] = None
-    signers: Dict[str, str] = {}
     signature: Mapping[str, Any] = {}
     for record in records:
         release = record.release
@@ -159,7 +159,6 @@ def history(records: List[Record]) -> History:
         unfinished = _unfinished(unfinished, record)
         if record.event == INSTALLED:
             commits[release] = str(record.details.get("commit", ""))
-            signers[release] = str(record.details.get("signed_by", ""))
             (dirty.add if record.details.get("dirty") else dirty.discard)(release)
         elif record.event in (LIVE, RETURNED):
             left = record.details.get("from")
@@ -176,7 +175,7 @@ def history(records: List[Record]) -> History:
         elif record.event == PRUNED:
             proven = [one for one in proven if one != release]
             bad.pop(release, None)
-    return History(proven, bad, last, commits, dirty, options, unfinished, signers, signature)
+    return History(proven, bad, last, commits, dirty, options, unfinished, _signers(records), signature)
 
 
 def whoami() -> str:
@@ -186,6 +185,18 @@ def whoami() -> str:
     except (KeyError, OSError, ImportError):  # a uid without a passwd entry
         user = f"uid{os.getuid()}"
     return f"{user}@{socket.gethostname()}"
+
+
+def _signers(records: List[Record]) -> Dict[str, str]:
+    signers: Dict[str, str] = {}
+    for record in records:
+        # What is installed already has the files that were signed before.
+        if record.event == PRUNED or (record.event == INSTALLED and not record.details.get("already")):
+            signers.pop(record.release, None)
+        who = record.details.get("signed_by")
+        if record.event in (INSTALLED, SIGNED) and isinstance(who, str) and who:
+            signers[record.release] = who
+    return signers
 
 
 def _mapping(value: Any, otherwise: Mapping[str, Any]) -> Mapping[str, Any]:

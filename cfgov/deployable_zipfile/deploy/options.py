@@ -109,6 +109,7 @@ class Options(NamedTuple):
     migrate: str = "auto"  # auto, check, skip
     force: bool = False
     allow_dirty: bool = False
+    allow_unsigned: bool = False  # rollback: to a release whose signature was never checked
     lock_wait: float = 0.0  # seconds
     signing: Wish = Wish()
     workers: int = 0  # processes that unpack, 0: one for each core

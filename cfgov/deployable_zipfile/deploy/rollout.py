@@ -75,7 +75,7 @@ def rollback(root: Root, wanted: Optional[str], options: Options, mark_bad: bool
     check_is_root(root)
     with _locked(root, "rollback", options, console) as (lock, settled):
         target = selection.rollback_target(root, wanted, settled.force)
-        check_target(root, target)
+        check_target(root, target, settled.allow_unsigned)
         return transaction.Transaction(Context(root, target, settled, console, lock)).rollback(mark_bad)
 
 
@@ -136,12 +136,17 @@ def check(root: Root) -> None:
     root.target()
 
 
-def check_target(root: Root, target: str) -> None:
+def check_target(root: Root, target: str, allow_unsigned: bool) -> None:
     """Refuse to go back to a release of ours that cannot run, or that somebody else can change.
+
+    Parameters:
+        allow_unsigned: take it although the root demands signatures and its own was never checked.
 
     Raises:
         DestinationError: what is wrong with it.
+        DeploymentError: its signature was never checked.
     """
+    signing.check_rollback(selection.folded(root), root.target(), target, allow_unsigned)
     releases.check_release(root, target)
     if build_id_of(target) is not None:
         steps.check_sound(str(root.folder(target)))

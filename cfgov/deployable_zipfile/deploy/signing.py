@@ -6,7 +6,7 @@ import os
 from typing import Any, Dict, NamedTuple, Optional
 
 from ..artifact import layout
-from ..errors import UsageError
+from ..errors import DeploymentError, UsageError
 from ..install.signature import Demand, Signer, demand
 from .journal import History, Journal, history
 
@@ -72,6 +72,26 @@ def known_policy(known: History) -> Policy:
 def details(policy: Policy) -> Dict[str, Any]:
     """Return what the journal keeps of *policy*."""
     return dict(policy._asdict())
+
+
+def signer_details(signer: Optional[Signer]) -> Dict[str, Any]:
+    """Return what the journal keeps of who signed a release."""
+    return {} if signer is None else {"signed_by": signer.principal, "key": signer.key}
+
+
+def check_rollback(known: History, current: Optional[str], target: str, allow_unsigned: bool) -> None:
+    """Refuse to go back to a release whose artifact was not signed, in a root that demands a signature.
+
+    Raises:
+        DeploymentError: the journal names nobody who signed *target*.
+    """
+    if allow_unsigned or not known_policy(known).required or known.signers.get(target):
+        return
+    name = target.rpartition("/")[2]
+    signed = [one.rpartition("/")[2][:12] for one in known.previous(current) if known.signers.get(one)]
+    why = "its signature was never checked, and this root requires one"
+    choice = f"Go back to a signed release ({', '.join(signed)})" if signed else "Deploy its signed artifact"
+    raise DeploymentError(name, why, f"{choice}, or add --allow-unsigned")
 
 
 def demand_of_root(destination: str, artifact: str, signature: str) -> Optional[Demand]:

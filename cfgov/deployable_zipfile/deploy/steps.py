@@ -187,6 +187,13 @@ def settle_signature(context: Context) -> bool:
     return True
 
 
+def note_signer(context: Context) -> None:
+    """Write down who signed a release that is installed already, so that a rollback to it can be allowed."""
+    signer = context.checked.signer
+    if signer is not None and context.known.signers.get(context.target) != signer.principal:
+        context.write(journal.SIGNED, **signing.signer_details(signer))
+
+
 def is_unchanged(context: Context) -> bool:
     """Tell whether the release is live, proven, and as this command would make it."""
     return (
@@ -215,8 +222,9 @@ def install(context: Context, artifact: Artifact) -> str:
     )
     write_tool(artifact, context.root)
     source = artifact.manifest.source
-    signer = context.checked.signer
-    signed = {} if signer is None else {"signed_by": signer.principal, "key": signer.key}
+    signed = signing.signer_details(context.checked.signer)
+    if done.already:
+        signed["already"] = True
     project = artifact.manifest.project
     context.write(journal.INSTALLED, commit=source.commit, dirty=source.dirty, project=project, **signed)
     return "was installed already" if done.already else f"{done.files} files"

@@ -42,6 +42,7 @@ class Transaction:
         # A deployment that was killed left a new environment in the live release, and maybe a server that loaded it.
         restored = provision.restore_environment(self._at.root.current)
         if not restored and self._is_live_already():
+            steps.note_signer(self._at)
             return self._outcome(changed=policy_changed)
         self._at.write(journal.STARTED, verb="deploy", **{"from": self._at.before})
         self._prepare(todo)

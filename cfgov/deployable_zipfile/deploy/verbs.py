@@ -51,6 +51,9 @@ def add_parsers(subparsers: Any, common: List[argparse.ArgumentParser]) -> None:
         "release", nargs="?", type=cli.named, metavar="ID", help="build id or its beginning; else the last good one"
     )
     verb.add_argument("--force", action="store_true", help="take ID although it is marked bad")
+    verb.add_argument(
+        "--allow-unsigned", action="store_true", help="where signatures are required, also to a release without one"
+    )
     verb.add_argument("--not-bad", action="store_true", help="do not mark the release that is left as bad")
     verb.set_defaults(run=_run_rollback)
 
@@ -140,6 +143,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         migrate=getattr(arguments, "migrate", "auto"),
         force=getattr(arguments, "force", False),
         allow_dirty=getattr(arguments, "allow_dirty", False),
+        allow_unsigned=getattr(arguments, "allow_unsigned", False),
         lock_wait=arguments.lock_wait,
         signing=_wish(arguments),
         workers=arguments.workers,
@@ -169,7 +173,7 @@ def _run_rollback(arguments: argparse.Namespace, _archive: str, console: Console
     if arguments.dry_run:
         _remembered(root, options)
         target = selection.rollback_target(root, arguments.release, options.force)
-        rollout.check_target(root, target)
+        rollout.check_target(root, target, options.allow_unsigned)
         name = build_id_of(target) or target
         console.result({"verb": "rollback", "dry_run": True, "changed": True, "release": name}, f"would go to {name}")
         return 0

@@ -120,7 +120,8 @@ def _signer(artifact: Artifact, wanted: Demand) -> Signer:
 
 def _ssh_signer(artifact: Artifact, wanted: Demand, signature: int, files: contextlib.ExitStack) -> Signer:
     """Ask ssh-keygen whose key it is, then whether the signature is right."""
-    program = _program("ssh-keygen", "openssh-clients (Debian: openssh-client)")
+    otherwise = ", or give a signature by openssl (--signature FILE) and its PEM key (--allowed-signers)"
+    program = _program("ssh-keygen", "openssh-clients (Debian: openssh-client)", otherwise)
     path = wanted.allowed_signers
     if os.path.isdir(path):
         _check_trusted_folder(path)
@@ -342,10 +343,11 @@ def _name(descriptor: int) -> str:
     return f"/proc/self/fd/{descriptor}"
 
 
-def _program(name: str, package: str) -> str:
+def _program(name: str, package: str, otherwise: str = "") -> str:
     found = shutil.which(name, path=process.search_path())
     if found is None:
-        raise TargetError(name, "is missing, and the signature cannot be checked without it", f"Install {package}")
+        why = "is missing, and the signature cannot be checked without it"
+        raise TargetError(name, why, f"Install {package}{otherwise}")
     return found
 
 

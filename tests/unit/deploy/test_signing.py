@@ -185,12 +185,72 @@ def test_a_signature_may_lie_elsewhere(signed: Host, tmp_path: Path) -> None:
     signed.live("one", *require(signed), "--signature", str(moved))
 
 
-def test_a_rollback_goes_to_what_was_live_as_before(signed: Host) -> None:
-    three = signed.live("three")
-    signed.live("one", *require(signed))
-    assert signed.verb("one", "rollback") == 0
-    assert signed.current() == three
-    refused(signed, "httpd")
+class TestRollback:
+    def test_a_release_that_was_never_checked_is_refused_unless_it_is_allowed(self, signed: Host) -> None:
+        three = signed.live("three")
+        one = signed.live("one", *require(signed))
+        before = without_lock(signed.root)
+        for words in (["rollback"], ["rollback", three], ["rollback", "--dry-run"], ["rollback", three, "--force"]):
+            assert signed.verb("one", *words) == 8
+            line = signed.error()
+            assert f"{three}: its signature was never checked" in line
+            assert "Deploy its signed artifact, or add --allow-unsigned" in line
+        assert without_lock(signed.root) == before
+        assert signed.current() == one
+        assert signed.verb("one", "rollback", "--allow-unsigned") == 0
+        assert signed.current() == three
+        refused(signed, "httpd")
+
+    def test_a_signed_release_is_gone_back_to_and_named_where_another_is_refused(self, signed: Host) -> None:
+        one = signed.live("one", *require(signed))
+        httpd = signed.live("httpd", "--no-require-signature")
+        two = signed.live("two", *require(signed))
+        assert signed.verb("one", "rollback") == 8
+        line = signed.error()
+        assert f"{httpd}: its signature was never checked" in line
+        assert f"Go back to a signed release ({one[:12]}), or add --allow-unsigned" in line
+        assert two not in line
+        assert signed.verb("one", "rollback", one) == 0
+        assert signed.current() == one
+
+    def test_a_live_release_that_is_checked_later_counts_as_signed(self, signed: Host) -> None:
+        one = signed.live("one")
+        assert signed.deploy("one", *require(signed)) == 0
+        assert [record.details["signed_by"] for record in records(signed, journal.SIGNED)] == [WHO]
+        assert signed.deploy("one") == 0
+        assert len(records(signed, journal.SIGNED)) == 1
+        signed.live("two")
+        assert signed.verb("one", "rollback") == 0
+        assert signed.current() == one
+
+    def test_a_release_keeps_its_signer_until_other_files_take_its_place(self, signed: Host) -> None:
+        one = signed.live("one", *require(signed))
+        Path(f"{signed.artifacts['one']}.sig").unlink()
+        signed.live("two", "--no-require-signature")
+        signed.live("one")  # its files are those that were signed
+        known = folded(Root(signed.root))
+        assert known.signers[f"releases/{one}"] == WHO
+        shutil.rmtree(str(signed.root / "releases" / one / "venv"))
+        signed.live("one", "--force")
+        assert f"releases/{one}" not in folded(Root(signed.root)).signers
+
+    def test_a_pruned_release_has_no_signer_any_more(self, signed: Host) -> None:
+        one = signed.live("one", *require(signed))
+        Root(signed.root).journal.append(journal.PRUNED, f"releases/{one}")
+        assert folded(Root(signed.root)).signers == {}
+
+    def test_a_deployment_that_fails_goes_back_to_what_was_live_whoever_signed_it(
+        self, signed: Host, keys: Dict[str, Path]
+    ) -> None:
+        three = signed.live("three")
+        signatures.ssh_sign(keys["good"], signed.artifacts["broken"])
+        assert signed.deploy("broken", *require(signed)) == 8
+        assert signed.current() == three
+
+
+def without_lock(root: Path) -> Dict[str, Any]:
+    """Return everything but the lock, which a refused command takes and leaves."""
+    return {path: seen for path, seen in everything(root).items() if not path.endswith("/.deploy/lock")}
 
 
 def test_what_another_command_demands_meanwhile_counts(signed: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -427,6 +427,18 @@ class TestPrograms:
         monkeypatch.setattr(process, "search_path", lambda path=None: str(folder))
         return folder
 
+    def test_without_ssh_keygen_a_signature_of_openssl_is_checked_and_the_line_says_so(
+        self, place: Place, programs: Path
+    ) -> None:
+        found = shutil.which("openssl", path="/usr/local/bin:/usr/bin:/bin")
+        assert found is not None
+        (programs / "openssl").symlink_to(found)
+        with pytest.raises(TargetError, match=r"ssh-keygen: is missing.* or give a signature by openssl") as caught:
+            place.check()
+        assert caught.value.exit_code == 4
+        openssl(place)
+        assert place.check().principal == "allowed"
+
     @pytest.mark.parametrize(("form", "package"), [("ssh", "openssh-clients"), ("openssl", "openssl")])
     def test_a_missing_program_is_named_with_its_package(
         self, place: Place, programs: Path, form: str, package: str
