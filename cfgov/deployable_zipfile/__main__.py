@@ -88,6 +88,8 @@ def _artifact_of(verb: str, words: List[str]) -> Tuple[str, List[str]]:
                 return words[number], words[:number] + words[number + 1 :]
     if {"-h", "--help"} & set(words):
         return "ARTIFACT", words
+    if verb == "prune":  # of a store: that needs no artifact
+        return "deployable-zipfile", words
     raise UsageError(f"deployable-zipfile {verb}", "names no artifact", f"Run: deployable-zipfile {verb} ARTIFACT.zip")
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from typing import Any, List, Mapping
+from typing import Any, Dict, List, Mapping
 
 from .. import cli
 from ..console import Console
-from ..errors import printable
-from . import releases, rollout, selection
+from ..errors import UsageError, printable
+from . import releases, rollout, selection, shelves
 from .options import NO_STORE, Options, Settings
 from .provision import EnvironmentFile
-from .releases import Root, build_id_of
+from .releases import Root, build_id_of, is_build_id, release_target
 from .signing import Wish
 
 
@@ -24,14 +24,13 @@ def add_parsers(subparsers: Any, common: List[argparse.ArgumentParser]) -> None:
         subparsers: what ``ArgumentParser.add_subparsers`` returned.
         common: parsers of the options that every verb has.
     """
-    rooted = argparse.ArgumentParser(add_help=False)
-    rooted.add_argument(
-        "--root", required=True, type=cli.path, metavar="DIR", help="the site: holds current and releases"
-    )
-    rooted.add_argument(
+    careful = argparse.ArgumentParser(add_help=False)
+    careful.add_argument(
         "--lock-wait", type=cli.seconds, default=0.0, metavar="SECONDS", help="wait for another command"
     )
-    rooted.add_argument("--dry-run", action="store_true", help="check everything, change nothing, say what would be")
+    careful.add_argument("--dry-run", action="store_true", help="check everything, change nothing, say what would be")
+    rooted = argparse.ArgumentParser(add_help=False, parents=[careful])
+    rooted.add_argument("--root", required=True, type=cli.path, metavar="DIR", help=_ROOT_HELP)
     kept = argparse.ArgumentParser(add_help=False)
     kept.add_argument("--keep", type=cli.count, metavar="N", help="good releases to keep, 5 unless said")
     kept.add_argument("--older-than", type=cli.age, metavar="AGE", help="remove only what is older: 30d, 12h, 90m, 60s")
@@ -58,9 +57,19 @@ def add_parsers(subparsers: Any, common: List[argparse.ArgumentParser]) -> None:
     verb.set_defaults(run=_run_rollback)
 
     verb = subparsers.add_parser("releases", parents=[*common, rooted], help="list the releases of a root")
+    verb.add_argument("--sizes", action="store_true", help="also what each occupies: its own, and shared by hard links")
     verb.set_defaults(run=_run_releases)
 
-    verb = subparsers.add_parser("prune", parents=[*common, rooted, kept], help="remove old releases")
+    verb = subparsers.add_parser("prune", parents=[*common, careful, kept], help="remove old releases, or wheels")
+    place = verb.add_mutually_exclusive_group(required=True)
+    place.add_argument("--root", type=cli.path, metavar="DIR", help=_ROOT_HELP)
+    place.add_argument(
+        "--store",
+        dest="only_store",
+        type=cli.named,
+        metavar="DIR",
+        help="remove from this store the wheels that no installation has",
+    )
     verb.set_defaults(run=_run_prune)
 
 
@@ -79,6 +88,7 @@ def _add_signature_options(verb: argparse.ArgumentParser) -> None:
     cli.add_signature_options(group)
 
 
+_ROOT_HELP = "the site: holds current and releases"
 _DEPLOY_HELP = "install as a release, make it live, prove it, or go back"
 _RESTART_HELP = (
     "mod_wsgi-sigusr1[:GROUP], httpd-graceful[:PIDFILE], systemd:UNIT, touch[:PATH], command:COMMAND or none"
@@ -195,12 +205,21 @@ def _run_releases(arguments: argparse.Namespace, _archive: str, console: Console
     root = Root(arguments.root)
     releases.check_folder(root)
     rows = selection.listing(root)
-    lines = [
-        printable(f"{row.release:32}  {row.state:9}  {row.time:20}  {_commit(row):13}  {row.by}{_signer(row)}")
-        for row in rows
-    ]
-    console.result({"verb": "releases", "releases": [row._asdict() for row in rows]}, "\n".join(lines) or "none")
+    documents, lines = [], []
+    for row in rows:
+        sizes = _sizes(root, row) if arguments.sizes else {}
+        shown = "  {own_bytes:>13,} own  {shared_bytes:>13,} shared".format(**sizes) if sizes else ""
+        text = f"{row.release:32}  {row.state:9}  {row.time:20}  {_commit(row):13}{shown}  {row.by}{_signer(row)}"
+        lines.append(printable(text))
+        documents.append({**row._asdict(), **sizes})
+    console.result({"verb": "releases", "releases": documents}, "\n".join(lines) or "none")
     return 0
+
+
+def _sizes(root: Root, row: selection.Row) -> Dict[str, int]:
+    folder = root.folder(release_target(row.release) if is_build_id(row.release) else row.release)
+    use = shelves.disk_use(str(folder))
+    return {"own_bytes": use.own, "shared_bytes": use.shared}
 
 
 def _commit(row: selection.Row) -> str:
@@ -213,6 +232,8 @@ def _signer(row: selection.Row) -> str:
 
 
 def _run_prune(arguments: argparse.Namespace, _archive: str, console: Console) -> int:
+    if arguments.only_store is not None:
+        return _run_prune_store(arguments, console)
     root = Root(arguments.root)
     options = _options(arguments)
     if arguments.dry_run:
@@ -223,6 +244,22 @@ def _run_prune(arguments: argparse.Namespace, _archive: str, console: Console) -
     names = [build_id_of(target) or target for target in gone]
     document = {"verb": "prune", "dry_run": arguments.dry_run, "changed": bool(gone), "pruned": names}
     (console.result if arguments.dry_run else console.outcome)(document, "\n".join(names) or "nothing to remove")
+    return 0
+
+
+def _run_prune_store(arguments: argparse.Namespace, console: Console) -> int:
+    for option, value in (("--keep", arguments.keep), ("--older-than", arguments.older_than)):
+        if value is not None:
+            raise UsageError(option, "is about releases, and a store has none", "Leave it out, or give --root")
+    gone = shelves.prune(arguments.only_store, arguments.lock_wait, arguments.dry_run, console)
+    document = {
+        "verb": "prune",
+        "store": os.path.abspath(arguments.only_store),
+        "dry_run": arguments.dry_run,
+        "changed": bool(gone),
+        "pruned": gone,
+    }
+    (console.result if arguments.dry_run else console.outcome)(document, "\n".join(gone) or "nothing to remove")
     return 0
 
 

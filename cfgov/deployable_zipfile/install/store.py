@@ -281,26 +281,35 @@ class Store:
         Raises:
             OSError: something cannot be removed.
         """
-        wanted = self._wanted()
-        gone = []
+        gone = self.unused(tidy=True)
+        for key in gone:
+            with unbroken():
+                self.take_out(key)
+        self.clear()
+        return sorted(gone.values())
+
+    def unused(self, tidy: bool = False) -> Dict[str, str]:
+        """Return the entries that :meth:`collect` removes, each with its wheel's name.
+
+        Parameters:
+            tidy: remove the references of installations that are gone; the caller holds the lock.
+        """
+        wanted = self._wanted(tidy)
+        found = {}
         for key in self.names():
             if key in wanted or _is_linked(os.path.join(self.entries, key)):
                 continue
             try:
                 entry = self.entry(key)
-                label = entry.label if entry else key
+                found[key] = entry.label if entry else key
             except Damaged:
-                label = key
-            with unbroken():
-                self.take_out(key)
-            gone.append(label)
-        self.clear()
-        return sorted(gone)
+                found[key] = key
+        return found
 
-    def _wanted(self) -> Set[str]:
-        """Return the entries that installations refer to; references of those that are gone are removed."""
+    def _wanted(self, tidy: bool) -> Set[str]:
+        """Return the entries that installations refer to."""
         wanted: Set[str] = set()
-        for name in sorted(os.listdir(self._references)):
+        for name in sorted(os.listdir(self._references)) if os.path.isdir(self._references) else []:
             path = os.path.join(self._references, name)
             try:
                 document = layout.bounded_json(durable.read_file(path, 4 * 1024 * 1024))
@@ -310,7 +319,7 @@ class Store:
                 there, keys = False, set()
             if there:
                 wanted |= keys
-            else:
+            elif tidy:
                 os.unlink(path)
         return wanted
 

@@ -11,10 +11,12 @@ from typing import Any, Dict, List
 import pytest
 
 from deployable_zipfile import durable
+from deployable_zipfile.__main__ import main
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.builder import delta
 from deployable_zipfile.builder.output import Written
 from deployable_zipfile.console import Console
+from deployable_zipfile.deploy import shelves
 from deployable_zipfile.install import drift, installation, preflight, sharing
 from deployable_zipfile.install.store import Store, is_store
 from tests.support import faults
@@ -162,7 +164,8 @@ def test_a_store_in_use_is_a_warning(shared: Host, tmp_path: Path, monkeypatch: 
     shared.live("one")
     with Store(str(shared.root / ".deploy" / "store")).locked(0):
         two = shared.live("two")
-    assert shared.err.count("in use by process") == 2
+    told = [line.split()[0] for line in shared.err.splitlines() if "in use by process" in line]
+    assert told.count("warning:") == told.count("Waiting") == 2
     assert os.stat(str(module(shared, two))).st_nlink == 1
 
 
@@ -268,3 +271,114 @@ def test_a_delta_is_deployed_from_an_artifact_that_is_named(
     shared.artifacts = dict(sites, changes=delta_of(sites, "two", "one", tmp_path))
     assert shared.deploy("changes", "--base", str(sites["one"])) == 0, shared.err
     assert drift.compare(str(shared.root / "current")).clean
+
+
+class TestPruneOfAStore:
+    @pytest.fixture
+    def store(self, quick_disk: None, sites: Dict[str, Path], tmp_path: Path) -> Path:
+        """Return a store that two installations made by hand share; the first of them is gone."""
+        store = tmp_path / "store"
+        for version in ("one", "two"):
+            with Artifact.open(str(sites[version])) as artifact:
+                destination = str(tmp_path / version)
+                installation.install(artifact, destination, workers=1, sync=False, store=str(store))
+        shutil.rmtree(str(tmp_path / "one"))
+        return store
+
+    def prune(self, capsys: Any, *words: str) -> Any:
+        code = main(["prune", "--json", *words])
+        said = capsys.readouterr()
+        return code, json.loads(said.out) if code == 0 else said.err
+
+    def test_only_what_no_installation_has_is_removed(self, store: Path, tmp_path: Path, capsys: Any) -> None:
+        before = sorted(wheels(store))
+        code, found = self.prune(capsys, "--store", str(store), "--dry-run")
+        assert (code, found["pruned"], found["dry_run"]) == (0, ["beta-1.0-py3-none-any.whl"], True)
+        assert sorted(wheels(store)) == before
+        assert len(os.listdir(str(store / "references"))) == 2
+        code, found = self.prune(capsys, "--store", str(store))
+        assert (code, found["pruned"], found["changed"]) == (0, ["beta-1.0-py3-none-any.whl"], True)
+        assert wheels(store) == ["alpha-1.0", "beta-1.1"]
+        assert drift.compare(str(tmp_path / "two")).clean
+        assert Store(str(store)).drift().clean
+        code, found = self.prune(capsys, "--store", str(store))
+        assert (found["pruned"], found["changed"]) == ([], False)
+
+    def test_an_entry_without_a_record_is_kept_while_a_file_of_it_has_another_name(
+        self, store: Path, tmp_path: Path, capsys: Any
+    ) -> None:
+        shutil.rmtree(str(store / "references"))
+        assert self.prune(capsys, "--store", str(store))[1]["pruned"] == ["beta-1.0-py3-none-any.whl"]
+        os.rename(str(tmp_path / "two"), str(tmp_path / "moved"))
+        assert self.prune(capsys, "--store", str(store))[1]["pruned"] == []
+        shutil.rmtree(str(tmp_path / "moved"))
+        assert len(self.prune(capsys, "--store", str(store))[1]["pruned"]) == 2
+
+    def test_the_releases_of_every_root_that_uses_it_count(
+        self, shared: Host, store: Path, tmp_path: Path, capsys: Any
+    ) -> None:
+        shared.live("one", "--store", str(store))
+        assert self.prune(capsys, "--store", str(store))[1]["pruned"] == []
+        assert drift.compare(str(shared.root / "current")).clean
+
+    def test_a_store_in_use_is_left(self, store: Path, capsys: Any) -> None:
+        with Store(str(store)).locked(0):
+            code, said = self.prune(capsys, "--store", str(store))
+            assert code == 5
+            assert "in use by" in said
+        assert len(wheels(store)) == 3
+
+    @pytest.mark.parametrize("kind", ["missing", "folder", "file", "installation", "root"])
+    def test_what_is_no_store_is_refused_and_left(
+        self, shared: Host, store: Path, tmp_path: Path, capsys: Any, kind: str
+    ) -> None:
+        place = {"installation": tmp_path / "two", "root": shared.root}.get(kind, tmp_path / kind)
+        if kind == "folder":
+            (place / "entries" / ("0" * 64)).mkdir(parents=True)
+        elif kind == "file":
+            place.write_text("{}")
+        elif kind == "root":
+            shared.live("one")
+            capsys.readouterr()
+        before = sorted(str(path) for path in tmp_path.rglob("*"))
+        code, said = self.prune(capsys, "--store", str(place))
+        assert code == 5
+        assert "is not a store" in said
+        assert sorted(str(path) for path in tmp_path.rglob("*")) == before
+
+    @pytest.mark.parametrize("words", [["--keep", "3"], ["--older-than", "1d"], ["--root", "/srv/site"]])
+    def test_what_is_about_releases_is_refused(self, store: Path, capsys: Any, words: List[str]) -> None:
+        code, _ = self.prune(capsys, "--store", str(store), *words)
+        assert code == 2
+        assert len(wheels(store)) == 3
+
+    def test_one_of_the_two_must_be_named(self, capsys: Any) -> None:
+        assert self.prune(capsys)[0] == 2
+
+
+def test_the_list_shows_what_is_shared_and_what_is_not(shared: Host) -> None:
+    shared.live("one", "--no-store")
+    shared.live("two", "--store", str(shared.root / ".deploy/store"))
+    assert shared.verb("two", "releases", "--sizes", "--json") == 0
+    alone, sharing_one = json.loads(shared.out)["releases"]
+    assert alone["shared_bytes"] == 0
+    assert alone["own_bytes"] > 0
+    files = sum(os.lstat(path).st_nlink > 1 for path in (shared.root / "current" / "venv").rglob("*") if path.is_file())
+    assert files > 0
+    assert 0 < sharing_one["shared_bytes"] < alone["own_bytes"]
+    assert shared.verb("two", "releases", "--sizes") == 0
+    assert " own " in shared.out
+    assert " shared " in shared.out
+    assert shared.verb("two", "releases", "--json") == 0
+    assert "own_bytes" not in json.loads(shared.out)["releases"][0]
+
+
+def test_a_file_with_several_names_in_one_folder_counts_once(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "one").write_bytes(b"x" * 100_000)
+    before = shelves.disk_use(str(tmp_path / "a"))
+    os.link(str(tmp_path / "a/one"), str(tmp_path / "a/two"))
+    (tmp_path / "a" / "link").symlink_to("/usr")
+    after = shelves.disk_use(str(tmp_path / "a"))
+    assert 90_000 < after.shared < 150_000
+    assert after.own + after.shared <= before.own + before.shared + 8192
