@@ -187,8 +187,9 @@ def _add_own_verbs(verbs: Any, common: List[argparse.ArgumentParser]) -> None:
 
 def _install(arguments: argparse.Namespace, archive: str, console: Console) -> int:
     from .install import base, installation
+    from .install.destination import normal_destination
 
-    destination = installation.normal_destination(arguments.destination)
+    destination = normal_destination(arguments.destination)
     with contextlib.ExitStack() as stack:
         artifact, _ = stack.enter_context(_signed(archive, arguments, arguments.destination))
         paths = [*arguments.base, destination, arguments.store or ""]
@@ -280,13 +281,14 @@ def _next_step(destination: str, manifest: layout.Manifest) -> str:
 
 def _check(arguments: argparse.Namespace, archive: str, console: Console) -> int:
     from .artifact import delta
-    from .install import base, installation, preflight
+    from .install import base, host, preflight
+    from .install.destination import normal_destination
 
     with Artifact.open(archive) as artifact, contextlib.ExitStack() as stack:
         missing: List[DeployableZipfileError] = []
         stated = delta.read(artifact)
         # Without a destination only the host is looked at; any path does then.
-        destination = installation.normal_destination(arguments.destination or "/release")
+        destination = normal_destination(arguments.destination or "/release")
         if stated is not None:
             try:
                 folder = os.path.dirname(destination)
@@ -305,7 +307,7 @@ def _check(arguments: argparse.Namespace, archive: str, console: Console) -> int
         "ok": not found,
         "exit_code": found[0].exit_code if found else 0,
         "problems": [error_document(problem) for problem in found],
-        "target": preflight.report(manifest),
+        "target": host.report(manifest),
     }
     lines = [f"{key}: {value}" for key, value in document["target"].items()]
     console.result(document, lines + ([] if found else ["This artifact can be installed here"]))
@@ -379,12 +381,13 @@ def _signer_document(signer: "Optional[signature.Signer]") -> Dict[str, str]:
 
 
 def _verify_tree(tree: str, console: Console) -> int:
-    from .install import drift, installation
+    from .install import drift
+    from .install.destination import normal_destination
     from .install.store import Store, is_store
 
     if is_store(tree):
         return _verify_store(Store(os.path.abspath(tree)), console)
-    found = drift.compare(installation.normal_destination(tree))
+    found = drift.compare(normal_destination(tree))
     fix = "Install the artifact into a new folder, or in its place with --force"
     return _report_drift(found, {"build_id": found.build_id}, tree, "as installed", fix, console)
 

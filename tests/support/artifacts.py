@@ -179,3 +179,17 @@ def _member(data: bytes, mode: int) -> layout.Member:
 
 def _bytes(content: Content) -> bytes:
     return content.encode() if isinstance(content, str) else content
+
+
+def bare_manifest(*targets: layout.Target, **members: int) -> layout.Manifest:
+    """Return a manifest of *targets* with project files of so many bytes."""
+    return layout.Manifest(
+        tool_version="1.0",
+        project="shop",
+        shebang=layout.DEFAULT_SHEBANG,
+        source=layout.Source("", False, 0),
+        targets=targets,
+        members={f"shop/{name}": layout.Member(size, 0o644, "0" * 64) for name, size in members.items()},
+        directories=(),
+        payloads=(),
+    )

@@ -21,7 +21,7 @@ from deployable_zipfile.artifact.record import RecordRow, parse_record
 from deployable_zipfile.artifact.wheel import EntryPoint, Wheel
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.errors import ArtifactError, DeployableZipfileError, WheelError
-from deployable_zipfile.install import preflight
+from deployable_zipfile.install import host
 from deployable_zipfile.install_wheels import Place
 from tests.support.artifacts import PYTHON, container, make_artifact, simple_wheel
 from tests.support.helpers import File, make_wheel, read_tree
@@ -63,7 +63,7 @@ def install(
     tree.mkdir()
     with Artifact.open(str(make_artifact(tmp_path / "site.zip", wheels=wheels, **(options or {})))) as artifact:
         target = artifact.manifest.targets[0]
-        sources = install_wheels.open_wheels(artifact, target, preflight.bytecode_fits(target))
+        sources = install_wheels.open_wheels(artifact, target, host.bytecode_fits(target))
         place = Place(str(tree), destination, PYTHON, "site_one")
         count = install_wheels.install(sources, place, workers)
     done = Installed(tree)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import durable
 from ..artifact import layout
 from ..artifact.zipreader import Artifact
-from ..install import installation
+from ..install import tree
 from . import provision
 from .releases import Root
 
@@ -21,7 +21,7 @@ def write_tool(artifact: Artifact, root: Root) -> None:
     if not (folder / "__main__.py").is_file():
         package = folder / "deployable_zipfile"
         package.mkdir(mode=0o755, parents=True, exist_ok=True)
-        for member in installation.runtime_members(artifact):
+        for member in tree.runtime_members(artifact):
             module = package / layout.runtime_path(member)
             module.parent.mkdir(mode=0o755, exist_ok=True)
             provision.write_atomically(module, artifact.read(member), 0o644)

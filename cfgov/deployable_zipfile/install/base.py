@@ -25,7 +25,7 @@ from ..artifact.zipreader import STORED, Artifact, Container, Entry
 from ..console import Console
 from ..errors import ArtifactError, DestinationError, TargetError
 from ..install_wheels import Place, path_in
-from . import preflight
+from . import host, installed
 from .store import ENTRIES, key_of
 
 _BLOCK = 1024 * 1024
@@ -47,7 +47,7 @@ class Tree:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        record = preflight.installed(path)
+        record = installed.read(path)
         self._place = Place("", "", str(record.get("python")), str(record.get("project")))
 
     def blocks(self, wanted: Wanted) -> Iterator[Blocks]:
@@ -135,7 +135,7 @@ def completed(
     if found is None:
         yield artifact
         return
-    target = preflight.select_target(found.manifest)
+    target = host.select_target(found.manifest)
     artifact.verify(workers)
     with contextlib.ExitStack() as stack:
         sources = _sources(paths, found, stack)
@@ -225,7 +225,7 @@ class _Maker:
 
     def _wheels(self) -> Dict[str, layout.PlannedWheel]:
         """Return the wheel of each member that is one, or that is the bytecode of one, for this target."""
-        compiled = preflight.bytecode_fits(self._target)
+        compiled = host.bytecode_fits(self._target)
         found = {}
         for wheel in self._target.wheels + self._target.bootstrap:
             found[wheel.file] = wheel
@@ -235,7 +235,7 @@ class _Maker:
 
     def _is_needed(self, name: str, wheels: Dict[str, layout.PlannedWheel]) -> bool:
         payloads = {payload.file for payload in self._delta.manifest.payloads}
-        own = self._target.project_bytecode if preflight.bytecode_fits(self._target) else None
+        own = self._target.project_bytecode if host.bytecode_fits(self._target) else None
         return name in wheels or name in payloads or name == own
 
     def _is_there(self, outer: "_Zip", name: str, member: layout.Member) -> bool:
@@ -389,7 +389,7 @@ def _sources(paths: Sequence[str], delta: Delta, stack: contextlib.ExitStack) ->
     for path in dict.fromkeys(paths):
         if os.path.isfile(path):
             artifacts.append(Whole(stack.enter_context(Artifact.open(path))))
-        elif preflight.installed(path):
+        elif installed.read(path):
             others.append(Tree(path))
         elif os.path.isdir(os.path.join(path, ENTRIES)):
             others.append(Shelf(path, delta.manifest))

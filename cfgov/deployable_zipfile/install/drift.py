@@ -18,8 +18,8 @@ from ..artifact.record import RecordRow, parse_record
 from ..artifact.wheel import normalised
 from ..errors import ArtifactError, DestinationError
 from . import inventory
+from .installed import MAX_RECORD
 from .inventory import Drift
-from .preflight import MAX_RECORD
 
 _IGNORED_FOLDERS = ("__pycache__",)
 _BLOCK = 1024 * 1024

@@ -6,81 +6,17 @@ import importlib.util
 import os
 import platform
 import sys
-from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Iterator, List, Optional, Set, Tuple
 
-from .. import durable
-from ..artifact import delta, layout, patches
+from ..artifact import layout
 from ..artifact.zipreader import Artifact
 from ..errors import DeployableZipfileError, DestinationError, TargetError
-from . import ownership
+from . import host, ownership
+from .destination import filled_problem
 
 _SLACK = 1.05  # of the space the files need: folders, journals, rounding
-MAX_RECORD = 4 * 1024 * 1024  # bytes of installed.json and links.json
 _BLOCK = 4096  # bytes: files take whole blocks
 _ST_NOEXEC = getattr(os, "ST_NOEXEC", 8)
-
-
-def select_target(manifest: layout.Manifest) -> layout.Target:
-    """Return the target of *manifest* that the running interpreter is, with the wheels that its patch release needs.
-
-    Raises:
-        TargetError: there is none, or its plan does not hold for this patch release; the line names what was found
-            and what is offered.
-    """
-    if delta.is_delta(manifest):
-        raise TargetError(
-            "this artifact",
-            "is a delta, and the build that it is against is needed here",
-            "Install or deploy it where that build is, or use the whole artifact",
-        )
-    target = _fitting(manifest)
-    running = patches.running()
-    if not patches.hold(target.patch_releases, running):
-        offered = patches.described(target.patch_releases)
-        raise TargetError(
-            "this Python",
-            f"the artifact's plan holds for CPython {offered}, found {patches.text(running)} at {sys.executable}",
-            "Run it with a Python that it holds for, or build it with a lock that is complete for this one",
-        )
-    return target.installed_on(running)
-
-
-def _fitting(manifest: layout.Manifest) -> layout.Target:
-    found = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    offered = [target.python for target in manifest.targets]
-    implementation = sys.implementation.name
-    if implementation == "cpython" and not _abi_flags():
-        fitting = [target for target in manifest.targets if target.python == found]
-        for target in fitting:
-            if target.machine == platform.machine():
-                return target
-        if fitting:
-            return fitting[0]
-    needed = " or ".join(f"CPython {python}" for python in offered) or "an interpreter"
-    kind = "CPython" if implementation == "cpython" else platform.python_implementation()
-    flags = f" built with ABI flags {_abi_flags()}" if _abi_flags() else ""
-    raise TargetError(
-        "this Python",
-        f"the artifact needs {needed}, found {kind} {platform.python_version()}{flags} at {sys.executable}",
-        f"Run it with python{offered[-1] if offered else '3'}",
-    )
-
-
-def marker_values() -> Dict[str, str]:
-    """Return the running interpreter's values of the marker variables that a plan may depend on (PEP 508)."""
-    return {
-        "os_name": os.name,
-        "platform_machine": platform.machine(),
-        "platform_system": platform.system(),
-        "sys_platform": sys.platform,
-    }
-
-
-def bytecode_fits(target: layout.Target) -> bool:
-    """Return whether the bytecode shipped for *target* is what the running interpreter reads."""
-    return target.magic == importlib.util.MAGIC_NUMBER.hex() and target.cache_tag == (
-        sys.implementation.cache_tag or ""
-    )
 
 
 def problems(
@@ -100,7 +36,7 @@ def problems(
     """
     found: List[DeployableZipfileError] = []
     try:
-        target = select_target(manifest)
+        target = host.select_target(manifest)
     except TargetError as error:
         found.append(error)
     else:
@@ -109,23 +45,6 @@ def problems(
     found.extend(_python_problems())
     found.extend(_destination_problems(manifest, destination, replaces, payloads, stored))
     return found
-
-
-def libc() -> Tuple[str, str]:
-    """Return name and version of the C library: ("glibc", "2.36"), ("musl", "") or ("", "")."""
-    try:
-        text = os.confstr("CS_GNU_LIBC_VERSION") or ""
-    except (ValueError, OSError, AttributeError):
-        text = ""
-    name, _, version = text.partition(" ")
-    if name:
-        return name, version
-    return ("musl", "") if "musl" in _multiarch() else ("", "")
-
-
-def _multiarch() -> str:
-    """Return what this Python was built for: "x86_64-linux-gnu", "x86_64-linux-musl", or "" if it does not say."""
-    return str(getattr(sys.implementation, "_multiarch", ""))
 
 
 def payload_space(artifact: Artifact) -> Optional[Tuple[int, int]]:
@@ -174,15 +93,10 @@ def _on_disk(member: layout.Member) -> int:
     return -(-member.size // _BLOCK) * _BLOCK
 
 
-def _abi_flags() -> str:
-    """Return ABI flags that make compiled wheels unusable: "d" (debug), "t" (free-threaded)."""
-    return "".join(flag for flag in getattr(sys, "abiflags", "") if flag in "dt")
-
-
 def _machine_problems(target: layout.Target) -> Iterator[TargetError]:
     machine = platform.machine()
     compiled = bool(target.libc_floor)
-    values = marker_values()
+    values = host.marker_values()
     for name, value in target.markers:
         if values[name] != value and not (compiled and name == "platform_machine"):
             yield TargetError(
@@ -196,7 +110,7 @@ def _machine_problems(target: layout.Target) -> Iterator[TargetError]:
         )
     if compiled and sys.maxsize <= 2**32 and target.machine in ("x86_64", "aarch64", "ppc64le", "s390x"):
         yield TargetError("this Python", "is a 32-bit program", "Use a 64-bit Python")
-    name, version = libc()
+    name, version = host.libc()
     if not compiled:
         return
     if name != target.libc:
@@ -231,7 +145,7 @@ def _library_folders() -> List[str]:
     if not _folders:
         _folders.extend(os.environ.get("LD_LIBRARY_PATH", "").split(":"))
         _folders.extend(_configured("/etc/ld.so.conf", 0))
-        machine = _multiarch() or f"{platform.machine()}-linux-gnu"
+        machine = host.multiarch() or f"{platform.machine()}-linux-gnu"
         for top in ("/lib", "/usr/lib", "/usr/local/lib"):
             _folders.extend([f"{top}/{machine}", f"{top}64", top])
         _folders.append(f"{sys.base_prefix}/lib")
@@ -302,39 +216,6 @@ def _destination_problems(
     yield from _space_problems(manifest, destination, parent, payloads, stored)
 
 
-def filled_problem(destination: str, build_id: str = "") -> Optional[DestinationError]:
-    """Return what is wrong with *destination* when it holds anything, None when it is absent or empty.
-
-    Parameters:
-        build_id: of what is to be installed.
-    """
-    try:
-        content = sorted(os.listdir(destination))
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        return DestinationError(destination, f"cannot be read ({error.strerror})", "Check its rights")
-    if not content:
-        return None
-    found = installed(destination)
-    what = f"is not empty (it holds {content[0]})"
-    if found:
-        what = f"already holds build {found.get('build_id')} for Python {found.get('python')}"
-        if found.get("destination") != destination:
-            what += f", installed as {found.get('destination')}"
-    again = ", or this build again in its place with --force" if found.get("build_id") == build_id else ""
-    return DestinationError(destination, what, f"Install into a new folder{again}")
-
-
-def installed(destination: str) -> Dict[str, Any]:
-    """Return the record of the installation that *destination* holds, {} when it holds none."""
-    try:
-        found = layout.bounded_json(durable.read_file(os.path.join(destination, layout.INSTALLED), MAX_RECORD))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) and isinstance(found.get("build_id"), str) else {}
-
-
 def _space_problems(
     manifest: layout.Manifest,
     destination: str,
@@ -353,24 +234,6 @@ def _space_problems(
         )
     if volume.f_files and volume.f_favail < inodes:
         yield DestinationError(destination, f"needs {inodes} inodes, {volume.f_favail} are free", "Free inodes there")
-
-
-def report(manifest: layout.Manifest) -> Dict[str, str]:
-    """Return the facts of this target that matter to an artifact, for ``check``."""
-    name, version = libc()
-    return {
-        "python": platform.python_version(),
-        "implementation": platform.python_implementation(),
-        "executable": sys.executable,
-        "machine": platform.machine(),
-        "libc": f"{name} {version}".strip(),
-        "needs": ", ".join(map(_needs, manifest.targets)),
-    }
-
-
-def _needs(target: layout.Target) -> str:
-    exact = patches.described(target.patch_releases) or target.python
-    return f"CPython {exact} {target.machine}"
 
 
 def _numbers(version: str) -> Tuple[int, ...]:

@@ -16,7 +16,7 @@ from typing import Dict, Iterator, List, Set
 from .. import durable
 from ..artifact import layout
 from ..errors import ArtifactError, DestinationError
-from . import drift, preflight
+from . import drift, installed
 
 _BOOKS = (layout.LINKS, layout.STATIC_FILES, layout.ENVIRONMENT_BEFORE)
 _MOST = 64 * 1024 * 1024  # bytes of each of these files
@@ -34,7 +34,7 @@ def refusal(destination: str, build_id: str) -> "DestinationError | None":
         return DestinationError(destination, f"cannot be read ({error.strerror})", "Check its rights")
     if not content:
         return None
-    found = str(preflight.installed(destination).get("build_id") or _build_by_manifest(destination))
+    found = str(installed.read(destination).get("build_id") or _build_by_manifest(destination))
     if not found:
         return DestinationError(destination, "holds no installation, so --force replaces nothing", advice)
     if found != build_id:

@@ -14,21 +14,19 @@ import errno
 import os
 import re
 import shutil
-import stat
 import subprocess
 import tempfile
-from typing import Iterator, List, NamedTuple, NoReturn, Optional, Sequence, Tuple
+from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from .. import process
 from ..artifact.zipreader import WHOLE, Artifact
-from ..errors import ArtifactError, DestinationError, TargetError
-from . import ownership
+from ..errors import ArtifactError, TargetError
+from . import trusted
 
 NAMESPACE = "deployable-zipfile@cfpb.github.io"  # of SSH signatures: one made for another purpose does not count
 ENDING = ".sig"
 SSH_BEGIN, SSH_END = b"-----BEGIN SSH SIGNATURE-----", b"-----END SSH SIGNATURE-----"
 
-_LARGEST_SIGNATURE = 64 * 1024  # bytes: one of RSA with 16384 bits and a certificate has 12 KiB
 _LARGEST_RAW = 4096  # bytes of a signature without a frame
 _LARGEST_KEYS = 1024 * 1024
 _LARGEST_REVOKED = 16 * 1024 * 1024
@@ -37,7 +35,6 @@ _PATIENCE = 600.0  # seconds for a program to read 4 GiB
 _SSH_IN_FOLDER = "allowed_signers"
 _PEM_KEY = re.compile(rb"-----BEGIN PUBLIC KEY-----\s[A-Za-z0-9+/=\s]+-----END PUBLIC KEY-----")
 _GOOD = re.compile(r'^Good ".*" signature for .* with (\S+ key \S+)', re.MULTILINE)
-_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 class Demand(NamedTuple):
@@ -80,7 +77,7 @@ def checked(artifact: Artifact, wanted: Optional[Demand]) -> Iterator[Tuple[Arti
         yield artifact, None
         return
     status = os.fstat(artifact.descriptor)
-    if status.st_uid in (0, os.geteuid()) and not status.st_mode & _OTHERS:
+    if status.st_uid in (0, os.geteuid()) and not status.st_mode & trusted.OTHERS:
         yield artifact, _signer(artifact, wanted)
         return
     with _private_copy(artifact) as copy:
@@ -106,15 +103,17 @@ def _private_copy(artifact: Artifact) -> Artifact:
 
 
 def _signer(artifact: Artifact, wanted: Demand) -> Signer:
-    content = _read_signature(wanted.signature)
+    content = trusted.read_signature(wanted.signature)
     with contextlib.ExitStack() as files:
         signature = files.enter_context(_sealed(content))
         if content.startswith(SSH_BEGIN):
             if content.count(SSH_END) != 1 or not content.rstrip(b"\r\n").endswith(SSH_END):
-                _refuse(wanted.signature, "is not one complete SSH signature", _sign_again(wanted))
+                trusted.refuse(wanted.signature, "is not one complete SSH signature", _sign_again(wanted))
             return _ssh_signer(artifact, wanted, signature, files)
         if content.startswith(b"-----") or len(content) > _LARGEST_RAW:
-            _refuse(wanted.signature, "is neither an SSH signature nor one of openssl dgst", "Sign the artifact again")
+            trusted.refuse(
+                wanted.signature, "is neither an SSH signature nor one of openssl dgst", "Sign the artifact again"
+            )
         return _openssl_signer(artifact, wanted, signature, content)
 
 
@@ -124,9 +123,9 @@ def _ssh_signer(artifact: Artifact, wanted: Demand, signature: int, files: conte
     program = _program("ssh-keygen", "openssh-clients (Debian: openssh-client)", otherwise)
     path = wanted.allowed_signers
     if os.path.isdir(path):
-        _check_trusted_folder(path)
+        trusted.check_folder(path)
         path = os.path.join(path, _SSH_IN_FOLDER)
-    allowed = files.enter_context(_sealed(_read_trusted(path, _LARGEST_KEYS)))
+    allowed = files.enter_context(_sealed(trusted.read(path, _LARGEST_KEYS)))
     common = ["-f", _name(allowed), "-s", _name(signature)]
     shared = [allowed, signature]
     found = _run(program, ["-Y", "find-principals", *common], None, shared)
@@ -134,10 +133,10 @@ def _ssh_signer(artifact: Artifact, wanted: Demand, signature: int, files: conte
     # Errors of other lines have blanks; a principal has none, and a "!" before it means all others.
     principals = [line for line in found.output.splitlines() if line and not re.search(r"\s|^!|^/proc/", line)]
     if found.status or not principals:
-        _refuse(wanted.signature, _ssh_reason(found.output, path), _sign_again(wanted))
+        trusted.refuse(wanted.signature, _ssh_reason(found.output, path), _sign_again(wanted))
     revoked: List[str] = []
     if wanted.revoked_keys:
-        krl = files.enter_context(_sealed(_read_trusted(wanted.revoked_keys, _LARGEST_REVOKED)))
+        krl = files.enter_context(_sealed(trusted.read(wanted.revoked_keys, _LARGEST_REVOKED)))
         revoked, shared = ["-r", _name(krl)], [*shared, krl]
     said = ""
     for principal in principals[:_MOST_KEYS]:
@@ -150,7 +149,7 @@ def _ssh_signer(artifact: Artifact, wanted: Demand, signature: int, files: conte
     why = _ssh_reason(said, path)
     if revoked and why == _OTHER:
         why = f"was made with a key that {wanted.revoked_keys} revokes, or that file is not a list of keys"
-    _refuse(wanted.signature, why, _sign_again(wanted))
+    trusted.refuse(wanted.signature, why, _sign_again(wanted))
 
 
 _OTHER = "is not good"
@@ -190,7 +189,7 @@ def _openssl_signer(artifact: Artifact, wanted: Demand, signature: int, raw: byt
     keys = _pem_keys(wanted.allowed_signers)
     if not keys:
         why = "holds no PEM public key, and the signature is not an SSH signature"
-        _refuse(wanted.allowed_signers, why, "Add the key (openssl pkey -pubout), or sign with ssh-keygen")
+        trusted.refuse(wanted.allowed_signers, why, "Add the key (openssl pkey -pubout), or sign with ssh-keygen")
     unread = ""
     for name, content in keys:
         if not _has_size_for(raw, content):
@@ -203,7 +202,7 @@ def _openssl_signer(artifact: Artifact, wanted: Demand, signature: int, raw: byt
         if re.search(r"unable to load|could not (read|find)", ended.output, re.IGNORECASE):
             unread = f"; openssl cannot read the key {name}"
     why = f"is not a signature of this file by a key in {wanted.allowed_signers}{unread}"
-    _refuse(wanted.signature, why, _sign_again(wanted))
+    trusted.refuse(wanted.signature, why, _sign_again(wanted))
 
 
 def _has_size_for(raw: bytes, pem: bytes) -> bool:
@@ -242,11 +241,11 @@ def _pem_keys(path: str) -> List[Tuple[str, bytes]]:
     """
     files = [path]
     if os.path.isdir(path):
-        _check_trusted_folder(path)
+        trusted.check_folder(path)
         files = [os.path.join(path, name) for name in sorted(os.listdir(path)) if name.endswith(".pem")]
     found = []
     for file in files[: _MOST_KEYS + 1]:
-        content = _read_trusted(file, _LARGEST_KEYS)
+        content = trusted.read(file, _LARGEST_KEYS)
         last = 0
         for match in _PEM_KEY.finditer(content):
             lines = content[last : match.start()].decode("utf-8", "replace").strip().splitlines()
@@ -255,71 +254,8 @@ def _pem_keys(path: str) -> List[Tuple[str, bytes]]:
             found.append((comment or (own[:-4] if own.endswith(".pem") else own), match.group() + b"\n"))
             last = match.end()
     if len(found) > _MOST_KEYS:
-        _refuse(path, f"holds more than {_MOST_KEYS} public keys", "Remove those that sign nothing any more")
+        trusted.refuse(path, f"holds more than {_MOST_KEYS} public keys", "Remove those that sign nothing any more")
     return found
-
-
-def _read_signature(path: str) -> bytes:
-    """Return the signature's bytes; nothing but a regular file of a plausible size is opened."""
-    try:
-        status = os.lstat(path)
-        if stat.S_ISLNK(status.st_mode):
-            _refuse(path, "is a link, not a signature", "Copy the signature itself")
-        return _content(path, _LARGEST_SIGNATURE, os.O_NOFOLLOW)[0]
-    except OSError as error:
-        if error.errno == errno.ENOENT:
-            _refuse(path, "is missing, and a signature is required", "Copy it beside the artifact, or give --signature")
-        _refuse(path, f"cannot be read ({error.strerror})", "Copy the signature again")
-
-
-def _read_trusted(path: str, limit: int) -> bytes:
-    """Return the content of a file that decides who is trusted: nobody else may be able to change it."""
-    try:
-        if os.geteuid() == 0:
-            ownership.check_folder(path)
-        content, status = _content(path, limit, 0)
-    except DestinationError as error:
-        raise ArtifactError(error.what, error.why, error.fix) from None
-    except OSError as error:
-        _refuse(path, f"cannot be read ({error.strerror})", "Name the allowed signers that this host trusts")
-    _check_trusted(path, status)
-    return content
-
-
-def _check_trusted_folder(path: str) -> None:
-    try:
-        if os.geteuid() == 0:
-            ownership.check_folder(path)
-    except DestinationError as error:
-        raise ArtifactError(error.what, error.why, error.fix) from None
-    _check_trusted(path, os.stat(path))
-
-
-def _check_trusted(path: str, status: os.stat_result) -> None:
-    if status.st_uid not in (0, os.geteuid()):
-        _refuse(path, f"belongs to uid {status.st_uid}, who could allow another signer", f"Run: chown root {path}")
-    if status.st_mode & _OTHERS:
-        mode = f"{stat.S_IMODE(status.st_mode):04o}"
-        _refuse(
-            path, f"others may write to it (mode {mode}), and could allow another signer", f"Run: chmod go-w {path}"
-        )
-
-
-def _content(path: str, limit: int, flags: int) -> Tuple[bytes, os.stat_result]:
-    """Return content and status of the regular file *path*, of 1 to *limit* bytes."""
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        _refuse(path, "is not a regular file", "Give the path of a file")
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            _refuse(path, "is not a regular file", "Give the path of a file")
-        if status.st_size > limit:
-            _refuse(path, f"has {status.st_size} bytes, more than {limit}", "Give the right file")
-        content = file.read(limit + 1)
-    if not content or len(content) > limit:
-        _refuse(path, "is empty" if not content else f"has more than {limit} bytes", "Copy it again")
-    return content, status
 
 
 @contextlib.contextmanager
@@ -378,7 +314,3 @@ def _run(program: str, words: Sequence[str], artifact: Optional[Artifact], share
 
 def _sign_again(wanted: Demand) -> str:
     return f"Get the artifact and its signature again, or see who may sign in {wanted.allowed_signers}"
-
-
-def _refuse(path: str, why: str, fix: str) -> NoReturn:
-    raise ArtifactError(path, why, fix)

@@ -14,7 +14,8 @@ from typing import Any, Dict, Optional
 
 from .. import process
 from ..artifact import layout
-from . import inventory, preflight
+from ..errors import DestinationError
+from . import installed, inventory
 
 _TIMEOUT = 60.0  # seconds for the start of Python, with all that its .pth files import
 # The answer is one line among whatever .pth files print. "samefile": the path may lead through links.
@@ -30,7 +31,7 @@ def fault(destination: str) -> str:
     Parameters:
         destination: absolute path of an installation that is complete by its record.
     """
-    record = preflight.installed(destination)
+    record = installed.read(destination)
     return _edited(destination, record) or _dead(destination, str(record.get("python")))
 
 
@@ -102,3 +103,19 @@ def _user(destination: str) -> Optional[process.Person]:
     if os.geteuid() != 0 or (status.st_uid == 0 and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
         return None
     return process.person(pwd.getpwuid(status.st_uid).pw_name)
+
+
+def is_sound(destination: str, build_id: str, python: str) -> bool:
+    """Return whether *destination* holds build *build_id* for *python*, complete as :func:`installed.is_complete` says.
+
+    Raises:
+        DestinationError: it does by its record, and cannot run.
+    """
+    if not installed.is_complete(destination, build_id, python):
+        return False
+    why = fault(destination)
+    if why:
+        raise DestinationError(
+            destination, f"holds build {build_id}, but {why}", "Install it again in its place with --force"
+        )
+    return True

@@ -25,8 +25,7 @@ from .. import durable
 from ..artifact import layout
 from ..errors import DestinationError
 from ..signals import unbroken
-from . import inventory, ownership
-from .preflight import installed
+from . import installed, inventory, ownership
 
 FORMAT = 1
 MARK = "store.json"
@@ -431,7 +430,7 @@ def _is_there(destination: str, build_id: str) -> bool:
     parent, name = os.path.split(destination)
     if os.path.isdir(os.path.join(parent, f".{name}.partial")):
         return True
-    return installed(destination).get("build_id") == build_id
+    return installed.read(destination).get("build_id") == build_id
 
 
 def _holder(descriptor: int) -> str:

@@ -23,7 +23,7 @@ from deployable_zipfile.artifact import layout
 from deployable_zipfile.artifact.wheel import Wheel
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.errors import ArtifactError, DeployableZipfileError, TargetError, WheelError
-from deployable_zipfile.install import preflight
+from deployable_zipfile.install import host
 from deployable_zipfile.install_wheels import open_wheels
 from tests.support.artifacts import PACKAGE, runtime
 from tests.support.depth import EVERY_MUTATION, EXAMPLES
@@ -130,7 +130,7 @@ def contents(path: Path) -> Dict[str, Tuple[int, bytes]]:
     with Artifact.open(str(path)) as artifact:
         artifact.verify(workers=1)
         found = {name: (entry.mode, artifact.container.read(entry)) for name, entry in artifact.members.items()}
-        for source in open_wheels(artifact, preflight.select_target(artifact.manifest), bytecode=False):
+        for source in open_wheels(artifact, host.select_target(artifact.manifest), bytecode=False):
             source.wheel.check_contents()
     return found
 

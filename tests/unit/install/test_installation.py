@@ -24,8 +24,8 @@ from deployable_zipfile import durable, install_wheels
 from deployable_zipfile.artifact import layout
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.console import Console
-from deployable_zipfile.errors import DeployableZipfileError, DestinationError, Interrupted
-from deployable_zipfile.install import installation, inventory, preflight, staging, virtualenv, writer
+from deployable_zipfile.errors import DeployableZipfileError, Interrupted
+from deployable_zipfile.install import installation, installed, inventory, staging, tree, virtualenv, writer
 from tests.support import faults
 from tests.support.artifacts import PYTHON, make_artifact, make_target, simple_wheel
 from tests.support.depth import sampled
@@ -69,15 +69,15 @@ def content(destination: Path) -> Dict[str, Tuple[int, bytes]]:
 
 def test_a_site_comes_out_as_it_went_in(site: Path, tmp_path: Path) -> None:
     done = install(site, tmp_path / "dest")
-    tree = read_tree(tmp_path / "dest")
+    written = read_tree(tmp_path / "dest")
     assert (done.already, done.destination, done.python) == (False, str(tmp_path / "dest"), PYTHON)
-    assert {name.split("/")[0] for name in tree} == {"site_one", "static.in", "venv", ".deploy"}
+    assert {name.split("/")[0] for name in written} == {"site_one", "static.in", "venv", ".deploy"}
     for name, text in FILES.items():
-        assert tree[f"site_one/{name}"] == (0o755 if name.endswith(".sh") else 0o644, text.encode())
-    assert tree["static.in/0/css/site.css"] == (0o644, b"a{}")
-    assert tree[f"{SITE}/site_one.pth"] == (0o644, b"../../../../site_one\n")
-    assert {f"{SITE}/{name}" for name in ("loadenv.py", "loadenv-init.pth", "loadenv-init.start")} < set(tree)
-    for name, (mode, data) in tree.items():
+        assert written[f"site_one/{name}"] == (0o755 if name.endswith(".sh") else 0o644, text.encode())
+    assert written["static.in/0/css/site.css"] == (0o644, b"a{}")
+    assert written[f"{SITE}/site_one.pth"] == (0o644, b"../../../../site_one\n")
+    assert {f"{SITE}/{name}" for name in ("loadenv.py", "loadenv-init.pth", "loadenv-init.start")} < set(written)
+    for name, (mode, data) in written.items():
         if not data.startswith(b"-> "):
             assert mode in ((0o755,) if data == b"/" else (0o644, 0o755)), name
     assert not [name for name in os.listdir(str(tmp_path)) if name.startswith(".")]
@@ -138,10 +138,10 @@ def test_a_payload_and_empty_folders_are_installed(tmp_path: Path) -> None:
         folder = tmp_path / str(number)
         folder.mkdir()
         install(make_site(folder, payload=payload, manifest=add), folder / "dest")
-        tree = read_tree(folder / "dest")
-        assert tree["site_one/media/cache"] == tree["static.in/1"] == (0o755, b"/")
-        assert tree["site_one/bin/run.sh"] == (0o755, b"#!/bin/sh\n")
-        assert (".deploy/payload/000.json" in tree) is payload
+        written = read_tree(folder / "dest")
+        assert written["site_one/media/cache"] == written["static.in/1"] == (0o755, b"/")
+        assert written["site_one/bin/run.sh"] == (0o755, b"#!/bin/sh\n")
+        assert (".deploy/payload/000.json" in written) is payload
 
 
 def test_the_virtualenv_works(tmp_path: Path) -> None:
@@ -338,23 +338,6 @@ def test_where_no_folder_can_be_made_is_refused_and_not_waited_for(
     assert str(error).startswith(f"{place}: ")
 
 
-def test_a_relative_destination_in_a_folder_that_is_gone_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "gone").mkdir()
-    monkeypatch.chdir(tmp_path / "gone")
-    (tmp_path / "gone").rmdir()
-    with pytest.raises(DestinationError, match="relative to a current folder that cannot be read"):
-        installation.normal_destination("dest")
-    assert installation.normal_destination(str(tmp_path / "dest")) == str(tmp_path / "dest")
-
-
-def test_a_name_that_this_python_misread_gets_the_right_advice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "ascii")
-    with pytest.raises(DestinationError, match="Set PYTHONUTF8=1"):
-        installation.normal_destination("/srv/\udcc3\udca9")
-
-
 def test_missing_folders_above_are_made(site: Path, tmp_path: Path) -> None:
     install(site, tmp_path / "a" / "b" / "dest")
     assert stat.S_IMODE(os.stat(str(tmp_path / "a" / "b")).st_mode) == 0o755
@@ -369,7 +352,7 @@ def test_missing_folders_above_go_away_after_a_failure(
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(installation, "make_virtualenv", fail)
+    monkeypatch.setattr(tree, "make_virtualenv", fail)
     error = refusal(site, tmp_path / "a" / "b" / "c" / "dest")
     assert str(error) == (
         f"{tmp_path}/a/b/c/dest: cannot be written (No space left on device). Free space or inodes on that file system."
@@ -503,7 +486,7 @@ def test_of_two_builds_at_once_one_wins_and_the_other_is_told(site: Path, tmp_pa
     ]
     answers = sorted(faults_end(racer) for racer in racers)
     assert [answer.startswith("DestinationError|") for answer in answers].count(True) == 1
-    assert preflight.installed(str(tmp_path / "dest"))["build_id"] in answers
+    assert installed.read(str(tmp_path / "dest"))["build_id"] in answers
 
 
 def faults_start(action: Any) -> Tuple[int, int]:
@@ -538,7 +521,7 @@ def test_a_destination_filled_meanwhile_is_not_mixed(
         make(place)
         write_tree(tmp_path / "dest", {"mine": "x"})
 
-    monkeypatch.setattr(installation, "make_virtualenv", fill)
+    monkeypatch.setattr(tree, "make_virtualenv", fill)
     assert "was filled meanwhile" in str(refusal(site, tmp_path / "dest"))
     assert read_tree(tmp_path / "dest") == {"mine": (0o644, b"x")}
     assert faults.leftovers(str(tmp_path)) == ["dest", "made"]
@@ -638,8 +621,8 @@ def test_an_interruption_leaves_nothing(site: Path, tmp_path: Path, monkeypatch:
     def interrupt(*_: object) -> None:
         raise Interrupted("this run", "was stopped by SIGTERM", "Run it again")
 
-    for name in ("make_virtualenv", "_write_own_files", "open_wheels"):
-        monkeypatch.setattr(installation, name, interrupt)
+    for module, name in ((tree, "make_virtualenv"), (tree, "_write_own_files"), (installation, "open_wheels")):
+        monkeypatch.setattr(module, name, interrupt)
         assert refusal(site, tmp_path / "new" / "dest").exit_code == 130
         assert faults.leftovers(str(tmp_path)) == ["made"], name
 
@@ -659,7 +642,7 @@ def test_a_signal_during_the_cleaning_up_is_held_back(
         remove(tree)
 
     remove = staging._remove
-    monkeypatch.setattr(installation, "make_virtualenv", fail)
+    monkeypatch.setattr(tree, "make_virtualenv", fail)
     monkeypatch.setattr(staging, "_remove", hit)
     before = signal.signal(signal.SIGTERM, stop)
     try:
@@ -678,7 +661,7 @@ def test_what_cannot_be_removed_is_a_warning_and_hides_nothing(
     def stuck(_: str) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(installation, "make_virtualenv", fail)
+    monkeypatch.setattr(tree, "make_virtualenv", fail)
     monkeypatch.setattr(staging, "_remove", stuck)
     error = refusal(site, tmp_path / "dest", console=Console(quiet=True))
     assert "No space left on device" in str(error)
@@ -708,7 +691,7 @@ def test_a_failed_write_back_is_noticed_by_whichever_process_asks(
         time.sleep(0.2)
         make(place)
 
-    monkeypatch.setattr(installation, "make_virtualenv", slowly)
+    monkeypatch.setattr(tree, "make_virtualenv", slowly)
     assert "Input/output error" in str(refusal(site, tmp_path / "dest", sync=True))
 
 

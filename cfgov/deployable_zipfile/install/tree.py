@@ -1,0 +1,140 @@
+"""The files of a destination: project, wheels, virtualenv, and what the tool needs there later."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from typing import Callable, Dict, Iterator, List, Optional, Tuple
+
+from ..artifact import layout
+from ..artifact.names import folders_of
+from ..artifact.zipreader import Artifact
+from ..errors import ArtifactError
+from ..install_wheels import Place, Source
+from ..install_wheels import install as install_wheels
+from . import installed, inventory
+from .sharing import Sharing
+from .virtualenv import make_virtualenv
+from .writer import Job, bytecode, bytecode_path, write_bytes, write_files
+
+
+def write(
+    artifact: Artifact,
+    target: layout.Target,
+    sources: List[Source],
+    place: Place,
+    compiled: bool,
+    workers: int,
+    progress: Callable[[int], None],
+    sharing: Optional[Sharing],
+) -> int:
+    """Write everything the destination will hold; return the number of files."""
+    count = 0
+    digests: Dict[str, str] = {}
+    for jobs, folders in _project(artifact, target, place, compiled):
+        make_folders_once(place.tree, folders)
+        write_files(place.tree, jobs, workers, progress, digests)
+        count += len(jobs)
+    count += install_wheels(sources, place, workers, progress, digests, sharing.take if sharing else None)
+    if sharing:
+        digests.update(sharing.digests)
+    make_virtualenv(place)
+    _write_own_files(artifact, place)
+    files = inventory.written(place.tree, workers, digests)
+    write_bytes(f"{place.tree}/{layout.FILES}", files)
+    record = installed.document(artifact, target, place, hashlib.sha256(files).hexdigest())
+    write_bytes(f"{place.tree}/{layout.INSTALLED}", record)
+    return count
+
+
+def make_folders_once(tree: str, folders: List[str]) -> None:
+    """Make those of *folders* that earlier payloads have not made."""
+    wanted = set()
+    for folder in folders:
+        while folder and folder not in wanted and not os.path.isdir(f"{tree}/{folder}"):
+            wanted.add(folder)
+            folder = folder.rpartition("/")[0]
+    for folder in sorted(wanted):
+        os.mkdir(f"{tree}/{folder}", 0o755)
+
+
+def _project(
+    artifact: Artifact, target: layout.Target, place: Place, compiled: bool
+) -> Iterator[Tuple[List[Job], List[str]]]:
+    """Yield jobs and folders of the project and the static folders, one container after the other."""
+    manifest = artifact.manifest
+    tops = (manifest.project + "/", layout.STATIC + "/")
+    shipped = artifact.nested(target.project_bytecode) if compiled and target.project_bytecode else None
+
+    def compile_as(name: str) -> str:
+        return f"{place.destination}/{name}" if shipped is None and name.endswith(".py") else ""
+
+    def with_folders(jobs: List[Job], more: Tuple[str, ...] = ()) -> Tuple[List[Job], List[str]]:
+        folders = {job.path.rpartition("/")[0] for job in jobs}
+        folders.update(os.path.dirname(job.path) + "/__pycache__" for job in jobs if job.compile_as)
+        return jobs, [*folders, *more]
+
+    sources = set()
+    jobs = []
+    for name, entry in artifact.members.items():
+        if name.startswith(tops):
+            sources.add(name)
+            expected = manifest.members[name].sha256
+            jobs.append(Job(name, artifact.container, entry, entry.mode, expected, compile_as(name)))
+    yield with_folders(jobs, manifest.directories)
+    for payload in manifest.payloads:
+        container, listing = artifact.payload_members(payload)
+        sources.update(name for name in container.entries if name.endswith(".py"))
+        yield with_folders(
+            [
+                Job(name, container, entry, entry.mode, listing[name].sha256, compile_as(name))
+                for name, entry in container.entries.items()
+            ]
+        )
+    if shipped is not None:
+        allowed = {bytecode_path(name, target.cache_tag) for name in sources if name.endswith(".py")}
+        for name in shipped.entries:
+            if name not in allowed:
+                raise ArtifactError(f"{target.project_bytecode}/{name}", "is the bytecode of no file", "Build it again")
+        yield with_folders([Job(name, shipped, entry, 0o644, "", "") for name, entry in shipped.entries.items()])
+
+
+def _write_own_files(artifact: Artifact, place: Place) -> None:
+    """Write the files of the artifact that make the virtualenv the site's."""
+    project = artifact.manifest.project
+    site = f"{place.tree}/{place.site}"
+    pth = layout.project_pth_name(project)
+    for member in (layout.LOADENV, layout.LOADENV_PTH, layout.LOADENV_START, pth):
+        write_bytes(f"{site}/{os.path.basename(member)}", artifact.read(member))
+    _compile_loadenv(artifact.read(layout.LOADENV), place)
+    os.mkdir(f"{place.tree}/{layout.DEPLOY}", 0o755)
+    for member in (layout.MANIFEST, layout.SBOM):
+        if member in artifact.members:
+            entry = artifact.members[member]
+            write_bytes(f"{place.tree}/{member}", artifact.container.read(entry))
+    if artifact.manifest.payloads:
+        os.mkdir(f"{place.tree}/{layout.PAYLOAD}", 0o755)
+    for payload in artifact.manifest.payloads:
+        write_bytes(f"{place.tree}/{payload.listing}", artifact.read(payload.listing))
+    modules = {f"{layout.RUNTIME}/{layout.runtime_path(member)}": member for member in runtime_members(artifact)}
+    for folder in sorted(folders_of(modules) - {layout.DEPLOY}):
+        os.mkdir(f"{place.tree}/{folder}", 0o755)
+    for path, member in modules.items():
+        write_bytes(f"{place.tree}/{path}", artifact.read(member))
+
+
+def runtime_members(artifact: Artifact) -> List[str]:
+    """Return the members that are modules of this package: the destination keeps them to verify and roll back."""
+    return [name for name in artifact.members if layout.runtime_path(name)]
+
+
+def _compile_loadenv(source: bytes, place: Place) -> None:
+    """Compile the module that every start of Python imports, which may run as a user who cannot write here."""
+    path = f"{place.site}/{layout.LOADENV}"
+    compiled = bytecode(source, f"{place.destination}/{path}")
+    if compiled is None:
+        raise ArtifactError(layout.LOADENV, "is no Python that this interpreter compiles", "Build the artifact again")
+    target = f"{place.tree}/{bytecode_path(path, sys.implementation.cache_tag or '')}"
+    os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
+    write_bytes(target, compiled)
