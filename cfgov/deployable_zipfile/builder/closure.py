@@ -1,9 +1,7 @@
 """Which wheels each patch release of a Python needs, and for which of them a plan holds.
 
-A build knows one patch release, or none at all, and neither the kernel nor, for wheels without compiled files, the
-machine of the target. Markers (PEP 508) are therefore evaluated for every patch release at once: a set of releases is
-an integer with one bit for each. For variables that no build can know, both outcomes must be fulfilled: what one of
-them requires is required.
+Requirements are followed for every patch release at once: see :mod:`markers`. For variables that no build can know,
+both outcomes must be fulfilled: what one of them requires is required.
 """
 
 from __future__ import annotations
@@ -11,25 +9,16 @@ from __future__ import annotations
 import functools
 import os
 import re
-from typing import Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Sequence, Set, Tuple
 from urllib.parse import unquote, urlsplit
 
-from packaging.markers import Marker
 from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
 
-from ..artifact import patches
+from .markers import KERNEL, Releases
 
-KERNEL = frozenset(["platform_release", "platform_version"])  # differ from host to host, and with every update
 # What a target without compiled files may have otherwise than the build.
 PLATFORM = ("platform_machine", "sys_platform", "os_name", "platform_system")
-
 _VISITS = 5  # of one project in a circle of requirements, as in pip
-_LAST = 99  # patch releases are counted up to here; a range that ends with it has no end
-_VERSIONS = ("python_full_version", "implementation_version")
-_NEVER, _ALWAYS = 'python_version < "0"', 'python_version >= "0"'
-_QUOTED = r"(?:\"[^\"]*\"|'[^']*')"
-_OPERATOR = r"(?:===|==|~=|!=|<=|>=|<|>|not in|in)"
 
 
 class Wheel(NamedTuple):
@@ -66,84 +55,6 @@ class Outcome(NamedTuple):
     def failing(self) -> int:
         """The releases that the plan does not hold for."""
         return functools.reduce(int.__or__, (problem.releases for problem in self.problems), 0)
-
-
-class Releases:
-    """Evaluates markers for every release of one Python.
-
-    Parameters:
-        markers: environment of the target (PEP 508); the versions in it are replaced by each release's.
-        unknown: variables whose value the build does not know.
-
-    Attributes:
-        names: every release, in order: pre-releases, then 3.N.0 to 3.N.99.
-        all, final: sets of releases.
-    """
-
-    def __init__(self, markers: Mapping[str, str], unknown: FrozenSet[str] = KERNEL) -> None:
-        self._markers = dict(markers)
-        self._unknown = unknown
-        self._known: Dict[Tuple[str, str, bool], int] = {}
-        self.names = releases(markers["python_version"])
-        self.all = (1 << len(self.names)) - 1
-        self.final = sum(1 << number for number, name in enumerate(self.names) if re.search(r"\.[0-9]+\Z", name))
-
-    def of(self, version: str) -> int:
-        """Return the set that holds the release *version* alone; one outside counts as the newest."""
-        return 1 << (self.names.index(version) if version in self.names else len(self.names) - 1)
-
-    def where(self, marker: Optional[Marker], extra: str = "", sure: bool = False) -> int:
-        """Return the releases for which *marker* may hold, or with *sure* those for which it does in any case."""
-        if marker is None:
-            return self.all
-        text = str(marker)
-        key = (text, extra, sure)
-        if key not in self._known:
-            for name in sorted(self._unknown):
-                if name in text:
-                    text = _assumed(text, name, _NEVER if sure else _ALWAYS)
-            self._known[key] = self._evaluated(Marker(text), text, extra)
-        return self._known[key]
-
-    def admitting(self, requires_python: str) -> int:
-        """Return the releases that Requires-Python admits; pre-releases count as the final release, as with pip."""
-        return _admitting(requires_python, self.names)
-
-    def newest(self, chosen: int) -> str:
-        """Return the newest release of the set *chosen*."""
-        return self.names[chosen.bit_length() - 1]
-
-    def ranges(self, chosen: int) -> Tuple[patches.Range, ...]:
-        """Return the set *chosen* as ranges; none at all when it holds every release."""
-        found: List[patches.Range] = []
-        if chosen & self.all == self.all:
-            return ()
-        first = -1
-        for number in range(len(self.names) + 1):
-            inside = bool(chosen >> number & 1)
-            if inside and first < 0:
-                first = number
-            elif not inside and first >= 0:
-                last = "" if number == len(self.names) else self.names[number - 1]
-                found.append(patches.Range(self.names[first], last))
-                first = -1
-        return tuple(found)
-
-    def _evaluated(self, marker: Marker, text: str, extra: str) -> int:
-        if not any(name in text for name in _VERSIONS):
-            return self.all if marker.evaluate(dict(self._markers, extra=extra)) else 0
-        found = 0
-        for number, name in enumerate(self.names):
-            versions = dict.fromkeys(_VERSIONS, name)
-            if marker.evaluate(dict(self._markers, extra=extra, **versions)):
-                found |= 1 << number
-        return found
-
-
-def releases(python: str) -> Tuple[str, ...]:
-    """Return every release of *python* ("3.11") that is told apart, in order."""
-    early = [f"{python}.0{level}{serial}" for level in ("a", "b", "rc") for serial in range(1, 10)]
-    return (*early, *(f"{python}.{micro}" for micro in range(_LAST + 1)))
 
 
 def follow(
@@ -341,22 +252,6 @@ def _absent(requirement: Requirement, wanted_by: str, candidates: Sequence[Wheel
 
 def _unfit(wheel: Wheel, releases: int) -> Problem:
     return Problem(wheel.file, f"needs Python {wheel.requires_python}", "Lock another version", releases)
-
-
-def _assumed(text: str, name: str, outcome: str) -> str:
-    """Return the marker *text* with every comparison of the variable *name* replaced."""
-    atom = rf"(?:\b{name} {_OPERATOR} {_QUOTED}|{_QUOTED} {_OPERATOR} {name}\b|\b{name} {_OPERATOR} [a-z_]+)"
-    return re.sub(atom, outcome, text)
-
-
-@functools.lru_cache(maxsize=None)
-def _admitting(requires_python: str, names: Tuple[str, ...]) -> int:
-    admitted = SpecifierSet(requires_python)
-    found = 0
-    for number, name in enumerate(names):
-        if not requires_python or admitted.contains(re.sub(r"(a|b|rc)[0-9]+\Z", "", name), prereleases=True):
-            found |= 1 << number
-    return found
 
 
 @functools.lru_cache(maxsize=None)

@@ -33,7 +33,19 @@ from .. import __version__
 from ..artifact import patches, wheel
 from ..console import Console
 from ..errors import BuildInputError, WheelError, masked
-from . import cache, closure, inputs, pip, planning, requirements, surroundings, targets, urls, wheels
+from . import (
+    cache,
+    inputs,
+    markers,
+    pip,
+    planning,
+    requirements,
+    requirements_file,
+    surroundings,
+    targets,
+    urls,
+    wheels,
+)
 
 _FORMAT = 4  # of the documents in the cache
 _LARGEST_FILE = 2 * 1024**3  # bytes of one file that a lock names by URL
@@ -76,7 +88,7 @@ class Wheelhouse:
         self._settings = settings
         self._locked = locked
         self._console = console
-        self._bootstrap = requirements.read(pip.BOOTSTRAP)
+        self._bootstrap = requirements_file.read(pip.BOOTSTRAP)
         self._pips: Dict[str, Tuple[wheels.Facts, ...]] = {}
         self._surroundings: Dict[str, str] = {}
         self._requested: Dict[targets.Target, FrozenSet[str]] = {}
@@ -222,12 +234,12 @@ class Wheelhouse:
 
     def _lines(self, target: targets.Target) -> List[requirements.Line]:
         """Return the lines that any patch release of *target* needs."""
-        at = closure.Releases(target.markers)
+        at = markers.Releases(target.markers)
         return [line for line in self._locked.lines if at.where(line.requirement.marker)]
 
     def _check_python(self, target: targets.Target) -> None:
         """Refuse a lock that was not made for the Python or the platform of *target*."""
-        at = closure.Releases(target.markers)
+        at = markers.Releases(target.markers)
         own = at.final if target.cross else at.of(target.release)
         for problem in planning.limits(self._locked, at):
             if problem.releases & own == own:
@@ -312,7 +324,7 @@ class Wheelhouse:
         files: List[str] = []
         own: List[requirements.Line] = []
         if not target.cross:
-            here = closure.Releases(target.markers, frozenset())
+            here = markers.Releases(target.markers, frozenset())
 
             def is_own(line: requirements.Line) -> bool:
                 return bool(here.where(line.requirement.marker) & here.of(target.release))
@@ -337,7 +349,7 @@ class Wheelhouse:
         self, target: targets.Target, lines: Sequence[requirements.Line]
     ) -> List[Tuple[str, List[requirements.Line]]]:
         """Return those of *lines* that a final patch release of *target* needs, with the newest that does."""
-        at = closure.Releases(target.markers)
+        at = markers.Releases(target.markers)
         found: Dict[str, List[requirements.Line]] = {}
         for line in lines:
             needed = at.where(line.requirement.marker) & at.final
@@ -543,7 +555,7 @@ class Wheelhouse:
         """Return the pinned wheels, and True; from a wheelhouse that lacks them, other releases of them, and False."""
         interpreters = [path for path in (target.interpreter, sys.executable) if path]
         runner = self._run_by(pip.starting_command(interpreters, self.kept.work))
-        at = closure.Releases(target.markers)
+        at = markers.Releases(target.markers)
         lines = [line for line in self._bootstrap.lines if at.where(line.requirement.marker) & at.of(target.release)]
         arguments = ["--no-deps", "--only-binary=:all:", f"--python-version={target.version}"]
         house = self._settings.wheelhouse

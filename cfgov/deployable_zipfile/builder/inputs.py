@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, List, NamedTuple, Sequence, Tuple
 from packaging.requirements import InvalidRequirement, Requirement
 
 from ..errors import BuildInputError
-from . import exporters, pip, requirements, urls
+from . import exporters, pip, requirement_line, requirements, requirements_file, urls
 
 # Imported for a lock of that kind alone.
 if TYPE_CHECKING:
@@ -32,14 +32,14 @@ def read(path: str, selection: Selection = Selection()) -> requirements.Requirem
         from . import pylock
 
         if pylock.is_lock(path):
-            return _of_pylock(path, requirements.content(path), selection)
+            return _of_pylock(path, requirements_file.content(path), selection)
     if exporters.tool(path):
         exported = exporters.exported(path, selection.groups, selection.extras)
         if exported.is_pylock:
             return _of_pylock(path, exported.content, Selection())
-        return requirements.read(path, urls.content, exported.content)
+        return requirements_file.read(path, urls.content, exported.content)
     _check_unused(path, selection)
-    locked = requirements.read(path, urls.content)
+    locked = requirements_file.read(path, urls.content)
     if pip.hashes_required() and not locked.fixed and locked.lines:
         raise BuildInputError(path, "gives no hashes, and PIP_REQUIRE_HASHES is set", "Lock it with hashes")
     return locked._replace(constraints=locked.constraints + tuple(pip.constraints()))
@@ -69,7 +69,7 @@ def _line(locked: pylock.Locked) -> requirements.Line:
     files = tuple(requirements.File(*file) for file in locked.files)
     hashes = locked.hashes or tuple(one for file in files for one in file.hashes)
     line = requirements.Line(locked.place, requirement, hashes, (), True, files, locked.requires_python)
-    requirements.check_location(line)
+    requirement_line.check_location(line)
     return line
 
 

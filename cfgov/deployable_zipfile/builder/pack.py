@@ -14,7 +14,7 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequenc
 from .. import __version__
 from ..artifact import layout
 from ..console import Console
-from . import cache, closure, collect, last, overlays, planning, sbom, source, targets, wheels, zipwriter
+from . import cache, closure, collect, last, markers, overlays, planning, sbom, source, targets, wheels, zipwriter
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _NOT_SHIPPED = ("create.py", "__main__.py")
@@ -295,7 +295,7 @@ def _parts(plans: Sequence[planning.Plan]) -> Iterator[sbom.Part]:
     """Yield every wheel with the targets that install it and the wheels that it requires there."""
     found: Dict[str, sbom.Part] = {}
     for plan in plans:
-        at = closure.Releases(plan.target.markers)
+        at = markers.Releases(plan.target.markers)
         members = [(facts, f"{folder}/{facts.file}") for folder, group in _folders(plan) for facts in group]
         for facts, member in members:
             names = closure.names_needed(facts.requires, at)

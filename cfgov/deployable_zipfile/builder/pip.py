@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
-import re
 import signal
 import subprocess
 import time
@@ -19,9 +18,9 @@ from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
 from packaging.version import Version
 
 from ..errors import BuildInputError, Interrupted, conceal, masked
+from . import pip_output
 
 BOOTSTRAP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bootstrap.txt")
-
 _EPOCH = "315532800"  # 1980-01-01: what is built from an sdist depends on the lock, not on the commit
 # Settings of pip that would change what is fetched, or where it goes; index, proxy and certificate settings stay.
 _UNWANTED = (
@@ -38,37 +37,13 @@ _UNWANTED = (
 _INDEX = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_CONFIG_FILE")
 _BUILD_CONSTRAINTS_SINCE = Version("25.3")  # of pip; earlier ones obey PIP_CONSTRAINT in build environments
 _DOWNLOADS = ("http", "http-v2")  # folders of pip's cache that hold what was downloaded
-_NO_WHEEL = re.compile(
-    r"ERROR: (?:No matching distribution found for|Could not find a version that satisfies the requirement) "
-    r"(.+?)(?: \(from |$)",
-    re.MULTILINE,
-)
-# pip 24.1 and later ignore a file whose metadata breaks the rules, and say so above the two lines of "no version".
-_IGNORED = re.compile(r"Ignoring version \S+ of \S+ since it has invalid metadata:\n.*has invalid metadata: (.+)")
-_HASH_BLOCK = re.compile(r"^\s{4}(\S.*?) (?:from |\(from )", re.MULTILINE)
-_EXPECTED = re.compile(r"Expected (?:or )?(\w+) ([0-9a-f]{12})")
-_GOT = re.compile(r"Got\s+([0-9a-f]{12})")
-_CONFLICT = re.compile(r"The conflict is caused by:\n(.*?)\n\n", re.DOTALL)
-_BUILD = re.compile(
-    r"(?:Failed to build installable wheels for|Failed to build|Failed building wheel for|Could not build wheels for)"
-    r"\s+(.+)"
-)
 # Debian keeps these wheels in a place of its own.
 _BUNDLED = """
 import ensurepip, os, sysconfig
 print(os.path.join(os.path.dirname(ensurepip.__file__), "_bundled"))
 print(sysconfig.get_config_var("WHEEL_PKG_DIR") or "")
 """
-_COLLECTED = re.compile(r"^(?:Collecting|Processing) ", re.MULTILINE)
-_FETCHED = re.compile(r"^(?:Processing \S| *(?:Downloading|Using cached) (?!\S+\.metadata\b))", re.MULTILINE)
 _LOOK = 0.3  # seconds between two looks at pip's output
-_GIT = re.compile(r"^\s*\u00d7 git \S+ .*did not run successfully", re.MULTILINE)
-# pip's form for errors that it explains.
-_DIAGNOSIS = re.compile("^\\s*\u00d7 (.+)$", re.MULTILINE)
-_URL = re.compile(r"URL: (\S+)")
-# What pip says of every failed build.
-_ERROR = re.compile(r"\berror: ", re.IGNORECASE)
-_NO_CAUSE = tuple(f"error: {text}" for text in ("command", "failed", "could not build", "metadata-", "subprocess-"))
 
 
 class Runner(NamedTuple):
@@ -99,15 +74,6 @@ class Runner(NamedTuple):
 
 class NotFound(BuildInputError):
     """No file of the package index fits a requirement."""
-
-
-class Failure(NamedTuple):
-    """Why a run of pip failed, in one line."""
-
-    what: str
-    why: str
-    fix: str
-    not_found: bool = False  # the package index answered, and has no such file
 
 
 def starting_command(interpreters: Sequence[str], work: str) -> Tuple[str, ...]:
@@ -251,7 +217,7 @@ def run(runner: Runner, arguments: Sequence[str]) -> None:
         kept = _kept_log(runner, text)
         if code < 0 and -code == signal.SIGINT:
             raise Interrupted(f"pip {arguments[0]}", "was interrupted", "Build again")
-        failure = explained(text, arguments)
+        failure = pip_output.explained(text, arguments)
         kind = NotFound if failure.not_found else BuildInputError
         raise kind(failure.what, failure.why, f"{failure.fix}. The output is in {kept}")
 
@@ -272,98 +238,9 @@ def _waited(process: "subprocess.Popen[bytes]", runner: Runner, log: str) -> int
                 if time.monotonic() >= deadline:
                     raise
             text += file.read()
-            found = fetched(text)
+            found = pip_output.fetched(text)
             runner.fetched(found - known)
             known = found
-
-
-def fetched(text: str) -> int:
-    """Return how many files pip has, by its output *text* so far.
-
-    It may fetch the metadata of all files before the first of them: then half of the way is the metadata's.
-    """
-    return (len(_COLLECTED.findall(text)) + len(_FETCHED.findall(text))) // 2
-
-
-def explained(text: str, arguments: Sequence[str]) -> Failure:
-    """Return the reason of a failed run from pip's output *text*."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line[len("ERROR: ") :] for line in lines if line.startswith("ERROR: ")]
-    if "DO NOT MATCH THE HASHES" in text:
-        return _hash_failure(text)
-    conflict = _CONFLICT.search(text)
-    if conflict:
-        parents = "; ".join(line.strip() for line in conflict.group(1).splitlines())
-        return Failure("requirements", f"contradict each other: {parents}", "Change one of these versions")
-    cloned = _GIT.search(text)
-    if cloned:
-        said = [line for line in lines if line.startswith("fatal: ")]
-        why = said[-1][len("fatal: ") :] if said else "see the log"
-        return Failure(
-            _culprit(lines), f"cannot be taken from git ({why[:200]})", "Look at URL, commit and access rights"
-        )
-    built = _BUILD.search(text)
-    if built or "subprocess-exited-with-error" in text or "metadata-generation-failed" in text:
-        name = os.path.basename(built.group(1).split()[0].strip("'")) if built else _culprit(lines)
-        cause = _cause(lines)
-        return Failure(
-            name,
-            f"cannot be built from its sdist ({cause})",
-            "Lock a version that has a wheel, or install what it needs",
-        )
-    match = _NO_WHEEL.search(text)
-    if match and any("Retrying" in line or "connection broken" in line for line in lines):
-        return Failure(
-            match.group(1),
-            "cannot be fetched: the package index does not answer",
-            "Look at network, proxy and index settings",
-        )
-    ignored = _IGNORED.search(text)
-    if match and ignored:
-        return Failure(
-            match.group(1),
-            f"pip ignores its file, whose metadata is invalid ({ignored.group(1).strip()[:200]})",
-            "Lock a version whose metadata is valid",
-        )
-    if match:
-        return Failure(
-            match.group(1),
-            "no version of it fits this Python and platform on the package index",
-            "Correct name or version",
-            not_found=True,
-        )
-    diagnosed = _DIAGNOSIS.search(text)
-    if diagnosed:
-        url = _URL.search(text)
-        what = os.path.basename(url.group(1)) if url else _culprit(lines)
-        return Failure(what, diagnosed.group(1).strip(), "Try again, and look at the network")
-    last = errors[-1] if errors else (lines[-1] if lines else "no output")
-    return Failure(f"pip {arguments[0]}", last[:300], "See its output")
-
-
-def _hash_failure(text: str) -> Failure:
-    block = text.partition("DO NOT MATCH THE HASHES")[2]
-    name = _HASH_BLOCK.search(block)
-    expected, got = _EXPECTED.search(block), _GOT.search(block)
-    digests = f": expected {expected.group(2)}..., found {got.group(1)}..." if expected and got else ""
-    what = name.group(1).split(" from ")[0] if name else "a requirement"
-    return Failure(what, f"its file does not match the locked hash{digests}", "Lock again, and find out why it changed")
-
-
-def _culprit(lines: Sequence[str]) -> str:
-    for line in reversed(lines):
-        match = re.match(r"(?:Collecting|Processing|Building wheel for) (\S+)", line)
-        if match:
-            return match.group(1)
-    return "a requirement"
-
-
-def _cause(lines: Sequence[str]) -> str:
-    """Return the line of a build's output that most likely says why it failed: a compiler's first, else the last."""
-    compiler = [line for line in lines if re.search(r":\d+: (?:fatal )?error: ", line)]
-    failed = [line for line in lines if _ERROR.search(line) and not line.lower().startswith(_NO_CAUSE)]
-    raised = [line for line in lines if re.match(r"[\w.]*(?:Error|Exception)\b", line)]
-    return [*compiler[:1], *failed[-1:], *raised[-1:], "see the log"][0][:200]
 
 
 def _environment(runner: Runner) -> Dict[str, str]:

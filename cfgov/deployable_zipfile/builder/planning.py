@@ -15,7 +15,7 @@ from packaging.version import Version
 
 from ..artifact import patches
 from ..errors import WheelError
-from . import closure, requirements, targets, wheels
+from . import closure, markers, requirements, targets, wheels
 
 _PIP_FLOOR = Version("26.1.2")  # older ones let an entry point's name leave the environment (CVE-2026-8643)
 _PIP_FLOOR_FROM = (3, 10)  # the oldest Python that such a pip exists for
@@ -74,7 +74,7 @@ def check(plan: Plan, locked: requirements.Requirements, strict: bool, warn: Cal
             what, _, why = text.partition(": ")
             raise WheelError(what, why, "Leave out --strict if that is wanted")
         warn(text)
-    at = closure.Releases(target.markers)
+    at = markers.Releases(target.markers)
     roots = [(line.place, line.requirement) for line in locked.lines]
     # Nothing of the lock asks for these: they make the virtual environment.
     roots += [("the virtual environment", Requirement(name)) for name in sorted(facts.name for facts in plan.bootstrap)]
@@ -104,7 +104,7 @@ def _judged(facts: wheels.Facts, spare: bool) -> closure.Wheel:
     )  # fmt: skip
 
 
-def limits(locked: requirements.Requirements, at: closure.Releases) -> List[closure.Problem]:
+def limits(locked: requirements.Requirements, at: markers.Releases) -> List[closure.Problem]:
     """Return the releases that a lock excludes by its own words: ``requires-python`` and ``environments`` (PEP 751)."""
     found = [_unfit(locked.path, locked.requires_python, at, at.all)]
     found += [
@@ -120,12 +120,12 @@ def limits(locked: requirements.Requirements, at: closure.Releases) -> List[clos
     return [problem for problem in found if problem.releases]
 
 
-def _unfit(what: str, requires_python: str, at: closure.Releases, wanted: int) -> closure.Problem:
+def _unfit(what: str, requires_python: str, at: markers.Releases, wanted: int) -> closure.Problem:
     releases = wanted & ~at.admitting(requires_python)
     return closure.Problem(what, f"needs Python {requires_python}", "Lock for this Python as well", releases)
 
 
-def _check_holding(target: targets.Target, at: closure.Releases, outcome: closure.Outcome, holding: int) -> None:
+def _check_holding(target: targets.Target, at: markers.Releases, outcome: closure.Outcome, holding: int) -> None:
     """Refuse a plan that does not hold for the Python that builds, or of a named target for no release at all."""
     own = at.of(target.release)
     if holding & own or (target.cross and holding & at.final):
@@ -137,7 +137,7 @@ def _check_holding(target: targets.Target, at: closure.Releases, outcome: closur
     raise WheelError(first.what, f"{first.why} (for {where}){more}", first.fix)
 
 
-def _limited(plan: Plan, at: closure.Releases, outcome: closure.Outcome, holding: int) -> Plan:
+def _limited(plan: Plan, at: markers.Releases, outcome: closure.Outcome, holding: int) -> Plan:
     """Return *plan* with the releases that each wheel is for, without what no release needs.
 
     A wheel that nothing asks for is one that pip fetched for a reason of its own, and is for every release.

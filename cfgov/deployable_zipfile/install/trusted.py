@@ -11,8 +11,6 @@ from ..errors import ArtifactError, DestinationError
 from . import ownership
 
 _LARGEST_SIGNATURE = 64 * 1024  # bytes: one of RSA with 16384 bits and a certificate has 12 KiB
-
-
 OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 

@@ -18,7 +18,7 @@ import pytest
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from deployable_zipfile import create
-from deployable_zipfile.builder import pip, requirements, targets
+from deployable_zipfile.builder import pip, requirements_file, targets
 from tests.support.helpers import File, make_wheel, write_tree
 
 SITE: Dict[str, File] = {
@@ -130,7 +130,7 @@ def _pins(text: str, work: Path, python: str) -> List[Sequence[str]]:
     environment = {"python_version": minor, "python_full_version": own if python == minor else python}
     return [
         (line.requirement.name, next(iter(line.requirement.specifier)).version)
-        for line in requirements.read(str(path)).lines
+        for line in requirements_file.read(str(path)).lines
         if line.requirement.marker is None or line.requirement.marker.evaluate(environment)
     ]
 
@@ -154,7 +154,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path, aske
 
 def _in_place_of_pip(folder: Path, monkeypatch: pytest.MonkeyPatch, asked_once: Callable[[str], Any]) -> Index:
     made = Index(folder)
-    for line in requirements.read(pip.BOOTSTRAP).lines:
+    for line in requirements_file.read(pip.BOOTSTRAP).lines:
         made.add(line.requirement.name, next(iter(line.requirement.specifier)).version)
     monkeypatch.setattr(pip, "download", made.download)
     monkeypatch.setattr(pip, "build", made.build)

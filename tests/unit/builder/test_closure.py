@@ -8,10 +8,10 @@ import pytest
 from packaging.requirements import Requirement
 
 from deployable_zipfile.artifact import patches
-from deployable_zipfile.builder import closure, targets
+from deployable_zipfile.builder import closure, markers, targets
 
 MARKERS = targets.of_name("cp311-manylinux_2_17_x86_64").markers
-AT = closure.Releases(MARKERS)
+AT = markers.Releases(MARKERS)
 
 
 def wheel(name: str, *requires: str, version: str = "1.0", python: str = "", spare: bool = False) -> closure.Wheel:

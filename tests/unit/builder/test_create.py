@@ -18,7 +18,7 @@ import pytest
 
 from deployable_zipfile import create
 from deployable_zipfile.artifact import environment, layout, patches, wheel, zipreader
-from deployable_zipfile.builder import pip, requirements, targets
+from deployable_zipfile.builder import pip, requirements_file, targets
 from deployable_zipfile.errors import UsageError
 from tests.support.depth import sampled
 from tests.support.helpers import SECRET, make_wheel, write_tree
@@ -1225,7 +1225,7 @@ def test_a_wheel_that_needs_pkg_resources_is_warned_about_where_nothing_has_it(
 
 
 def test_every_python_whose_venv_has_setuptools_gets_one_with_pkg_resources() -> None:
-    lines = [line for line in requirements.read(pip.BOOTSTRAP).lines if line.requirement.name == "setuptools"]
+    lines = [line for line in requirements_file.read(pip.BOOTSTRAP).lines if line.requirement.name == "setuptools"]
     for minor in range(8, 15):
         environment = {"python_version": f"3.{minor}", "python_full_version": f"3.{minor}.1"}
         found = [

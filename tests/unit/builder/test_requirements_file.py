@@ -5,7 +5,7 @@ from typing import Optional, Tuple, Union
 
 import pytest
 
-from deployable_zipfile.builder import requirements
+from deployable_zipfile.builder import requirements, requirements_file
 from deployable_zipfile.errors import BuildInputError
 from tests.support.helpers import SECRET, write_tree
 
@@ -20,7 +20,7 @@ def lock(folder: Path, text: Union[str, bytes], name: str = "req.txt") -> str:
 
 def refused(path: str) -> str:
     with pytest.raises(BuildInputError) as caught:
-        requirements.read(path)
+        requirements_file.read(path)
     return str(caught.value)
 
 
@@ -35,7 +35,7 @@ Django[argon2]==4.2.1 ; python_version >= "3.8" \\
     # via site
 foo>=1,<2 --hash {HASH}  # another comment
 """
-    read = requirements.read(lock(tmp_path, text))
+    read = requirements_file.read(lock(tmp_path, text))
     assert [str(line.requirement) for line in read.lines] == [
         'Django[argon2]==4.2.1; python_version >= "3.8"',
         "foo<2,>=1",
@@ -54,17 +54,17 @@ def test_included_files_count_and_constraints_are_kept_apart(tmp_path: Path) -> 
     lock(tmp_path, "bar==2\n", "more.txt")
     lock(tmp_path, "baz==3\n", "constraints.txt")
     path = lock(tmp_path, "-rmore.txt\n-c constraints.txt\nfoo==1\n")
-    read = requirements.read(path)
+    read = requirements_file.read(path)
     assert [line.requirement.name for line in read.lines] == ["bar", "foo"]
     assert read.constraints == (f"{tmp_path}/constraints.txt",)
     before = read.digest
     lock(tmp_path, "baz==4\n", "constraints.txt")
-    assert requirements.read(path).digest != before
+    assert requirements_file.read(path).digest != before
 
 
 def test_an_empty_file_and_a_byte_order_mark_are_fine(tmp_path: Path) -> None:
-    assert requirements.read(lock(tmp_path, "")).lines == ()
-    assert requirements.read(lock(tmp_path, b"\xef\xbb\xbffoo==1\n")).lines[0].requirement.name == "foo"
+    assert requirements_file.read(lock(tmp_path, "")).lines == ()
+    assert requirements_file.read(lock(tmp_path, b"\xef\xbb\xbffoo==1\n")).lines[0].requirement.name == "foo"
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ GIT = "git+https://example.org/x.git@" + "a" * 40
 def test_urls_are_read_in_the_forms_that_pip_and_uv_write(
     tmp_path: Path, text: str, name: str, kind: str, url: Optional[str]
 ) -> None:
-    (line,) = requirements.read(lock(tmp_path, text + "\n")).lines
+    (line,) = requirements_file.read(lock(tmp_path, text + "\n")).lines
     assert (line.requirement.name if line.named else "", line.kind, line.requirement.url) == (name, kind, url)
     assert requirements.as_pip_lines([line]).strip() == (
         (f"{line.requirement.name}{'[a]' if '[a]' in text else ''} @ {url}" if name else url) if url else "x<2,>=1"
@@ -166,14 +166,14 @@ def test_urls_are_read_in_the_forms_that_pip_and_uv_write(
 
 def test_a_full_commit_is_a_pin_beside_hashes(tmp_path: Path) -> None:
     for option in ("", "--require-hashes\n"):
-        read = requirements.read(lock(tmp_path, f"{option}x @ {GIT}\nfoo==1 --hash={HASH}\n"))
+        read = requirements_file.read(lock(tmp_path, f"{option}x @ {GIT}\nfoo==1 --hash={HASH}\n"))
         assert read.fixed
         assert "--require-hashes" not in read.options
 
 
 def test_a_hash_in_a_fragment_is_a_hash(tmp_path: Path) -> None:
     text = f"x @ https://example.org/x-1.tar.gz#{HASH.replace(':', '=')}&subdirectory=s\nfoo==1 --hash={HASH}\n"
-    read = requirements.read(lock(tmp_path, text))
+    read = requirements_file.read(lock(tmp_path, text))
     assert read.lines[0].hashes == (HASH,)
     weak = lock(tmp_path, f"x @ https://example.org/x-1.tar.gz#md5={'a' * 32}\nfoo==1 --hash={HASH}\n")
     assert "x has no hash, others have" in refused(weak)
@@ -188,16 +188,16 @@ def test_a_folder_is_found_from_the_working_directory_and_from_the_file(
     write_tree(tmp_path, {"libs/x/pyproject.toml": "", "req/r.txt": text, "r.txt": f"{text}\nfoo==1 --hash={HASH}\n"})
     monkeypatch.chdir(tmp_path)
     for path in ("r.txt", "req/r.txt"):
-        line = requirements.read(path).lines[0]
+        line = requirements_file.read(path).lines[0]
         assert (line.kind, line.requirement.url) == ("folder", f"file://{tmp_path}/libs/x")
     monkeypatch.chdir("/")
-    assert requirements.read(str(tmp_path / "r.txt")).lines[0].requirement.url == f"file://{tmp_path}/libs/x"
+    assert requirements_file.read(str(tmp_path / "r.txt")).lines[0].requirement.url == f"file://{tmp_path}/libs/x"
 
 
 def test_extras_and_markers_of_a_folder_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_tree(tmp_path, {"setup.py": ""})
     monkeypatch.chdir(tmp_path)
-    (line,) = requirements.read(lock(tmp_path, ".[all,fast] ; python_version >= '3.8'")).lines
+    (line,) = requirements_file.read(lock(tmp_path, ".[all,fast] ; python_version >= '3.8'")).lines
     assert (line.requirement.extras, str(line.requirement.marker)) == ({"all", "fast"}, 'python_version >= "3.8"')
     assert requirements.as_pip_lines([line]) == f"file://{tmp_path}[all,fast]\n"
 
@@ -211,10 +211,10 @@ def test_extras_and_markers_of_a_folder_are_kept(tmp_path: Path, monkeypatch: py
     ],
 )
 def test_settings_for_a_backend_are_kept(tmp_path: Path, text: str, options: Tuple[str, ...]) -> None:
-    (line,) = requirements.read(lock(tmp_path, text)).lines
+    (line,) = requirements_file.read(lock(tmp_path, text)).lines
     assert line.options == options
     path = lock(tmp_path, requirements.as_pip_lines([line]), "again.txt")
-    assert requirements.read(path).lines[0].options == options
+    assert requirements_file.read(path).lines[0].options == options
 
 
 def test_places_start_at_the_file_and_then_at_the_working_directory(
@@ -230,7 +230,7 @@ def test_places_start_at_the_file_and_then_at_the_working_directory(
     }
     write_tree(tmp_path, files)
     monkeypatch.chdir(tmp_path)
-    read = requirements.read("req/p.txt")
+    read = requirements_file.read("req/p.txt")
     assert [line.requirement.name for line in read.lines] == ["bar", "foo"]
     links = [value for name, value in zip(read.options, read.options[1:]) if name == "--find-links"]
     assert links == [f"{tmp_path}/req/w", f"{tmp_path}/v", f"{tmp_path}/req/sub/w"]
@@ -242,7 +242,7 @@ def test_places_start_at_the_file_and_then_at_the_working_directory(
 def test_remote_constraints_are_left_to_pip_and_remote_requirements_are_fetched(tmp_path: Path) -> None:
     pages = {"https://h/a/r.txt": b"-r s.txt\nfoo==1\n", "https://h/a/s.txt": b"bar==1\n"}
     path = lock(tmp_path, "-c https://h/c.txt\n-r https://h/a/r.txt\n")
-    read = requirements.read(path, pages.__getitem__)
+    read = requirements_file.read(path, pages.__getitem__)
     assert [line.requirement.name for line in read.lines] == ["bar", "foo"]
     assert read.constraints == ("https://h/c.txt",)
     assert read.lines[0].place == "https://h/a/s.txt:1"
@@ -255,7 +255,7 @@ y @ https://example.org/y.zip?token={SECRET} --hash={HASH}
 z @ file://{tmp_path}/lib
 v @ file://{tmp_path}/x-1.tar.gz
 """
-    found = [requirements.origin(line) for line in requirements.read(lock(tmp_path, text)).lines]
+    found = [requirements.origin(line) for line in requirements_file.read(lock(tmp_path, text)).lines]
     assert found[:3] == [
         f"git+https://example.org/x.git@{'a' * 40}#subdirectory=s",
         f"https://example.org/y.zip {HASH}",
@@ -268,9 +268,9 @@ def test_a_local_wheel_is_part_of_the_locks_identity(tmp_path: Path) -> None:
     wheel = tmp_path / "x-1.0-py3-none-any.whl"
     wheel.write_bytes(b"one")
     path = lock(tmp_path, f"{wheel}\n")
-    before = requirements.read(path).digest
+    before = requirements_file.read(path).digest
     wheel.write_bytes(b"two")
-    assert requirements.read(path).digest != before
+    assert requirements_file.read(path).digest != before
 
 
 def test_no_message_shows_the_token_of_a_private_index(tmp_path: Path) -> None:
@@ -286,5 +286,5 @@ def test_no_message_shows_the_token_of_a_private_index(tmp_path: Path) -> None:
 
 def test_variables_of_the_environment_are_replaced_as_pip_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INDEX_HOST", "index.example.org")
-    read = requirements.read(lock(tmp_path, "--index-url https://${INDEX_HOST}/simple\nfoo==1\n"))
+    read = requirements_file.read(lock(tmp_path, "--index-url https://${INDEX_HOST}/simple\nfoo==1\n"))
     assert read.options == ("--index-url", "https://index.example.org/simple")

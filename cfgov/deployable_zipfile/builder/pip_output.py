@@ -1,0 +1,138 @@
+"""What pip's output says: how many files it has, and why a run failed."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import NamedTuple, Optional, Sequence
+
+_NO_WHEEL = re.compile(
+    r"ERROR: (?:No matching distribution found for|Could not find a version that satisfies the requirement) "
+    r"(.+?)(?: \(from |$)",
+    re.MULTILINE,
+)
+# pip 24.1 and later ignore a file whose metadata breaks the rules, and say so above the two lines of "no version".
+_IGNORED = re.compile(r"Ignoring version \S+ of \S+ since it has invalid metadata:\n.*has invalid metadata: (.+)")
+_HASH_BLOCK = re.compile(r"^\s{4}(\S.*?) (?:from |\(from )", re.MULTILINE)
+_EXPECTED = re.compile(r"Expected (?:or )?(\w+) ([0-9a-f]{12})")
+_GOT = re.compile(r"Got\s+([0-9a-f]{12})")
+_CONFLICT = re.compile(r"The conflict is caused by:\n(.*?)\n\n", re.DOTALL)
+_BUILD = re.compile(
+    r"(?:Failed to build installable wheels for|Failed to build|Failed building wheel for|Could not build wheels for)"
+    r"\s+(.+)"
+)
+_COLLECTED = re.compile(r"^(?:Collecting|Processing) ", re.MULTILINE)
+_FETCHED = re.compile(r"^(?:Processing \S| *(?:Downloading|Using cached) (?!\S+\.metadata\b))", re.MULTILINE)
+_GIT = re.compile(r"^\s*\u00d7 git \S+ .*did not run successfully", re.MULTILINE)
+# pip's form for errors that it explains.
+_DIAGNOSIS = re.compile("^\\s*\u00d7 (.+)$", re.MULTILINE)
+_URL = re.compile(r"URL: (\S+)")
+# What pip says of every failed build.
+_ERROR = re.compile(r"\berror: ", re.IGNORECASE)
+_NO_CAUSE = tuple(f"error: {text}" for text in ("command", "failed", "could not build", "metadata-", "subprocess-"))
+
+
+class Failure(NamedTuple):
+    """Why a run of pip failed, in one line."""
+
+    what: str
+    why: str
+    fix: str
+    not_found: bool = False  # the package index answered, and has no such file
+
+
+def fetched(text: str) -> int:
+    """Return how many files pip has, by its output *text* so far.
+
+    It may fetch the metadata of all files before the first of them: then half of the way is the metadata's.
+    """
+    return (len(_COLLECTED.findall(text)) + len(_FETCHED.findall(text))) // 2
+
+
+def explained(text: str, arguments: Sequence[str]) -> Failure:
+    """Return the reason of a failed run from pip's output *text*."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for recognise in (_hash_failure, _conflict, _git_failure, _build_failure, _index_failure, _diagnosis):
+        failure = recognise(text, lines)
+        if failure is not None:
+            return failure
+    errors = [line[len("ERROR: ") :] for line in lines if line.startswith("ERROR: ")]
+    last = errors[-1] if errors else (lines[-1] if lines else "no output")
+    return Failure(f"pip {arguments[0]}", last[:300], "See its output")
+
+
+def _conflict(text: str, _lines: Sequence[str]) -> Optional[Failure]:
+    found = _CONFLICT.search(text)
+    if not found:
+        return None
+    parents = "; ".join(line.strip() for line in found.group(1).splitlines())
+    return Failure("requirements", f"contradict each other: {parents}", "Change one of these versions")
+
+
+def _git_failure(text: str, lines: Sequence[str]) -> Optional[Failure]:
+    if not _GIT.search(text):
+        return None
+    said = [line for line in lines if line.startswith("fatal: ")]
+    why = said[-1][len("fatal: ") :] if said else "see the log"
+    return Failure(_culprit(lines), f"cannot be taken from git ({why[:200]})", "Look at URL, commit and access rights")
+
+
+def _build_failure(text: str, lines: Sequence[str]) -> Optional[Failure]:
+    built = _BUILD.search(text)
+    if not (built or "subprocess-exited-with-error" in text or "metadata-generation-failed" in text):
+        return None
+    name = os.path.basename(built.group(1).split()[0].strip("'")) if built else _culprit(lines)
+    why = f"cannot be built from its sdist ({_cause(lines)})"
+    return Failure(name, why, "Lock a version that has a wheel, or install what it needs")
+
+
+def _index_failure(text: str, lines: Sequence[str]) -> Optional[Failure]:
+    """Return why no file was found: the index does not answer, pip ignores the file, or there is none."""
+    match = _NO_WHEEL.search(text)
+    if not match:
+        return None
+    name, ignored = match.group(1), _IGNORED.search(text)
+    if any("Retrying" in line or "connection broken" in line for line in lines):
+        why = "cannot be fetched: the package index does not answer"
+        return Failure(name, why, "Look at network, proxy and index settings")
+    if ignored:
+        why = f"pip ignores its file, whose metadata is invalid ({ignored.group(1).strip()[:200]})"
+        return Failure(name, why, "Lock a version whose metadata is valid")
+    why = "no version of it fits this Python and platform on the package index"
+    return Failure(name, why, "Correct name or version", not_found=True)
+
+
+def _diagnosis(text: str, lines: Sequence[str]) -> Optional[Failure]:
+    diagnosed = _DIAGNOSIS.search(text)
+    if not diagnosed:
+        return None
+    url = _URL.search(text)
+    what = os.path.basename(url.group(1)) if url else _culprit(lines)
+    return Failure(what, diagnosed.group(1).strip(), "Try again, and look at the network")
+
+
+def _hash_failure(text: str, _lines: Sequence[str]) -> Optional[Failure]:
+    _, mark, block = text.partition("DO NOT MATCH THE HASHES")
+    if not mark:
+        return None
+    name = _HASH_BLOCK.search(block)
+    expected, got = _EXPECTED.search(block), _GOT.search(block)
+    digests = f": expected {expected.group(2)}..., found {got.group(1)}..." if expected and got else ""
+    what = name.group(1).split(" from ")[0] if name else "a requirement"
+    return Failure(what, f"its file does not match the locked hash{digests}", "Lock again, and find out why it changed")
+
+
+def _culprit(lines: Sequence[str]) -> str:
+    for line in reversed(lines):
+        match = re.match(r"(?:Collecting|Processing|Building wheel for) (\S+)", line)
+        if match:
+            return match.group(1)
+    return "a requirement"
+
+
+def _cause(lines: Sequence[str]) -> str:
+    """Return the line of a build's output that most likely says why it failed: a compiler's first, else the last."""
+    compiler = [line for line in lines if re.search(r":\d+: (?:fatal )?error: ", line)]
+    failed = [line for line in lines if _ERROR.search(line) and not line.lower().startswith(_NO_CAUSE)]
+    raised = [line for line in lines if re.match(r"[\w.]*(?:Error|Exception)\b", line)]
+    return [*compiler[:1], *failed[-1:], *raised[-1:], "see the log"][0][:200]
