@@ -135,7 +135,7 @@ def attest(inputs: Inputs) -> Dict[str, Any]:
         subjects[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
     if inputs.get("subject-name"):
         if not re.fullmatch(r"sha256:[0-9a-f]{64}", inputs["subject-digest"]):
-            fail(f"attest: {inputs['subject-digest']!r} is no digest")
+            fail(f"attest: {inputs['subject-digest']!r} is not a digest")
         subjects[inputs["subject-name"]] = inputs["subject-digest"].split(":")[1]
     if not subjects:
         fail("attest: no subject")
@@ -187,7 +187,7 @@ def publish_package(inputs: Inputs) -> Dict[str, Any]:
     """Take the files of ``dist`` as the package index would."""
     files = digests(WORKSPACE / (inputs.get("packages-dir") or "dist"))
     if not files or any(not name.endswith((".whl", ".tar.gz")) for name in files):
-        fail(f"gh-action-pypi-publish: {sorted(files)} are not distributions alone")
+        fail(f"gh-action-pypi-publish: {sorted(files)} are not only distributions")
     return {"files": files}
 
 

@@ -1,6 +1,6 @@
 """The part of GitHub's API that the workflows use, on 127.0.0.1, for ``gh`` with GH_HOST=github.localhost.
 
-``gh`` speaks plain HTTP to that host, and to its proxy; so the server is the proxy. Everything is in memory.
+``gh`` uses plain HTTP to that host, and to its proxy; so the server is the proxy. Everything is in memory.
 """
 
 from __future__ import annotations

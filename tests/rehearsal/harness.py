@@ -18,7 +18,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 import yaml
 
 from tests.rehearsal import actions, api, journal
-from tools import assets, interpreters
+from tools import assets, interpreters, workflows
 
 ROOT = Path(__file__).resolve().parents[2]
 REPOSITORY = "cfpb/deployable-zipfile"
@@ -26,6 +26,7 @@ AUTHOR = {f"GIT_{role}_{key}": "rehearsal@localhost" for role in ("AUTHOR", "COM
 TIMES = {f"GIT_{role}_DATE": "2026-01-02T03:04:05Z" for role in ("AUTHOR", "COMMITTER")}
 PROGRAMS = ("act", "docker", "docker-registry", "gh", "git", "skopeo")
 
+RUNNERS = (workflows.RUNNER, *workflows.OTHER_RUNNERS.values())
 PLATFORMS = 2  # of the table; the others take the same way
 
 IMAGES = """ARG BASE_IMAGE
@@ -264,13 +265,8 @@ class Rehearsal:
             "-e",
             str(state / "event.json"),
         ]
-        command += [
-            "-P",
-            "ubuntu-24.04=-self-hosted",
-            "--action-offline-mode",
-            "--no-skip-checkout",
-            "--no-cache-server",
-        ]
+        command += [part for runner in RUNNERS for part in ("-P", f"{runner}=-self-hosted")]
+        command += ["--action-offline-mode", "--no-skip-checkout", "--no-cache-server"]
         command += ["--action-cache-path", str(state / "cache"), "--concurrent-jobs", "1", "--defaultbranch", "main"]
         command += [part for key, value in (inputs or {}).items() for part in ("--input", f"{key}={value}")]
         given = {"GITHUB_TOKEN": "t0ken-of-the-job", **(secrets or {})}

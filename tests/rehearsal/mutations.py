@@ -143,6 +143,14 @@ MUTATIONS = (
     ),
     Mutation("a schedule that falls asleep", "locks", '"images.yml", ', "", ["tools/propose_locks.py"]),
     Mutation("a pull request without a comment", "pull_request", ' --pull-request "$NUMBER"', "", _in("ci.yml")),
+    Mutation("a look-alike that is skipped", "pull_request", '      REQUIRE_LOOKALIKE: "1"\n', "", _in("ci.yml")),
+    Mutation(
+        "a look-alike without its Python",
+        "pull_request",
+        "            3.8\n            3.13\n",
+        "            3.13\n",
+        _in("ci.yml"),
+    ),
     Mutation(
         "files gone before the approval", "rules", "retention-days: 45", "retention-days: 7", _in("candidate.yml")
     ),

@@ -51,6 +51,8 @@ def checks(here: Rehearsal, event: str, document: Dict[str, Any]) -> Run:
     expect(wanted <= set(run.sessions()), f"ci.yml: {sorted(wanted - set(run.sessions()))} did not run")
     built = [entry for entry in run.of("built") if entry["job"] == "platform"]
     expect(built and all("--require-clean" in entry["options"] for entry in built), "ci.yml: builds what is not clean")
+    looked = [entry["session"] for entry in run.of("tested look-alike")]
+    expect(looked == ["integration", "e2e"], f"ci.yml: the look-alike of CentOS 7 ran {looked}")
     rehearsed(run)
     expect(not here.server.repository.releases, "ci.yml: made a release")
     expect(not any(here.registry.tags(image) for image in IMAGES), "ci.yml: pushed an image")
