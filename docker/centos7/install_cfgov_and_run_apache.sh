@@ -40,6 +40,9 @@ interrupted() {
 check_container() {
     local folder
     ((EUID == 0)) || stop 4 "user $EUID: cannot install the site. Remove --user from docker run; the site itself runs as APACHE_USER"
+    if [[ -e $CFGOV_PATH && ! -d $CFGOV_PATH ]]; then
+        stop 2 "CFGOV_PATH: $CFGOV_PATH is not a folder. Name one, or a path that does not exist"
+    fi
     for folder in "$CFGOV_PATH" "$(platform_get run_dir)" /tmp; do
         if ! mkdir -p "$folder" 2>/dev/null || ! touch "$folder/.probe" 2>/dev/null; then
             stop 5 "$folder: cannot be written. With --read-only add --tmpfs $folder:exec to docker run"
@@ -53,6 +56,9 @@ check_settings() {
     for name in CFGOV_PATH CFGOV_CURRENT STATIC_PATH APACHE_SERVER_ROOT APACHE_PORT APACHE_PROCESS_COUNT \
         APACHE_USER APACHE_GROUP ERROR_LOG ACCESS_LOG LIMIT_REQUEST_BODY; do
         [[ -n ${!name} ]] || stop 2 "$name: is not set. Add --env-file docker/centos7/test.env to docker run"
+    done
+    for name in CFGOV_PATH CFGOV_CURRENT STATIC_PATH APACHE_SERVER_ROOT; do
+        [[ ${!name} == /* ]] || stop 2 "$name: must be an absolute path. Correct it in the --env-file"
     done
     id "$APACHE_USER" >/dev/null 2>&1 || stop 2 "APACHE_USER: no user $APACHE_USER in this image. Name one that exists"
     group=$(getent group "$APACHE_GROUP") || stop 2 "APACHE_GROUP: no group $APACHE_GROUP in this image. Name one that exists"

@@ -55,7 +55,7 @@ def stop(what, error):
 
     traceback.print_exception(type(error), error, error.__traceback__)
     lines = str(error).strip().splitlines()
-    why = "{}: {}".format(type(error).__name__, lines[0] if lines else "no message")
+    why = "{}: {}".format(type(error).__name__, lines[0].rstrip(".") if lines else "no message")
     fix = "Correct the site or the variable it read; the traceback is above"
     sys.exit(f"error: {what}: failed with {why}. {fix}")
 

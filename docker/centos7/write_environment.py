@@ -33,7 +33,7 @@ def unescaped(value):
     r"""Return *value*, where a JSON list or object had every quote escaped, without these backslashes.
 
     Engines pass the lines of an --env-file on as they stand, and files written for programs that paste values between
-    quotes hold [\"*\"]. Nothing else is touched: only text that is no JSON before and a JSON list or object after.
+    quotes hold [\"*\"]. Nothing else is touched: only text that is not JSON before and a JSON list or object after.
     """
     if '\\"' not in value or is_document(value):
         return value

@@ -126,6 +126,9 @@ def test_an_application_that_fails_when_it_is_imported(fail: Fail, small: Callab
         ({"ALLOWED_HOSTS": "everybody"}, "ALLOWED_HOSTS"),
         ({"SECRET_KEY": ""}, "SECRET_KEY"),
         ({"DJANGO_SETTINGS_MODULE": "no.such.settings"}, "no"),
+        ({"CFGOV_PATH": "srv/cfgov"}, "CFGOV_PATH: must be an absolute path"),
+        ({"STATIC_PATH": "static"}, "STATIC_PATH: must be an absolute path"),
+        ({"CFGOV_PATH": "/etc/passwd"}, "CFGOV_PATH: /etc/passwd is not a folder"),
         ({"APACHE_USER": "nobody-of-that-name"}, "APACHE_USER"),
         ({"CFGOV_CURRENT": ""}, "CFGOV_CURRENT"),
         ({"APACHE_GROUP": "nobody-of-that-name"}, "APACHE_GROUP"),
@@ -141,6 +144,7 @@ def test_an_application_that_fails_when_it_is_imported(fail: Fail, small: Callab
 def test_a_bad_setting(fail: Fail, checkout: Path, change: Dict[str, str], named: str) -> None:
     ended = fail(checkout, containers.test_environment(**change))
     assert named in the_error(ended)
+    assert ".. " not in the_error(ended)
     for value in change.values():
         assert not value or "SECRET" not in named or value not in ended.output
 
