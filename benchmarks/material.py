@@ -20,7 +20,7 @@ _CHANGED_FILES = 20  # of the project, in the second release
 
 
 class Material(NamedTuple):
-    """What lies on the machine before the clock starts."""
+    """What is on the machine before the clock starts."""
 
     artifact: Path  # ours
     plain: Path  # project deflated and wheels stored: what others unpack

@@ -1,4 +1,4 @@
-"""Choose between the interpreter's SQLite and the one that ``pysqlite3-binary`` brings.
+"""Choose between the interpreter's SQLite and the one of ``pysqlite3-binary``.
 
 CentOS 7 carries SQLite 3.7.17, which no supported Django accepts, and some Pythons are compiled without ``_sqlite3``.
 """

@@ -33,7 +33,7 @@ _CLOSER_LOOK = re.compile(r"(.*\.data|__pycache__|loadenv(\..*)?)\Z", re.DOTALL)
 _UNSIGNED = RecordRow("", "", None)  # RECORD.jws and RECORD.p7s are not in RECORD (PEP 427)
 _MAX_PART = 255  # bytes of a file name, on every file system of Linux
 _FEW = 5000  # files whose RECORD one process writes before another one has begun
-# Written here, whatever a wheel brings of that name.
+# Written here, whatever a wheel has of that name.
 _OWN = ("RECORD", "INSTALLER", "REQUESTED")
 
 
@@ -43,7 +43,7 @@ class Place(NamedTuple):
     tree: str  # absolute path that is written to: the staging tree
     destination: str  # absolute path that everything will have afterwards
     python: str  # "3.11"
-    project: str  # its name: its .pth file stands in site-packages
+    project: str  # its name: its .pth file is in site-packages
 
     @property
     def site(self) -> str:

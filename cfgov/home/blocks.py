@@ -36,7 +36,7 @@ class QuoteBlock(blocks.StructBlock):
 
 
 class CalloutBlock(blocks.StructBlock):
-    """A box that stands out: a tip or a warning."""
+    """A box with a border: a tip or a warning."""
 
     kind = blocks.ChoiceBlock(choices=[("tip", "Tip"), ("warning", "Warning")], default="tip")
     title = blocks.CharBlock(max_length=120)

@@ -80,7 +80,7 @@ def artifact(engine: containers.Engine, images: Dict[str, str], tmp_path_factory
 
 @pytest.fixture(scope="session")
 def checkout(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder to mount at /cfgov: the artifact alone."""
+    """Return a folder to mount at /cfgov: only the artifact."""
     folder = tmp_path_factory.mktemp("mounted")
     folder.chmod(0o755)
     shutil.copy2(artifact, folder / ARTIFACT)

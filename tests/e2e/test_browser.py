@@ -100,5 +100,5 @@ def test_an_unknown_address_shows_the_sites_own_page(visit: Visit, request: pyte
     visit.go("/no/such/page/", status=404)
     assert "not on file" in visit.page.inner_text("h1")
     visit.shot(f"404-{request.node.callspec.id}")
-    # The page itself is the one answer that is no success, and Chromium notes it in the console.
+    # The page itself is the one answer that is not a success, and Chromium notes it in the console.
     assert [fault for fault in visit.faults if "404" not in fault] == []

@@ -1,4 +1,4 @@
-"""How the tester container behaves as a container: alone, offline, stopped, on the look-alike of CentOS 7."""
+"""How the tester container behaves as a container: by itself, offline, stopped, on the look-alike of CentOS 7."""
 
 from __future__ import annotations
 

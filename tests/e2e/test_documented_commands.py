@@ -56,7 +56,7 @@ def port_8000() -> Iterator[None]:
 def test_the_documented_build(images: Dict[str, str], platform: platforms.Platform, command: str, builder: str) -> None:
     environ = dict(os.environ, DOCKER_BUILDKIT="1" if builder == "BuildKit" else "0")
     chosen = "" if platform.name == platforms.DEFAULT else f" --build-arg BASE_IMAGE={platform.base_image}"
-    # A client without the buildx plugin cannot speak to BuildKit; Debian's own has it built in.
+    # A client without the buildx plugin cannot use BuildKit; Debian's own has it built in.
     program = "docker" if builder == "classic" else _client_with_buildkit()
     words = [program, *shlex.split(command + chosen)[1:]]
     done = subprocess.run(
@@ -73,7 +73,7 @@ def _client_with_buildkit() -> str:
         )
         if b"--progress" in probe.stdout:
             return candidate
-    pytest.skip("no docker client on this machine can speak to BuildKit. Install docker's buildx plugin")
+    pytest.skip("no docker client on this machine can use BuildKit. Install docker's buildx plugin")
 
 
 def test_the_documented_run_serves_the_site_and_outlives_a_changed_window(

@@ -21,7 +21,7 @@ def application(environ, start_response):
     start_response("200 OK", [])
     return [os.environ.get("NAME", "nothing").encode()]
 """
-# Runs in the tester's image: installs the artifact, starts Apache with the directive $1 and asks it once.
+# Runs in the tester's image: installs the artifact, starts Apache with the directive $1 and sends it one request.
 SCRIPT = """
 . /platform.sh
 platform_enable $(platform_get enable_scripts)

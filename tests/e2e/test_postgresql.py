@@ -1,4 +1,4 @@
-"""The same artifact on a real PostgreSQL, by DATABASE_URL alone; here also what needs settings of its own."""
+"""The same artifact on a real PostgreSQL, by DATABASE_URL only; here also what needs settings of its own."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ REBOOTS = (
     else USUAL
 )
 
-# Deploys with the verbs that the server has, and stands still at one step: WHEN STEP ARCHIVE WORDS are argv[1:].
+# Deploys with the verbs that the server has, and waits at one step: WHEN STEP ARCHIVE WORDS are argv[1:].
 STOPPING = """
 import sys, time
 sys.path.insert(0, "/srv/cfgov/.deploy/tool")

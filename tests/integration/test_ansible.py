@@ -246,7 +246,7 @@ def test_preparing_twice_changes_nothing_the_second_time(farm: Farm, tmp_path: P
 
 
 class System:
-    """A folder that stands for an Enterprise Linux whose package manager is a stub."""
+    """A folder in the place of an Enterprise Linux whose package manager is a stub."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder

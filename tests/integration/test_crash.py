@@ -125,7 +125,7 @@ def test_whichever_call_fails_it_is_one_line_and_nothing_is_left(name: str, step
             assert complete, point
             assert all(line.startswith("warning: ") for line in lines), (point, lines)
         elif complete:
-            # Installed, but the result could not be written: that is no success.
+            # Installed, but the result could not be written: that is not a success.
             assert (call, done.returncode) == ("write", 1), (point, lines)
             assert "cannot be written to stdout" in lines[-1]
         else:

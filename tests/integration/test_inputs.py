@@ -25,7 +25,7 @@ from deployable_zipfile import create
 from tests.support.helpers import SECRET, make_wheel, run_cli, write_tree
 from tests.support.terminal import run_in_terminal
 
-# Makes a wheel of the folder that it stands in: the module NAME.py, and what the backend was told.
+# Makes a wheel of the folder that it is in: the module NAME.py, and what the backend was told.
 BACKEND = """
 import base64, hashlib, json, os, zipfile
 MARK = "one"

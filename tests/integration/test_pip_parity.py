@@ -135,7 +135,7 @@ def test_records_hold_the_same_rows(pair: Pair) -> None:
 
 
 def _rows(record: bytes) -> Set[Tuple[str, str, str]]:
-    """Return RECORD's rows without bytecode; of INSTALLER and the scripts' wrappers the names alone."""
+    """Return RECORD's rows without bytecode; of INSTALLER and the scripts' wrappers only the names."""
     rows = set()
     for path, digest, size in csv.reader(record.decode().splitlines()):
         if "__pycache__" in path:

@@ -228,7 +228,7 @@ def test_the_site_by_itself_touches_all_of_it(artifact: Path, real: Real, tmp_pa
         tmp_path / "site" / "portal" / "manage.py",
         "migrate",
     ]
-    run_cli(manage, code=1)  # the cache does not speak Redis
+    run_cli(manage, code=1)  # the cache is not Redis
     after = real.look()
     assert after["files"] != before["files"]
     assert after["tables"] != before["tables"]

@@ -89,7 +89,7 @@ sqlite_version_info = (3, 99, 0)
 def test_the_project_runs_on_the_bundled_sqlite_where_the_own_one_is_too_old(
     environment: Dict[str, str], tmp_path: Path
 ) -> None:
-    if importlib.util.find_spec("pysqlite3") is None:  # locked for Python 3.8 alone
+    if importlib.util.find_spec("pysqlite3") is None:  # locked only for Python 3.8
         (tmp_path / "pysqlite3").mkdir()
         for name in ("__init__", "dbapi2"):
             (tmp_path / "pysqlite3" / f"{name}.py").write_text(STAND_IN, encoding="utf-8")

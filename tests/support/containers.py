@@ -95,7 +95,7 @@ class Tester:
     def __init__(self, container: Container) -> None:
         self.container = container
         self.session = requests.Session()
-        self.session.trust_env = False  # no proxy stands between this machine and itself
+        self.session.trust_env = False  # there is no proxy between this machine and itself
 
     @property
     def address(self) -> str:
@@ -152,7 +152,7 @@ def test_environment(**changes: str) -> List[str]:
     return [f"{name}={value}" for name, value in variables.items()]
 
 
-test_environment.__test__ = False  # type: ignore[attr-defined]  # its name is the file's, it is no test
+test_environment.__test__ = False  # type: ignore[attr-defined]  # its name is the file's, it is not a test
 
 
 def start_tester(

@@ -118,7 +118,7 @@ def local_header(raw: Raw) -> bytes:
 
 
 def central_header(raw: Raw, offset: int) -> bytes:
-    """Return the directory's header of *raw*, whose local header lies at *offset*."""
+    """Return the directory's header of *raw*, whose local header is at *offset*."""
     fields: Fields = {
         "signature": b"PK\x01\x02",
         "version": 20,

@@ -118,5 +118,5 @@ class _Counter:
 
 
 def leftovers(folder: str, *known: str) -> List[str]:
-    """Return what stands in *folder* beside the *known* names."""
+    """Return what is in *folder* beside the *known* names."""
     return sorted(set(os.listdir(folder)) - set(known))

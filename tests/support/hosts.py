@@ -84,7 +84,7 @@ class Host:
 
 
 class WebHost(Host):
-    """The tester image without its entrypoint: httpd is started by hand, the root lies in memory."""
+    """The tester image without its entrypoint: httpd is started by hand, the root is in memory."""
 
     def __init__(self, engine: containers.Engine, platform: Platform, image: str, folder: Path) -> None:
         container = engine.start(

@@ -144,7 +144,7 @@ def _after_options(name: str, words: List[str], chosen: Rule) -> List[str]:
 
 
 def _options(word: str, chosen: Rule) -> List[Tuple[str, bool]]:
-    """Return the options that *word* stands for, each with whether it carries its value."""
+    """Return the options that *word* means, each with whether it carries its value."""
     if word in chosen.options:
         return [(word, False)]
     if word.startswith("--"):
@@ -161,7 +161,7 @@ class Scripts(NamedTuple):
     """The shell scripts that run on platforms, read together: each may call the functions of the others."""
 
     functions: FrozenSet[str]
-    heads: Dict[str, str]  # what stands for a command -> the command; nothing for any command
+    heads: Dict[str, str]  # what means a command -> the command; nothing for any command
 
     def check(self, text: str, known: Dict[str, Rule], managers: Dict[str, FrozenSet[str]]) -> None:
         """Check every command of *text*; *managers* maps names of functions to the platforms that they run on.

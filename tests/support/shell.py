@@ -49,7 +49,7 @@ def commands(text: str, line: int = 1) -> List[Command]:
     """Return the simple commands of *text* in order, those of substitutions and arrays of words too.
 
     Raises:
-        NotUnderstood: *text* is no script that this module can read.
+        NotUnderstood: *text* is not a script that this module can read.
     """
     reader = _Reader(text, line)
     reader.read("")
@@ -100,7 +100,7 @@ class _Reader:
             raise NotUnderstood(f"line {self._line()}: no {end or 'esac'}")
 
     def _special(self, words: List[str]) -> bool:
-        """Read what is no word: a condition, arithmetic, a redirection; tell whether there was one."""
+        """Read what is not a word: a condition, arithmetic, a redirection; tell whether there was one."""
         if words and words[0] == "[[":
             self._condition(words)
             return True

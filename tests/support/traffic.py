@@ -15,7 +15,7 @@ import sys
 import time
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-MAX_CLIENTS, MAX_SECONDS = 64, 3600.0  # whatever is asked for: this is a test, on this machine alone
+MAX_CLIENTS, MAX_SECONDS = 64, 3600.0  # whatever is asked for: this is a test, only on this machine
 ANSWER_TIMEOUT = 90.0  # seconds
 AFTER_A_FAULT = 0.5  # seconds before a visitor who got no answer tries again
 

@@ -1,4 +1,4 @@
-"""Who may import whom: what travels in the artifact needs the standard library and its own siblings alone."""
+"""Who may import whom: what travels in the artifact needs only the standard library and its own siblings."""
 
 from __future__ import annotations
 

@@ -216,7 +216,7 @@ def test_the_file_is_read_exactly_once_although_a_virtualenv_runs_pth_lines_twic
         "'environment.json') else None)\n"
     )
     try:
-        # the call by hand stands for the .start file's entry, which runs after the .pth line on 3.15 to 3.17
+        # the call by hand replaces the .start file's entry, which runs after the .pth line on 3.15 to 3.17
         done = site.start("-c", "import sys, loadenv; loadenv.main(); print(len(sys.opened), sys.opened[0])")
     finally:
         (site.packages / "a-first.pth").unlink()

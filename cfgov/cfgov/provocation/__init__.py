@@ -1,1 +1,1 @@
-"""Views that misbehave on purpose, for end-to-end tests. Switched on by CFGOV_TEST_VIEWS=1 alone."""
+"""Views that misbehave on purpose, for end-to-end tests. Switched on only by CFGOV_TEST_VIEWS=1."""

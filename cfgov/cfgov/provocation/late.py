@@ -1,4 +1,4 @@
-"""Imported by the slow view only after its wait: names the release that *this* file lies in."""
+"""Imported by the slow view only after its wait: names the release that *this* file is in."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 
-os.environ.update(SECRET_KEY="for tests alone", ALLOWED_HOSTS='["*"]', DATABASE_URL="sqlite://:memory:")
+os.environ.update(SECRET_KEY="only for tests", ALLOWED_HOSTS='["*"]', DATABASE_URL="sqlite://:memory:")
 
 from cfgov.settings.production import *  # noqa: F403  (reads the environment that the line above sets)
 from cfgov.settings.production import STORAGES

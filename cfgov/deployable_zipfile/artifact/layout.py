@@ -178,7 +178,7 @@ class Site(NamedTuple):
     wsgi: str  # MODULE:CALLABLE, "": none
     asgi: str  # MODULE:CALLABLE, "": none
     manage: str  # manage.py, relative to the project's folder, "": none
-    path: str  # folder on sys.path, relative to the project's folder and beside it, "": the project's folder alone
+    path: str  # folder on sys.path, relative to the project's folder and beside it, "": only the project's folder
     skip_steps: Tuple[str, ...]  # of STEPS: not run by a deployment or self-test of this project
 
 
@@ -198,7 +198,7 @@ class Manifest(NamedTuple):
     source: Source
     targets: Tuple[Target, ...]
     members: Dict[str, Member]  # every member of the artifact but the manifest itself
-    directories: Tuple[str, ...]  # empty folders to make (the container holds files alone)
+    directories: Tuple[str, ...]  # empty folders to make (the container holds only files)
     payloads: Tuple[Payload, ...]
     site: Optional[Site] = None  # None: made by a version that did not record it
 
@@ -351,7 +351,7 @@ def bounded_json(text: bytes, **hooks: Any) -> Any:
         hooks: for :func:`json.loads`.
 
     Raises:
-        ValueError: saying which bound is passed, or that it is no JSON; the message quotes nothing of the text.
+        ValueError: saying which bound is passed, or that it is not JSON; the message quotes nothing of the text.
     """
     if len(text) > MAX_MANIFEST:
         raise ValueError(f"has {len(text)} bytes, more than {MAX_MANIFEST}")

@@ -257,7 +257,7 @@ class Pattern:
         return Characters(tuple(ranges), negated)
 
     def _class_part(self, ranges: List[Tuple[str, str]]) -> str:
-        """Return one character of a class; what stands for several is added to *ranges*, and "" comes back."""
+        """Return one character of a class; what means several is added to *ranges*, and "" comes back."""
         character = self._peek()
         self._at += 1
         if not character:

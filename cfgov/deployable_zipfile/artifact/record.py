@@ -20,7 +20,7 @@ class RecordRow(NamedTuple):
     """One line of RECORD."""
 
     algorithm: str  # "sha256", "sha384", "sha512"; "" where no digest is given
-    digest: str  # URL-safe base64 without padding, as it stands in the file
+    digest: str  # URL-safe base64 without padding, as in the file
     size: Optional[int]  # bytes
 
     @property
@@ -47,7 +47,7 @@ def parse_record(text: str) -> Dict[str, RecordRow]:
 
 
 def quick_rows(text: str) -> Optional[Dict[str, RecordRow]]:
-    """Return what the strict reader would of rows in their usual form: path, SHA-256 and size, or a path alone.
+    """Return what the strict reader would of rows in their usual form: path, SHA-256 and size, or only a path.
 
     None: a row has another form, or is wrong, and only the strict reader can tell which.
     """

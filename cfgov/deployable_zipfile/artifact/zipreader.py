@@ -66,7 +66,7 @@ class Entry(NamedTuple):
 
 
 class Header(NamedTuple):
-    """One central directory header as it stands in the file."""
+    """One central directory header as it is in the file."""
 
     name: bytes
     made_by_version: int
@@ -105,7 +105,7 @@ class Window:
         self.size = size
         self.label = label
         self.error = error
-        self.bare = False  # whether errors name a member alone: one of the outermost archive
+        self.bare = False  # whether errors name only the member: one of the outermost archive
         self.advice = _AGAIN  # what errors tell to do
 
     def refuse(self, name: str, why: str) -> NoReturn:
@@ -597,7 +597,7 @@ class Artifact:
         return Container(self.descriptor, self.container.data_start(entry), entry.size, name)
 
     def payload_members(self, payload: layout.Payload) -> Tuple[Container, Dict[str, layout.Member]]:
-        """Open one nested payload with its listing; both must speak of the same members."""
+        """Open one nested payload with its listing; both must name the same members."""
         container = self.nested(payload.file)
         listing = layout.listing_from_json(payload.listing, self.read(payload.listing))
         _check_same(container, listing)

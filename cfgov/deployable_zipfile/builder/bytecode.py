@@ -117,7 +117,7 @@ class _Team:
 
     def _started(self) -> "subprocess.Popen[bytes]":
         # The seed fixes the order of sets; without -S and -I a site's own hooks would run in here. A Python of a
-        # software collection finds its own library by LD_LIBRARY_PATH alone.
+        # software collection finds its own library only by LD_LIBRARY_PATH.
         kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
         return subprocess.Popen(
             [self._interpreter, "-S", "-s", "-B", "-X", "utf8", _WORKER],
@@ -166,7 +166,7 @@ class _Team:
 
 def _result(answers: Sequence[_Answer], cache_tag: str) -> Result:
     compiled, skipped, digests = [], [], {}
-    taken: Set[str] = set()  # a container holds no two names that differ by case alone
+    taken: Set[str] = set()  # a container holds no two names that differ only by case
     for path, files in answers:
         offset = 0
         for name, size, digest in files:

@@ -1,10 +1,10 @@
-"""Compiles Python files in the interpreter that will import them. A script of its own: standard library alone.
+"""Compiles Python files in the interpreter that will import them. A script of its own: standard library only.
 
 It reads one job per line, a JSON object, and answers each with one JSON line. A job names an output file, a wheel or
 nothing, and [member or path, name] pairs; the output file gets the ``.pyc`` files one after another.
 
 A ``.pyc`` is of the unchecked-hash kind (PEP 552), so neither dates nor sources are looked at when it is imported. Its
-bytes depend on source, name and interpreter alone:
+bytes depend only on source, name and interpreter:
 
 * The name inside the code is relative; the import system replaces it by the real path when it loads the file.
 * ``marshal`` flags an object for re-use when the compiling process happens to hold further references to it. Format 2
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def compiled(source: bytes, name: str) -> Optional[bytes]:
-    """Return the ``.pyc`` of *source* (bytes), named *name*; None when it is no Python of this version."""
+    """Return the ``.pyc`` of *source* (bytes), named *name*; None when it is not Python of this version."""
     try:
         code = compile(source, name, "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, UnicodeError, MemoryError):

@@ -155,7 +155,7 @@ class Cache:
     """A folder of files and documents, shared by builds that may run at the same time.
 
     Parameters:
-        folder: where; made when missing, readable for its owner alone. None: a folder that :meth:`close` removes.
+        folder: where; made when missing, readable only for its owner. None: a folder that :meth:`close` removes.
 
     Attributes:
         work: a scratch folder on the same file system, removed by :meth:`close`; those of killed builds are removed

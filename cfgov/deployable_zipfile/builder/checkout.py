@@ -159,7 +159,7 @@ def differences(
     Parameters:
         packed: the files.
         folders: absolute paths that are packed completely: a file of the commit that is missing there is a change.
-        left_out: says of an absolute path whether the build leaves it out by its rules; that is no change.
+        left_out: says of an absolute path whether the build leaves it out by its rules; that is not a change.
         recall: knows what was read of a commit before.
         about: knows files that were read before.
     """

@@ -154,7 +154,7 @@ def install_order(roots: Sequence[Tuple[str, Requirement]], wheels: Sequence[Whe
 def _graph(
     roots: Sequence[Tuple[str, Requirement]], wheels: Sequence[Wheel], at: Releases
 ) -> Dict[str, FrozenSet[str]]:
-    """Return what each project requires for some release; "" stands for the lock, "a[x]" for an extra, as in pip."""
+    """Return what each project requires for some release; "" is the lock, "a[x]" for an extra, as in pip."""
     known: Dict[str, List[Wheel]] = {}
     for wheel in wheels:
         known.setdefault(wheel.name, []).append(wheel)

@@ -10,7 +10,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from ..errors import BuildInputError
 from . import exporters, pip, requirement_line, requirements, requirements_file, urls
 
-# Imported for a lock of that kind alone.
+# Imported only for a lock of that kind.
 if TYPE_CHECKING:
     from . import pylock
 

@@ -1,6 +1,6 @@
 """Signals that ask a build to end, in the moment before it begins: one line and no traceback.
 
-A handler is left alone when the signal is ignored, as nohup and a shell without job control leave it.
+A handler is not replaced when the signal is ignored, as nohup and a shell without job control leave it.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class Output:
         temporary: path to write to; removed unless :meth:`commit` is reached.
 
     Raises:
-        BuildInputError: the folder is missing, cannot be written, or a folder stands in the artifact's place.
+        BuildInputError: the folder is missing, cannot be written, or there is a folder in the artifact's place.
     """
 
     def __init__(self, basename: str) -> None:
@@ -153,7 +153,7 @@ class Output:
 def _is_abandoned(path: str) -> bool:
     """Say whether the build that made *path* is gone: its process is, and nobody holds the lock.
 
-    The process alone is not enough (containers count their own), nor the lock (it is taken just after the file is
+    The process is not enough (containers count their own), nor the lock (it is taken just after the file is
     made).
     """
     number = os.path.basename(path).split(".zip.")[-1].partition(".")[0]

@@ -79,7 +79,7 @@ class NotFound(BuildInputError):
 def starting_command(interpreters: Sequence[str], work: str) -> Tuple[str, ...]:
     """Return a command that runs any pip at all, to fetch the pinned one.
 
-    Tried in this order: the interpreters' own pips, then a virtual environment with the pip that ``ensurepip`` brings.
+    Tried in this order: the interpreters' own pips, then a virtual environment with the pip of ``ensurepip``.
 
     Raises:
         BuildInputError: no interpreter has a pip or can make one.
@@ -97,7 +97,7 @@ def starting_command(interpreters: Sequence[str], work: str) -> Tuple[str, ...]:
 
 
 def bundled(interpreters: Sequence[str]) -> List[str]:
-    """Return the folders with the wheels of pip that *interpreters* bring for ``ensurepip``."""
+    """Return the folders with the wheels of pip that *interpreters* have for ``ensurepip``."""
     found: List[str] = []
     for interpreter in interpreters:
         try:
@@ -182,7 +182,7 @@ def run(runner: Runner, arguments: Sequence[str]) -> None:
     """Run pip with *arguments*.
 
     Raises:
-        BuildInputError: it failed or took too long; its output stands in a log whose path is named.
+        BuildInputError: it failed or took too long; its output is in a log whose path is named.
         Interrupted: it was ended by Ctrl-C.
     """
     command = [*runner.command, *arguments]
@@ -296,7 +296,7 @@ def _identity(runner: Runner, environment: Dict[str, str]) -> Dict[str, str]:
 def _downloads(runner: Runner) -> str:
     """Return a folder for pip's cache that keeps downloads but no wheel that pip built.
 
-    pip finds those by URL alone, so it would hand out a wheel that another compiler made, or of another content.
+    pip finds those only by URL, so it would hand out a wheel that another compiler made, or of another content.
     """
     folder = os.path.join(runner.work, "pip-cache")
     for name in _DOWNLOADS:

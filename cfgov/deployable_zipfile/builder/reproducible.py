@@ -125,7 +125,7 @@ def refuse(differences: Sequence[Difference]) -> None:
     more = f"; {len(differences) - 1} other members differ too" if len(differences) > 1 else ""
     why = f"two builds made it differently ({inner or first.why}){more}"
     if layout.is_wheel(first.member):
-        raise WheelError(first.member, why, "Lock a version with a wheel, or make its build depend on its source alone")
+        raise WheelError(first.member, why, "Lock a version with a wheel, or make its build depend only on its source")
     raise BuildInputError(first.member, why, "Build when nothing changes the project, and report it")
 
 

@@ -188,7 +188,7 @@ def leaves_out(root: str, exclude: Sequence[str] = (), base: str = "") -> Callab
         name = os.path.relpath(path, root)
         if exclusions.is_never_packed(name) or rules.excludes(name):
             return True
-        # Of a folder that it does not track git names the folder alone.
+        # Of a folder that it does not track git names only the folder.
         if os.path.isdir(path) and not os.path.islink(path):
             return rules.excludes(f"{name}/*")
         return os.path.isfile(path) and exclusions.is_never_packed_content(path)
@@ -358,7 +358,7 @@ class _Rules:
         return bool(self._exclude) and any(pattern.match(self._based(name)) for pattern in self._exclude)
 
     def check_used(self) -> None:
-        """Refuse a pattern of ``include`` that names nothing: what it should bring was not built."""
+        """Refuse a pattern of ``include`` that names nothing: the files that it should match were not built."""
         for pattern, _ in self.include:
             if pattern not in self._used:
                 raise BuildInputError(

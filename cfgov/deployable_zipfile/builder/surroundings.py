@@ -51,7 +51,7 @@ _TOOL_VARIABLES = (
     "CARGO",
     "PKG_CONFIG",
 )
-# Lists of installed packages: they change with every library and header that the system's package manager brings.
+# Lists of installed packages: they change with every library and header that the system's package manager installs.
 _PACKAGE_LISTS = (
     "/var/lib/dpkg/status", "/var/lib/rpm/Packages", "/var/lib/rpm/rpmdb.sqlite", "/usr/lib/sysimage/rpm/rpmdb.sqlite",
     "/lib/apk/db/installed",

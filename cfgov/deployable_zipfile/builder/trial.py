@@ -110,7 +110,7 @@ def run(artifact: str, interpreter: str, manifest: layout.Manifest, project: str
 
     Raises:
         WheelError: the artifact does not install.
-        BuildInputError: a module is missing; names what would bring it.
+        BuildInputError: a module is missing; names the requirement that would provide it.
     """
     site = manifest.site
     places = [place for place in (site.settings_module, site.wsgi, site.asgi) if place] if site else []
@@ -174,7 +174,7 @@ def _refuse(found: Dict[str, str], release: str, project: str) -> NoReturn:
 
 
 def distribution(module: str) -> str:
-    """Return the requirement that most probably brings *module*."""
+    """Return the requirement that most probably provides *module*."""
     top = module.partition(".")[0]
     return _DISTRIBUTIONS.get(top, top.replace("_", "-"))
 

@@ -190,7 +190,7 @@ def glibc_floor(wheels: Sequence[Facts], machine: str) -> str:
 
 
 def system_libraries(wheels: Sequence[Facts], machine: str) -> Tuple[str, ...]:
-    """Return the sonames that *wheels* need and neither bring along nor find in glibc."""
+    """Return the sonames that *wheels* need and neither contain nor find in glibc."""
     elves = [elf for facts in wheels for elf in facts.elves if elf.machine == machine]
     provided = {name for elf in elves for name in elf.provided}
     needed = {name for elf in elves for name in elf.needed}

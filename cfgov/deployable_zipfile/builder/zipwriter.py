@@ -1,7 +1,7 @@
 """Writer of our container: exactly the bytes that rules R1-R11 of ``docs/artifact.md`` allow, and no others.
 
 The standard library's ``zipfile`` adds ZIP64 fields, local times and flags that depend on its version; this writer
-depends on the members alone. Field names are those of PKWARE's APPNOTE 6.3.10.
+depends only on the members. Field names are those of PKWARE's APPNOTE 6.3.10.
 
 A member whose content is known to be that of an archive written before is not deflated again: its bytes, neighbours
 together, are copied by the kernel. The result is the same, byte for byte.
@@ -183,8 +183,8 @@ class Archive:
 
         little = sum(_size(item) for number in deflated for item in batches[number].items) < _BATCH
         # A process that was forked while a thread runs may find a lock taken for ever.
-        alone = little or (self._hasher is not None and self._hasher.is_running)
-        answered = run(work, len(deflated), 1 if alone else self._workers)
+        serial = little or (self._hasher is not None and self._hasher.is_running)
+        answered = run(work, len(deflated), 1 if serial else self._workers)
         while written < len(batches):
             if batches[written].deflate and written not in waiting:
                 number, answers = next(answered)

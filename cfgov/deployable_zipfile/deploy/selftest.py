@@ -54,7 +54,7 @@ for line in sys.stdin:
         if getattr(error, "name", None) in ("tkinter", "_tkinter"):
             fault = ""  # systems leave the windows out of their servers' Python
         if isinstance(error, ModuleNotFoundError) and error.name in ("pytest", "_pytest", "hypothesis", "nose"):
-            fault = ""  # tests, or helpers of tests, of a project that brings no test runner
+            fault = ""  # tests, or helpers of tests, of a project without a test runner
         if "does not define module export function" in str(error) and kind == "module":
             fault = ""  # a library named as a module is, which was loaded: packages open such ones with cffi
     out.write(json.dumps(["end", name, fault]) + "\\n"); out.flush()

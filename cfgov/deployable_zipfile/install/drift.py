@@ -2,7 +2,7 @@
 
 ``.deploy/files.mtree`` knows everything that was installed: kind, mode, owner and content, bytecode included. The
 manifest, whose hash is the build id, knows the project once more. Installations of older versions have no such list:
-there RECORD (PEP 376) stands for the wheels, and bytecode caches are left out.
+there RECORD (PEP 376) takes the place of the wheels, and bytecode caches are left out.
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ def verify(artifact: Artifact, workers: int, console: Console) -> None:
 
 
 def _tree_error(error: OSError, place: Place) -> DeployableZipfileError:
-    """Say what kept a file of the tree from being written. The tree was new: what stands in a way came with it."""
+    """Say what kept a file of the tree from being written. The tree was new: what is in the way came with it."""
     path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
     inner = path[len(place.tree) + 1 :] if path.startswith(place.tree + "/") else ""
     if inner and error.errno in (errno.EEXIST, errno.EISDIR, errno.ENOTDIR):

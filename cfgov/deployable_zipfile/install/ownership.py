@@ -1,6 +1,6 @@
 """Root acts only inside folders that nobody else can change.
 
-Whoever owns a folder, or may write to it, can replace what is in it at any moment: between a check and an action, too.
+The owner of a folder, and all who may write to it, can replace what is in it at any moment, also after a check.
 So every folder on the way to where root works must be root's and closed to others. One exception is that of ``/tmp``:
 in a folder with the sticky bit others can add names, but not touch those of root.
 """

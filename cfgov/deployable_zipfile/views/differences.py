@@ -1,4 +1,4 @@
-"""How two artifacts differ, or an artifact and what is installed: by the strict readers alone."""
+"""How two artifacts differ, or an artifact and what is installed: by the strict readers only."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def _names(old: Side, new: Side) -> Tuple[List[Difference], List[str]]:
 
 
 def _changed_names(kind: str, old: Dict[str, Tuple[str, str]], new: Dict[str, Tuple[str, str]]) -> List[Difference]:
-    """Compare names by how they are used; where is told, but another place alone is no difference."""
+    """Compare names by how they are used; where is told, but only another place is not a difference."""
     differing = {name for name in {*old, *new} if old.get(name, ("", ""))[0] != new.get(name, ("", ""))[0]}
     texts = [
         {name: f"{how} in {where}" for name, (how, where) in side.items() if name in differing} for side in (old, new)

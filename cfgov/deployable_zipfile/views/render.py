@@ -12,7 +12,7 @@ MAX_CELL = 200  # characters
 MAX_ROWS = 100  # of one kind; JSON has them all
 # Everything that Markdown or HTML could take for markup; GitHub also links "www.".
 _MARKUP = re.compile(r"[^\w\s.\-/]|_|(?<=www)\.", re.IGNORECASE)
-# What GitHub links after it has rendered the text, whatever stands for the characters: mentions and issues.
+# What GitHub links after it has rendered the text, however the characters are written: mentions and issues.
 _LINKED = re.compile(r"(?<=[@#])(?=\w)|(?<=\bGH)(?=-[0-9])", re.IGNORECASE)
 # Characters that are drawn as nothing although their category says otherwise (Unicode, Default_Ignorable_Code_Point,
 # and two blanks): a name could hide behind them.

@@ -94,7 +94,7 @@ class _Folder(Side):
 
 
 def _without(found: Found, elsewhere: Found, project: "Project") -> Found:
-    """Return *found* without what stands in files that are the same on both sides; with the settings assigned."""
+    """Return *found* without what is in files that are the same on both sides; with the settings assigned."""
     return found._replace(
         environment={key: file for key, file in found.environment.items() if key not in elsewhere.environment},
         read={key: file for key, file in found.read.items() if key not in elsewhere.read},
@@ -130,7 +130,7 @@ class Project:
         return Found(environment, read, {}, tuple(sorted(self._unread)))
 
     def searched(self, names: Iterable[str], keys: Set[str]) -> Found:
-        """Return what those of the files *names* read in whose text one of *keys* stands."""
+        """Return what those of the files *names* read in whose text one of *keys* is found."""
         texts = [key.encode("utf-8", "surrogatepass") for key in sorted(keys)]
         holding = []
         for name in names if texts else ():
@@ -257,7 +257,7 @@ class _Module:
             self.readers.add(target.id)
 
     def dotted(self, node: ast.AST) -> str:
-        """Return the dotted name that the expression *node* stands for, "" when it is none."""
+        """Return the dotted name that the expression *node* spells, "" when it is none."""
         parts: List[str] = []
         while isinstance(node, ast.Attribute) and len(parts) < _LONGEST:
             parts.append(node.attr)

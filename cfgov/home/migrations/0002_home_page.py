@@ -11,7 +11,7 @@ TITLE = "Plain Terms Office"
 
 
 def create_home_page(apps: Any, schema_editor: Any) -> None:
-    """Make the home page and the default site; a tree that somebody has already filled is left alone."""
+    """Make the home page and the default site; a tree that somebody has already filled is not changed."""
     Page = apps.get_model("wagtailcore", "Page")
     Site = apps.get_model("wagtailcore", "Site")
     HomePage = apps.get_model("home", "HomePage")

@@ -14,7 +14,7 @@ def create_cache_table(apps: Any, schema_editor: Any) -> None:
 
 
 class Migration(migrations.Migration):
-    """The table is no model of Django's, so no operation makes it."""
+    """The table is not a model of Django's, so no operation makes it."""
 
     dependencies = [("home", "0002_home_page")]
 

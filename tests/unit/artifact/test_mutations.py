@@ -308,5 +308,5 @@ def test_a_mutated_artifact_run_as_a_program_installs_the_good_tree_or_nothing(
         assert done.returncode in (0, 3, 4, 6)
         assert len(done.stderr.splitlines()) == (0 if there else 1)
     elif not there:
-        # Before our code runs, zipimport speaks for itself; for a file cut to its first line Python says nothing.
+        # Before our code runs, zipimport prints its own error; for a file cut to its first line Python says nothing.
         assert done.returncode != 0 or not done.stdout

@@ -20,7 +20,7 @@ FOLDER = ROOT / "docker/centos7"
 ROLES = ROOT / "ansible/roles"
 SCRIPTS = sorted(FOLDER.glob("*.sh"))
 KNOWN = platform_commands.rules()
-# What stands for a command in the scripts; "" where the words come from a caller, who is checked.
+# What means a command in the scripts; "" where the words come from a caller, who is checked.
 HEADS = {
     "$python": "python",
     "$tools/bin/python": "python",

@@ -15,7 +15,7 @@ SCRIPTS = ROOT / "docker/centos7"
 
 
 class System:
-    """A folder that stands for the root of a CentOS 7 system."""
+    """A folder in the place of the root of a CentOS 7 system."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

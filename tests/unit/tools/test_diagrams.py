@@ -25,7 +25,7 @@ def test_they_need_no_other_host_and_no_script() -> None:
         assert {node.tag.rpartition("}")[2] for node in root.iter()} <= {
             "svg", "title", "style", "defs", "marker", "path", "rect", "text",
         }, name  # fmt: skip
-        assert text.count("http") == 1, "the name space alone"
+        assert text.count("http") == 1, "only the name space"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What differs from the record of an earlier run is shown, and is no failure."""
+"""What differs from the record of an earlier run is shown, and is not a failure."""
 
 from __future__ import annotations
 
