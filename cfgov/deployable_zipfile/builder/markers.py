@@ -44,7 +44,7 @@ class Releases:
         self.final = sum(1 << number for number, name in enumerate(self.names) if re.search(r"\.[0-9]+\Z", name))
 
     def of(self, version: str) -> int:
-        """Return the set that holds the release *version* alone; one outside counts as the newest."""
+        """Return the set that holds only the release *version*; one outside counts as the newest."""
         return 1 << (self.names.index(version) if version in self.names else len(self.names) - 1)
 
     def where(self, marker: Optional[Marker], extra: str = "", sure: bool = False) -> int:

@@ -5,7 +5,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.support.containers import ROOT
+from tests.support.documentation import ROOT
 
 SCRIPT = ROOT / "docker/centos7/prepare_site.py"
 
