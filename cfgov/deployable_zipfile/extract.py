@@ -281,7 +281,7 @@ def _next_step(destination: str, manifest: layout.Manifest) -> str:
 
 def _check(arguments: argparse.Namespace, archive: str, console: Console) -> int:
     from .artifact import delta
-    from .install import base, host, preflight
+    from .install import base, host, preflight, space
     from .install.destination import normal_destination
 
     with Artifact.open(archive) as artifact, contextlib.ExitStack() as stack:
@@ -297,8 +297,7 @@ def _check(arguments: argparse.Namespace, archive: str, console: Console) -> int
             except TargetError as error:
                 missing = [error]
         manifest = stated.manifest if stated else artifact.manifest
-        payloads = None if missing else preflight.payload_space(artifact)
-        found = preflight.problems(manifest, destination, payloads=payloads)
+        found = preflight.problems(manifest, destination, need=None if missing else space.Need(artifact))
         found += [problem for problem in missing if str(problem) not in map(str, found)]
         if not arguments.destination:
             found = [problem for problem in found if not isinstance(problem, DestinationError)]

@@ -12,6 +12,7 @@ from ..artifact.environment import contract_of
 from ..artifact.zipreader import Artifact
 from ..errors import DeploymentError, DestinationError, UsageError
 from ..install import drift, installation, preflight, sharing, soundness
+from ..install.space import Need
 from ..install.store import Store
 from . import configuration, health, journal, links, migrations, provision, restart, signing, static
 from .context import Context
@@ -46,13 +47,8 @@ def check(context: Context, artifact: Artifact) -> str:
         release, store = str(context.release), store_of(context.root, context.settings)
         if store:
             Store(sharing.normal_store(store, release)).check()
-        found = preflight.problems(
-            artifact.manifest,
-            release,
-            context.options.force,
-            preflight.payload_space(artifact),
-            sharing.stored_members(store, artifact.manifest, release) if store else None,
-        )
+        stored = sharing.stored_members(store, artifact.manifest, release) if store else None
+        found = preflight.problems(artifact.manifest, release, context.options.force, Need(artifact, stored))
         for problem in found[1:]:
             context.console.warn(str(problem))
         if found:

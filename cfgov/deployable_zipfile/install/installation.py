@@ -21,6 +21,7 @@ from ..install_wheels import Place, Source, open_wheels
 from . import host, preflight, replacement, soundness, tree
 from .destination import filled_problem, normal_destination
 from .sharing import Sharing, normal_store, stored_members
+from .space import Need
 from .staging import Staging, WriteBehind, disk_error, remove_leftovers
 
 
@@ -77,7 +78,7 @@ def install(
         return Installed(destination, build, target.python, True, 0, time.monotonic() - began)
     sharing = Sharing(normal_store(store, destination), artifact.manifest, console) if store else None
     stored = stored_members(store, artifact.manifest, destination) if store else None
-    problems = preflight.problems(artifact.manifest, destination, force, preflight.payload_space(artifact), stored)
+    problems = preflight.problems(artifact.manifest, destination, force, Need(artifact, stored))
     refused = replacement.refusal(destination, build) if force else None
     if problems and is_there():  # another run finished it meanwhile
         return Installed(destination, build, target.python, True, 0, time.monotonic() - began)

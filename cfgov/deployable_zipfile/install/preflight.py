@@ -6,16 +6,14 @@ import importlib.util
 import os
 import platform
 import sys
-from typing import Iterator, List, Optional, Set, Tuple
+from typing import Iterator, List, Optional, Tuple
 
 from ..artifact import layout
-from ..artifact.zipreader import Artifact
 from ..errors import DeployableZipfileError, DestinationError, TargetError
 from . import host, ownership
 from .destination import filled_problem
+from .space import Need, Room
 
-_SLACK = 1.05  # of the space the files need: folders, journals, rounding
-_BLOCK = 4096  # bytes: files take whole blocks
 _ST_NOEXEC = getattr(os, "ST_NOEXEC", 8)
 
 
@@ -23,8 +21,7 @@ def problems(
     manifest: layout.Manifest,
     destination: str,
     replaces: bool = False,
-    payloads: Optional[Tuple[int, int]] = None,
-    stored: Optional[Set[str]] = None,
+    need: Optional[Need] = None,
 ) -> List[DeployableZipfileError]:
     """Return everything that would keep *manifest*'s artifact from running in *destination*, worst first.
 
@@ -32,9 +29,10 @@ def problems(
         manifest: of the artifact.
         destination: absolute path of the folder to install into.
         replaces: it may hold an installation of this build.
-        payloads, stored: as for :func:`space_needed`.
+        need: what there must be room for; None: that cannot be known.
     """
     found: List[DeployableZipfileError] = []
+    target = None
     try:
         target = host.select_target(manifest)
     except TargetError as error:
@@ -43,54 +41,10 @@ def problems(
         found.extend(_machine_problems(target))
         found.extend(_library_problems(target))
     found.extend(_python_problems())
-    found.extend(_destination_problems(manifest, destination, replaces, payloads, stored))
+    found.extend(_destination_problems(manifest, destination, replaces))
+    if target is not None and need is not None:
+        found.extend(_space_problems(destination, need, target))
     return found
-
-
-def payload_space(artifact: Artifact) -> Optional[Tuple[int, int]]:
-    """Return the bytes, in whole blocks, and the number of files of the project that nested payloads unpack to.
-
-    Raises:
-        ArtifactError: a payload or its listing is broken.
-    """
-    size = files = 0
-    for payload in artifact.manifest.payloads:
-        listing = artifact.payload_members(payload)[1]
-        size += sum(_on_disk(member) for member in listing.values())
-        files += len(listing)
-    return (size, files) if artifact.manifest.payloads else None
-
-
-def space_needed(
-    manifest: layout.Manifest, payloads: Optional[Tuple[int, int]] = None, stored: Optional[Set[str]] = None
-) -> Tuple[int, int]:
-    """Return an estimate, on the high side, of the bytes and inodes that an installation needs.
-
-    Wheels and bytecode are known by their packed size only: they count four times, and as files of 2000 bytes packed.
-
-    Parameters:
-        payloads: what nested payloads unpack to; None: it is not known, and they count like wheels.
-        stored: wheels and bytecode, by member, that a store on the same file system has; None: there is no such store.
-            The folders that it takes to link their files count once, those in the store for the others as well.
-    """
-    guessed = (f"{layout.BYTECODE}/",) if payloads else (f"{layout.BYTECODE}/", f"{layout.PAYLOAD}/")
-    tops = (manifest.project + "/", layout.STATIC + "/")
-    sizes = {
-        name: member.size
-        for name, member in manifest.members.items()
-        if layout.is_wheel(name) or name.startswith(guessed)
-    }
-    linked = sum(sizes.values()) if stored is not None else 0
-    packed = sum(size for name, size in sizes.items() if name not in (stored or ()))
-    plain = [member for name, member in manifest.members.items() if name.startswith(tops)]
-    more, files = payloads or (0, 0)
-    size = sum(map(_on_disk, plain)) + 4 * packed + linked + more
-    inodes = len(plain) + packed // 2000 + linked // 4000 + files
-    return int(size * _SLACK), inodes
-
-
-def _on_disk(member: layout.Member) -> int:
-    return -(-member.size // _BLOCK) * _BLOCK
 
 
 def _machine_problems(target: layout.Target) -> Iterator[TargetError]:
@@ -187,16 +141,8 @@ def _python_problems() -> Iterator[TargetError]:
             )
 
 
-def _destination_problems(
-    manifest: layout.Manifest,
-    destination: str,
-    replaces: bool,
-    payloads: Optional[Tuple[int, int]],
-    stored: Optional[Set[str]],
-) -> Iterator[DestinationError]:
-    parent = os.path.dirname(destination)
-    while not os.path.lexists(parent):
-        parent = os.path.dirname(parent)
+def _destination_problems(manifest: layout.Manifest, destination: str, replaces: bool) -> Iterator[DestinationError]:
+    parent = _parent(destination)
     if not os.path.isdir(parent):
         yield DestinationError(parent, "is not a folder", "Choose another destination")
         return
@@ -213,27 +159,37 @@ def _destination_problems(
     filled = None if replaces else filled_problem(destination, manifest.build_id)
     if filled:
         yield filled
-    yield from _space_problems(manifest, destination, parent, payloads, stored)
-
-
-def _space_problems(
-    manifest: layout.Manifest,
-    destination: str,
-    parent: str,
-    payloads: Optional[Tuple[int, int]],
-    stored: Optional[Set[str]],
-) -> Iterator[DestinationError]:
-    volume = os.statvfs(parent)
-    if volume.f_flag & _ST_NOEXEC:
+    if os.statvfs(parent).f_flag & _ST_NOEXEC:
         yield DestinationError(destination, "is on a file system mounted noexec", "Choose another destination")
-    size, inodes = space_needed(manifest, payloads, stored)
-    free = volume.f_bavail * volume.f_frsize
-    if volume.f_blocks and free < size:  # 0 blocks: a tmpfs without a limit, or a file system that does not tell
-        yield DestinationError(
-            destination, f"needs {_megabytes(size)} of space, {_megabytes(free)} are free", "Free space there"
-        )
-    if volume.f_files and volume.f_favail < inodes:
-        yield DestinationError(destination, f"needs {inodes} inodes, {volume.f_favail} are free", "Free inodes there")
+
+
+def _parent(destination: str) -> str:
+    """Return the first folder above *destination* that there is, or what there is in its place."""
+    parent = os.path.dirname(destination)
+    while not os.path.lexists(parent):
+        parent = os.path.dirname(parent)
+    return parent
+
+
+def _space_problems(destination: str, need: Need, target: layout.Target) -> Iterator[DestinationError]:
+    try:
+        volume = os.statvfs(_parent(destination))
+    except OSError:
+        return  # it is no folder, which has been said
+    # 0: a tmpfs without a limit, or a file system that does not tell
+    free = Room(
+        volume.f_bavail * volume.f_frsize if volume.f_blocks else sys.maxsize,
+        volume.f_favail if volume.f_files else sys.maxsize,
+    )
+    if need.surely_fits(free):
+        return
+    needed = need.room(target, host.bytecode_fits(target), volume.f_frsize)
+    if free.size < needed.size:
+        shown = f"needs {_megabytes(needed.size)} of space, {_megabytes(free.size)} are free"
+        yield DestinationError(destination, shown, "Free space there")
+    if free.inodes < needed.inodes:
+        shown = f"needs {needed.inodes} inodes, {free.inodes} are free"
+        yield DestinationError(destination, shown, "Free inodes there")
 
 
 def _numbers(version: str) -> Tuple[int, ...]:

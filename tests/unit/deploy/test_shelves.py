@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional, Set
 
 import pytest
 
@@ -17,7 +17,8 @@ from deployable_zipfile.builder import delta
 from deployable_zipfile.builder.output import Written
 from deployable_zipfile.console import Console
 from deployable_zipfile.deploy import shelves
-from deployable_zipfile.install import drift, installation, preflight, sharing
+from deployable_zipfile.install import drift, host, installation, sharing
+from deployable_zipfile.install.space import Need, Room
 from deployable_zipfile.install.store import Store, is_store
 from tests.support import faults
 from tests.support.artifacts import PYTHON, make_artifact, simple_wheel
@@ -202,16 +203,21 @@ def test_space_is_asked_for_what_the_store_lacks(
     store = str(tmp_path / "store")
     with Artifact.open(str(sites["one"])) as artifact:
         manifest, destination = artifact.manifest, str(tmp_path / "dest")
-        plain = preflight.space_needed(manifest)
+        target = host.select_target(manifest)
+
+        def room(stored: Optional[Set[str]]) -> Room:
+            return Need(artifact, stored).room(target, True, 4096)
+
+        plain = room(None)
         assert sharing.stored_members(store, manifest, destination) == set()
-        first = preflight.space_needed(manifest, None, set())
+        first = room(set())
         assert first > plain  # the folders of the store
         installation.install(artifact, destination, workers=1, sync=False, store=store)
         stored = sharing.stored_members(store, manifest, str(tmp_path / "other"))
         assert stored is not None
         names = {name for name in stored if name.startswith("wheels/")}
         assert names == {wheel.file for wheel in manifest.targets[0].wheels}
-        assert preflight.space_needed(manifest, None, stored) < plain
+        assert room(stored) < plain
     other = next((path for path in ("/dev/shm", "/run") if os.path.isdir(path)), "/")
     if os.stat(other).st_dev != os.stat(str(tmp_path)).st_dev:
         assert sharing.stored_members(store, manifest, f"{other}/dest") is None

@@ -13,9 +13,8 @@ from typing import Any, Dict, List
 import pytest
 
 from deployable_zipfile.artifact import layout
-from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.install import host, preflight
-from tests.support.artifacts import PYTHON, Content, bare_manifest, make_artifact, make_target
+from tests.support.artifacts import PYTHON, bare_manifest, make_target
 
 SIZE = 10**6
 
@@ -138,53 +137,10 @@ def statvfs(monkeypatch: pytest.MonkeyPatch, **changes: int) -> None:
     monkeypatch.setattr(os, "statvfs", lambda _: volume)
 
 
-def test_a_full_disk_is_named_with_both_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    statvfs(monkeypatch, f_bavail=1000, f_frsize=1000, f_flag=0)
-    found = lines(preflight.problems(bare_manifest(make_target(), a=2 * SIZE), str(tmp_path / "dest")))
-    assert found == [f"{tmp_path}/dest: needs 2.1 MB of space, 1.0 MB are free. Free space there."]
-
-
-def test_missing_inodes_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    statvfs(monkeypatch, f_files=100, f_favail=1, f_flag=0)
-    found = lines(preflight.problems(bare_manifest(make_target(), a=1, b=1, c=1), str(tmp_path / "dest")))
-    assert found == [f"{tmp_path}/dest: needs 3 inodes, 1 are free. Free inodes there."]
-
-
-def test_a_file_system_without_inodes_has_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    statvfs(monkeypatch, f_files=0, f_favail=0, f_flag=0)
-    assert lines(preflight.problems(bare_manifest(make_target(), a=1), str(tmp_path / "dest"))) == []
-
-
-def test_a_file_system_that_tells_no_size_has_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    statvfs(monkeypatch, f_blocks=0, f_bavail=0, f_flag=0)  # tmpfs with size=0
-    assert lines(preflight.problems(bare_manifest(make_target(), a=2 * SIZE), str(tmp_path / "dest"))) == []
-
-
 def test_a_place_where_nothing_can_be_executed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     statvfs(monkeypatch, f_flag=os.ST_NOEXEC)
     found = lines(preflight.problems(bare_manifest(make_target()), str(tmp_path / "dest")))
     assert found == [f"{tmp_path}/dest: is on a file system mounted noexec. Choose another destination."]
-
-
-def test_wheels_count_with_what_they_unpack_to() -> None:
-    one = bare_manifest(make_target())._replace(members={"wheels/a-1-py3-none-any.whl": layout.Member(SIZE, 0o644, "")})
-    size, inodes = preflight.space_needed(one)
-    assert size == int(4 * SIZE * 1.05)
-    assert inodes == 500
-
-
-@pytest.mark.parametrize("name", ["data/a.zip", "data/b.whl", "c.txt"])
-def test_files_of_nested_payloads_count_once(name: str, tmp_path: Path) -> None:
-    files: Dict[str, Content] = {name: os.urandom(SIZE), "__init__.py": ""}
-    path = make_artifact(tmp_path / "site.zip", files, payload=True, bytecode=False)
-    with Artifact.open(str(path)) as artifact:
-        payloads = preflight.payload_space(artifact)
-        size, _ = preflight.space_needed(artifact.manifest, payloads)
-        assert payloads is not None
-    assert SIZE <= payloads[0] < 1.1 * SIZE
-    assert size < 1.5 * SIZE + 4 * 1.05 * (path.stat().st_size - SIZE)
-    with Artifact.open(str(make_artifact(tmp_path / "plain.zip", {name: "x"}))) as artifact:
-        assert preflight.payload_space(artifact) is None
 
 
 def test_a_parent_that_is_a_file_is_named(tmp_path: Path) -> None:
