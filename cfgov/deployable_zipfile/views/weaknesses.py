@@ -6,13 +6,13 @@ https://ossf.github.io/osv-schema/: "Evaluation" says which versions a record af
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import zipfile
 import zlib
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
+import cvss
 from packaging.version import InvalidVersion, Version
 
 from .. import durable
@@ -27,15 +27,7 @@ MAX_RECORDS = 1_000_000
 LEVELS = ("low", "medium", "high", "critical")
 _NAMES = {"MODERATE": "medium", "IMPORTANT": "high", "NONE": "low"}
 _ECOSYSTEM = re.compile(r"PyPI(?::.*)?\Z")
-_VECTOR = re.compile(r"CVSS:3\.[01]/([A-Z]{1,3}:[A-Z](?:/[A-Z]{1,3}:[A-Z])*)\Z")
-# CVSS 3.1 specification, 7.4 "Metric Values".
-_WEIGHTS: Dict[str, Dict[str, float]] = {
-    "AV": {"N": 0.85, "A": 0.62, "L": 0.55, "P": 0.2},
-    "AC": {"L": 0.77, "H": 0.44},
-    "UI": {"N": 0.85, "R": 0.62},
-    "C": {"H": 0.56, "L": 0.22, "N": 0.0},
-}
-_PRIVILEGES = {"U": {"N": 0.85, "L": 0.62, "H": 0.27}, "C": {"N": 0.85, "L": 0.68, "H": 0.5}}
+_LONGEST_VECTOR = 400  # characters; all metrics of CVSS 4 have 270
 _ADVICE = "Give a record of OSV, a list of them, or a zip or folder of such files"
 
 
@@ -254,48 +246,38 @@ def _severity(record: Dict[str, Any], parts: List[Dict[str, Any]]) -> Tuple[str,
 
 
 def _level_of_score(score: str) -> str:
+    vector = _vector(score)
+    if vector is not None:
+        level = str(vector.severities()[0]).lower()
+        return level if level in LEVELS else "low"  # "None" is a level of CVSS
     number = base_score(score)
     if number is None:
         return ""
-    # CVSS 3.1 specification, 5 "Qualitative Severity Rating Scale".
+    # CVSS 3.1 specification, 5 "Qualitative Severity Rating Scale"; that of 4.0 is the same.
     return "critical" if number >= 9 else "high" if number >= 7 else "medium" if number >= 4 else "low"
 
 
-def base_score(vector: str) -> Optional[float]:
-    """Return the base score of a CVSS 3 *vector* or of a plain number; None for what is neither.
-
-    CVSS 3.1 specification, 7.1 "Base Metrics Equations" and appendix A "Floating Point Rounding".
-    """
-    match = _VECTOR.match(vector)
-    if match is None:
-        try:
-            number = float(vector)
-        except ValueError:
-            return None
-        return number if 0 <= number <= 10 else None
-    metrics = dict(part.split(":") for part in match.group(1).split("/"))
+def base_score(text: str) -> Optional[float]:
+    """Return the base score of a CVSS 2, 3 or 4 vector, or a plain number; None for what is neither."""
+    vector = _vector(text)
+    if vector is not None:
+        return float(vector.scores()[0])
     try:
-        scope = metrics["S"]
-        privileges = _PRIVILEGES[scope][metrics["PR"]]
-        reach = 8.22 * privileges
-        for name in ("AV", "AC", "UI"):
-            reach *= _WEIGHTS[name][metrics[name]]
-        kept = 1.0
-        for name in ("C", "I", "A"):
-            kept *= 1 - _WEIGHTS["C"][metrics[name]]
-    except KeyError:
+        number = float(text)
+    except ValueError:
         return None
-    lost = 1 - kept
-    impact = 6.42 * lost if scope == "U" else 7.52 * (lost - 0.029) - 3.25 * (lost - 0.02) ** 15
-    if impact <= 0:
-        return 0.0
-    total = impact + reach
-    return _rounded_up(min(total if scope == "U" else 1.08 * total, 10))
+    return number if 0 <= number <= 10 else None
 
 
-def _rounded_up(value: float) -> float:
-    whole = round(value * 100_000)
-    return whole / 100_000 if whole % 10_000 == 0 else (math.floor(whole / 10_000) + 1) / 10
+def _vector(text: str) -> Any:
+    """Return *text* as a vector of the library ``cvss``, None when it is none."""
+    if len(text) > _LONGEST_VECTOR or ":" not in text:
+        return None
+    kinds = {"CVSS:4.0/": cvss.CVSS4, "CVSS:3.0/": cvss.CVSS3, "CVSS:3.1/": cvss.CVSS3}
+    try:
+        return kinds.get(text[:9], cvss.CVSS2)(text)
+    except cvss.CVSSError:
+        return None
 
 
 def _version(text: str) -> Optional[Version]:
