@@ -10,11 +10,16 @@ import resource
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional
 
 import pytest
 
+from deployable_zipfile.artifact.zipreader import Artifact
+from deployable_zipfile.builder import delta
+from deployable_zipfile.builder.output import Written
+from deployable_zipfile.console import Console
 from tests.support import signatures
 from tests.support.plays import COLLECTION, Play, play, program
 from tests.support.sites import PROJECT, Server, build_id, make_sites, serving_current
@@ -78,8 +83,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Path]:
     program("ansible-playbook")
     made = make_sites(tmp_path_factory.mktemp("artifacts"))
     for path in made.values():
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        path.with_name(path.name + ".sha256").write_text(f"{digest}  {path.name}\n")
+        published(path)
     return made
 
 
@@ -190,8 +194,48 @@ def test_hosts_demand_a_signature_until_they_are_told_not_to(farm: Farm, tmp_pat
     assert farm.play("deploy", archive="one", **demanding).changed == {"web1": 0, "web2": 0, "web3": 0}
     later = farm.play("deploy", archive="two")
     assert later.code != 0
+    farm.artifacts["forged"] = forged(copies / "forged.zip", tmp_path / "ran")
+    refused = farm.play("deploy", archive="forged", **demanding)
+    assert refused.code != 0
+    assert not (tmp_path / "ran").exists()  # the verbs of the release before checked it
     assert "is missing, and a signature is required" in later.output
     assert farm.play("deploy", archive="two", deploy_require_signature=False).code == 0
+
+
+def forged(path: Path, mark: Path) -> Path:
+    """Write a file that is run as an artifact, makes the file *mark* and says that all is well."""
+    code = f'open({str(mark)!r}, \'w\').close()\nprint(\'{{"changed": false, "release": ""}}\')\n'
+    with zipfile.ZipFile(str(path), "w") as archive:
+        archive.writestr("__main__.py", code)
+    return published(path)
+
+
+def published(path: Path) -> Path:
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.with_name(path.name + ".sha256").write_text(f"{digest}  {path.name}\n")
+    return path
+
+
+def test_a_delta_is_deployed_where_its_build_is_and_from_what_is_named(farm: Farm, tmp_path: Path) -> None:
+    with Artifact.open(str(farm.artifacts["two"])) as artifact:
+        whole = Written(str(farm.artifacts["two"]), artifact.size, artifact.sha256)
+    with delta.opened_base(str(farm.artifacts["one"])) as old:
+        changes = Path(delta.write(whole, old, str(tmp_path / "two"), 1, Console(quiet=True)).path)
+    farm.artifacts = {**farm.artifacts, "changes": published(changes)}
+    nowhere = farm.play("deploy", archive="changes")
+    assert nowhere.code != 0
+    assert "is a delta against build" in nowhere.output
+    named = farm.play("deploy", archive="changes", deploy_base=[str(farm.artifacts["one"])])
+    assert named.code == 0, named.output
+    (two,) = set(farm.live())
+    shutil.rmtree(str(farm.root("web1")))
+    farm.root("web1").mkdir(mode=0o755)
+    assert farm.play("deploy", archive="one").code == 0
+    assert set(farm.live()) != {two}
+    dry = farm.play("deploy", "--check", archive="changes")
+    assert dry.code == 0, dry.output
+    assert farm.play("deploy", archive="changes").code == 0
+    assert set(farm.live()) == {two}
 
 
 def test_hosts_leave_the_load_balancer_and_come_back_even_when_they_fail(farm: Farm, tmp_path: Path) -> None:
