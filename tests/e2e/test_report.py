@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
@@ -16,6 +15,7 @@ from tests.support.fixtures_docker import RESULTS
 from tests.support.releases import hostile, large, weaknesses
 
 SHOTS = RESULTS / "screenshots"
+MOST_MILLISECONDS = 1000  # until the page is complete, the median of three
 DESKTOP = {"width": 1280, "height": 900}
 
 
@@ -98,11 +98,12 @@ def see_everything(page: Any) -> None:
 def test_a_large_artifact_gives_a_small_page_that_loads_at_once(folder: Path, visits: Any) -> None:
     assert (folder / "large.html").stat().st_size < 3_000_000
     visits()  # the browser itself starts
-    before = time.monotonic()
-    visit = visits()
-    assert time.monotonic() - before < 10  # measured in milliseconds below; this machine may be busy
-    took = visit.page.evaluate("performance.getEntriesByType('navigation')[0].domComplete")
-    print(f"report: complete after {took:.0f} ms")
+    taken = []
+    for _ in range(3):
+        visit = visits()
+        taken.append(visit.page.evaluate("performance.getEntriesByType('navigation')[0].domComplete"))
+    print(f"report: complete after {', '.join(f'{took:.0f}' for took in taken)} ms")
+    assert sorted(taken)[1] < MOST_MILLISECONDS
     assert visit.page.locator("#package-table tbody tr").count() == 120
     see_everything(visit.page)
     visit.shot("large")
@@ -146,6 +147,14 @@ def test_a_file_is_found(visits: Any) -> None:
     hits.first.focus()
     visit.page.keyboard.press("Enter")
     assert any("pkg119" in one for one in visit.trail())
+    for wanted in ("app57/templates/part5/page_17323.html", "pkg7/module59.py", "pkg119"):
+        visit.page.fill("#find", wanted)
+        hits.first.click()
+        place = "/".join([*visit.trail(), visit.page.locator("#treemap-status").inner_text().split(",")[0]])
+        assert wanted.rpartition("/")[2] in place
+        assert visit.page.locator("#treemap").evaluate("box => box === document.activeElement")
+    visit.page.fill("#find", "page_")
+    assert visit.page.locator("#treemap-status").inner_text() == "30000 found, the first 50 are listed"
     visit.page.fill("#find", "nothing has this name")
     assert visit.page.locator("#hits").is_hidden()
     assert visit.page.locator("#treemap-status").inner_text() == "0 found"

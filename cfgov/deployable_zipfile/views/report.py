@@ -19,13 +19,14 @@ from ..artifact.zipreader import Artifact
 from ..errors import ArtifactError, UsageError
 from . import contents, differences, sides
 from .render import shown
-from .treemap import Node, pruned, tree
+from .treemap import Node, grouped, tree
 
 MAX_HISTORY = 50  # releases
 MAX_CHANGES = 300  # rows of one kind of change
 _ASSETS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "assets")
 _LONGEST = 120  # characters of a name in the page
 _SUSPICIOUS_GROWTH = 1.2
+_LARGEST_TREE = 1_500_000  # characters, so that the page stays below 3 MB
 
 
 class Request(NamedTuple):
@@ -69,7 +70,7 @@ def html(request: Request) -> bytes:
     jinja2, trusted = _jinja2()
     with Artifact.open(request.artifact) as artifact:
         document = contents.summary(artifact)
-        whole = pruned(tree(artifact))
+        whole = tree(artifact)
     changes = _changes(request, document) if request.against else None
     history = _history(request, document["project"]) if request.history else []
     packages, edges = _packages(document)
@@ -88,7 +89,7 @@ def html(request: Request) -> bytes:
         "licences": sorted({one["licence"] for one in packages}),
         "history": history,
     }
-    data = {"tree": _listed(whole), "packages": edges, "history": [[h["name"], h["date"], h["size"]] for h in history]}
+    data = {"tree": _fitting(whole), "packages": edges, "history": [[h["name"], h["date"], h["size"]] for h in history]}
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     text = environment.from_string(_asset("report.html.j2")).render(
         report=report,
@@ -137,9 +138,21 @@ def _harmless(data: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
+def _fitting(whole: Node) -> List[Any]:
+    """Return *whole* for the page: all of it, or as much as fits, the smallest parts counted only."""
+    least = 0
+    while True:
+        listed = _listed(grouped(whole, least))
+        if len(json.dumps(listed, separators=(",", ":"))) <= _LARGEST_TREE or least > whole.size:
+            return listed
+        least = max(64, least * 2)
+
+
 def _listed(node: Node) -> List[Any]:
+    """Return *node* as [name, bytes], with its children, and 1 for a group."""
     children = [_listed(child) for child in node.children]
-    return [shown(node.name, _LONGEST), node.size, *([children] if children else [])]
+    name = shown(node.name, _LONGEST)
+    return [name, node.size, children, 1] if node.group else [name, node.size, *([children] if children else [])]
 
 
 def _bytes(size: int) -> str:

@@ -1,4 +1,4 @@
-"""An artifact's bytes as a tree that a chart can show: parts, packages, folders, and what is too small together."""
+"""An artifact's bytes as a tree that a chart can show: parts, packages, folders, and small ones in groups."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from ..artifact import layout
 from ..artifact.zipreader import Artifact, Entry
 from .sides import open_wheel
 
-MAX_LEAVES = {"packages": 1500}  # of a part, about: smaller ones are counted together
+MAX_LEAVES = {"packages": 1500}  # of a part, about, that are drawn before a group is opened
 _LEAVES = 400  # of the other parts
-MAX_CHILDREN = 150  # of one folder
+MAX_CHILDREN = 150  # of one folder or group
 MAX_DEPTH = 12
 
 Folder = Dict[str, Union[int, "Folder"]]
@@ -22,6 +22,7 @@ class Node(NamedTuple):
     name: str
     size: int  # bytes in the file
     children: Tuple["Node", ...] = ()
+    group: bool = False  # parts that are too small to be seen, together; no folder of the artifact
 
 
 def tree(artifact: Artifact) -> Node:
@@ -47,12 +48,11 @@ def tree(artifact: Artifact) -> Node:
         else:
             _put(parts[_part(artifact, name)], _below(name), entry.room)
     parts["tool"]["directory of the zip"] = artifact.size - counted
-    nodes = [
-        Node(name, inner.size, inner.children)
-        for name, folder in parts.items()
-        for inner in (_node("", folder),)
-        if folder
-    ]
+    packages = Node("packages", 0, tuple(_node(name, inner) for name, inner in parts.pop("packages").items()))
+    nodes = [_node("", folder)._replace(name=name) for name, folder in parts.items() if folder]
+    if packages.children:  # of a single one its name is kept, too
+        size = sum(child.size for child in packages.children)
+        nodes.append(Node(packages.name, size, _largest_first(list(packages.children))))
     return Node(artifact.manifest.project, artifact.size, _largest_first(nodes))
 
 
@@ -110,21 +110,33 @@ def _largest_first(nodes: List[Node]) -> Tuple[Node, ...]:
     return tuple(sorted(nodes, key=lambda node: (-node.size, node.name)))
 
 
-def pruned(whole: Node) -> Node:
-    """Return *whole* with what is too small to be seen counted together, so that a page can hold it."""
-    parts = [_pruned(part, max(1, part.size // MAX_LEAVES.get(part.name, _LEAVES))) for part in whole.children]
+def grouped(whole: Node, least: int = 0) -> Node:
+    """Return *whole* with the small parts of each folder in a group that can be opened.
+
+    Parameters:
+        least: bytes; what is smaller is counted and not named, so that a page can hold the rest.
+    """
+    parts = [_grouped(part, max(1, part.size // MAX_LEAVES.get(part.name, _LEAVES)), least) for part in whole.children]
     return whole._replace(children=tuple(parts))
 
 
-def _pruned(node: Node, least: int) -> Node:
+def _grouped(node: Node, drawn: int, least: int) -> Node:
+    """Return *node* with its children of *drawn* bytes and more, and a group of the others."""
     kept: List[Node] = []
     for number, child in enumerate(node.children):
-        if number >= MAX_CHILDREN or child.size < least:
+        if number >= MAX_CHILDREN or child.size < max(drawn, least):
             break
-        kept.append(_pruned(child, least))
+        kept.append(_grouped(child, drawn, least))
     small = node.children[len(kept) :]
-    if len(small) == 1:
-        kept.append(Node(small[0].name, small[0].size))
-    elif small and kept:
-        kept.append(Node(f"{len(small)} smaller parts", sum(child.size for child in small)))
-    return Node(node.name, node.size, tuple(kept))
+    if not small:
+        return node._replace(children=tuple(kept))
+    size = sum(child.size for child in small)
+    if len(small) > 1 and small[0].size < least:
+        rest = Node(f"{len(small)} smaller parts", size, group=True)
+    elif len(small) > 1 and kept:
+        rest = _grouped(Node(f"{len(small)} smaller parts", size, small, group=True), 0, least)
+    else:  # a group of one, or of all, would say nothing
+        if drawn:
+            return _grouped(node, 0, least)
+        rest = _grouped(small[0], 0, least)
+    return node._replace(children=(*kept, rest))

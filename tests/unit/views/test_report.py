@@ -9,14 +9,14 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import pytest
 
 from deployable_zipfile.__main__ import main
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.views import report, treemap
-from tests.support.artifacts import make_artifact, simple_wheel
+from tests.support.artifacts import Content, make_artifact, simple_wheel
 from tests.support.releases import hostile, weaknesses
 
 ASSETS = Path(report.__file__).parent / "assets"
@@ -142,10 +142,50 @@ def test_the_treemap_counts_every_byte_once(payload: bool, tmp_path: Path) -> No
         return node.size
 
     assert check(whole) == path.stat().st_size
-    small = treemap.pruned(whole)
-    assert check(small) == path.stat().st_size
-    names = [child.name for child in small.children]
-    assert set(names) == {"packages", "project", "bytecode", "tool"}
+    for least in (0, 50, 2000, 10**9):
+        small = treemap.grouped(whole, least)
+        assert check(small) == path.stat().st_size
+        names = [child.name for child in small.children]
+        assert set(names) == {"packages", "project", "bytecode", "tool"}
+
+
+def named(node: List[Any], path: str = "") -> Iterator[str]:
+    """Yield every path that the page's search finds."""
+    for child in node[2] if len(node) > 2 else []:
+        whole = path if len(child) > 3 else f"{path}/{child[0]}"
+        if len(child) <= 3:
+            yield whole
+        yield from named(child, whole)
+
+
+def widest(node: List[Any]) -> int:
+    children = node[2] if len(node) > 2 else []
+    return max([len(children), *map(widest, children)])
+
+
+def test_every_file_can_be_found_and_none_has_too_many_beside_it(tmp_path: Path) -> None:
+    files: Dict[str, Content] = {f"many/f{number:04}.txt": "x" * (number % 7) for number in range(1000)}
+    files.update({"__init__.py": "", "large.bin": os.urandom(300_000)})
+    files.update({f"d{number}/only/one.txt": "" for number in range(200)})
+    path = make_artifact(tmp_path / "one.zip", dict(files), [simple_wheel(tmp_path)])
+    tree = made(tmp_path, path).data["tree"]
+    found = set(named(tree))
+    assert {f"/project/{name}" for name in files} <= found
+    assert any(name.startswith("/packages/alpha 1.0") and name.endswith("/__init__.py") for name in found)
+    assert widest(tree) <= treemap.MAX_CHILDREN + 1
+
+
+def test_a_page_that_would_be_too_large_counts_the_smallest_parts_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files: Dict[str, Content] = {f"f{number:04}.bin": os.urandom(20 + number) for number in range(1000)}
+    path = make_artifact(tmp_path / "one.zip", {"__init__.py": "", **files})
+    monkeypatch.setattr(report, "_LARGEST_TREE", 20_000)
+    tree = made(tmp_path, path).data["tree"]
+    assert len(json.dumps(tree, separators=(",", ":"))) <= 20_000
+    found = "".join(named(tree))
+    assert "f0999.bin" in found
+    assert "f0000.bin" not in found
 
 
 def test_a_report_replaces_the_old_one_at_once_and_nothing_else(

@@ -66,10 +66,10 @@
   window.addEventListener("beforeprint", () => { printing = true; redraw(); });
   window.addEventListener("afterprint", () => { printing = false; redraw(); });
 
-  // ---- Treemap: [name, bytes, children] ----
+  // ---- Treemap: [name, bytes, children, 1 for a group of small parts] ----
   const nodes = [];
   const wrap = (raw, parent) => {
-    const node = { name: raw[0], size: raw[1], parent, children: [], number: nodes.length };
+    const node = { name: raw[0], size: raw[1], parent, children: [], number: nodes.length, group: raw.length > 3 };
     nodes.push(node);
     node.children = (raw[2] || []).map((child) => wrap(child, node));
     return node;
@@ -77,14 +77,14 @@
   const root = wrap(data.tree, null);
   const darker = (hex) => "#" + [1, 3, 5].map((at) => Math.round(parseInt(hex.slice(at, at + 2), 16) * 0.72).toString(16).padStart(2, "0")).join("");
   const pathOf = (node) => { const found = []; for (; node; node = node.parent) found.unshift(node); return found; };
-  const title = (node) => pathOf(node).slice(1).map((one) => one.name).join(" / ") || root.name;
+  const title = (node) => pathOf(node).slice(1).filter((one) => !one.group || one === node).map((one) => one.name).join(" / ") || root.name;
   let here = root;
   let chosen = -1;
   const say = (text) => { byId("treemap-status").textContent = text; };
 
   const CHOSEN = "#a34714";
   const cell = (node, depth, colour, picked) => {
-    const cells = depth ? node.children.map((child) => cell(child, depth - 1, colour, false)) : [];
+    const cells = depth && !node.group ? node.children.map((child) => cell(child, depth - 1, colour, false)) : [];
     const border = picked ? CHOSEN : cells.length ? darker(colour) : inks().paper;
     return {
       name: node.name, value: node.size, at: node.number, children: cells.length ? cells : undefined,
@@ -188,17 +188,19 @@
 
   // ---- Search ----
   const all = [];
+  let unnamed = 0;
   const collect = (node, path) => {
     for (const child of node.children) {
-      const whole = path ? path + "/" + child.name : child.name;
-      all.push([whole, whole.toLowerCase(), child]);
+      const whole = child.group ? path : path ? path + "/" + child.name : child.name;
+      if (!child.group) all.push([whole, whole.toLowerCase(), child]);
+      else if (!child.children.length) unnamed += 1;
       collect(child, whole);
     }
   };
-  collect(root, "");
   byId("find").addEventListener("input", () => {
     const wanted = byId("find").value.trim().toLowerCase();
     const list = byId("hits");
+    if (!all.length) collect(root, "");
     const found = wanted ? all.filter((one) => one[1].includes(wanted)) : [];
     // A folder that matches makes all below it match: those whose own name does come first.
     const own = (one) => (one[2].name.toLowerCase().includes(wanted) ? 0 : 1);
@@ -214,7 +216,8 @@
       item.append(hit, element("span", " " + bytes(node.size), { className: "soft" }));
       return item;
     }));
-    say(wanted ? found.length + " found" : "");
+    say(wanted ? found.length + " found" + (found.length > 50 ? ", the first 50 are listed" : "") +
+      (unnamed ? "; the smallest parts are not named in this page" : "") : "");
   });
   go(root);
 
