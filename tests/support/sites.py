@@ -192,7 +192,7 @@ class Host:
         if (stock / "builds").exists():
             shutil.copytree(str(stock / "root"), str(self.root), symlinks=True)
         else:
-            found = [self.live(archive) for archive in archives]
+            found = [*self.given(*archives[:-1]), self.live(archives[-1])] if archives[1:] else [self.live(*archives)]
             shutil.copytree(str(self.root), str(stock / "root"), symlinks=True)
             (stock / "builds").write_text("\n".join(found))
         return tuple((stock / "builds").read_text().split())

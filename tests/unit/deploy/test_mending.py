@@ -12,6 +12,8 @@ from deployable_zipfile.install import drift
 from tests.support.depth import sampled
 from tests.support.sites import Host, leftovers
 
+pytestmark = pytest.mark.usefixtures("without_commands")
+
 
 def interpreter(release: Path) -> None:
     (release / "venv/bin/python").unlink()

@@ -136,6 +136,7 @@ class TestDeploy:
         assert "ln -s" in host.error()
 
 
+@pytest.mark.usefixtures("without_commands")
 class TestConfiguration:
     def test_the_test_sees_the_new_release_in_place_of_current(self, host: Host, tmp_path: Path) -> None:
         variables = tmp_path / "httpd.env"
@@ -174,9 +175,11 @@ class TestConfiguration:
         assert told == ["mod_wsgi-sigusr1"] * 3 + ["httpd-graceful"]
 
 
+@pytest.mark.usefixtures("without_commands")
 class TestDisk:
     """What ``tests/integration/test_power_cut.py`` proves with real power cuts, as far as it can be seen without."""
 
+    @pytest.mark.usefixtures("with_commands")
     def test_what_commands_wrote_is_waited_for_before_the_switch_on_every_file_system(
         self, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -221,6 +224,7 @@ class TestDisk:
         assert not trash.exists()
 
 
+@pytest.mark.usefixtures("without_commands")
 class TestRollback:
     def test_one_that_was_cut_short_after_the_switch_goes_on_and_does_not_turn_round(self, host: Host) -> None:
         one, two = host.given("one", "two")
@@ -297,6 +301,7 @@ class TestRollback:
         assert not host.root.exists()
 
 
+@pytest.mark.usefixtures("without_commands")
 class TestTool:
     def test_the_verbs_work_without_an_artifact(self, host: Host) -> None:
         import subprocess

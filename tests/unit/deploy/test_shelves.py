@@ -25,6 +25,8 @@ from tests.support.artifacts import PYTHON, make_artifact, simple_wheel
 from tests.support.helpers import make_wheel, read_tree
 from tests.support.sites import MANAGE, PROJECT, WSGI, Host, Server
 
+pytestmark = pytest.mark.usefixtures("without_commands")
+
 MODULE = f"venv/lib/python{PYTHON}/site-packages/alpha/__init__.py"
 VERSIONS = ("one", "two", "three", "four")
 

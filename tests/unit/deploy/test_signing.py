@@ -18,6 +18,8 @@ from tests.support import signatures
 from tests.support.depth import sampled
 from tests.support.sites import Host
 
+pytestmark = pytest.mark.usefixtures("without_commands")
+
 WHO = "release@example.org"
 
 
@@ -92,6 +94,7 @@ def test_a_live_release_is_checked_again_too(signed: Host) -> None:
     refused(signed, "one")
 
 
+@pytest.mark.usefixtures("with_commands")
 def test_the_demand_stays_when_the_deployment_that_brought_it_fails(signed: Host, keys: Dict[str, Path]) -> None:
     signatures.ssh_sign(keys["good"], signed.artifacts["broken"])
     assert signed.deploy("broken", *require(signed)) == 8
@@ -239,6 +242,7 @@ class TestRollback:
         Root(signed.root).journal.append(journal.PRUNED, f"releases/{one}")
         assert folded(Root(signed.root)).signers == {}
 
+    @pytest.mark.usefixtures("with_commands")
     def test_a_deployment_that_fails_goes_back_to_what_was_live_whoever_signed_it(
         self, signed: Host, keys: Dict[str, Path]
     ) -> None:

@@ -18,6 +18,8 @@ from tests.support.depth import sampled
 from tests.support.machine import mounted
 from tests.support.sites import Host, write_environment
 
+pytestmark = pytest.mark.usefixtures("without_commands")
+
 NOBODY = 65534
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount, and has traps set for it")
 
@@ -142,6 +144,7 @@ def own(path: Path) -> None:
     "name", ["", "..", ".deploy", ".deploy/journal.jsonl", ".deploy/lock", ".deploy/logs", "releases", "current"]
 )
 @pytest.mark.parametrize("verb", ["deploy", "rollback", "prune"])
+@pytest.mark.usefixtures("with_commands")
 def test_root_refuses_a_root_of_which_a_part_belongs_to_somebody_else(
     host: Host, root: Path, name: str, verb: str
 ) -> None:
@@ -379,6 +382,7 @@ def test_a_rollback_to_a_folder_made_by_hand_runs_the_configuration_test(host: H
     assert "FileNotFoundError" not in host.err
 
 
+@pytest.mark.usefixtures("with_commands")
 def test_the_migration_of_an_earlier_attempt_is_not_blamed(host: Host, root: Path) -> None:
     write_environment(host.environment, FAIL_AT="migrate")
     assert host.deploy("one") == 8
@@ -392,6 +396,7 @@ def test_the_migration_of_an_earlier_attempt_is_not_blamed(host: Host, root: Pat
     assert "migrate: exit status 3" in host.error()
 
 
+@pytest.mark.usefixtures("with_commands")
 def test_a_database_inside_the_release_is_warned_of(host: Host, root: Path, tmp_path: Path) -> None:
     write_environment(host.environment, RAN=str(tmp_path / "ran"))
     make = "import sqlite3; base = sqlite3.connect('site_one/db.sqlite3'); base.execute('create table t (a)')\n"
