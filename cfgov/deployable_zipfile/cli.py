@@ -11,7 +11,7 @@ import sys
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Callable, Dict, NoReturn, Optional, Sequence
 
-from . import process
+from . import inherited
 from .console import Console
 from .errors import ArtifactError, DeployableZipfileError, Interrupted, UsageError, printable
 from .signals import ENDING_SIGNALS
@@ -143,7 +143,7 @@ def guarded(words: Sequence[str], run: Callable[[], int]) -> int:
         words: its arguments; ``--json`` among them makes errors JSON, ``--debug`` shows their traceback.
         run: does the work and returns the exit code.
     """
-    process.claim()
+    inherited.claim()
     before = _catch_signals()
     try:
         return _ended(words, run)

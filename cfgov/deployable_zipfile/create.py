@@ -55,7 +55,7 @@ from typing import (
 )
 from urllib.parse import unquote, urlsplit
 
-from . import __version__, cli, process
+from . import __version__, cli, inherited
 from .artifact import layout, zipreader
 from .builder import interrupts
 from .console import Console
@@ -464,7 +464,7 @@ def _run(
     run: Callable[[argparse.Namespace, Console], None],
 ) -> int:
     """Parse and run one command line; whatever fails is one line and an exit code."""
-    process.claim()
+    inherited.claim()
     words = list(arguments)
     console = Console(as_json="--json" in words)
     before = interrupts.raise_once()

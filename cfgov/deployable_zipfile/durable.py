@@ -13,7 +13,7 @@ import os
 import re
 import stat
 import time
-from typing import Callable, Iterator, List, Optional, Set, Tuple
+from typing import IO, Callable, Iterator, List, Optional, Set, Tuple
 
 _BLOCK = 1024 * 1024
 _POLL = 0.05  # seconds between two tries for a lock
@@ -96,6 +96,23 @@ def read_file(path: str, most: int) -> bytes:
     return content
 
 
+def nameless_file() -> IO[bytes]:
+    """Return an empty file without a name, in memory where the kernel and the C library offer that (CentOS 7 does not).
+
+    Raises:
+        OSError: there is no place for one.
+    """
+    create = getattr(os, "memfd_create", None)
+    try:
+        if create is None:
+            raise OSError(errno.ENOSYS, "no memfd_create")
+        return os.fdopen(create("deployable-zipfile"), "w+b")
+    except OSError:
+        import tempfile
+
+        return tempfile.TemporaryFile()
+
+
 def exchange(one: str, other: str) -> bool:
     """Let two paths of one file system change places, in one step (renameat2(2) with RENAME_EXCHANGE, Linux 3.15).
 
@@ -131,20 +148,42 @@ def replace_file(path: str, content: bytes, mode: int, owner: int = -1, group: i
     folder, name = os.path.split(path)
     fresh = os.path.join(folder, f".{name}.new")
     _unlink(fresh)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            if (owner, group) != (-1, -1):
-                os.fchown(file.fileno(), owner, group)
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
+        write_file(fresh, content, mode, owner, group)
         os.replace(fresh, path)
     except BaseException:
         _unlink(fresh)
         raise
     sync_folder(folder)
+
+
+def write_file(path: str, content: bytes, mode: int, owner: int = -1, group: int = -1) -> None:
+    """Write the new file *path*, whose content is on the disk when this returns; parameters as :func:`replace_file`."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        if (owner, group) != (-1, -1):
+            os.fchown(file.fileno(), owner, group)
+        sync_file(file.fileno(), mode)
+
+
+def sync_file(descriptor: int, mode: int = -1) -> None:
+    """Put the content of an open file on the disk, with the permissions *mode* (-1 leaves them)."""
+    if mode != -1:
+        os.fchmod(descriptor, mode)
+    os.fsync(descriptor)
+
+
+def put(fresh: str, path: str, sync: bool = True) -> None:
+    """Give the finished file *fresh* the name *path*, in place of what has it, at one instant.
+
+    Parameters:
+        sync: the new name is on the disk when this returns; without, after a power loss either file may be there.
+    """
+    os.replace(fresh, path)
+    if sync:
+        sync_folder(os.path.dirname(path))
 
 
 def point(link: str, target: str) -> None:

@@ -1,24 +1,21 @@
-"""The state of this process, and of every program that it starts.
+"""The one runner of other programs.
 
-A process inherits more than its arguments: ignored and blocked signals, timers, closed descriptors, a umask. With
-SIGCHLD ignored the kernel forgets how children ended, and a failed command counts as done. So a command line begins by
-:func:`claim`, and a program is started by :func:`run`, which gives it none of what we inherited or changed.
+A program gets none of what this process inherited or changed: see :mod:`inherited` for what that is. Its output is
+read while it runs, it is stopped with everything that it started when its time is over, and nothing of it is left.
 """
 
 from __future__ import annotations
 
 import codecs
 import contextlib
-import fcntl
 import os
 import pwd
 import selectors
 import signal
-import stat
-import threading
 import time
 from typing import TYPE_CHECKING, Callable, Dict, Mapping, NamedTuple, Optional, Sequence
 
+from . import durable, inherited
 from .signals import unbroken
 
 if TYPE_CHECKING:  # :func:`run` imports it: most commands start no program
@@ -28,11 +25,6 @@ if TYPE_CHECKING:  # :func:`run` imports it: most commands start no program
 # software collection does not start without them.
 _PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "X_SCLS")
 _FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
-
-# Ignored on purpose by what started us: by nohup, and by a shell that starts a command in the background.
-_KEPT = (signal.SIGHUP, signal.SIGINT)
-_PYTHONS = (signal.SIGPIPE, signal.SIGXFSZ)  # ignored by Python itself: writes fail with an error instead
-
 _MOST_OUTPUT = 1024 * 1024  # characters of a program's output that are kept for its caller, the last ones
 _POLL = 0.05  # seconds between two looks whether a program that says nothing has ended
 _LAST_WORDS = 0.2  # seconds for the rest of the output of a program that has ended
@@ -61,14 +53,20 @@ class Ended(NamedTuple):
         """Return the ending in a few words."""
         if self.timed_out:
             return f"did not end within {self.seconds:.0f} s and was stopped"
-        return f"exit status {self.status}" if self.status >= 0 else f"ended by {_signal_name(-self.status)}"
+        return described(self.status)
+
+
+class Answer(NamedTuple):
+    """How a program ended, with what it wrote to stdout kept apart."""
+
+    status: int  # exit status; negative: ended by that signal
+    stdout: bytes  # all of it
+    stderr: str  # its end
+    timed_out: bool = False  # it was stopped
 
 
 class Sink:
-    """Takes the output of one program, piece by piece, and gives back what may be shown and kept.
-
-    This one lets everything through.
-    """
+    """Takes the output of one program, piece by piece, and gives back what may be shown and kept: here, all of it."""
 
     def feed(self, text: str) -> str:
         """Take *text*; return what is certain to be shown by now."""
@@ -79,6 +77,16 @@ class Sink:
         return ""
 
 
+def described(status: int) -> str:
+    """Return an exit status in a few words; negative: ended by that signal."""
+    if status >= 0:
+        return f"exit status {status}"
+    try:
+        return f"ended by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"ended by signal {-status}"
+
+
 def person(name: str) -> Person:
     """Return the user *name*.
 
@@ -87,28 +95,6 @@ def person(name: str) -> Person:
     """
     entry = pwd.getpwnam(name)
     return Person(name, entry.pw_uid, entry.pw_gid, entry.pw_dir, entry.pw_shell)
-
-
-def claim() -> None:
-    """Make the state of this process its own, whatever it was started with. The first thing a command line does.
-
-    SIGHUP and SIGINT stay ignored when they were: ``nohup`` and ``&`` in a script ask for that. Every other signal
-    has its default effect again, none is blocked, no timer runs, the umask is 022, and descriptors 0 to 2 are open
-    and wait for their other end.
-    """
-    os.umask(0o022)
-    for number in range(3):
-        _open_stream(number)
-    if threading.current_thread() is not threading.main_thread():
-        return
-    for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
-        signal.setitimer(timer, 0)
-    for number in _signals():
-        if number not in (*_KEPT, *_PYTHONS) and signal.getsignal(number) == signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
-    for number in _PYTHONS:
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def environment(user: Optional[Person] = None, inherited: Optional[Mapping[str, str]] = None) -> Dict[str, str]:
@@ -149,6 +135,7 @@ def run(
     started: Callable[[int], object] = lambda _: None,
     stdin: Optional[int] = None,
     shared: Sequence[int] = (),
+    stdout: Optional[int] = None,
 ) -> Ended:
     """Run a program to its end, or to its time-out, and return how it ended.
 
@@ -168,6 +155,7 @@ def run(
         started: called with the process id, by the new process before it becomes the program.
         stdin: an open file that it reads, from where that file is read next; None: nothing.
         shared: descriptors that it gets under the same numbers; it opens them as ``/proc/self/fd/NUMBER``.
+        stdout: an open file that takes its stdout; its output is what it writes to stderr then.
 
     Raises:
         OSError, subprocess.SubprocessError: it cannot be started.
@@ -178,7 +166,9 @@ def run(
     try:
         # Signals wait until it is one that is stopped: our handlers must neither run in it nor leave it behind.
         with unbroken(signal.valid_signals()):
-            process = _popen(words, cwd, environment(user) if env is None else env, prepare, stdin=stdin, shared=shared)
+            process = _popen(
+                words, cwd, environment(user) if env is None else env, prepare, stdout, None, stdin, shared
+            )
             reader = _Reader(process, sink or Sink(), log)
         timed_out = not reader.follow(began + timeout)
     finally:
@@ -187,22 +177,47 @@ def run(
     return Ended(process.returncode, reader.kept, time.monotonic() - began, timed_out)
 
 
+def answer(words: Sequence[str], timeout: float, cwd: str = "/", env: Optional[Mapping[str, str]] = None) -> Answer:
+    """Run a program as :func:`run` does, and return everything that it wrote to stdout.
+
+    Raises:
+        OSError, subprocess.SubprocessError: it cannot be started.
+    """
+    with durable.nameless_file() as file:
+        ended = run(words, timeout, cwd, env, stdout=file.fileno())
+        file.seek(0)
+        return Answer(ended.status, file.read(), ended.output, ended.timed_out)
+
+
 class Server:
     """A program that runs beside this process, with the same start as that of :func:`run`.
 
     Leaving the ``with`` block stops everything in its session: SIGTERM, then SIGKILL.
     """
 
-    def __init__(self, words: Sequence[str], output: int, cwd: str, env: Mapping[str, str]) -> None:
-        """Start *words* in the folder *cwd*; *output*: the open file that takes stdout and stderr."""
-        self._command = (words, cwd, env, _preparation(None, lambda _: None))
-        self._output = output
+    def __init__(
+        self,
+        words: Sequence[str],
+        output: int,
+        cwd: str,
+        env: Mapping[str, str],
+        stdin: Optional[int] = None,
+        stdout: Optional[int] = None,
+    ) -> None:
+        """Start *words* in the folder *cwd* on entering the ``with`` block.
+
+        Parameters:
+            output: the open file that takes stderr, and stdout unless that is given.
+            stdin, stdout: open files, such as the ends of two pipes; stdin None: nothing.
+        """
+        out = output if stdout is None else stdout
+        self._command = (words, cwd, env, _preparation(None, lambda _: None), out, output, stdin)
         self._process: Optional["subprocess.Popen[bytes]"] = None
 
     def __enter__(self) -> "Server":
         try:
             with unbroken(signal.valid_signals()):
-                self._process = _popen(*self._command, output=self._output)
+                self._process = _popen(*self._command)
         except BaseException:
             self.__exit__()
             raise
@@ -215,10 +230,7 @@ class Server:
     def has_ended(self, seconds: float = 0) -> bool:
         """Wait up to *seconds* for its end; return whether it has ended."""
         assert self._process is not None
-        import subprocess
-
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(seconds)
+        _wait(self._process, seconds)
         return self._process.returncode is not None
 
 
@@ -227,10 +239,12 @@ def _popen(
     cwd: str,
     env: Mapping[str, str],
     prepare: Callable[[], None],
-    output: Optional[int] = None,
-    stdin: Optional[int] = None,
+    stdout: Optional[int],
+    stderr: Optional[int],
+    stdin: Optional[int],
     shared: Sequence[int] = (),
 ) -> "subprocess.Popen[bytes]":
+    """Start a program; a pipe takes stdout and stderr when neither is given, and stderr when only *stdout* is."""
     import subprocess
 
     return subprocess.Popen(
@@ -239,8 +253,8 @@ def _popen(
         env=dict(env),
         stdin=subprocess.DEVNULL if stdin is None else stdin,
         pass_fds=tuple(shared),
-        stdout=subprocess.PIPE if output is None else output,
-        stderr=subprocess.STDOUT,
+        stdout=subprocess.PIPE if stdout is None else stdout,
+        stderr=stderr if stderr is not None else subprocess.STDOUT if stdout is None else subprocess.PIPE,
         start_new_session=True,
         preexec_fn=prepare,
     )
@@ -250,9 +264,10 @@ class _Reader:
     """Reads what a program says for as long as it runs, no longer."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", sink: Sink, log: Callable[[str], object]) -> None:
-        assert process.stdout is not None
+        pipe = process.stdout or process.stderr
+        assert pipe is not None
         self._process = process
-        self._pipe = process.stdout
+        self._pipe = pipe
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._sink = sink
         self._log = log
@@ -269,7 +284,7 @@ class _Reader:
                 if left <= 0:
                     return False
                 if not open_still:
-                    time.sleep(min(_POLL, left))
+                    _wait(self._process, min(_POLL, left))
                 elif selector.select(min(_POLL, left)):
                     open_still = self._read()
             last = time.monotonic() + _LAST_WORDS
@@ -299,6 +314,13 @@ class _Reader:
             self._log(text)
 
 
+def _wait(process: "subprocess.Popen[bytes]", seconds: float) -> None:
+    import subprocess
+
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+
+
 def _stop(process: "subprocess.Popen[bytes]", ended: Callable[[float], bool]) -> None:
     """Stop the program and everything in its session; *ended* waits up to so many seconds and tells whether it is."""
     for number in (signal.SIGTERM, signal.SIGKILL):
@@ -312,7 +334,7 @@ def _stop(process: "subprocess.Popen[bytes]", ended: Callable[[float], bool]) ->
 
 def _preparation(user: Optional[Person], started: Callable[[int], object]) -> Callable[[], None]:
     """Return what the new process does before it becomes the program."""
-    signals = _signals()
+    signals = inherited.changeable_signals()
 
     def prepare() -> None:
         for number in signals:
@@ -326,37 +348,3 @@ def _preparation(user: Optional[Person], started: Callable[[int], object]) -> Ca
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
     return prepare
-
-
-def _signals() -> Sequence[int]:
-    """Return the signals whose effect can be changed; the first real-time ones belong to the C library."""
-    fixed = {signal.SIGKILL, signal.SIGSTOP}
-    return sorted(int(one) for one in signal.valid_signals() if one not in fixed and not 31 < one < signal.SIGRTMIN)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def _open_stream(number: int) -> None:
-    """Let descriptor *number* (0 to 2) be open, and wait for its other end."""
-    try:
-        flags = fcntl.fcntl(number, fcntl.F_GETFL)
-    except OSError:  # closed: the next file to be opened would get its number
-        _put(os.open(os.devnull, os.O_RDWR), number)
-        return
-    if flags & os.O_NONBLOCK and not stat.S_ISSOCK(os.fstat(number).st_mode):
-        # The flag is shared with every process that has the file open; a new opening has flags of its own.
-        with contextlib.suppress(OSError):
-            _put(os.open(f"/proc/self/fd/{number}", (flags & os.O_ACCMODE) | (flags & os.O_APPEND)), number)
-
-
-def _put(descriptor: int, number: int) -> None:
-    if descriptor == number:
-        os.set_inheritable(number, True)
-        return
-    os.dup2(descriptor, number)
-    os.close(descriptor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import pkgutil
+import re
 import sys
 import sysconfig
 from pathlib import Path
@@ -30,7 +31,32 @@ PARTS: Dict[str, Set[str]] = {
     "builder.requirements_file": {"builder.requirements", "builder.requirement_line"},
     "builder.requirement_line": {"builder.requirements"},
 }
-FOUNDATION = {"errors", "console", "signals", "workers", "process", "durable", "cli"}
+# Where a call of the system may be made. What is not the mechanism itself has its reason.
+MECHANISMS: Dict[str, Tuple[str, Set[str]]] = {
+    "start a program": (
+        r"subprocess\.(Popen|run|call|check_call|check_output|getoutput|getstatusoutput)|os\.(system|popen|(posix_)?spawn\w*)",
+        {"process", "builder.checkout"},
+    ),
+    "become another program": (
+        r"os\.exec\w+",
+        {"deploy.confine"},  # a script: it ends so
+    ),
+    "fork": (
+        r"os\.fork(pty)?",
+        {"workers", "install.staging"},  # staging: the process that writes back what is written
+    ),
+    "lock a file": (r"fcntl\.(flock|lockf)", {"durable"}),
+    "put a file on the disk": (
+        r"os\.(fsync|fdatasync)",
+        {"durable", "deploy.collect"},  # collect: a script that runs in the Python of a release
+    ),
+    "rename": (
+        r"os\.(rename|renames|replace)|shutil\.move",
+        # collect: as above; the others move whole folders, which is what they are there for.
+        {"durable", "deploy.collect", "deploy.releases", "install.staging", "install.store"},
+    ),
+}
+FOUNDATION = {"inherited", "errors", "console", "signals", "workers", "process", "durable", "cli"}
 # What a folder may import besides itself and the foundation.
 MAY_IMPORT: Dict[str, Set[str]] = {
     "artifact": set(),
@@ -182,6 +208,17 @@ def _dotted(node: ast.AST) -> str:
     if isinstance(node, ast.Attribute):
         return f"{_dotted(node.value)}.{node.attr}"
     return node.id if isinstance(node, ast.Name) else ""
+
+
+@pytest.mark.parametrize("what", sorted(MECHANISMS))
+def test_each_mechanism_is_written_once(what: str) -> None:
+    pattern, places = MECHANISMS[what]
+    found = {
+        name
+        for name, path in MODULES.items()
+        if any(re.fullmatch(pattern, call) for call in calls(ast.parse(path.read_text(encoding="utf-8"))))
+    }
+    assert found == places
 
 
 # The last ones are programs: they run in the Python of a release.

@@ -1,11 +1,10 @@
-"""The state that a command line gives itself, and the one runner of other programs."""
+"""The one runner of other programs."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import subprocess
 import sys
 import textwrap
 import time
@@ -16,43 +15,14 @@ import pytest
 
 from deployable_zipfile import process
 from tests.support.helpers import run_cli
-
-PACKAGE = str(Path(process.__file__).parents[1])
-
-# Prints the state it was started with: ignored signals, blocked ones, umask, open descriptors, session.
-STATE = """
-import json, os, signal
-status = dict(line.split(":\\t") for line in open("/proc/self/status").read().splitlines() if ":\\t" in line)
-known = lambda key: [n for n in range(1, 32) if int(status[key], 16) >> (n - 1) & 1 and n not in (13, 25)]
-number = os.umask(0)
-descriptors = [n for n in range(3, 64) if os.path.exists(f"/proc/self/fd/{n}")]
-print(json.dumps([known("SigIgn"), known("SigBlk"), number, len(descriptors), os.getsid(0) == os.getpid()]))
-"""
-CLEAN = [[], [], 0o022, 0, True]
-
-SPOIL = """
-import os, signal, sys
-for number in range(1, 65):
-    if number not in (9, 19, 32, 33):
-        signal.signal(number, signal.SIG_IGN)
-signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-os.umask(0o777)
-os.set_inheritable(os.open("/dev/null", os.O_RDONLY), True)
-os.execv(sys.executable, [sys.executable, "-c", sys.argv[1], *sys.argv[2:]])
-"""
-
-
-def spoiled(program: str, *words: str) -> str:
-    """Run *program* with every signal ignored and blocked, a wrong umask and a descriptor too many."""
-    begin = f"import sys; sys.path.insert(0, {PACKAGE!r})\n"
-    return run_cli([sys.executable, "-c", SPOIL, begin + textwrap.dedent(program), *words]).stdout
+from tests.support.hostile_parent import CLEAN, PACKAGE, STATE, spoiled
 
 
 def test_a_program_starts_clean_whatever_this_process_was_started_with() -> None:
     said = spoiled(
         """
-        from deployable_zipfile import process
-        process.claim()
+        from deployable_zipfile import inherited, process
+        inherited.claim()
         print(process.run([sys.executable, "-c", sys.argv[1]], 30).output)
         """,
         STATE,
@@ -72,58 +42,12 @@ def test_a_program_starts_clean_while_this_process_ignores_signals_on_its_way_ba
 def test_a_failed_program_is_no_success_though_its_end_was_to_be_ignored() -> None:
     said = spoiled(
         """
-        from deployable_zipfile import process
-        process.claim()
+        from deployable_zipfile import inherited, process
+        inherited.claim()
         print(process.run(["false"], 30).status)
         """
     )
     assert said == "1\n"
-
-
-def test_what_nohup_and_a_background_job_ask_for_is_kept_and_nothing_else() -> None:
-    said = spoiled(
-        """
-        import signal
-        from deployable_zipfile import process
-        process.claim()
-        print([n for n in range(1, 32) if signal.getsignal(n) == signal.SIG_IGN and n not in (13, 25)])
-        print(sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())))
-        """
-    )
-    assert said == "[1, 2]\n[]\n"
-
-
-def test_a_timer_of_the_caller_does_not_end_this_process() -> None:
-    program = (
-        "import os, signal, sys; signal.setitimer(signal.ITIMER_REAL, 0.5);"
-        "os.execv(sys.executable, [sys.executable, '-c', sys.argv[1]])"
-    )
-    own = (
-        f"import sys, time; sys.path.insert(0, {PACKAGE!r}); from deployable_zipfile import process;"
-        "process.claim(); time.sleep(1); print('alive')"
-    )
-    assert run_cli([sys.executable, "-c", program, own]).stdout == "alive\n"
-
-
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_closed_descriptors_are_filled(tmp_path: Path, closed: str) -> None:
-    program = (
-        f"import sys; sys.path.insert(0, {PACKAGE!r}); from deployable_zipfile import process; process.claim();"
-        f"import os; [os.fstat(number) for number in range(3)]; open({str(tmp_path / 'out')!r}, 'x').write('done')"
-    )
-    subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", program], check=True)
-    assert (tmp_path / "out").read_text() == "done"
-
-
-def test_output_that_must_wait_for_its_reader_arrives_whole() -> None:
-    program = (
-        f"import os, sys; sys.path.insert(0, {PACKAGE!r}); os.set_blocking(1, False)\n"
-        "from deployable_zipfile import process; process.claim(); sys.stdout.write('x' * 1_000_000)"
-    )
-    child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
-    time.sleep(0.3)
-    assert len(child.communicate()[0]) == 1_000_000
-    assert child.returncode == 0
 
 
 def test_a_helper_that_keeps_the_output_open_is_not_waited_for(tmp_path: Path) -> None:
@@ -232,7 +156,7 @@ def test_a_signal_that_comes_while_a_program_is_started_leaves_none_behind(tmp_p
     # In a process of one thread: where there are more, as in a test runner, another one takes the signal.
     program = f"""
         import os, signal
-        from deployable_zipfile import process
+        from deployable_zipfile import inherited, process
 
         def interrupt(*_):
             raise KeyboardInterrupt

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import subprocess
 import threading
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import IO, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
+from .. import durable, process
 from ..artifact.names import name_problem
 from ..errors import BuildInputError
 
@@ -99,39 +100,26 @@ class _Team:
         self._errors: List[BaseException] = []
 
     def run(self, workers: int) -> List[_Answer]:
-        processes = [self._started() for _ in range(workers)]
-        threads = [threading.Thread(target=self._serve, args=(process,)) for process in processes]
-        try:
+        with contextlib.ExitStack() as stack:
+            compilers = [stack.enter_context(_Compiler(self._interpreter)) for _ in range(workers)]
+            threads = [threading.Thread(target=self._serve, args=(compiler,)) for compiler in compilers]
             for thread in threads:
                 thread.start()
-            for thread in threads:
-                while thread.is_alive():
-                    thread.join(_PAUSE)  # CPython 3.13 handles no signal, so no timer either, during a join
-        finally:
-            for process in processes:
-                process.kill()
-                process.communicate()
+            try:
+                for thread in threads:
+                    while thread.is_alive():
+                        thread.join(_PAUSE)  # CPython 3.13 handles no signal, so no timer either, during a join
+            except BaseException as error:
+                self._errors.append(error)  # the threads end when their compilers do
+                raise
         if self._errors:
             raise self._errors[0]
         return [self._answers[number] for number in range(len(self._jobs))]
 
-    def _started(self) -> "subprocess.Popen[bytes]":
-        # The seed fixes the order of sets; without -S and -I a site's own hooks would run in here. A Python of a
-        # software collection finds its own library only by LD_LIBRARY_PATH.
-        kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
-        return subprocess.Popen(
-            [self._interpreter, "-S", "-s", "-B", "-X", "utf8", _WORKER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=dict(kept, PYTHONHASHSEED="0", PYTHONNOUSERSITE="1", LC_ALL="C"),
-            start_new_session=True,
-        )
-
-    def _serve(self, process: "subprocess.Popen[bytes]") -> None:
+    def _serve(self, compiler: "_Compiler") -> None:
         try:
             for number in self._claims():
-                self._answers[number] = self._ask(process, number)
+                self._answers[number] = self._ask(compiler, number)
                 with self._lock:
                     self._progress(len(self._jobs[number][1]))
         except BaseException as error:  # handed to the thread that waits
@@ -145,23 +133,62 @@ class _Team:
                 return
             yield number
 
-    def _ask(self, process: "subprocess.Popen[bytes]", number: int) -> _Answer:
+    def _ask(self, compiler: "_Compiler", number: int) -> _Answer:
         unit, files = self._jobs[number]
         output = os.path.join(self._work, f"bytecode-{number}")
         job = {"output": output, "wheel": unit.wheel, "files": [list(pair) for pair in files]}
-        assert process.stdin
-        assert process.stdout
-        assert process.stderr
-        try:
-            process.stdin.write(json.dumps(job).encode("ascii") + b"\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
-        except BrokenPipeError:
-            line = b""
+        line = compiler.ask(json.dumps(job).encode("ascii") + b"\n")
         if not line:
-            text = process.stderr.read().decode("utf-8", "replace").strip().splitlines() or ["it ended"]
-            raise BuildInputError(self._interpreter, f"cannot compile {unit.key} ({text[-1][:200]})", "Build again")
+            why = f"cannot compile {unit.key} ({compiler.last_words()[:200]})"
+            raise BuildInputError(self._interpreter, why, "Build again")
         return output, [(name, size, digest) for name, size, digest in json.loads(line.decode("utf-8"))]
+
+
+class _Compiler:
+    """One process of *interpreter* that answers each line with a line."""
+
+    def __init__(self, interpreter: str) -> None:
+        # The seed fixes the order of sets; without -S and -I a site's own hooks would run in here. A Python of a
+        # software collection finds its own library only by LD_LIBRARY_PATH.
+        kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+        self._environment = dict(kept, PYTHONHASHSEED="0", PYTHONNOUSERSITE="1", LC_ALL="C")
+        self._words = [interpreter, "-S", "-s", "-B", "-X", "utf8", _WORKER]
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> "_Compiler":
+        with contextlib.ExitStack() as stack, contextlib.ExitStack() as theirs:
+            stdin, jobs = os.pipe()
+            answers, stdout = os.pipe()
+            self._jobs: IO[bytes] = stack.enter_context(os.fdopen(jobs, "wb", buffering=0))
+            self._answers: IO[bytes] = stack.enter_context(os.fdopen(answers, "rb"))
+            for end in (stdin, stdout):
+                theirs.callback(os.close, end)
+            self._errors: IO[bytes] = stack.enter_context(durable.nameless_file())
+            server = process.Server(
+                self._words, self._errors.fileno(), os.curdir, self._environment, stdin=stdin, stdout=stdout
+            )
+            stack.enter_context(server)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def ask(self, line: bytes) -> bytes:
+        """Return the answer to *line*, b"" when the process has ended."""
+        try:
+            left = memoryview(line)
+            while left:
+                left = left[os.write(self._jobs.fileno(), left) :]
+            return self._answers.readline()
+        except BrokenPipeError:
+            return b""
+
+    def last_words(self) -> str:
+        """Return the last line that it wrote to stderr."""
+        self._errors.seek(0)
+        lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
+        return lines[-1] if lines else "it ended"
 
 
 def _result(answers: Sequence[_Answer], cache_tag: str) -> Result:

@@ -148,7 +148,7 @@ def _write_proven(folder: str, path: str, value: Any) -> None:
     with os.fdopen(descriptor, "wb") as file:
         file.write(hashlib.sha256(text).hexdigest().encode("ascii") + b"\n" + text)
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    os.replace(temporary, path)
+    durable.put(temporary, path, sync=False)
 
 
 class Cache:
@@ -263,12 +263,12 @@ class Cache:
     def _move(self, source: str, target: str) -> None:
         os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
         try:
-            os.replace(source, target)
+            durable.put(source, target, sync=False)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
             shutil.copyfile(source, target + ".partial")
-            os.replace(target + ".partial", target)
+            durable.put(target + ".partial", target, sync=False)
 
     def _remove(self, path: str) -> None:
         with contextlib.suppress(FileNotFoundError):  # another build removed it first

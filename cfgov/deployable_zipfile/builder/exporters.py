@@ -12,6 +12,7 @@ import subprocess
 import sys
 from typing import Dict, List, NamedTuple, Optional, Sequence
 
+from .. import process
 from ..errors import BuildInputError, conceal, masked
 
 _TIMEOUT = 300  # seconds; both take less than two
@@ -74,20 +75,15 @@ def _output(path: str, name: str, command: Sequence[str]) -> bytes:
         os.environ, NO_COLOR="1", COLUMNS="400", UV_PYTHON_DOWNLOADS="never", POETRY_WARNINGS_EXPORT="false"
     )
     try:
-        done = subprocess.run(
-            command,
-            cwd=os.path.dirname(os.path.abspath(path)),
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_TIMEOUT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise BuildInputError(path, f"{name} takes longer than {_TIMEOUT} seconds", "Export the lock by hand") from None
-    if done.returncode:
-        said = masked(done.stderr.decode("utf-8", "replace")) or masked(done.stdout.decode("utf-8", "replace"))
+        done = process.answer(command, _TIMEOUT, os.path.dirname(os.path.abspath(path)), environment)
+    except (OSError, subprocess.SubprocessError) as error:
+        why = f"{name} cannot be started ({getattr(error, 'strerror', None) or type(error).__name__})"
+        raise BuildInputError(path, why, "Export the lock by hand") from None
+    if done.timed_out:
+        raise BuildInputError(path, f"{name} takes longer than {_TIMEOUT} seconds", "Export the lock by hand")
+    if done.status:
+        said = masked(done.stderr) or masked(done.stdout.decode("utf-8", "replace"))
         lines = [line.strip() for line in said.splitlines() if line.strip()]
-        why = " ".join(lines[:4]) if lines else f"exit code {done.returncode}"
+        why = " ".join(lines[:4]) if lines else process.described(done.status)
         raise BuildInputError(path, f"{name} cannot export it ({why[:300]})", "Correct the lock or the options")
     return done.stdout

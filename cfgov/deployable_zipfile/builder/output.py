@@ -89,14 +89,9 @@ class Output:
         try:
             size, digest = self._flushed(digest)
             checksum = self.temporary + ".sha256"
-            with open(checksum, "wb") as file:
-                file.write(self._checksum(digest))
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(checksum, 0o644)
-            os.replace(self.temporary, self.path)
-            os.replace(checksum, self.path + ".sha256")
-            durable.sync_folder(self._folder)
+            durable.write_file(checksum, self._checksum(digest), 0o644)
+            durable.put(self.temporary, self.path, sync=False)
+            durable.put(checksum, self.path + ".sha256")
         except OSError as error:
             raise BuildInputError(
                 self.path, f"cannot be written ({error.strerror})", "Free space, or give another folder"
@@ -139,8 +134,7 @@ class Output:
             if not known:
                 for block in iter(lambda: file.read(_BLOCK), b""):
                     digest.update(block)
-            os.fchmod(file.fileno(), _MODE)
-            os.fsync(file.fileno())
+            durable.sync_file(file.fileno(), _MODE)
             return os.fstat(file.fileno()).st_size, known or digest.hexdigest()
 
     def _remove_leftovers(self) -> None:

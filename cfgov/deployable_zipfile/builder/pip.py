@@ -13,10 +13,11 @@ import signal
 import subprocess
 import time
 import zipfile
-from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Callable, Collection, Dict, List, NamedTuple, Sequence, Tuple
 
 from packaging.version import Version
 
+from .. import process
 from ..errors import BuildInputError, Interrupted, conceal, masked
 from . import pip_output
 
@@ -43,7 +44,7 @@ import ensurepip, os, sysconfig
 print(os.path.join(os.path.dirname(ensurepip.__file__), "_bundled"))
 print(sysconfig.get_config_var("WHEEL_PKG_DIR") or "")
 """
-_LOOK = 0.3  # seconds between two looks at pip's output
+_PATIENCE = 300.0  # seconds for an interpreter to answer, or to make a virtual environment
 
 
 class Runner(NamedTuple):
@@ -101,10 +102,8 @@ def bundled(interpreters: Sequence[str]) -> List[str]:
     found: List[str] = []
     for interpreter in interpreters:
         try:
-            done = subprocess.run(
-                [interpreter, "-I", "-c", _BUNDLED], stdin=subprocess.DEVNULL, capture_output=True, check=False
-            )
-        except OSError:
+            done = process.answer([interpreter, "-I", "-c", _BUNDLED], _PATIENCE, os.curdir, _inherited())
+        except (OSError, subprocess.SubprocessError):
             continue
         found += [path for path in done.stdout.decode("utf-8", "replace").splitlines() if os.path.isdir(path)]
     return sorted(set(found))
@@ -185,67 +184,36 @@ def run(runner: Runner, arguments: Sequence[str]) -> None:
         BuildInputError: it failed or took too long; its output is in a log whose path is named.
         Interrupted: it was ended by Ctrl-C.
     """
-    command = [*runner.command, *arguments]
-    log = _fresh(runner, "log") + ".txt"
     for name, value in os.environ.items():
         if name.upper().startswith("PIP_"):
             conceal(value)
-    with open(log, "wb") as output:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=_environment(runner),
-            start_new_session=True,
-        )
-        try:
-            code = _waited(process, runner, log)
-        except subprocess.TimeoutExpired:
-            _end(process)
-            raise BuildInputError(
-                f"pip {arguments[0]}",
-                f"took longer than {runner.timeout:.0f} seconds",
-                "Look at the network, or give --timeout",
-            ) from None
-        except BaseException:
-            _end(process)
-            raise
-    if code:
+    log = _fresh(runner, "log") + ".txt"
+    with open(log, "w", encoding="utf-8", buffering=1) as file:
+        progress = pip_output.Progress(runner.fetched)
+
+        def take(text: str) -> None:
+            file.write(text)
+            progress.feed(text)
+
+        command = [*runner.command, *arguments]
+        ended = process.run(command, runner.timeout, cwd=os.curdir, env=_environment(runner), log=take)
+    if ended.timed_out:
+        why = f"took longer than {runner.timeout:.0f} seconds"
+        raise BuildInputError(f"pip {arguments[0]}", why, "Look at the network, or give --timeout")
+    if ended.status:
         with open(log, encoding="utf-8", errors="replace") as file:
             text = masked(file.read())
         kept = _kept_log(runner, text)
-        if code < 0 and -code == signal.SIGINT:
+        if ended.status == -signal.SIGINT:
             raise Interrupted(f"pip {arguments[0]}", "was interrupted", "Build again")
         failure = pip_output.explained(text, arguments)
         kind = NotFound if failure.not_found else BuildInputError
         raise kind(failure.what, failure.why, f"{failure.fix}. The output is in {kept}")
 
 
-def _waited(process: "subprocess.Popen[bytes]", runner: Runner, log: str) -> int:
-    """Return pip's exit status; meanwhile tell how many files it has.
-
-    Raises:
-        subprocess.TimeoutExpired: it took too long.
-    """
-    deadline, known = time.monotonic() + runner.timeout, 0
-    with open(log, encoding="utf-8", errors="replace") as file:
-        text = ""
-        while True:
-            try:
-                return process.wait(max(min(_LOOK, deadline - time.monotonic()), 0))
-            except subprocess.TimeoutExpired:
-                if time.monotonic() >= deadline:
-                    raise
-            text += file.read()
-            found = pip_output.fetched(text)
-            runner.fetched(found - known)
-            known = found
-
-
 def _environment(runner: Runner) -> Dict[str, str]:
     unwanted = (*_UNWANTED, *(_INDEX if runner.offline else ()))
-    environment = {name: value for name, value in os.environ.items() if name not in unwanted}
+    environment = _inherited(unwanted)
     environment.update(
         PIP_DISABLE_PIP_VERSION_CHECK="1",
         PIP_NO_INPUT="1",
@@ -324,30 +292,11 @@ def _kept_log(runner: Runner, text: str) -> str:
 
 
 def _runs(command: Sequence[str]) -> bool:
-    environment = {name: value for name, value in os.environ.items() if name not in _UNWANTED}
     try:
-        done = subprocess.run(
-            list(command),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            stdin=subprocess.DEVNULL,
-            env=environment,
-            check=False,
-        )
-    except OSError:
+        return process.run(command, _PATIENCE, os.curdir, _inherited()).status == 0
+    except (OSError, subprocess.SubprocessError):
         return False
-    return done.returncode == 0
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End pip and every compiler that it started."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-        except ProcessLookupError:
-            break
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            continue
-    process.wait()
+def _inherited(unwanted: Collection[str] = _UNWANTED) -> Dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in unwanted}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import NamedTuple, Optional, Sequence
+from typing import Callable, NamedTuple, Optional, Sequence
 
 _NO_WHEEL = re.compile(
     r"ERROR: (?:No matching distribution found for|Could not find a version that satisfies the requirement) "
@@ -41,12 +41,27 @@ class Failure(NamedTuple):
     not_found: bool = False  # the package index answered, and has no such file
 
 
-def fetched(text: str) -> int:
-    """Return how many files pip has, by its output *text* so far.
+class Progress:
+    """Counts the files that pip has, by its output so far.
 
     It may fetch the metadata of all files before the first of them: then half of the way is the metadata's.
+
+    Parameters:
+        fetched: told how many more files there are.
     """
-    return (len(_COLLECTED.findall(text)) + len(_FETCHED.findall(text))) // 2
+
+    def __init__(self, fetched: Callable[[int], object]) -> None:
+        self._fetched = fetched
+        self._rest = ""  # the line that is not complete yet
+        self._halves = 0
+
+    def feed(self, text: str) -> None:
+        """Take the next piece of the output."""
+        lines, newline, self._rest = (self._rest + text).rpartition("\n")
+        before = self._halves // 2
+        self._halves += len(_COLLECTED.findall(lines + newline)) + len(_FETCHED.findall(lines + newline))
+        if self._halves // 2 > before:
+            self._fetched(self._halves // 2 - before)
 
 
 def explained(text: str, arguments: Sequence[str]) -> Failure:

@@ -17,6 +17,7 @@ from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Se
 from packaging import tags
 from packaging.utils import parse_wheel_filename
 
+from .. import process
 from ..errors import BuildInputError, UsageError
 
 OLDEST, NEWEST = (3, 8), (3, 14)  # minor releases that the target side runs on
@@ -27,6 +28,7 @@ _MANYLINUX = re.compile(r"manylinux(?:(?P<old>1|2010|2014)|_2_(?P<minor>[0-9]+))
 _OLD_NAMES = {"1": 5, "2010": 12, "2014": 17}  # PEP 600: manylinux1 is 2.5 and so on
 # A release of a named target's minor version that none of its bug-fix releases' Requires-Python excludes.
 _NAMED_PATCH = 99
+_PATIENCE = 60.0  # seconds for an interpreter to answer
 
 _PROBE = r"""
 import json, os, platform, struct, sys
@@ -186,17 +188,9 @@ def _asked(path: str) -> Optional[Dict[str, Any]]:
         return dict(names["facts"])
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     try:
-        done = subprocess.run(
-            [path, "-c", f"{_PROBE}print(json.dumps(facts))"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            stdin=subprocess.DEVNULL,
-            env=environment,
-            timeout=60,
-            check=False,
-        )
+        done = process.answer([path, "-c", f"{_PROBE}print(json.dumps(facts))"], _PATIENCE, os.curdir, environment)
         answer = json.loads(done.stdout.decode("utf-8"))
-    except (OSError, ValueError, subprocess.TimeoutExpired):
+    except (OSError, ValueError, subprocess.SubprocessError):
         return None
     return answer if isinstance(answer, dict) and "release" in answer else None
 

@@ -79,7 +79,7 @@ class Journal:
                 os.fchmod(descriptor, _MODE)
                 os.ftruncate(descriptor, good)
                 _write_at(descriptor, line.encode("ascii"), good)
-                os.fsync(descriptor)
+                durable.sync_file(descriptor)
             finally:
                 os.close(descriptor)
             if created:

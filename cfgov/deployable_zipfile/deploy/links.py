@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple, Sequence
 
-from .. import process
+from .. import durable, process
 from ..artifact import layout
 from ..errors import DeploymentError, UsageError
 from .commands import Log
@@ -173,11 +173,6 @@ def _link(place: Path, target: str) -> None:
     elif place.is_dir():
         os.rmdir(str(place))
     place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    fresh = place.with_name(f".{place.name}.new")
-    if fresh.is_symlink():
-        os.unlink(str(fresh))
-    os.symlink(target, str(fresh))
     if place.exists() and not place.is_symlink():
-        os.unlink(str(fresh))
         raise FileExistsError(17, "the artifact holds a file there")
-    os.replace(str(fresh), str(place))
+    durable.point(str(place), target)

@@ -211,8 +211,7 @@ def restore_environment(release: Path) -> bool:
     before = release / _BEFORE
     if not before.exists():
         return False
-    os.replace(str(before), str(release / layout.ENVIRONMENT))
-    durable.sync_folder(str(release))
+    durable.put(str(before), str(release / layout.ENVIRONMENT))
     return True
 
 

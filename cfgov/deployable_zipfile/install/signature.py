@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import errno
 import os
 import re
 import shutil
@@ -18,7 +17,7 @@ import subprocess
 import tempfile
 from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from .. import process
+from .. import durable, process
 from ..artifact.zipreader import WHOLE, Artifact
 from ..errors import ArtifactError, TargetError
 from . import trusted
@@ -260,15 +259,8 @@ def _pem_keys(path: str) -> List[Tuple[str, bytes]]:
 
 @contextlib.contextmanager
 def _sealed(content: bytes) -> Iterator[int]:
-    """Yield a descriptor of a file without a name that holds *content*; CentOS 7 has no ``memfd_create``."""
-    create = getattr(os, "memfd_create", None)
-    with contextlib.ExitStack() as stack:
-        try:
-            if create is None:
-                raise OSError(errno.ENOSYS, "no memfd_create")
-            file = stack.enter_context(os.fdopen(create("signature"), "w+b"))
-        except OSError:
-            file = stack.enter_context(tempfile.TemporaryFile())
+    """Yield a descriptor of a file without a name that holds *content*."""
+    with durable.nameless_file() as file:
         file.write(content)
         file.flush()
         file.seek(0)

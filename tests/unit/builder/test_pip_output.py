@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import List
+
 import pytest
 
 from deployable_zipfile.builder import pip_output
@@ -77,7 +79,13 @@ ERROR: Failed to build 'file:///tmp/sd/bad-1.0.tar.gz' when getting requirements
     ],
 )
 def test_the_output_of_a_download_tells_how_far_it_is(text: str, files: int) -> None:
-    assert pip_output.fetched(text) == files
+    for size in (1, 7, len(text) or 1):  # of the pieces in which it arrives
+        found: List[int] = []
+        progress = pip_output.Progress(found.append)
+        for start in range(0, len(text), size):
+            progress.feed(text[start : start + size])
+        assert sum(found) == files
+        assert all(found)
 
 
 @pytest.mark.parametrize(
