@@ -118,14 +118,21 @@ def printable(value: object) -> str:
 
 # A secret can be a part of a URL's authority (RFC 3986, 3.2.1), of its query or of its fragment. A password may hold
 # "/" and "@" that nobody has percent-encoded; a port is digits only.
+# Each search from a "://" ends at the next one, so that the time grows with the text's length and not its square.
+_WORD = re.compile(r"[^\s\"'<>]+")
+_PASSWORD = re.compile(r"(://[^\s/?#@:\"'<>]*:)(?!\d{1,5}(?:[/?#\s]|$))[^\s@\"'<>]*@")
 _URL_PARTS = (
-    (re.compile(r"(://[^\s/?#@:\"'<>]*:)(?!\d{1,5}(?:[/?#\s]|$))[^\s@\"'<>]*@"), r"\1****@"),
     (re.compile(r"(://)[^\s/?#\"'<>]*@"), r"\1****@"),
     (re.compile(r"(%3A%2F%2F)(?:(?!%2F)[^\s\"'<>/])*?%40", re.IGNORECASE), r"\1****%40"),
-    (re.compile(r"(://[^\s?#\"'<>]*)\?[^\s#\"'<>]*(?<![.,;:)\]])"), r"\1?****"),
+    (re.compile(r"(://(?:[^\s?#\"'<>:]|:(?!//))*)\?[^\s#\"'<>]*(?<![.,;:)\]])"), r"\1?****"),
     (re.compile(r"(?<=[\w/.-])\?[\w.~%+-]+=[^\s#\"'<>)]*(?<![.,;:])"), "?****"),
     (re.compile(r"(%3F[\w.~+-]+%3D)[^\s\"'<>)]*", re.IGNORECASE), r"\1****"),
-    (re.compile(r"(://[^\s#\"'<>]*#)(?!(?:sha\d+|md5|egg|subdirectory)=)[^\s=\"'<>]*=[^\s\"'<>]*"), r"\1****"),
+    (
+        re.compile(
+            r"(://(?:[^\s#\"'<>:]|:(?!//))*#)(?!(?:sha\d+|md5|egg|subdirectory)=)[^\s=\"'<>]{0,500}=[^\s\"'<>]*"
+        ),
+        r"\1****",
+    ),
 )
 _URL = re.compile(r"[a-z][a-z0-9+.-]{0,20}://[^\s\"'<>]+", re.IGNORECASE)
 _SHORTEST_SECRET = 5  # characters; shorter ones are only masked where a URL holds them
@@ -159,9 +166,17 @@ def masked(text: str) -> str:
         if secret in text:
             text = re.sub(rf"(?<![0-9A-Za-z]){re.escape(secret)}(?![0-9A-Za-z])", "****", text)
     if "://" in text or "?" in text or "%" in text:
+        if "@" in text:
+            text = _WORD.sub(_without_password, text)
         for pattern, replacement in _URL_PARTS:
             text = pattern.sub(replacement, text)
     return text
+
+
+def _without_password(word: "re.Match[str]") -> str:
+    """Return *word* without passwords; no search goes on behind its last "@", since it would find nothing."""
+    before, at, rest = word.group().rpartition("@")
+    return _PASSWORD.sub(r"\1****@", before + at) + rest
 
 
 def shortened(line: str, limit: int) -> str:

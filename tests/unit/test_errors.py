@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -122,6 +125,21 @@ def test_a_secret_that_was_seen_in_a_url_is_masked_outside_of_one_too(monkeypatc
     assert (
         errors.masked("401 for pa/ss-w0rd, pa%2Fss-w0rd and s1gnature; git 1") == "401 for ****, **** and ****; git 1"
     )
+
+
+_SLOW = """
+from deployable_zipfile import errors
+words = ("://", "a://", "://a:", "://a#", "://#", "://a?", "%3A%2F%2F", "%3Fa%3D", "?a", "a?b=", "#a", "a@", "://#egg=")
+for word in words:
+    for last in ("", "@", "#a", "?", "=", "%40", " @"):
+        errors.masked(word * 100_000 + last)
+"""
+
+
+def test_no_text_can_make_masking_slow() -> None:
+    """With a search that goes to the end from every URL one of these took an hour."""
+    folder = Path(errors.__file__).resolve().parents[1]
+    subprocess.run([sys.executable, "-c", _SLOW], check=True, timeout=120, env={"PYTHONPATH": str(folder)})
 
 
 def test_masking_a_long_log_takes_no_time_that_grows_with_its_square() -> None:

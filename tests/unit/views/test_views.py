@@ -72,7 +72,7 @@ def test_a_hostile_name_is_shown_and_does_nothing(
 # What a project's files cannot be called, a wheel's metadata, a file in a wheel or a known weakness can.
 @pytest.mark.parametrize("form", ["", "--markdown", "--json"])
 @pytest.mark.parametrize(
-    "text", [*HOSTILE, "\x1b[31mred\x07", "\u202eright\u2066", "zero\u200bwidth\ufeff", "y" * 1000]
+    "text", [*HOSTILE, "\x1b[31mred\x07", "\u202eright\u2066", "zero\u200bwidth\ufeff", "y" * 1000, "a :tada:+1:-1: b"]
 )
 def test_a_hostile_text_is_shown_and_does_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, form: str
@@ -117,6 +117,7 @@ def check(out: str, form: str) -> None:
             assert {line.count("|") for line in lines} == {lines[0].count("|")}
         assert "&#64;team" not in out
         assert "&#35;12" not in out
+        assert "&#58;tada" not in out
         assert "\\u200bteam" not in out
     elif form == "--json":
         json.loads(out)
