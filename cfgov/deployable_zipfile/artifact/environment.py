@@ -7,7 +7,9 @@ as in the process's environment. No message holds a value.
 
 from __future__ import annotations
 
+import difflib
 import json
+import math
 import re
 from typing import Any, Dict, List, Mapping, NamedTuple, NoReturn, Optional, Tuple
 from urllib.parse import urlsplit
@@ -24,6 +26,8 @@ MAX_CHOICES = 200
 SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 _OWN = "x-deployable-zipfile"  # what our own checker reads; the standard keywords are made from it
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,199}\Z")
+_ALIKE = 0.83  # ratio of difflib: two slips in a name of ten letters
+_MOST_COMPARED = 200  # names
 _TEXTS = ("pattern", "default", "example", "description")
 _FLAGS = ("required", "secret")
 
@@ -137,12 +141,15 @@ class Contract(NamedTuple):
         return found
 
     def hints(self, environment: Mapping[str, str]) -> List[Tuple[str, str]]:
-        """Return each name in *environment* that is not declared and one slip away from a declared one, and that."""
+        """Return each name in *environment* that is not declared and like a declared one that is not set, and that."""
+        unset = {_letters(known): known for known in self.variables if known not in environment}
+        unknown = [name for name in sorted(environment) if name not in self.variables and len(name) <= 200]
         found = []
-        for name in sorted(environment):
-            if name not in self.variables and len(name) <= 200:
-                near = [known for known in self.variables if known not in environment and _is_one_slip(name, known)]
-                found += [(name, near[0])] if near else []
+        for name in unknown[:_MOST_COMPARED]:
+            letters = _letters(name)
+            near = [known for known in unset if _is_one_slip(letters, known)]
+            near = near or difflib.get_close_matches(letters, unset, 1, _ALIKE)
+            found += [(name, unset[near[0]])] if near else []
         return found
 
     def to_json(self, project: str) -> bytes:
@@ -271,9 +278,10 @@ def _fits(kind: str, value: str) -> bool:
     if kind == "json":
         return _parsed(value) is not None
     try:
-        return Pattern(_FORMS[kind]).matches(value)
+        fits = Pattern(_FORMS[kind]).matches(value)
     except TooLong:
         return False
+    return fits and (kind != "number" or math.isfinite(float(value)))  # 1e999 would be read as infinity
 
 
 def _is_url(value: str) -> bool:
@@ -294,15 +302,23 @@ def _is_list(value: str) -> bool:
 
 
 def _parsed(value: str) -> Optional[Tuple[Any]]:
+    def refuse(word: str) -> NoReturn:
+        raise ValueError(word)  # NaN and Infinity are no JSON (RFC 8259, 6)
+
     try:
-        return (json.loads(value),)
+        return (json.loads(value, parse_constant=refuse),)
     except (ValueError, RecursionError):
         return None
 
 
+def _letters(name: str) -> str:
+    """Return what is compared of a name: case and what separates words are often mistaken."""
+    return re.sub(r"[-_.]", "", name).upper()
+
+
 def _is_one_slip(name: str, known: str) -> bool:
-    """Tell whether one letter more, less, other, or two exchanged make one name the other, or case does."""
-    if name.upper() == known.upper():
+    """Tell whether one letter more, less, other, or two exchanged make one name the other."""
+    if name == known:
         return True
     if abs(len(name) - len(known)) > 1 or min(len(name), len(known)) < 3:
         return False

@@ -82,7 +82,7 @@ def read_environment(path: Path) -> Dict[str, str]:
 def compared(contract: Contract, variables: Mapping[str, str]) -> Tuple[List[str], List[DeploymentError]]:
     """Return hints, and what is wrong with *variables* by the project's *contract*; never a value."""
     hints = [
-        f"{layout.ENVIRONMENT} sets {name}, which the project does not declare: {known} is meant?"
+        f"{layout.ENVIRONMENT} sets {name}, which the project does not declare. Did you mean {known}?"
         for name, known in contract.hints(variables)
     ]
     fix = "Correct the file of --env-file; info --environment-example shows what the project reads"

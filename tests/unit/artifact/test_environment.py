@@ -117,6 +117,26 @@ def test_a_value_of_a_megabyte_takes_no_long_time(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "good"), [("1e308", True), ("-1e308", True), ("1e309", False), ("-1e9999", False), ("9" * 40, True)]
+)
+def test_a_number_that_no_float_can_hold_is_refused(value: str, good: bool) -> None:
+    assert bool(Variable("KEY", "number").fault(value)) is not good
+
+
+def test_many_unknown_names_take_no_time() -> None:
+    contract = declared({f"SOME_VARIABLE_{number}": {"required": False} for number in range(300)})
+    began = time.process_time()
+    contract.hints({f"SOME_VARIABEL_{number}": "" for number in range(50_000)})
+    assert time.process_time() - began < 60
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "[1, NaN]", '{"a": Infinity}'])
+@pytest.mark.parametrize("kind", ["json", "number"])
+def test_what_is_no_number_anywhere_is_refused(value: str, kind: str) -> None:
+    assert Variable("KEY", kind).fault(value)
+
+
+@pytest.mark.parametrize(
     ("name", "known", "hinted"),
     [
         ("SECRT_KEY", "SECRET_KEY", True),
@@ -126,6 +146,10 @@ def test_a_value_of_a_megabyte_takes_no_long_time(kind: str) -> None:
         ("secret_key", "SECRET_KEY", True),
         ("SECRET_KEYS", "SECRET_KEY", True),
         ("ECRET_KEY", "SECRET_KEY", True),
+        ("SECERT_KEYS", "SECRET_KEY", True),
+        ("secretkye", "SECRET_KEY", True),
+        ("DATABSE_ULR", "DATABASE_URL", True),
+        ("PROT", "PORT", True),
         ("SECRET", "SECRET_KEY", False),
         ("SCERTE_KEY", "SECRET_KEY", False),
         ("AB", "AC", False),

@@ -76,7 +76,7 @@ def test_the_live_one_is_taken_over_and_checked_for_the_new_release(strict: Host
 def test_a_name_that_is_one_slip_off_gets_a_hint(strict: Host) -> None:
     write_environment(strict.environment, WORKRS="4", UNRELATED="x")
     strict.live("strict")
-    assert "sets WORKRS, which the project does not declare: WORKERS is meant?" in strict.err
+    assert "sets WORKRS, which the project does not declare. Did you mean WORKERS?" in strict.err
     assert "UNRELATED" not in strict.err
 
 
