@@ -72,6 +72,7 @@ try:
         delta,
         inputs,
         last,
+        needs,
         pack,
         planning,
         project,
@@ -252,7 +253,7 @@ def build(options: Options, console: Console, check: bool = False, against: str 
         chosen, state = _source(options, locked, output.names, kept, console, warn)
         site = _site(chosen[0], wanted, console, warn)
         house = collect.Wheelhouse(
-            collect.Settings(
+            needs.Settings(
                 options.only_binary, options.cache, options.timeout, options.wheelhouse, options.build_constraint,
                 options.allow,
             ),

@@ -21,7 +21,8 @@ PACKAGE = Path(layout.__file__).parents[1]
 NOT_SHIPPED = {"create", "builder", "views", "__main__"}
 # These tell the story of a build in chapters; no other module of the builder imports a sibling.
 STORIES = (
-    *("builder.collect", "builder.delta", "builder.init", "builder.inputs", "builder.last", "builder.overlays"),
+    *("builder.building", "builder.collect", "builder.fetching", "builder.pinned_pip", "builder.needs"),
+    *("builder.wheelcache", "builder.delta", "builder.init", "builder.inputs", "builder.last", "builder.overlays"),
     *("builder.pack", "builder.planning", "builder.reproducible", "builder.source"),
 )
 # Modules of the builder that are one part of another, which imports them.

@@ -5,14 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from typing import (
-    FrozenSet,
-    Iterable,
-    List,
-    NamedTuple,
-    Sequence,
-    Tuple,
-)
+from typing import FrozenSet, Iterable, List, NamedTuple, Sequence, Tuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from packaging.requirements import Requirement

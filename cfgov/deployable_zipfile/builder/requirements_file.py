@@ -11,15 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from typing import (
-    Callable,
-    Iterator,
-    List,
-    Mapping,
-    Optional,
-    Sequence,
-    Tuple,
-)
+from typing import Callable, Iterator, List, Mapping, Optional, Sequence, Tuple
 from urllib.parse import unquote, urljoin, urlsplit
 
 from .. import durable

@@ -1,0 +1,88 @@
+"""The pinned pip: fetched once by any pip, then run by the interpreter of each target."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from typing import Dict, List, Tuple
+
+from packaging.requirements import Requirement
+
+from ..errors import BuildInputError
+from . import cache, markers, pip, requirements, requirements_file, targets, wheelcache, wheels
+from .needs import Needs
+from .wheelcache import WheelCache
+
+
+class PinnedPip:
+    """The pip that resolves and builds, and what else every artifact carries for a virtual environment."""
+
+    def __init__(self, needs: Needs, store: WheelCache) -> None:
+        self._needs = needs
+        self._store = store
+        self._bootstrap = requirements_file.read(pip.BOOTSTRAP)
+        self._pips: Dict[str, Tuple[wheels.Facts, ...]] = {}
+
+    @property
+    def digest(self) -> str:
+        """Of the file that pins it."""
+        return self._bootstrap.digest
+
+    def runner(self, target: targets.Target) -> pip.Runner:
+        """Return the pinned pip, run by the target's interpreter, or by this one when there is none."""
+        goal = target if target.interpreter else targets.of_interpreter(sys.executable)
+        tool = next(facts for facts in self.bootstrap_of(goal) if facts.name == "pip")
+        folder = os.path.join(self._store.kept.work, f"pip-{tool.version}")
+        command = pip.unpacked(self._store.paths[tool.sha256], goal.interpreter, folder)
+        return self._run_by(command, tool.version)
+
+    def _run_by(self, command: Tuple[str, ...], version: str = "") -> pip.Runner:
+        settings = self._needs.settings
+        cached = os.path.join(self._store.kept.folder, "pip") if settings.use_cache else ""
+        logs = os.path.join(
+            self._store.kept.folder if cached else cache.default_folder() or tempfile.gettempdir(), "logs"
+        )
+        return pip.Runner(
+            command, self._store.kept.work, cached, logs, settings.timeout, version, settings.build_constraints,
+            bool(settings.wheelhouse),
+        )  # fmt: skip
+
+    def bootstrap_of(self, target: targets.Target) -> Tuple[wheels.Facts, ...]:
+        """Return the pinned pip, and what else a virtual environment of *target* starts with."""
+        if target.python not in self._pips:
+            name = wheelcache.key("bootstrap", self._bootstrap.digest, target.python)
+            document = self._store.kept.document("bootstrap", name)
+            found = [self._store.known(*reference) for reference in document or []]
+            facts = [one for one in found if one is not None]
+            if not document or len(facts) != len(document):
+                facts, pinned = self._fetched_bootstrap(target)
+                if pinned:
+                    self._store.kept.keep_document("bootstrap", name, wheelcache.references(facts))
+            self._pips[target.python] = wheelcache.in_order(facts)
+        return self._pips[target.python]
+
+    def _fetched_bootstrap(self, target: targets.Target) -> Tuple[List[wheels.Facts], bool]:
+        """Return the pinned wheels, and True; from a wheelhouse that lacks them, other releases of them, and False."""
+        interpreters = [path for path in (target.interpreter, sys.executable) if path]
+        runner = self._run_by(pip.starting_command(interpreters, self._store.kept.work))
+        at = markers.Releases(target.markers)
+        lines = [line for line in self._bootstrap.lines if at.where(line.requirement.marker) & at.of(target.release)]
+        arguments = ["--no-deps", "--only-binary=:all:", f"--python-version={target.version}"]
+        house = self._needs.settings.wheelhouse
+        options = ["--find-links", house] if house else []
+        try:
+            text = requirements.as_pip_lines(lines, options)
+            files, pinned = pip.download(runner, [*arguments, "--require-hashes"], text), True
+        except pip.NotFound as error:
+            if not house:
+                raise
+            for folder in pip.bundled(interpreters):
+                options += ["--find-links", folder]
+            names = [line._replace(requirement=Requirement(line.requirement.name), hashes=()) for line in lines]
+            try:
+                files, pinned = pip.download(runner, arguments, requirements.as_pip_lines(names, options)), False
+            except pip.NotFound:
+                fix = f"Add it: pip download --no-deps --dest {house} {error.what}"
+                raise BuildInputError(error.what, f"is not in {house}, and every artifact carries it", fix) from None
+        return [self._store.proven(self._store.kept.keep_file(file), "") for file in files], pinned
