@@ -72,6 +72,7 @@ try:
         delta,
         inputs,
         last,
+        naming,
         needs,
         pack,
         planning,
@@ -207,7 +208,7 @@ def options(given: Mapping[str, Any]) -> Options:
     values["output"] = re.sub(r"(?<=[^/])\.zip\Z", "", values["output"])
     made = Options(found.path, **{name.replace("-", "_"): value for name, value in values.items()})
     source.check_directory(made.project, "Give the folder of a Django, WSGI or ASGI project")
-    made = made._replace(name=source.project_name(made.project, made.name), wheelhouse=_directory(made.wheelhouse))
+    made = made._replace(name=naming.project_name(made.project, made.name), wheelhouse=_directory(made.wheelhouse))
     for path in made.build_constraint:
         if not os.path.isfile(path):
             raise UsageError(f"--build-constraint {path}", "does not exist", "Correct the path")
@@ -425,7 +426,7 @@ def _environment(parsed: argparse.Namespace, console: Console) -> None:
         what = found.path or os.path.join(parsed.folder, "pyproject.toml")
         raise BuildInputError(what, "declares no variables", "See docs/build.md; init --print proposes them")
     if parsed.schema:
-        name = source.project_name(found.values.get("project") or found.folder, found.values.get("name", ""))
+        name = naming.project_name(found.values.get("project") or found.folder, found.values.get("name", ""))
         text = contract.to_json(name).decode("ascii")
     else:
         text = contract.example(parsed.example)

@@ -23,7 +23,7 @@ NOT_SHIPPED = {"create", "builder", "views", "__main__"}
 STORIES = (
     *("builder.building", "builder.collect", "builder.fetching", "builder.pinned_pip", "builder.needs"),
     *("builder.wheelcache", "builder.delta", "builder.init", "builder.inputs", "builder.last", "builder.overlays"),
-    *("builder.pack", "builder.planning", "builder.reproducible", "builder.source"),
+    *("builder.pack", "builder.planning", "builder.reproducible", "builder.source", "builder.walk"),
 )
 # Modules of the builder that are one part of another, which imports them.
 PARTS: Dict[str, Set[str]] = {

@@ -15,7 +15,7 @@ from typing import Dict, List, NamedTuple, Tuple
 from .. import __version__
 from ..artifact import layout
 from ..errors import BuildInputError
-from . import checkout, project, settings, source
+from . import checkout, naming, project, settings, source
 
 # What holds a project's requirements, the most exact first; in DIR and in DIR/requirements.
 _LOCKS = ("pylock.toml", "uv.lock", "poetry.lock")
@@ -67,7 +67,7 @@ def look(folder: str) -> Found:
     state = checkout.find(root)
     tracked = checkout.tracked(state, root) if state.root else None
     try:
-        name = source.project_name(root)
+        name = naming.project_name(root)
         chosen = source.project_files(root, name, tracked=tracked or None)
     except BuildInputError as error:
         raise BuildInputError(error.what, error.why, "Correct that first; create would refuse it too") from None

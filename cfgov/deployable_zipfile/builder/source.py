@@ -6,13 +6,9 @@ when the caller wants everything, all files. In all cases some are never packed:
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import stat
-import sys
-import sysconfig
-import unicodedata
 from typing import (
     Any,
     Callable,
@@ -30,9 +26,11 @@ from typing import (
 )
 
 from ..artifact import layout
-from ..artifact.names import check_distinct, name_problem, project_name_problem
+from ..artifact.names import check_distinct
 from ..errors import BuildInputError
 from . import cache, exclusions
+from .packable import Candidate, check_name, refuse_link
+from .walk import Rules, Walk
 
 EARLIEST, LATEST = 315_532_800, 4_354_819_199  # seconds: 1980-01-01 to 2107-12-31, what a zip can name
 LISTED = 10  # paths that a message names at most
@@ -113,7 +111,7 @@ def project_files(
     """
     root = os.path.realpath(project)
     check_directory(project, "Give the folder of a Django, WSGI or ASGI project")
-    rules = _Rules(root, base or os.path.dirname(root), include, exclude, outputs)
+    rules = Rules(root, base or os.path.dirname(root), include, exclude, outputs)
     selection = _selected(root, name, rules, tracked, about)
     rules.check_used()
     if not selection.files:
@@ -143,36 +141,10 @@ def static_files(
     """
     root = os.path.realpath(directory)
     check_directory(directory, "Correct --extra-static")
-    selection = _selected(root, f"{layout.STATIC}/{number}", _Rules(root, root, (), (), outputs), None, about)
+    selection = _selected(root, f"{layout.STATIC}/{number}", Rules(root, root, (), (), outputs), None, about)
     if selection.files or selection.directories:
         return selection
     return selection._replace(directories=(f"{layout.STATIC}/{number}",))
-
-
-def project_name(project: str, wanted: str = "") -> str:
-    """Return the name of *project* in the artifact: *wanted*, or one made from the folder's own.
-
-    A folder's name that is an ASCII identifier and clashes with nothing is kept. Otherwise what an identifier cannot
-    hold becomes "_", and a name that Python or the artifact uses itself gets "_project" added.
-
-    Raises:
-        BuildInputError: *wanted* cannot be a name, or the folder's name gives none.
-    """
-    if wanted:
-        problem = _name_clash(wanted)
-        if problem:
-            raise BuildInputError(f"the name {wanted!r}", problem, "Give another name")
-        return wanted
-    folder = os.path.basename(os.path.realpath(project))
-    if not _name_clash(folder):
-        return folder
-    plain = unicodedata.normalize("NFKD", folder).encode("ascii", "ignore").decode("ascii")
-    made = re.sub(r"[^A-Za-z0-9]+", "_", plain).strip("_")
-    made = f"project_{made}" if made[:1].isdigit() else made
-    made = f"{made}_project" if made and _name_clash(made) else made
-    if not made or _name_clash(made):
-        raise BuildInputError(os.path.realpath(project), "its name gives no project name", "Give --name NAME")
-    return made
 
 
 def leaves_out(root: str, exclude: Sequence[str] = (), base: str = "") -> Callable[[str], bool]:
@@ -182,7 +154,7 @@ def leaves_out(root: str, exclude: Sequence[str] = (), base: str = "") -> Callab
         root: the packed folder; *exclude* and *base* as for :func:`project_files`.
     """
     root = os.path.realpath(root)
-    rules = _Rules(root, base or os.path.dirname(root), (), exclude, frozenset())
+    rules = Rules(root, base or os.path.dirname(root), (), exclude, frozenset())
 
     def left_out(path: str) -> bool:
         name = os.path.relpath(path, root)
@@ -253,28 +225,20 @@ def named(paths: Sequence[str], limit: int = LISTED) -> str:
     return shown if len(paths) <= limit else f"{shown} and {len(paths) - limit} more"
 
 
-def _name_clash(name: str) -> str:
-    """Return why *name* cannot be a project's, "" when it can."""
-    problem = project_name_problem(name)
-    if not problem and name in _standard_modules():
-        return "is the name of a module of Python's standard library"
-    return problem or ""
-
-
 def _selected(
-    root: str, prefix: str, rules: "_Rules", tracked: Optional[Mapping[str, Optional[bool]]], about: About
+    root: str, prefix: str, rules: Rules, tracked: Optional[Mapping[str, Optional[bool]]], about: About
 ) -> Selection:
     """Choose below *root*; *tracked* as for :func:`project_files`."""
-    walk = _Walk(root, rules)
-    names = [name for name in _names(walk, rules, tracked) if not rules.excludes(name)]
+    found = Walk(root, rules)
+    names = [name for name in _names(found, rules, tracked) if not rules.excludes(name)]
     copies = exclusions.Copies([*rules.places, *(os.path.join(root, os.path.dirname(name)) for name in names)])
     files, links = [], []
     for name in names:
-        file = _File.at(root, name)
+        file = Candidate.at(root, name)
         begins = _beginning(file, about)
         secret = begins == _SECRET or copies.holds(file.path, file.status)
         if secret and not file.link:  # a link to what is not packed is refused below
-            walk.left_out.add(name)
+            found.left_out.add(name)
             continue
         if begins == _POINTER:
             raise BuildInputError(
@@ -284,14 +248,14 @@ def _selected(
             links.append(name)
         files.append(_packed(f"{prefix}/{name}", file, (tracked or {}).get(name)))
     _check_links(root, links, {os.path.join(root, file.name[len(prefix) + 1 :]) for file in files})
-    empty = [] if tracked is not None else [f"{prefix}/{name}" for name in walk.empty if not rules.excludes(name)]
+    empty = [] if tracked is not None else [f"{prefix}/{name}" for name in found.empty if not rules.excludes(name)]
     for path in [*(file.name for file in files), *empty]:
-        _check_name(path)
-    left_out = tuple(sorted(walk.left_out))
+        check_name(path)
+    left_out = tuple(sorted(found.left_out))
     return Selection(root, prefix, tuple(sorted(files)), tuple(sorted(empty)), left_out, tuple(links))
 
 
-def _beginning(file: "_File", about: About) -> int:
+def _beginning(file: Candidate, about: About) -> int:
     """Say what the beginning of *file* is, of a private key or an earlier artifact or a pointer of Git LFS."""
 
     def find() -> int:
@@ -304,7 +268,7 @@ def _beginning(file: "_File", about: About) -> int:
     return int(about(file.path, cache.identity(file.status), f"beginning {exclusions.FORMAT}", find))
 
 
-def _names(walk: "_Walk", rules: "_Rules", tracked: Optional[Mapping[str, Optional[bool]]]) -> List[str]:
+def _names(walk: Walk, rules: Rules, tracked: Optional[Mapping[str, Optional[bool]]]) -> List[str]:
     """Return the paths to pack, and let *rules* see which patterns of ``include`` name something."""
     if tracked is None:
         names = walk.everything()
@@ -317,7 +281,7 @@ def _names(walk: "_Walk", rules: "_Rules", tracked: Optional[Mapping[str, Option
     return sorted({*names, *(name for name in walk.everything() if rules.includes(name))})
 
 
-def _packed(name: str, file: "_File", executable: Optional[bool]) -> File:
+def _packed(name: str, file: Candidate, executable: Optional[bool]) -> File:
     if executable is None:
         executable = bool(file.status.st_mode & stat.S_IXUSR)
     mode = layout.FILE_MODES[1] if executable else layout.FILE_MODES[0]
@@ -329,203 +293,7 @@ def _check_links(root: str, links: Sequence[str], packed: Set[str]) -> None:
     for name in links:
         target = os.path.realpath(os.path.join(root, name))
         if target not in packed:
-            _refuse_link(root, name, f"leads to {os.path.relpath(target, root)}, which is not packed")
-
-
-class _Rules:
-    """What the configuration and the build itself say about paths relative to the packed folder."""
-
-    def __init__(
-        self, root: str, base: str, include: Sequence[str], exclude: Sequence[str], outputs: FrozenSet[str]
-    ) -> None:
-        self._root = root
-        self._offset = os.path.relpath(root, os.path.realpath(base))
-        self.places = (root, os.path.dirname(root), os.path.realpath(base))  # where an environment.json is kept
-        self.include = [(pattern, _compiled(pattern)) for pattern in include]
-        self._exclude = [_compiled(pattern) for pattern in exclude]
-        self._outputs = outputs
-        self._used: Set[str] = set()
-
-    def includes(self, name: str) -> bool:
-        """Say whether a pattern of ``include`` names *name*, and remember which patterns did."""
-        found = [pattern for pattern, compiled in self.include if compiled.match(self._based(name))]
-        self._used.update(found)
-        return bool(found)
-
-    def excludes(self, name: str) -> bool:
-        if os.path.join(self._root, name) in self._outputs:
-            return True
-        return bool(self._exclude) and any(pattern.match(self._based(name)) for pattern in self._exclude)
-
-    def check_used(self) -> None:
-        """Refuse a pattern of ``include`` that names nothing: the files that it should match were not built."""
-        for pattern, _ in self.include:
-            if pattern not in self._used:
-                raise BuildInputError(
-                    f"include {pattern!r}", "matches no file", "Build these files first, or correct it"
-                )
-
-    def _based(self, name: str) -> str:
-        return os.path.normpath(os.path.join(self._offset, name))
-
-
-class _Walk:
-    """Finds files below a folder and remembers what it left out."""
-
-    def __init__(self, root: str, rules: _Rules) -> None:
-        self._root = root
-        self._rules = rules
-        self.left_out: Set[str] = set()
-        self.empty: List[str] = []
-
-    def these(self, names: Iterable[str]) -> List[str]:
-        """Return those of *names* that exist and may be packed."""
-        names = list(names)
-        environments = {os.path.dirname(name) for name in names if os.path.basename(name) == "pyvenv.cfg"}
-        folders: Dict[str, bool] = {}
-        return [name for name in names if self._may_pack(name, environments) and self._is_there(name, folders)]
-
-    def everything(self, folder: str = "") -> List[str]:
-        """Return all files below *folder*, in sorted order, without what is never packed."""
-        found: List[str] = []
-        try:
-            with os.scandir(os.path.join(self._root, folder)) as scan:
-                entries = sorted(scan, key=lambda entry: entry.name)
-        except OSError as error:
-            raise BuildInputError(
-                os.path.join(self._root, folder), f"cannot be read ({error.strerror})", "Make it readable"
-            ) from None
-        for entry in entries:
-            name = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.is_dir(follow_symlinks=False):
-                if self._may_enter(name):
-                    found += self.everything(name)
-            elif self._may_pack(name, set()):
-                found.append(name)
-        if not entries and folder:
-            self.empty.append(folder)
-        return found
-
-    def _may_enter(self, name: str) -> bool:
-        if exclusions.is_never_packed(name) or os.path.lexists(os.path.join(self._root, name, "pyvenv.cfg")):
-            self.left_out.add(f"{name}/")
-            return False
-        return True
-
-    def _may_pack(self, name: str, environments: Set[str]) -> bool:
-        if any(name.startswith(f"{environment}/") for environment in environments if environment):
-            self.left_out.add(name)
-            return False
-        if not exclusions.is_never_packed(name) or self._is_public(name):
-            return True
-        self.left_out.add(name)
-        return False
-
-    def _is_public(self, name: str) -> bool:
-        """Say whether *name* is a certificate that ``include`` names, not a key."""
-        if not exclusions.may_be_certificate(name) or not self._rules.includes(name):
-            return False
-        path = os.path.join(self._root, name)
-        return stat.S_ISREG(os.lstat(path).st_mode) and not exclusions.holds_key(path)
-
-    def _is_there(self, name: str, folders: Dict[str, bool]) -> bool:
-        """Say whether a tracked file exists, not reached through a folder that became a link."""
-        folder = os.path.dirname(os.path.join(self._root, name))
-        if folder not in folders:
-            folders[folder] = os.path.realpath(folder) == folder
-        return folders[folder] and os.path.lexists(os.path.join(self._root, name))
-
-
-class _File(NamedTuple):
-    path: str
-    status: os.stat_result
-    link: bool
-
-    @classmethod
-    def at(cls, root: str, name: str) -> "_File":
-        """Look at the file *name* below *root* without opening it (a FIFO would wait for ever)."""
-        path = os.path.join(root, name)
-        try:
-            status = os.lstat(path)
-        except OSError as error:
-            raise BuildInputError(path, f"cannot be read ({error.strerror})", "Build again") from None
-        if stat.S_ISLNK(status.st_mode):
-            return cls(*_followed(root, name), link=True)
-        if not stat.S_ISREG(status.st_mode):
-            raise BuildInputError(path, f"is {_kind(status.st_mode)}", "Remove it, or exclude it: see docs/build.md")
-        if not os.access(path, os.R_OK):
-            raise BuildInputError(path, "cannot be read (no permission)", "Make it readable, or exclude it")
-        return cls(path, status, link=False)
-
-
-def _followed(root: str, name: str) -> Tuple[str, os.stat_result]:
-    """Return the regular file inside *root* that the symbolic link *name* leads to."""
-    path = os.path.join(root, name)
-    if os.path.isabs(os.readlink(path)):
-        _refuse_link(root, name, f"leads to the absolute path {os.readlink(path)}")
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        loop = error.errno == errno.ELOOP
-        _refuse_link(root, name, f"leads {'in a circle' if loop else 'to a missing file'} ({os.readlink(path)})")
-    target = os.path.realpath(path)
-    if not target.startswith(root + os.sep):
-        _refuse_link(root, name, f"leads out of the folder ({os.readlink(path)})")
-    if not stat.S_ISREG(status.st_mode):
-        _refuse_link(root, name, f"leads to {_kind(status.st_mode)} ({os.readlink(path)})")
-    return target, status
-
-
-def _refuse_link(root: str, name: str, why: str) -> NoReturn:
-    raise BuildInputError(
-        os.path.join(root, name), f"is a symbolic link that {why}", "Replace it by a copy, or exclude it"
-    )
-
-
-def _kind(mode: int) -> str:
-    kinds: List[Tuple[Callable[[int], bool], str]] = [
-        (stat.S_ISDIR, "a folder"),
-        (stat.S_ISFIFO, "a FIFO"),
-        (stat.S_ISSOCK, "a socket"),
-        (stat.S_ISBLK, "a device"),
-        (stat.S_ISCHR, "a device"),
-    ]
-    return next((text for test, text in kinds if test(mode)), "no regular file")
-
-
-def _check_name(name: str) -> None:
-    problem = name_problem(name)
-    if not problem and any(part.endswith(" ") for part in name.split("/")):
-        problem = "its name ends with a blank"
-    if problem:
-        raise BuildInputError(name, problem, "Rename it, or exclude it: see docs/build.md")
-
-
-def _compiled(pattern: str) -> "re.Pattern[str]":
-    """Translate one pattern of include or exclude; a match of a folder is a match of all below it."""
-    text = ""
-    position = 0
-    pattern = pattern.strip("/")
-    while position < len(pattern):
-        if pattern.startswith("**/", position):
-            text, position = text + "(?:.*/)?", position + 3
-        elif pattern.startswith("**", position):
-            text, position = text + ".*", position + 2
-        else:
-            character = pattern[position]
-            text += {"*": "[^/]*", "?": "[^/]"}.get(character, re.escape(character))
-            position += 1
-    return re.compile(f"{text}(?:/.*)?\\Z", re.DOTALL)
-
-
-def _standard_modules() -> Set[str]:
-    """Return the names that the standard library of the building Python uses."""
-    listed = getattr(sys, "stdlib_module_names", None)
-    if listed is not None:
-        return set(listed)
-    folders = [sysconfig.get_path("stdlib"), sysconfig.get_config_var("DESTSHARED")]
-    found = {entry.partition(".")[0] for folder in folders if os.path.isdir(folder) for entry in os.listdir(folder)}
-    return (found | set(sys.builtin_module_names)) - {"site-packages", "lib-dynload"}
+            refuse_link(root, name, f"leads to {os.path.relpath(target, root)}, which is not packed")
 
 
 def _largest(files: Iterable[File]) -> str:

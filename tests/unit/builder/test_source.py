@@ -7,7 +7,7 @@ from typing import Any, List, Sequence
 
 import pytest
 
-from deployable_zipfile.builder import checkout, source
+from deployable_zipfile.builder import checkout, naming, source
 from deployable_zipfile.errors import BuildInputError
 from tests.support.helpers import write_tree
 from tests.unit.builder.conftest import SITE, commit_all, git
@@ -23,7 +23,7 @@ def project_files(
     """Choose as create.py does: what git tracks in a checkout."""
     found = checkout.Checkout() if all_files else checkout.find(project)
     tracked = checkout.tracked(found, project) if found.root else None
-    name = source.project_name(project)
+    name = naming.project_name(project)
     return source.project_files(project, name, include, exclude, tracked=tracked, **options)
 
 
@@ -135,55 +135,6 @@ def test_static_folders_are_packed_whole_and_numbered(tmp_path: Path) -> None:
     assert (names(selection), selection.left_out) == (["static.in/1/css/site.css"], (".env",))
     assert refused("static_files", str(tmp_path / "nowhere"), 0).endswith(
         "directory not found. Correct --extra-static."
-    )
-
-
-@pytest.mark.parametrize(
-    ("folder", "name"),
-    [
-        ("shop", "shop"),
-        ("my-site", "my_site"),
-        ("online-judge", "online_judge"),
-        ("djangoproject.com", "djangoproject_com"),
-        ("site", "site_project"),
-        ("json", "json_project"),
-        ("wheels", "wheels_project"),
-        ("venv", "venv_project"),
-        ("static.in", "static_in"),
-        ("sité", "site_project"),
-        ("2024-relaunch", "project_2024_relaunch"),
-    ],
-)
-def test_any_folder_gives_a_name_that_python_and_the_artifact_can_use(tmp_path: Path, folder: str, name: str) -> None:
-    project = write_tree(tmp_path / folder, SITE)
-    assert source.project_name(str(project)) == name
-    assert names(project_files(str(project)))[0] == f"{name}/manage.py"
-
-
-def test_a_link_to_a_project_has_the_name_of_the_folder_itself(tmp_path: Path) -> None:
-    (tmp_path / "current").symlink_to(write_tree(tmp_path / "shop", SITE))
-    assert source.project_name(str(tmp_path / "current")) == "shop"
-
-
-@pytest.mark.parametrize(
-    ("name", "why"),
-    [
-        ("my-site", "'my-site' is not an ASCII identifier"),
-        ("json", "is the name of a module of Python's standard library"),
-        ("wheels", "is a name that the artifact uses itself"),
-        ("a/b", "is not an ASCII identifier"),
-    ],
-)
-def test_a_name_that_was_asked_for_and_clashes_is_refused(tmp_path: Path, name: str, why: str) -> None:
-    message = refused("project_name", str(tmp_path), name)
-    assert message.startswith(f"the name {name!r}: ")
-    assert why in message
-    assert message.endswith("Give another name.")
-
-
-def test_a_folder_that_gives_no_name_needs_one(tmp_path: Path) -> None:
-    assert refused("project_name", str(write_tree(tmp_path / "日本", SITE))).endswith(
-        "its name gives no project name. Give --name NAME."
     )
 
 
