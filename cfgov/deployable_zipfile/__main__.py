@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from typing import List, Optional, Tuple
 
@@ -95,8 +96,8 @@ def _artifact_of(verb: str, words: List[str]) -> Tuple[str, List[str]]:
 
 def _is_artifact(path: str) -> bool:
     try:
-        with open(path, "rb") as file:
-            return file.read(2) == b"#!"
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # a FIFO has no end
+            return stat.S_ISREG(os.fstat(file.fileno()).st_mode) and file.read(2) == b"#!"
     except OSError:
         return path.endswith(".zip")
 

@@ -343,14 +343,13 @@ def _environment_problems(
 
 
 def _verify(arguments: argparse.Namespace, archive: str, console: Console) -> int:
-    if arguments.tree and os.path.isfile(arguments.tree):
-        archive = arguments.tree
-    elif arguments.tree:
+    tree = arguments.tree or (archive if os.path.isdir(archive) else "")
+    if tree and os.path.isfile(tree):
+        archive = tree
+    elif tree:
         if arguments.signature or arguments.allowed_signers or arguments.revoked_keys:
-            raise UsageError(
-                arguments.tree, "a folder has no signature", "Give the artifact that it was installed from"
-            )
-        return _verify_tree(arguments.tree, console)
+            raise UsageError(tree, "a folder has no signature", "Give the artifact that it was installed from")
+        return _verify_tree(tree, console)
     from .artifact import delta, environment, proof
 
     with _signed(archive, arguments) as (artifact, signer):

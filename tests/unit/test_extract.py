@@ -267,6 +267,30 @@ def test_verify_of_a_tree_names_what_drifted(run: Any, tmp_path: Path) -> None:
     assert "holds no complete installation" in said.err
 
 
+def test_the_tool_verifies_a_tree_without_an_artifact(run: Any, tmp_path: Path, capsys: Any) -> None:
+    run("-d", tmp_path / "dest")
+    capsys.readouterr()
+    assert __main__.main(["verify", str(tmp_path / "dest")]) == 0
+    assert "as installed" in capsys.readouterr().out
+    (tmp_path / "dest/site_one/more.py").touch()
+    assert __main__.main(["verify", str(tmp_path / "dest"), "--json"]) == 5
+    assert json.loads(capsys.readouterr().out)["added"] == ["site_one/more.py"]
+    assert __main__.main(["verify", str(tmp_path)]) == 5
+    line = capsys.readouterr().err
+    assert line.startswith(f"error: {tmp_path}: holds no complete installation (there is no .deploy/installed.json). ")
+    (tmp_path / ".deploy").mkdir()
+    (tmp_path / ".deploy" / "journal.jsonl").touch()
+    assert __main__.main(["verify", str(tmp_path)]) == 5
+    assert f"is the root of a site, not an installation. Give {tmp_path}/current or" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["verify", "info", "list", "check", "selftest", "serve"])
+def test_a_fifo_in_place_of_an_artifact_is_refused_at_once(tmp_path: Path, capsys: Any, verb: str) -> None:
+    os.mkfifo(str(tmp_path / "pipe"))
+    assert __main__.main([verb, str(tmp_path / "pipe")]) == 3
+    assert capsys.readouterr().err == f"error: {tmp_path}/pipe: is not a regular file. Give the path of an artifact.\n"
+
+
 def test_info_says_what_the_artifact_is(run: Any, site: Path) -> None:
     said = run("info")
     assert said.code == 0

@@ -47,6 +47,17 @@ RATIO, RATIO_FROM = 50, 64 * 1024 * 1024  # PyPI's rule: at most 50:1 above 64 M
 
 _OWN_MODES = {(stat.S_IFREG | mode) << 16: mode for mode in layout.FILE_MODES}
 _AGAIN = "Copy the artifact again"
+_GIVE = "Give the path of an artifact"
+# What people give instead, by the first bytes.
+_OTHERS = {
+    b"PK\x03\x04": "a zip file",
+    b"PK\x05\x06": "a zip file",
+    b"\x1f\x8b": "a gzip file",
+    b"BZh": "a bzip2 file",
+    b"\xfd7zXZ": "an xz file",
+    b"\x28\xb5\x2f\xfd": "a zstd file",
+    b"\x7fELF": "a program",
+}
 _SHEBANG = re.compile(rb"#![\x20-\x7e]{1,125}\n")
 
 
@@ -372,10 +383,21 @@ class Container(Window):
         return entries, position
 
     def _prefix(self) -> bytes:
-        match = _SHEBANG.match(self.pread(0, min(self.size, 128)))
+        begin = self.pread(0, min(self.size, 128))
+        match = _SHEBANG.match(begin)
         if match is None or b"python" not in match.group():
-            self.refuse("", "does not begin with one line '#!...python...' (at offset 0)")
+            self._refuse_as_other(begin)
         return match.group()
+
+    def _refuse_as_other(self, begin: bytes) -> NoReturn:
+        if not begin:
+            self.refuse("", "is empty")
+        kind = next((kind for magic, kind in _OTHERS.items() if begin.startswith(magic)), "")
+        if kind == "a zip file" and self.label.endswith(".whl"):
+            kind = "a wheel"
+        self.advice = f"{_GIVE}, or copy it again"
+        what = f"is {kind}, not an artifact" if kind else "is not an artifact"
+        self.refuse("", f"{what}: it does not begin with one line '#!...python...' (at offset 0)")
 
     def _entry(self, header: Header, position: int) -> Entry:
         if (header.made_by, header.made_by_version) != (UNIX, NEEDED) or header.needed > NEEDED:
@@ -514,11 +536,13 @@ class Artifact:
             path = os.path.abspath(path)
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
-            raise ArtifactError(path, f"cannot be read ({error.strerror})", "Give the path of an artifact") from None
+            raise ArtifactError(path, f"cannot be read ({error.strerror})", _GIVE) from None
         try:
             status = os.fstat(descriptor)
+            if stat.S_ISDIR(status.st_mode):
+                raise _folder_error(path)
             if not stat.S_ISREG(status.st_mode):
-                raise ArtifactError(path, "is not a regular file", "Give the path of an artifact")
+                raise ArtifactError(path, "is not a regular file", _GIVE)
             return cls(path, descriptor, status.st_size)
         except OSError as error:
             os.close(descriptor)
@@ -709,6 +733,16 @@ class Artifact:
 
         for _ in run(verify, (len(entries) + step - 1) // step, workers):
             pass
+
+
+def _folder_error(path: str) -> ArtifactError:
+    """Return what to say about a folder in place of an artifact."""
+    if os.path.lexists(os.path.join(path, layout.INSTALLED)):
+        fix = f"{_GIVE}; verify {path} compares what was installed there"
+        return ArtifactError(path, "is a folder that an artifact was installed into, not an artifact", fix)
+    if os.path.lexists(os.path.join(path, layout.JOURNAL)):
+        return ArtifactError(path, "is the root of a site, not an artifact", f"{_GIVE}, or of a release in releases/")
+    return ArtifactError(path, "is a folder, not an artifact", _GIVE)
 
 
 def _check_same(container: Container, stated: Dict[str, layout.Member]) -> None:

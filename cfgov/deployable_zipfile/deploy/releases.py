@@ -231,6 +231,9 @@ def check_place(root: Root) -> None:
         DestinationError: as for :func:`ownership.check_folder`.
     """
     check_folder(root)
+    if os.path.lexists(str(root.path / layout.INSTALLED)):
+        why = "is a folder that an artifact was installed into with -d, not the root of a site"
+        raise DestinationError(root.path, why, "Name a folder of its own")
     ownership.check_folder(str(root.path), "releases", "shared", "current", layout.DEPLOY)
     if root.state.is_dir():
         ownership.check_folder(str(root.state), root.journal.path.name, "lock", "logs", "tool")

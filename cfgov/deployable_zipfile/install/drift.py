@@ -46,7 +46,12 @@ def compare(destination: str) -> Drift:
     except (OSError, ValueError, AttributeError, RecursionError, ArtifactError) as error:
         if not os.path.lexists(destination):
             raise DestinationError(destination, "does not exist", "Give the folder of an installation") from None
+        if os.path.lexists(os.path.join(destination, layout.JOURNAL)):
+            fix = f"Give {os.path.join(destination, 'current')} or a release in {os.path.join(destination, 'releases')}"
+            raise DestinationError(destination, "is the root of a site, not an installation", fix) from None
         reason = error.strerror if isinstance(error, OSError) else error
+        if isinstance(error, FileNotFoundError):
+            reason = f"there is no {os.path.relpath(os.fsdecode(error.filename), destination)}"
         if isinstance(error, ArtifactError):
             reason = f"{error.what} {error.why}"
         fix = "Give the folder of an installation, or install the artifact again"

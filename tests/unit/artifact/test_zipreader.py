@@ -82,10 +82,49 @@ def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
     for name in ("device", "socket"):
         with pytest.raises(ArtifactError, match="Give the path of an artifact"):
             Artifact.open(str(tmp_path / name))
-    for name, why in [("pipe", "is not a regular file"), ("absent", "No such file"), (".", "is not a regular file")]:
+    for name, why in [("pipe", "is not a regular file"), ("absent", "No such file"), (".", "is a folder")]:
         with pytest.raises(ArtifactError, match=why) as caught:
             Artifact.open(str(tmp_path / name))
         assert "Give the path of an artifact" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("a.zip", b"", "is empty"),
+        ("a.zip", b"PK\x05\x06" + bytes(18), "is a zip file, not an artifact"),
+        ("a-1-py3-none-any.whl", b"PK\x03\x04" + bytes(99), "is a wheel, not an artifact"),
+        ("a.tar.gz", b"\x1f\x8b\x08", "is a gzip file, not an artifact"),
+        ("a.tar.xz", b"\xfd7zXZ\0", "is an xz file, not an artifact"),
+        ("a.txt", b"hello\n", "is not an artifact"),
+        ("run.sh", b"#!/bin/sh\n", "is not an artifact"),
+    ],
+)
+def test_another_kind_of_file_is_called_what_it_is(tmp_path: Path, name: str, content: bytes, why: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ArtifactError) as caught:
+        Artifact.open(str(tmp_path / name))
+    assert caught.value.why.startswith(why)
+
+
+def test_a_folder_is_called_what_it_is(tmp_path: Path) -> None:
+    for name, inner, why, fix in [
+        ("plain", "", "is a folder, not an artifact", "Give the path of an artifact"),
+        (
+            "installed",
+            layout.INSTALLED,
+            "is a folder that an artifact was installed into",
+            f"verify {tmp_path}/installed",
+        ),
+        ("root", layout.JOURNAL, "is the root of a site", "a release in releases/"),
+    ]:
+        (tmp_path / name / ".deploy").mkdir(parents=True)
+        if inner:
+            (tmp_path / name / inner).touch()
+        with pytest.raises(ArtifactError) as caught:
+            Artifact.open(str(tmp_path / name))
+        assert caught.value.why.startswith(why)
+        assert fix in caught.value.fix
 
 
 def test_a_relative_path_in_a_folder_that_is_gone_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

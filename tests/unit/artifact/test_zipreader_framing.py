@@ -23,7 +23,10 @@ from tests.support.hostile import (
 CASES = Cases()
 add = CASES.add
 
-NO_FIRST_LINE = f"{PATH}: does not begin with one line '#!...python...' (at offset 0). {AGAIN}"
+GIVE = "Give the path of an artifact, or copy it again."
+NO_LINE = "it does not begin with one line '#!...python...' (at offset 0)"
+NO_FIRST_LINE = f"{PATH}: is not an artifact: {NO_LINE}. {GIVE}"
+OTHER_ZIP = f"{PATH}: is a zip file, not an artifact: {NO_LINE}. {GIVE}"
 NO_END = f"{PATH}: does not end with a zip's end record: it was cut, or bytes were added. {AGAIN}"
 
 for name, prefix in {
@@ -40,7 +43,8 @@ for name, prefix in {
     "newline-before": b"\n" + FIRST_LINE,
     "nul": b"#!/usr/bin/python\0\n",
 }.items():
-    add(f"framing/first-line-{name}", setting("prefix", prefix), NO_FIRST_LINE)
+    text = NO_FIRST_LINE if prefix else OTHER_ZIP
+    add(f"framing/first-line-{name}", setting("prefix", prefix), text)
 
 for name, prefix, at in [
     ("twice", FIRST_LINE * 2, 2 * len(FIRST_LINE)),
@@ -143,11 +147,11 @@ add(
 
 
 CASES.add_bytes("framing/two-artifacts-in-one", lambda data: data + data, f"{PATH}: its directory of {LENGTH} bytes")
-CASES.add_bytes("framing/the-artifact-behind-another-zip", lambda data: zip_of([Raw("a", b"")]) + data, NO_FIRST_LINE)
+CASES.add_bytes("framing/the-artifact-behind-another-zip", lambda data: zip_of([Raw("a", b"")]) + data, OTHER_ZIP)
 CASES.add_bytes("framing/text-mode-transfer", lambda data: data.replace(b"\n", b"\r\n"), NO_FIRST_LINE)
 CASES.add_bytes("framing/text-mode-back", lambda data: data.replace(b"\x05", b""), NO_END)
 CASES.add_bytes("framing/seven-bits", lambda data: bytes(byte & 0x7F for byte in data), f"{PATH}: ")
-CASES.add_bytes("framing/empty", lambda _: b"", NO_FIRST_LINE)
+CASES.add_bytes("framing/empty", lambda _: b"", f"{PATH}: is empty. {AGAIN}")
 CASES.add_bytes("framing/only-the-first-line", lambda _: FIRST_LINE, NO_END)
 CASES.add_bytes(
     "framing/only-a-short-first-line", lambda _: b"#!python\n", f"{PATH}: is cut: 9 bytes are not a zip. {AGAIN}"

@@ -24,6 +24,14 @@ NOBODY = 65534
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount, and has traps set for it")
 
 
+@pytest.mark.parametrize("verb", [["deploy"], ["rollback"], ["prune"], ["deploy", "--dry-run"]])
+def test_a_folder_that_d_installed_into_is_no_root(host: Host, root: Path, verb: List[str]) -> None:
+    assert extract.main(["-d", str(root), "--no-sync"], str(host.artifacts["one"])) == 0
+    assert host.verb("one", *verb) == 5
+    assert "is a folder that an artifact was installed into with -d" in host.error()
+    assert extract.main(["verify", str(root)], str(host.artifacts["one"])) == 0
+
+
 def link_through(root: Path, build: str) -> str:
     (root / "via").symlink_to(f"releases/{build}/")
     return "via"
