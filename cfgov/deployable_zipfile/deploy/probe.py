@@ -21,6 +21,7 @@ Answer = Tuple[int, int, Dict[str, str]]  # status, size of the body in bytes, h
 
 _HEADERS = {"User-Agent": "deployable-zipfile", "Accept": "*/*"}  # which every client sends
 _END = 10.0  # seconds for the end of the lifespan protocol
+_ASGI = {"version": "3.0", "spec_version": "2.0"}
 
 
 def main(argv: Sequence[str]) -> None:
@@ -90,16 +91,29 @@ async def _asgi(application: Any, wanted: Mapping[str, str]) -> Answer:
     starts: "asyncio.Queue[Dict[str, Any]]" = asyncio.Queue()
     says: "asyncio.Queue[Dict[str, Any]]" = asyncio.Queue()
     await starts.put({"type": "lifespan.startup"})
-    version = {"version": "3.0", "spec_version": "2.0"}
-    life = asyncio.ensure_future(application({"type": "lifespan", "asgi": version, "state": {}}, starts.get, says.put))
+    life = asyncio.ensure_future(
+        application({"type": "lifespan", "asgi": dict(_ASGI), "state": {}}, starts.get, says.put)
+    )
     first = asyncio.ensure_future(says.get())
     await asyncio.wait({life, first}, return_when=asyncio.FIRST_COMPLETED)
     if first.done() and first.result()["type"] == "lifespan.startup.failed":
         raise SystemExit(f"startup failed: {first.result().get('message', '')}")
+    sent = await _answered(application, _scope(wanted))
+    await starts.put({"type": "lifespan.shutdown"})
+    await asyncio.wait({life}, timeout=_END)
+    for task in (life, first):
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    if not sent:
+        raise SystemExit("the application ended without an answer")
+    named = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in sent[0].get("headers", [])}
+    return int(sent[0]["status"]), sum(len(one.get("body", b"")) for one in sent[1:]), named
+
+
+async def _answered(application: Any, scope: Dict[str, Any]) -> List[Dict[str, Any]]:
+    """Send one request without a body, and return the messages of the answer."""
     sent: List[Dict[str, Any]] = []
     over = asyncio.Event()
-    path, query = _split(wanted["path"])
-    headers = [("host", wanted["host"]), *_HEADERS.items()]
     received = [{"type": "http.request", "body": b"", "more_body": False}]
 
     async def receive() -> Dict[str, Any]:
@@ -113,9 +127,16 @@ async def _asgi(application: Any, wanted: Mapping[str, str]) -> Answer:
         if message["type"] == "http.response.body" and not message.get("more_body"):
             over.set()
 
-    scope = {
+    await application(scope, receive, send)
+    return sent
+
+
+def _scope(wanted: Mapping[str, str]) -> Dict[str, Any]:
+    path, query = _split(wanted["path"])
+    headers = [("host", wanted["host"]), *_HEADERS.items()]
+    return {
         "type": "http",
-        "asgi": version,
+        "asgi": dict(_ASGI),
         "http_version": "1.1",
         "method": "GET",
         "scheme": "http",
@@ -128,16 +149,6 @@ async def _asgi(application: Any, wanted: Mapping[str, str]) -> Answer:
         "server": ("127.0.0.1", 80),
         "state": {},
     }
-    await application(scope, receive, send)
-    await starts.put({"type": "lifespan.shutdown"})
-    await asyncio.wait({life}, timeout=_END)
-    for task in (life, first):
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-    if not sent:
-        raise SystemExit("the application ended without an answer")
-    named = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in sent[0].get("headers", [])}
-    return int(sent[0]["status"]), sum(len(one.get("body", b"")) for one in sent[1:]), named
 
 
 def _split(path: str) -> Tuple[str, str]:

@@ -35,7 +35,16 @@ def add_parsers(subparsers: Any, common: List[argparse.ArgumentParser]) -> None:
     kept.add_argument("--keep", type=cli.count, metavar="N", help="good releases to keep, 5 unless said")
     kept.add_argument("--older-than", type=cli.age, metavar="AGE", help="remove only what is older: 30d, 12h, 90m, 60s")
 
-    verb = subparsers.add_parser("deploy", parents=[*common, rooted, kept, _settings_parser()], help=_DEPLOY_HELP)
+    _add_deploy(subparsers, [*common, rooted, kept, _settings_parser()])
+    _add_rollback(subparsers, [*common, rooted, _settings_parser()])
+    verb = subparsers.add_parser("releases", parents=[*common, rooted], help="list the releases of a root")
+    verb.add_argument("--sizes", action="store_true", help="also what each occupies: its own, and shared by hard links")
+    verb.set_defaults(run=_run_releases)
+    _add_prune(subparsers, [*common, careful, kept])
+
+
+def _add_deploy(subparsers: Any, parents: List[argparse.ArgumentParser]) -> None:
+    verb = subparsers.add_parser("deploy", parents=parents, help=_DEPLOY_HELP)
     verb.add_argument("--env-file", type=cli.path, metavar="FILE", help="environment.json; else the live one's")
     verb.add_argument("--base", action="append", type=cli.named, metavar="PATH", help=cli.BASE_HELP)
     verb.add_argument("--migrate", choices=("auto", "check", "skip"), default="auto", help="apply, look, or neither")
@@ -45,7 +54,9 @@ def add_parsers(subparsers: Any, common: List[argparse.ArgumentParser]) -> None:
     _add_signature_options(verb)
     verb.set_defaults(run=_run_deploy)
 
-    verb = subparsers.add_parser("rollback", parents=[*common, rooted, _settings_parser()], help="go back a release")
+
+def _add_rollback(subparsers: Any, parents: List[argparse.ArgumentParser]) -> None:
+    verb = subparsers.add_parser("rollback", parents=parents, help="go back a release")
     verb.add_argument(
         "release", nargs="?", type=cli.named, metavar="ID", help="build id or its beginning; else the last good one"
     )
@@ -56,11 +67,9 @@ def add_parsers(subparsers: Any, common: List[argparse.ArgumentParser]) -> None:
     verb.add_argument("--not-bad", action="store_true", help="do not mark the release that is left as bad")
     verb.set_defaults(run=_run_rollback)
 
-    verb = subparsers.add_parser("releases", parents=[*common, rooted], help="list the releases of a root")
-    verb.add_argument("--sizes", action="store_true", help="also what each occupies: its own, and shared by hard links")
-    verb.set_defaults(run=_run_releases)
 
-    verb = subparsers.add_parser("prune", parents=[*common, careful, kept], help="remove old releases, or wheels")
+def _add_prune(subparsers: Any, parents: List[argparse.ArgumentParser]) -> None:
+    verb = subparsers.add_parser("prune", parents=parents, help="remove old releases, or wheels")
     place = verb.add_mutually_exclusive_group(required=True)
     place.add_argument("--root", type=cli.path, metavar="DIR", help=_ROOT_HELP)
     place.add_argument(

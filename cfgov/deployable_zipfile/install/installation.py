@@ -79,19 +79,17 @@ def install(
     sharing = Sharing(normal_store(store, destination), artifact.manifest, console) if store else None
     stored = stored_members(store, artifact.manifest, destination) if store else None
     problems = preflight.problems(artifact.manifest, destination, force, Need(artifact, stored))
-    refused = replacement.refusal(destination, build) if force else None
     if problems and is_there():  # another run finished it meanwhile
         return Installed(destination, build, target.python, True, 0, time.monotonic() - began)
-    _refuse([*problems, refused], console)
-    compiled = host.bytecode_fits(target)
-    sources = _verified(artifact, target, compiled, workers, console)
+    _refuse([*problems, replacement.refusal(destination, build) if force else None], console)
+    sources = _verified(artifact, target, workers, console)
     with Staging(destination, wait, console) as staging:
         if is_there():
             return Installed(destination, build, target.python, True, 0, time.monotonic() - began)
         _refuse([replacement.refusal(destination, build) if force else filled_problem(destination, build)], console)
         place = Place(staging.tree, destination, target.python, artifact.manifest.project)
         with _writing(place, sources, artifact.manifest, sync, console) as advance:
-            count = tree.write(artifact, target, sources, place, compiled, workers, advance, sharing)
+            count = tree.write(artifact, target, sources, place, workers, advance, sharing)
             if force and os.path.isdir(destination):
                 replacement.carry_over(destination, place.tree)
         staging.commit(replaces=force)
@@ -107,13 +105,11 @@ def _refuse(problems: Sequence[Optional[DeployableZipfileError]], console: Conso
         raise found[0]
 
 
-def _verified(
-    artifact: Artifact, target: layout.Target, compiled: bool, workers: int, console: Console
-) -> List[Source]:
+def _verified(artifact: Artifact, target: layout.Target, workers: int, console: Console) -> List[Source]:
     """Compare every byte of *artifact* with its manifest, and open its wheels while other processes do so."""
     with _verifying(artifact, workers, console) as finish:
         try:
-            sources = open_wheels(artifact, target, compiled)
+            sources = open_wheels(artifact, target, host.bytecode_fits(target))
         except DeployableZipfileError:
             finish()  # a damaged file is told before what it makes of the wheels in it
             raise

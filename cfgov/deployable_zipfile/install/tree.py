@@ -13,7 +13,7 @@ from ..artifact.zipreader import Artifact
 from ..errors import ArtifactError
 from ..install_wheels import Place, Source
 from ..install_wheels import install as install_wheels
-from . import installed, inventory
+from . import host, installed, inventory
 from .sharing import Sharing
 from .virtualenv import make_virtualenv
 from .writer import Job, bytecode, bytecode_path, write_bytes, write_files
@@ -24,7 +24,6 @@ def write(
     target: layout.Target,
     sources: List[Source],
     place: Place,
-    compiled: bool,
     workers: int,
     progress: Callable[[int], None],
     sharing: Optional[Sharing],
@@ -32,7 +31,7 @@ def write(
     """Write everything the destination will hold; return the number of files."""
     count = 0
     digests: Dict[str, str] = {}
-    for jobs, folders in _project(artifact, target, place, compiled):
+    for jobs, folders in _project(artifact, target, place):
         make_folders_once(place.tree, folders)
         write_files(place.tree, jobs, workers, progress, digests)
         count += len(jobs)
@@ -59,13 +58,13 @@ def make_folders_once(tree: str, folders: List[str]) -> None:
         os.mkdir(f"{tree}/{folder}", 0o755)
 
 
-def _project(
-    artifact: Artifact, target: layout.Target, place: Place, compiled: bool
-) -> Iterator[Tuple[List[Job], List[str]]]:
+def _project(artifact: Artifact, target: layout.Target, place: Place) -> Iterator[Tuple[List[Job], List[str]]]:
     """Yield jobs and folders of the project and the static folders, one container after the other."""
     manifest = artifact.manifest
     tops = (manifest.project + "/", layout.STATIC + "/")
-    shipped = artifact.nested(target.project_bytecode) if compiled and target.project_bytecode else None
+    shipped = (
+        artifact.nested(target.project_bytecode) if host.bytecode_fits(target) and target.project_bytecode else None
+    )
 
     def compile_as(name: str) -> str:
         return f"{place.destination}/{name}" if shipped is None and name.endswith(".py") else ""
