@@ -45,6 +45,26 @@ PyMODINIT_FUNC PyInit_native(void) { return PyModule_Create(&module); }
 SETUP = "from setuptools import Extension, setup\nsetup(name='native', version='1.0', py_modules=['b', 'a'], "
 
 
+GIT_USER = ["-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "init.defaultBranch=main"]
+ZLIB = "pkg:rpm/almalinux/zlib@1.2.11-40.el9"
+AUDITWHEEL = {
+    "bomFormat": "CycloneDX",
+    "specVersion": "1.4",
+    "components": [
+        {"type": "library", "name": "Be_ta", "version": "2.0"},
+        {"type": "library", "name": "zlib", "version": "1.2.11", "purl": ZLIB},
+    ],
+}
+SPDX = {
+    "spdxVersion": "SPDX-2.3",
+    "packages": [{"name": "serde", "versionInfo": "1.0", "licenseConcluded": "MIT OR Apache-2.0"}],
+}
+
+
+def plain_setup(name: str) -> str:
+    return f"from setuptools import setup\nsetup(name={name!r}, version='3.0', py_modules=['one'])\n"
+
+
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a cache that has the pinned pip already."""
@@ -358,9 +378,23 @@ def test_a_build_that_is_ended_leaves_nothing_that_the_next_one_does_not_remove(
 def test_the_bill_of_materials_is_valid_and_names_what_pip_lists(site: Path, shared: Path, tmp_path: Path) -> None:
     wheels = tmp_path / "wheels"
     make_wheel(wheels, "alpha", "1.0", {"alpha.py": ""}, requires=["Be_ta"])
-    make_wheel(wheels, "Be_ta", "2.0+local.1", {"beta.py": ""})
+    vendored = {
+        "beta.py": "",
+        "Be_ta.libs/libz-0a1b2c3d.so.1.2": "x",
+        "Be_ta-2.0+local.1.dist-info/sboms/auditwheel.cdx.json": json.dumps(AUDITWHEEL),
+        "Be_ta-2.0+local.1.dist-info/sboms/rust.spdx.json": json.dumps(SPDX),
+        "Be_ta-2.0+local.1.dist-info/sboms/odd.cdx.json": "[",
+    }
+    make_wheel(wheels, "Be_ta", "2.0+local.1", vendored)
+    local = write_tree(tmp_path / "local", {"setup.py": plain_setup("local-part"), "one.py": ""})
+    repository = write_tree(tmp_path / "repository", {"setup.py": plain_setup("from.git"), "one.py": ""})
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "x"]):
+        subprocess.run(["git", *GIT_USER, *words], cwd=str(repository), check=True)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=str(repository), check=True, capture_output=True, text=True)
+    vcs = f"from.git @ git+file://{repository}@{head.stdout.strip()}"
     source = make_sdist(tmp_path / "sdists", "native", {"setup.py": SETUP + ")\n", "a.py": "", "b.py": ""})
-    build(site, f"--find-links {wheels}\nalpha==1.0\nBe_ta==2.0+local.1\n{source}\n", shared)
+    lock = f"--find-links {wheels}\nalpha==1.0\nBe_ta==2.0+local.1\n{source}\n{local}\n{vcs}\n"
+    build(site, lock, shared)
     with zipreader.Artifact.open(str(site.parent / "out.zip")) as artifact:
         text = artifact.read(".deploy/sbom.cdx.json").decode("ascii")
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
@@ -369,4 +403,17 @@ def test_the_bill_of_materials_is_valid_and_names_what_pip_lists(site: Path, sha
     parts = [one for one in json.loads(text)["components"] if one.get("purl", "").startswith("pkg:pypi/")]
     named = {normalised(one["name"]): one["version"] for one in parts}
     assert named == {normalised(one["name"]): one["version"] for one in json.loads(listed)}
-    assert {"alpha", "be-ta", "native", "pip"} <= set(named)
+    assert {"alpha", "be-ta", "native", "local-part", "from-git", "pip"} <= set(named)
+    (beta,) = [one for one in parts if normalised(one["name"]) == "be-ta"]
+    inner = {one["name"]: one for one in beta["components"]}
+    assert set(inner) == {"libz.so.1.2", "zlib", "serde"}
+    assert inner["libz.so.1.2"]["hashes"][0]["content"] == hashlib.sha256(b"x").hexdigest()
+    assert (inner["zlib"]["purl"], inner["serde"]["licenses"][0]["expression"]) == (ZLIB, "MIT OR Apache-2.0")
+    origin = {
+        normalised(one["name"]): prop["value"]
+        for one in parts
+        for prop in one["properties"]
+        if prop["name"] == "deployable-zipfile:built-from"
+    }
+    assert set(origin) == {"native", "local-part", "from-git"}
+    assert head.stdout.strip() in origin["from-git"]
