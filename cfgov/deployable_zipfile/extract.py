@@ -175,7 +175,8 @@ def _add_own_verbs(verbs: Any, common: List[argparse.ArgumentParser]) -> None:
     )
     cli.add_signature_options(verify)
     verify.set_defaults(run=_verify)
-    info = verbs.add_parser("info", parents=common, help="say what the artifact is")
+    info = verbs.add_parser("info", parents=common, help="say what the artifact is, or an installation")
+    info.add_argument("tree", nargs="?", type=cli.named, metavar="DEST", help="this installation or file instead")
     cli.add_signature_options(info)
     info.add_argument(
         "--environment-example", choices=("json", "env"), help="print an example of environment.json, or of a .env file"
@@ -415,6 +416,10 @@ def _report_drift(
 def _info(arguments: argparse.Namespace, archive: str, console: Console) -> int:
     from .artifact import delta
 
+    tree = arguments.tree or (archive if os.path.isdir(archive) else "")
+    if tree and not os.path.isfile(tree):
+        return _info_of_tree(tree, arguments, console)
+    archive = tree or archive
     if arguments.environment_example:
         return _environment_example(archive, arguments, console)
     with _signed(archive, arguments) as (artifact, signer):
@@ -435,6 +440,18 @@ def _info(arguments: argparse.Namespace, archive: str, console: Console) -> int:
         if arguments.json:
             document["sha256"] = artifact.sha256
     console.result(document, _info_text(document))
+    return 0
+
+
+def _info_of_tree(tree: str, arguments: argparse.Namespace, console: Console) -> int:
+    from .deploy import about
+    from .install.destination import normal_destination
+
+    if arguments.environment_example or arguments.signature or arguments.allowed_signers or arguments.revoked_keys:
+        raise UsageError(tree, "is a folder, which has neither signature nor example", "Give the artifact")
+    destination = normal_destination(tree)
+    document = about.installation(destination, _root_above(destination))
+    console.result(document, about.lines(document))
     return 0
 
 

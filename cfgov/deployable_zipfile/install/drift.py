@@ -29,8 +29,8 @@ _SCRIPTS = f"{layout.VENV}/bin"
 _OWN_SCRIPTS = ("python", "python3", "activate", "activate.csh", "activate.fish", "Activate.ps1")
 
 
-def compare(destination: str) -> Drift:
-    """Compare the tree in *destination* with its manifest and its RECORD files.
+def recorded(destination: str) -> Tuple[Dict[str, str], layout.Manifest]:
+    """Return what the installation in *destination* says of itself: its record, and its manifest.
 
     Raises:
         DestinationError: there is no complete installation in it.
@@ -41,8 +41,7 @@ def compare(destination: str) -> Drift:
         manifest = layout.Manifest.from_json(text)
         if not isinstance(installed.get("python"), str):
             raise ValueError("its record names no Python")
-        version = str(installed.get("version"))
-        patches.parsed(version)
+        patches.parsed(str(installed.get("version")))
     except (OSError, ValueError, AttributeError, RecursionError, ArtifactError) as error:
         if not os.path.lexists(destination):
             raise DestinationError(destination, "does not exist", "Give the folder of an installation") from None
@@ -56,6 +55,17 @@ def compare(destination: str) -> Drift:
             reason = f"{error.what} {error.why}"
         fix = "Give the folder of an installation, or install the artifact again"
         raise DestinationError(destination, f"holds no complete installation ({reason})", fix) from None
+    return installed, manifest
+
+
+def compare(destination: str) -> Drift:
+    """Compare the tree in *destination* with its manifest and its RECORD files.
+
+    Raises:
+        DestinationError: there is no complete installation in it.
+    """
+    installed, manifest = recorded(destination)
+    version = str(installed.get("version"))
     site = f"{layout.VENV}/lib/python{installed['python']}/site-packages"
     listed = "files_sha256" in installed
     compared = _by_list if listed else _by_record
