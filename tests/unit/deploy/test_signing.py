@@ -11,7 +11,8 @@ from typing import Any, Dict, List
 import pytest
 
 from deployable_zipfile import extract
-from deployable_zipfile.deploy import journal, releases
+from deployable_zipfile.artifact.zipreader import Artifact
+from deployable_zipfile.deploy import journal, releases, rollout
 from deployable_zipfile.deploy.releases import Root
 from deployable_zipfile.deploy.selection import folded
 from tests.support import signatures
@@ -186,6 +187,39 @@ def test_a_signature_may_lie_elsewhere(signed: Host, tmp_path: Path) -> None:
     moved = shutil.move(f"{signed.artifacts['one']}.sig", str(tmp_path / "s"))
     refused(signed, "one", *require(signed))
     signed.live("one", *require(signed), "--signature", str(moved))
+
+
+@pytest.mark.parametrize("way", ["renamed over", "written in place", "link exchanged"])
+def test_what_takes_the_artifacts_place_after_the_check_is_not_installed(
+    signed: Host, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    path, other = signed.artifacts["one"], signed.artifacts["three"].read_bytes()
+    content = path.read_bytes()
+    if way == "link exchanged":
+        path.rename(path.with_name("real"))
+        path.symlink_to("real")
+    elif way == "written in place":
+        path.chmod(0o777)  # somebody else may
+    original = rollout._whole
+
+    def exchanged(artifact: Artifact, *rest: Any) -> Any:
+        if way == "written in place":
+            with path.open("r+b") as file:
+                file.write(other)
+                file.truncate()
+        else:
+            new = path.with_name("new")
+            new.write_bytes(other) if way == "renamed over" else new.symlink_to(signed.artifacts["three"].name)
+            os.replace(str(new), str(path))
+        return original(artifact, *rest)
+
+    monkeypatch.setattr(rollout, "_whole", exchanged)
+    assert signed.deploy("one", *require(signed)) == 0, signed.err
+    assert path.read_bytes() == other
+    path.unlink()
+    path.write_bytes(content)
+    with Artifact.open(str(path)) as artifact:
+        assert signed.current() == artifact.manifest.build_id
 
 
 class TestRollback:
