@@ -15,8 +15,6 @@ imports the ``loadenv`` beside it, whatever ``PYTHONPATH`` holds. Two variables 
     LOADENV_REQUIRED=1   a missing file is a bad file
 """
 
-from __future__ import annotations
-
 import os
 import stat
 import sys
@@ -104,7 +102,7 @@ def environment_path() -> str:
     return os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(library))), FILE)
 
 
-def read_environment(path: str) -> dict[str, str]:
+def read_environment(path: str) -> "dict[str, str]":
     """Return the variables in the file at *path*, checked as at an interpreter's start.
 
     The file is opened once, without waiting for a writer, and must be a regular file of at most 6 MiB: UTF-8 with
@@ -119,13 +117,13 @@ def read_environment(path: str) -> dict[str, str]:
     return parse_environment(path, _content(path))
 
 
-def parse_environment(path: str, content: bytes) -> dict[str, str]:
+def parse_environment(path: str, content: bytes) -> "dict[str, str]":
     """Return the variables in *content*, held to the rules of :func:`read_environment`; *path* is for messages.
 
     Raises:
         EnvironmentFileError: against one of these rules.
     """
-    environment: dict[str, str] = {}
+    environment: "dict[str, str]" = {}
     for key, value in _pairs(path, _text(path, content)):
         _check_key(path, key)
         if key in environment:
@@ -135,7 +133,7 @@ def parse_environment(path: str, content: bytes) -> dict[str, str]:
     return environment
 
 
-def loader_variables(environment: dict[str, str]) -> list[str]:
+def loader_variables(environment: "dict[str, str]") -> "list[str]":
     """Return the keys that change which code every subprocess loads: worth a warning at deployment."""
     prefixes = ("LD_", "PYTHON", "DYLD_")
     return sorted(key for key in environment if key == "PATH" or key.startswith(prefixes))
@@ -182,9 +180,9 @@ def _content(path: str) -> bytes:
             raise EnvironmentFileError(path, f"is {kind}, not a regular file", "Put a file there")
         if status.st_size > MAX_FILE:
             raise EnvironmentFileError(path, f"has {status.st_size} bytes, more than {MAX_FILE}", "Make it smaller")
-        chunks: list[bytes] = []
+        chunks: "list[bytes]" = []
         while True:
-            chunk = os.read(descriptor, MAX_FILE)
+            chunk = os.read(descriptor, status.st_size + 4096)  # memory of the size that is asked for is set aside
             if not chunk:
                 return b"".join(chunks)
             chunks.append(chunk)
@@ -256,7 +254,7 @@ def _scanned(text: str) -> object:
     return document
 
 
-def _pairs(path: str, text: str) -> list[tuple[str, object]]:
+def _pairs(path: str, text: str) -> "list[tuple[str, object]]":
     for mark, most in _MOST_OF:
         if text.count(mark) > most:
             raise EnvironmentFileError(path, f"has more than {most} of {mark}", "Keep large values in files")
@@ -286,7 +284,7 @@ def _loaded(path: str, text: str) -> object:
 def _check_key(path: str, key: str) -> None:
     if not key:
         raise EnvironmentFileError(path, "has an empty key", "Remove it")
-    if not all("!" <= character <= "~" and character != "=" for character in key):
+    if not (key.isascii() and key.isprintable()) or " " in key or "=" in key:
         raise EnvironmentFileError(
             path, f"key {_quoted(key)} is not a variable name", "Use printable ASCII without blanks and ="
         )
@@ -317,7 +315,10 @@ def _checked_value(path: str, key: str, value: object) -> str:
     return value
 
 
-def _check_total(path: str, environment: dict[str, str]) -> None:
+def _check_total(path: str, environment: "dict[str, str]") -> None:
+    characters = sum(map(len, environment)) + sum(map(len, environment.values()))
+    if 4 * characters + 10 * len(environment) <= _MIN_TOTAL - _FOR_ARGUMENTS:  # UTF-8: at most 4 bytes each
+        return
     total = sum(
         len(key.encode("utf-8", "surrogateescape")) + len(value.encode("utf-8", "surrogateescape")) + 2 + 8
         for key, value in environment.items()
