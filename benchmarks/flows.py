@@ -141,8 +141,8 @@ DEPLOY = (
     Flow(
         "deployable-zipfile, no bytecode",
         "deploy",
-        "an artifact made with `--no-bytecode`",
-        _ours("--no-sync", lambda material: material.bare),
+        "an artifact made with `--no-bytecode`, installed with `--no-compile`: the files that `unzip` writes",
+        _ours("--no-sync --no-compile", lambda material: material.bare),
     ),
     Flow(
         REFERENCE,

@@ -124,6 +124,7 @@ def install_parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--force", action="store_true", help="replace an installation of this build in DEST")
     parser.add_argument("--base", action="append", type=cli.named, default=[], metavar="PATH", help=cli.BASE_HELP)
     parser.add_argument("--store", type=cli.named, metavar="DIR", help="share unpacked wheels with other installations")
+    parser.add_argument("--no-compile", action="store_true", help="do not compile what comes without bytecode")
     parser.add_argument("--no-sync", action="store_true", help="do not wait for the disk before the commit")
     cli.add_signature_options(parser)
     parser.set_defaults(run=_install)
@@ -211,6 +212,7 @@ def _install(arguments: argparse.Namespace, archive: str, console: Console) -> i
             force=arguments.force,
             console=console,
             store=arguments.store or "",
+            compiles=not arguments.no_compile,
         )
         _environment_problems(artifact, "", done.destination, console)
     if done.already:

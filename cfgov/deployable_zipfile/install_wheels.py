@@ -44,6 +44,7 @@ class Place(NamedTuple):
     destination: str  # absolute path that everything will have afterwards
     python: str  # "3.11"
     project: str  # its name: its .pth file is in site-packages
+    compiles: bool = True  # Python files that come without bytecode
 
     @property
     def site(self) -> str:
@@ -264,7 +265,7 @@ def _plan_plain(planned: _Layout, source: Source, place: Place) -> List[Entry]:
     }
     if not planned.jobs.keys().isdisjoint(jobs):
         return list(wheel.files.values())
-    if source.bytecode is None:
+    if source.bytecode is None and place.compiles:
         for path in [path for path in jobs if path.endswith(".py") and _has_bytecode(path)]:
             jobs[path] = jobs[path]._replace(compile_as=f"{place.destination}/{path}")
     planned.jobs.update(jobs)
@@ -279,7 +280,7 @@ def _plan_file(planned: _Layout, source: Source, number: int, entry: Entry, plac
         planned.scripts[path] = (number, entry)
         return
     _refuse_outside(source.wheel, entry.name, path, place)
-    wants = source.bytecode is None and _is_module(path, place) and _has_bytecode(path)
+    wants = source.bytecode is None and place.compiles and _is_module(path, place) and _has_bytecode(path)
     planned.jobs[path] = Job(path, source.wheel, entry, entry.mode, "", f"{place.destination}/{path}" if wants else "")
 
 

@@ -46,6 +46,7 @@ def install(
     force: bool = False,
     console: Optional[Console] = None,
     store: str = "",
+    compiles: bool = True,
 ) -> Installed:
     """Verify *artifact*, then install it into *destination*.
 
@@ -58,6 +59,7 @@ def install(
         force: an installation of this build, in whatever state, is replaced by a new one.
         console: told about each step.
         store: path of a store of unpacked wheels to take files from, "": none.
+        compiles: compile Python files for which the artifact has no bytecode that this Python reads.
 
     Raises:
         ArtifactError, WheelError: before anything is written, or with nothing left behind.
@@ -87,7 +89,7 @@ def install(
         if is_there():
             return Installed(destination, build, target.python, True, 0, time.monotonic() - began)
         _refuse([replacement.refusal(destination, build) if force else filled_problem(destination, build)], console)
-        place = Place(staging.tree, destination, target.python, artifact.manifest.project)
+        place = Place(staging.tree, destination, target.python, artifact.manifest.project, compiles)
         with _writing(place, sources, artifact.manifest, sync, console) as advance:
             count = tree.write(artifact, target, sources, place, workers, advance, sharing)
             if force and os.path.isdir(destination):

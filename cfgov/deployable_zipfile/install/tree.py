@@ -67,7 +67,8 @@ def _project(artifact: Artifact, target: layout.Target, place: Place) -> Iterato
     )
 
     def compile_as(name: str) -> str:
-        return f"{place.destination}/{name}" if shipped is None and name.endswith(".py") else ""
+        wanted = shipped is None and place.compiles and name.endswith(".py")
+        return f"{place.destination}/{name}" if wanted else ""
 
     def with_folders(jobs: List[Job], more: Tuple[str, ...] = ()) -> Tuple[List[Job], List[str]]:
         folders = {job.path.rpartition("/")[0] for job in jobs}

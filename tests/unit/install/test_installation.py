@@ -25,7 +25,7 @@ from deployable_zipfile.artifact import layout
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.console import Console
 from deployable_zipfile.errors import DeployableZipfileError, Interrupted
-from deployable_zipfile.install import installation, installed, inventory, staging, tree, virtualenv, writer
+from deployable_zipfile.install import drift, installation, installed, inventory, staging, tree, virtualenv, writer
 from tests.support import faults
 from tests.support.artifacts import PYTHON, make_artifact, make_target, simple_wheel
 from tests.support.depth import sampled
@@ -121,6 +121,32 @@ def test_the_path_of_the_staging_folder_is_in_no_file(tmp_path: Path) -> None:
     install(make_site(tmp_path, bytecode=False), tmp_path / "dest")
     for name, (_, data) in read_tree(tmp_path / "dest").items():
         assert b".partial" not in data or name.startswith(".deploy/runtime/"), name
+
+
+@pytest.mark.parametrize("store", [False, True])
+@pytest.mark.parametrize("payload", [False, True])
+def test_nothing_is_compiled_on_request(tmp_path: Path, payload: bool, store: bool) -> None:
+    artifact, dest = make_site(tmp_path, bytecode=False, payload=payload), tmp_path / "dest"
+    install(artifact, dest)
+    compiled = content(dest)
+    shutil.rmtree(str(dest))
+    install(artifact, dest, compiles=False, store=str(tmp_path / "store") if store else "")
+    found = content(dest)
+    loader = f"{SITE}/__pycache__"  # every start imports it, maybe as a user who cannot write there
+    caches = {name for name in compiled if "__pycache__" in name and not name.startswith(loader)}
+    assert caches & {f"site_one/__pycache__/settings.{sys.implementation.cache_tag}.pyc"}
+    assert found.keys() == compiled.keys() - caches
+    assert not [name for name, (_, data) in found.items() if name.endswith("/RECORD") and b".pyc" in data]
+    assert drift.compare(str(dest)).clean
+
+
+def test_bytecode_that_was_shipped_is_installed_when_nothing_is_compiled(site: Path, tmp_path: Path) -> None:
+    install(site, tmp_path / "dest")
+    expected = content(tmp_path / "dest")
+    shutil.rmtree(str(tmp_path / "dest"))
+    install(site, tmp_path / "dest", compiles=False)
+    assert content(tmp_path / "dest") == expected
+    assert any("site_one/__pycache__/" in name for name in expected)
 
 
 def test_files_have_the_time_of_the_installation(site: Path, tmp_path: Path) -> None:
