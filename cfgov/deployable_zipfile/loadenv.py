@@ -19,6 +19,10 @@ import os
 import stat
 import sys
 
+TYPE_CHECKING = False  # typing's would import it, and __future__ would be imported too, at every start
+if TYPE_CHECKING:
+    from typing import Dict, List, Tuple
+
 FILE = "environment.json"
 MAX_FILE = 6 * 1024 * 1024  # bytes read at most: no kernel passes more on
 # Counted before the text is parsed: what stays below takes at most 100 MiB, whatever it holds.
@@ -102,7 +106,7 @@ def environment_path() -> str:
     return os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(library))), FILE)
 
 
-def read_environment(path: str) -> "dict[str, str]":
+def read_environment(path: str) -> "Dict[str, str]":
     """Return the variables in the file at *path*, checked as at an interpreter's start.
 
     The file is opened once, without waiting for a writer, and must be a regular file of at most 6 MiB: UTF-8 with
@@ -117,13 +121,13 @@ def read_environment(path: str) -> "dict[str, str]":
     return parse_environment(path, _content(path))
 
 
-def parse_environment(path: str, content: bytes) -> "dict[str, str]":
+def parse_environment(path: str, content: bytes) -> "Dict[str, str]":
     """Return the variables in *content*, held to the rules of :func:`read_environment`; *path* is for messages.
 
     Raises:
         EnvironmentFileError: against one of these rules.
     """
-    environment: "dict[str, str]" = {}
+    environment: "Dict[str, str]" = {}
     for key, value in _pairs(path, _text(path, content)):
         _check_key(path, key)
         if key in environment:
@@ -133,7 +137,7 @@ def parse_environment(path: str, content: bytes) -> "dict[str, str]":
     return environment
 
 
-def loader_variables(environment: "dict[str, str]") -> "list[str]":
+def loader_variables(environment: "Dict[str, str]") -> "List[str]":
     """Return the keys that change which code every subprocess loads: worth a warning at deployment."""
     prefixes = ("LD_", "PYTHON", "DYLD_")
     return sorted(key for key in environment if key == "PATH" or key.startswith(prefixes))
@@ -180,7 +184,7 @@ def _content(path: str) -> bytes:
             raise EnvironmentFileError(path, f"is {kind}, not a regular file", "Put a file there")
         if status.st_size > MAX_FILE:
             raise EnvironmentFileError(path, f"has {status.st_size} bytes, more than {MAX_FILE}", "Make it smaller")
-        chunks: "list[bytes]" = []
+        chunks: "List[bytes]" = []
         while True:
             chunk = os.read(descriptor, status.st_size + 4096)  # memory of the size that is asked for is set aside
             if not chunk:
@@ -254,7 +258,7 @@ def _scanned(text: str) -> object:
     return document
 
 
-def _pairs(path: str, text: str) -> "list[tuple[str, object]]":
+def _pairs(path: str, text: str) -> "List[Tuple[str, object]]":
     for mark, most in _MOST_OF:
         if text.count(mark) > most:
             raise EnvironmentFileError(path, f"has more than {most} of {mark}", "Keep large values in files")
@@ -315,7 +319,7 @@ def _checked_value(path: str, key: str, value: object) -> str:
     return value
 
 
-def _check_total(path: str, environment: "dict[str, str]") -> None:
+def _check_total(path: str, environment: "Dict[str, str]") -> None:
     characters = sum(map(len, environment)) + sum(map(len, environment.values()))
     if 4 * characters + 10 * len(environment) <= _MIN_TOTAL - _FOR_ARGUMENTS:  # UTF-8: at most 4 bytes each
         return
