@@ -741,17 +741,18 @@ def _local_projects(locked: requirements.Requirements) -> List[str]:
 def _site(
     chosen: source.Selection, wanted: project.Wanted, console: Console, warn: Callable[[str], None]
 ) -> layout.Site:
-    site = project.describe({file.name[len(chosen.prefix) + 1 :]: file.path for file in chosen.files}, wanted)
+    files = {file.name[len(chosen.prefix) + 1 :]: file.path for file in chosen.files}
+    site = project.describe(files, wanted)
     callables = [f"{kind} {value}" for kind, value in (("WSGI", site.wsgi), ("ASGI", site.asgi)) if value]
     if site.settings_module:
         callables.insert(0, f"Django settings {site.settings_module}")
     if callables:
         console.step(f"  {', '.join(callables)}")
     if not site.wsgi and not site.asgi:
-        warn(
-            f"{chosen.root}: no WSGI or ASGI callable found, so nothing can serve it; "
-            f"set wsgi or asgi in [{settings.SECTION}], or give --wsgi or --asgi"
-        )
+        module, _, function = project.factory(files).partition(":")
+        made = f"add a wsgi.py with: from {module} import {function}; application = {function}()"
+        named = f"set wsgi or asgi in [{settings.SECTION}], or give --wsgi or --asgi"
+        warn(f"{chosen.root}: no WSGI or ASGI callable found, so nothing can serve it; {made if module else named}")
     return site
 
 

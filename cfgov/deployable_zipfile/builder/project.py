@@ -20,6 +20,7 @@ _WSGI_MADE_BY = frozenset(
     ["Flask", "Bottle", "default_app", "get_wsgi_application", "make_wsgi_app", "API", "App", "Eve", "APIFlask", "web"]
 )
 _ASGI_MADE_BY = frozenset(["Starlette", "FastAPI", "Quart", "Litestar", "Sanic", "BlackSheep", "Connexion", "AsyncApp"])
+_FACTORIES = frozenset(["create_app", "make_app", "create_application", "get_app", "build_app", "app_factory"])
 _TOPMOST = ("wsgi.py", "asgi.py", "app.py", "main.py", "application.py", "server.py", "__init__.py")
 
 
@@ -47,7 +48,12 @@ def check(wanted: Wanted) -> Wanted:
         if value and ":" not in value:
             value = ":".join(part for part in value.rpartition(".")[::2] if part)
         if value and not layout.is_callable(value):
-            raise UsageError(name, f"{value!r} is not MODULE:CALLABLE", "Write it like config.wsgi:application")
+            fix = "Write it like config.wsgi:application"
+            module, _, function = value.partition(":")
+            if function.endswith(")"):
+                function = function.partition("(")[0]
+                fix = f"Add a {name}.py with: from {module} import {function}; application = {function}()"
+            raise UsageError(name, f"{value!r} is not MODULE:CALLABLE", fix)
         wanted = wanted._replace(wsgi=value) if name == "wsgi" else wanted._replace(asgi=value)
     for name in ("manage", "path"):
         value = getattr(wanted, name)
@@ -77,7 +83,7 @@ def describe(files: Mapping[str, str], wanted: Wanted) -> layout.Site:
     manage = wanted.manage or _manage(files)
     if wanted.manage and wanted.manage not in files:
         raise UsageError("manage", f"{wanted.manage} is not packed", "Correct it")
-    path = wanted.path or os.path.dirname(manage)
+    path = wanted.path or _path(files, manage, wanted)
     if wanted.path and not any(name.startswith(f"{wanted.path}/") for name in files):
         raise UsageError("python-path", f"no packed file is in {wanted.path}", "Correct it")
     sources = _Sources(files, [path, ""] if path else [""])
@@ -92,6 +98,38 @@ def describe(files: Mapping[str, str], wanted: Wanted) -> layout.Site:
     if not settings and not wsgi and not asgi:
         wsgi, asgi = sources.topmost()
     return layout.Site(settings, wsgi, asgi, manage, path, wanted.skip_steps)
+
+
+def factory(files: Mapping[str, str]) -> str:
+    """Return the function that makes the callable, ``MODULE:FUNCTION``, in a project that has none.
+
+    Parameters:
+        files: as for :func:`describe`.
+
+    Returns "" when there is no function of the usual names.
+    """
+    return _Sources(files, ["src", ""]).factory()
+
+
+def _path(files: Mapping[str, str], manage: str, wanted: Wanted) -> str:
+    """Return the folder that modules are imported from beside the project's own, "" when there is no other.
+
+    It is where ``manage.py`` is, which Python puts on ``sys.path``; unless what is to be imported is elsewhere, as with
+    ``tools/manage.py`` and ``src/``, or below a ``src/`` without ``manage.py``.
+    """
+    folder = os.path.dirname(manage)
+    sources = _Sources(files, [folder, ""] if folder else [""])
+    module = wanted.settings_module or (_named_settings(sources, manage) if manage else "")
+    module = module or (wanted.wsgi or wanted.asgi).partition(":")[0]
+    if not module:
+        is_src = any(name.startswith("src/") for name in files) and "src/__init__.py" not in files
+        return folder or ("src" if is_src and not sources.topmost_is_above("src") else "")
+    if sources.find(module):
+        return folder
+    base = module.replace(".", "/")
+    tails = tuple(f"/{base}{tail}" for tail in (".py", "/__init__.py"))
+    found = sorted((name for name in files if name.endswith(tails)), key=lambda name: (name.count("/"), name))
+    return found[0][: found[0].rindex(f"/{base}")] if found else folder
 
 
 def _manage(files: Mapping[str, str]) -> str:
@@ -135,13 +173,19 @@ class _Sources:
         texts = [text for text in _assigned(tree, name) if "." in text]
         if texts:
             text = ":".join(texts[-1].rpartition(".")[::2])
-            return text if layout.is_callable(text) else ""
+            return text if layout.is_callable(text) and not self._is_gone(text) else ""
         for node in reversed(list(ast.walk(tree))):
             if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
                 found = self.word(_imported(node, module, file), name, (*seen, file))
                 if found:
                     return found
         return ""
+
+    def _is_gone(self, place: str) -> bool:
+        """Tell whether the module of a callable is not there, in a package of the project that is."""
+        module = place.partition(":")[0]
+        package = module.rpartition(".")[0]
+        return bool(package and self.find(package) and not self.find(module))
 
     def beside(self, settings: str, other: str, kind: str) -> str:
         """Return the callable of ``wsgi.py`` or ``asgi.py`` (*kind*) beside the other one or the settings."""
@@ -179,6 +223,21 @@ class _Sources:
             place = f"{module}:{found}"
             return ("", place) if _is_asgi(tree, found, os.path.basename(name)) else (place, "")
         return "", ""
+
+    def factory(self) -> str:
+        """Return the topmost module's function that makes a callable, as MODULE:FUNCTION."""
+        for name in sorted((name for name in self.files if name.endswith(".py")), key=lambda n: (n.count("/"), n)):
+            tree, module = self._tree(name), self._module(name)
+            defined = [one for node in (tree.body if tree else []) for one in _defined(node)]
+            for function in defined if module else []:
+                if function in _FACTORIES:
+                    return f"{module}:{function}"
+        return ""
+
+    def topmost_is_above(self, folder: str) -> bool:
+        """Tell whether a module outside *folder* has a WSGI or ASGI callable, as :meth:`topmost` looks for it."""
+        outside = {name: path for name, path in self.files.items() if not name.startswith(f"{folder}/")}
+        return any(_Sources(outside, [""]).topmost())
 
     def _module(self, name: str) -> str:
         for root in self._roots:

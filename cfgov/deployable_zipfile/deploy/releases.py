@@ -19,6 +19,7 @@ from .. import durable
 from ..artifact import layout
 from ..errors import DeploymentError, DestinationError
 from ..install import ownership
+from ..install.destination import normal_destination
 from .journal import Journal
 
 _BUILD_ID = re.compile(r"[0-9a-f]{32}\Z")
@@ -231,6 +232,7 @@ def check_place(root: Root) -> None:
         DestinationError: as for :func:`ownership.check_folder`.
     """
     check_folder(root)
+    normal_destination(str(root.path))  # releases are installed below it
     if os.path.lexists(str(root.path / layout.INSTALLED)):
         why = "is a folder that an artifact was installed into with -d, not the root of a site"
         raise DestinationError(root.path, why, "Name a folder of its own")

@@ -122,8 +122,7 @@ class _Show:
         except Skipped as reason:
             self._console.step(f"{step}: {reason}")
         except CommandError as error:
-            why = f"{error.why.partition(': ')[0]}: {excerpt(error.output)}"
-            raise DeploymentError(step, why, "Run selftest to see more") from None
+            raise _failed(step, error) from None
 
     def _collect(self) -> None:
         self._trial.collect_static()
@@ -151,7 +150,10 @@ class _Show:
         """Return the server's name, its command line and what its environment needs."""
         site, trial = self._trial.site, self._trial
         there = json.loads(trial.python("servers", ["-c", _SERVERS]).strip().splitlines()[-1])
-        name = trial.python("callable", site.callable_arguments()).strip().splitlines()[-1]
+        try:
+            name = trial.python("callable", site.callable_arguments()).strip().splitlines()[-1]
+        except CommandError as error:
+            raise _failed("WSGI or ASGI callable", error) from None
         python = [trial.interpreter, "-I"]
         if site.asgi and not site.wsgi:
             if "uvicorn" not in there:
@@ -205,6 +207,12 @@ class _Show:
             self._console.step("Stopping and removing the scratch folder")
             return
         raise DeploymentError("the server", f"ended: {self.last_words()}", "See above")
+
+
+def _failed(step: str, error: CommandError) -> DeploymentError:
+    """Return what to say of a failed command: its log is removed with the scratch folder."""
+    why = f"{error.why.partition(': ')[0]}: {excerpt(error.output)}"
+    return DeploymentError(step, why, "Run selftest to see more")
 
 
 def _free_port(wanted: int) -> int:

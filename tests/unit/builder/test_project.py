@@ -135,6 +135,36 @@ LAYOUTS: Dict[str, Any] = {
         {"asgi.py": "async def app(scope, receive, send):\n    pass\n"},
         Site("", "", "asgi:app", "", "", ()),
     ),
+    "manage.py elsewhere than the package": (
+        {
+            "tools/manage.py": MANAGE.format("config.settings"),
+            **{f"src/{name}": file for name, file in django("config").items() if name != "manage.py"},
+        },
+        Site("config.settings", "config.wsgi:application", "config.asgi:application", "tools/manage.py", "src", ()),
+    ),
+    "manage.py above a package two folders down": (
+        {
+            "manage.py": MANAGE.format("config.settings"),
+            **{f"apps/web/{name}": file for name, file in django("config").items() if name != "manage.py"},
+        },
+        Site("config.settings", "config.wsgi:application", "config.asgi:application", "manage.py", "apps/web", ()),
+    ),
+    "settings of an installed package": (
+        {"manage.py": MANAGE.format("tickets.settings"), "more/other.py": ""},
+        Site("tickets.settings", "", "", "manage.py", "", ()),
+    ),
+    "Flask below src": (
+        {"src/shop/__init__.py": "", "src/shop/app.py": "from flask import Flask\napp = Flask(__name__)\n"},
+        Site("", "shop.app:app", "", "", "src", ()),
+    ),
+    "a package called src": (
+        {"src/__init__.py": "", "src/app.py": "from flask import Flask\napp = Flask(__name__)\n"},
+        Site("", "src.app:app", "", "", "", ()),
+    ),
+    "a WSGI module that was removed": (
+        {name: file for name, file in django("chat").items() if name != "chat/wsgi.py"},
+        Site("chat.settings", "", "chat.asgi:application", "manage.py", "", ()),
+    ),
     "nothing to serve": ({"tool.py": "x = 1\n"}, Site("", "", "", "", "", ())),
     "Python of another version": (
         {"manage.py": "print 'django'\n", "app.py": "app = ("},
@@ -187,3 +217,22 @@ def test_the_callable_beside_the_settings_that_were_named_is_found(said: str, tm
     found = describe(tmp_path, files, settings_module="portal.production")
     assert (found.settings_module, found.wsgi) == ("portal.production", "portal.wsgi:application")
     assert found.asgi == "portal.asgi:application"
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({"shop/__init__.py": "def create_app():\n    return 1\n"}, "shop:create_app"),
+        ({"src/shop/web.py": "from .making import make_app\n", "src/shop/__init__.py": ""}, "shop.web:make_app"),
+        ({"shop/__init__.py": "def create_apple(): ...\n", "broken.py": "app = ("}, ""),
+    ],
+)
+def test_a_function_that_makes_the_callable_is_found(tmp_path: Path, files: Dict[str, str], found: str) -> None:
+    write_tree(tmp_path, files)
+    assert project.factory({name: str(tmp_path / name) for name in files}) == found
+
+
+def test_a_call_in_place_of_a_callable_is_told_what_to_write(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        project.check(project.Wanted(wsgi="shop:create_app()"))
+    assert caught.value.fix == "Add a wsgi.py with: from shop import create_app; application = create_app()"

@@ -436,3 +436,10 @@ def test_a_result_that_nobody_reads_is_no_failure_of_what_was_done(host: Host, r
     assert done.returncode == 0, done.stderr
     assert b"everything is done, but the result could not be written" in done.stderr
     assert host.current() is not None
+
+
+@pytest.mark.parametrize("name", ["new\nline", "back\\slash", "bell\x07"])
+def test_a_root_that_scripts_cannot_name_is_refused_before_it_is_made(host: Host, root: Path, name: str) -> None:
+    odd = root.parent / name
+    assert extract.main(["deploy", "--root", str(odd), "--restart", "none"], str(host.artifacts["one"])) == 5
+    assert not odd.exists()
