@@ -105,23 +105,29 @@ def path(text: str) -> "Path":
 
 def seconds(text: str) -> float:
     """Return a time in seconds, at most one day."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value <= MAX_SECONDS:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number of seconds from 0 to {MAX_SECONDS}")
+    return _number(text, MAX_SECONDS, "seconds")
+
+
+def timeout(text: str) -> float:
+    """Return a time in seconds after which something is given up: more than none, at most one day."""
+    value = _number(text, MAX_SECONDS, "seconds")
+    if not value:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number of seconds greater than 0")
     return value
 
 
 def days(text: str) -> float:
     """Return a number of days, at most ten years."""
+    return _number(text, MAX_DAYS, "days")
+
+
+def _number(text: str, most: int, unit: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = -1
-    if not 0 <= value <= MAX_DAYS:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number of days from 0 to {MAX_DAYS}")
+    if not 0 <= value <= most:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number of {unit} from 0 to {most}")
     return value
 
 

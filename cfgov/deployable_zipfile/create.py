@@ -560,7 +560,7 @@ def _add_option(group: Any, setting: settings.Setting) -> None:
         kind = cli.named if setting.kind == settings.PATHS else str
         group.add_argument(option, dest=where, metavar=setting.metavar, action="append", type=kind, help=setting.help)
     elif setting.kind == settings.NUMBER:
-        kind = _count if isinstance(setting.default, int) else _seconds
+        kind = cli.workers if isinstance(setting.default, int) else cli.timeout
         group.add_argument(option, dest=where, metavar=setting.metavar, type=kind, help=setting.help)
     else:
         kind = cli.named if setting.kind == settings.PATH else str
@@ -860,22 +860,6 @@ def _fixed_umask() -> Iterator[None]:
         yield
     finally:
         os.umask(before)
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0
-    if not 0 < value < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number of seconds greater than 0")
-    return value
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= 64:
-        raise argparse.ArgumentTypeError(f"{text!r} must be an integer from 1 to 64")
-    return int(text)
 
 
 if __name__ == "__main__":

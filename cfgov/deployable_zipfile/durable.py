@@ -59,10 +59,15 @@ def sync_file_system(path: str) -> None:
 
 def nearest_folder(path: str) -> str:
     """Return *path*, absolute, or the first folder above it that exists."""
-    path = os.path.abspath(path)  # above a relative path there is no end
-    while not os.path.isdir(path):
+    return next(folder for folder in upwards(os.path.abspath(path)) if os.path.isdir(folder))
+
+
+def upwards(path: str) -> Iterator[str]:
+    """Yield the absolute *path* and every folder above it, the root of the file system last."""
+    yield path
+    while path != os.path.dirname(path):
         path = os.path.dirname(path)
-    return path
+        yield path
 
 
 def digest(path: str, follow: bool = False) -> str:

@@ -28,7 +28,7 @@ import argparse
 import contextlib
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
-from . import cli
+from . import cli, durable
 from .artifact import layout
 from .artifact.zipreader import Artifact
 from .cli import Parser
@@ -259,12 +259,8 @@ def _demands(artifact: Artifact, arguments: argparse.Namespace, destination: str
 
 def _root_above(destination: str) -> str:
     """Return the folder around *destination* that is a root which something was deployed to, "" when none is."""
-    folder = os.path.realpath(destination)
-    while not os.path.lexists(os.path.join(folder, layout.JOURNAL)):
-        if folder == os.path.dirname(folder):
-            return ""
-        folder = os.path.dirname(folder)
-    return folder
+    above = durable.upwards(os.path.realpath(destination))
+    return next((folder for folder in above if os.path.lexists(os.path.join(folder, layout.JOURNAL))), "")
 
 
 def _next_step(destination: str, manifest: layout.Manifest) -> str:

@@ -36,7 +36,7 @@ PARTS: Dict[str, Set[str]] = {
 MECHANISMS: Dict[str, Tuple[str, Set[str]]] = {
     "start a program": (
         r"subprocess\.(Popen|run|call|check_call|check_output|getoutput|getstatusoutput)|os\.(system|popen|(posix_)?spawn\w*)",
-        {"process", "builder.checkout"},
+        {"process"},
     ),
     "become another program": (
         r"os\.exec\w+",

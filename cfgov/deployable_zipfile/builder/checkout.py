@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import subprocess
 from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, NoReturn, Optional, Sequence, Tuple
 
-from .. import durable
+from .. import durable, process
 from ..errors import BuildInputError
 
 # Returns what *make* returns, or what it returned before for the same commit.
@@ -21,6 +20,7 @@ About = Callable[[str, Tuple[int, ...], str, Callable[[], Any]], Any]  # cache.M
 
 _GITLINK, _LINK, _EXECUTABLE = "160000", "120000", "100755"  # git's modes
 _BLOCK = 1024 * 1024
+_PATIENCE = 3600.0  # seconds for one call of git: a status of a large checkout reads every file
 _POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*?oid sha256:([0-9a-f]{64})\n")
 _OBJECT = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
 _POINTER_SIZE = 1024  # bytes at most, by the specification of Git LFS
@@ -329,13 +329,13 @@ def _git(folder: str, *arguments: str, allow_failure: bool = False) -> str:
     # "git replace" would show another tree under the commit's name.
     environment.update(LC_ALL="C", GIT_OPTIONAL_LOCKS="0", GIT_NO_REPLACE_OBJECTS="1")
     try:
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, env=environment, check=False)
+        done = process.answer(["git", *arguments], _PATIENCE, folder, environment)
     except OSError as error:
         raise BuildInputError(
             folder, f"is a git checkout, and git cannot be run ({error.strerror})", "Install git, or use --all-files"
         ) from None
-    if done.returncode and not allow_failure:
-        _refuse(folder, arguments[0], done.stderr.decode("utf-8", "replace").strip())
+    if done.status and not allow_failure:
+        _refuse(folder, arguments[0], done.stderr.strip())
     return os.fsdecode(done.stdout)
 
 
@@ -364,9 +364,7 @@ def _refuse(folder: str, command: str, text: str) -> NoReturn:
 def _top(folder: str) -> str:
     """Return the folder, *folder* or one above it, that has a ``.git``; the file system's root when none has."""
     above = os.path.realpath(folder)
-    while not os.path.lexists(os.path.join(above, ".git")) and above != os.path.dirname(above):
-        above = os.path.dirname(above)
-    return above
+    return next((one for one in durable.upwards(above) if os.path.lexists(os.path.join(one, ".git"))), os.sep)
 
 
 def _folders(folder: str) -> Tuple[str, str]:
@@ -380,7 +378,7 @@ def _folders(folder: str) -> Tuple[str, str]:
 
 
 def _version(folder: str) -> Tuple[int, ...]:
-    done = subprocess.run(["git", "--version"], cwd=folder, stdout=subprocess.PIPE, check=False)
+    done = process.answer(["git", "--version"], _PATIENCE, folder, dict(os.environ))
     match = re.match(rb"git version (\d+(?:\.\d+)*)", done.stdout)
     return tuple(int(part) for part in match.group(1).split(b".")) if match else ()
 

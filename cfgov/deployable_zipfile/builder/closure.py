@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 from typing import Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Sequence, Set, Tuple
 from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from .markers import KERNEL, Releases
 
@@ -80,14 +80,14 @@ def follow(
     while waiting:
         wanted_by, requirement, wanted = waiting.pop()
         uncovered = wanted
-        candidates = known.get(_normalised(requirement.name), [])
+        candidates = known.get(canonicalize_name(requirement.name), [])
         for wheel in candidates:
             fulfilled = wanted & places[wheel.file] if _fulfils(wheel, requirement) else 0
             uncovered &= ~fulfilled
             unfit = fulfilled & ~at.admitting(wheel.requires_python)
             if unfit:
                 problems.append(_unfit(wheel, unfit))
-            for extra in sorted({_normalised(extra) for extra in requirement.extras} | {""}):
+            for extra in sorted({canonicalize_name(extra) for extra in requirement.extras} | {""}):
                 new = fulfilled & ~seen.get((wheel.file, extra), 0)
                 if new:
                     seen[wheel.file, extra] = seen.get((wheel.file, extra), 0) | new
@@ -178,7 +178,7 @@ def _graph(
 def _nodes(required: Iterable[Requirement], known: Mapping[str, Sequence[Wheel]]) -> Set[str]:
     found = set()
     for one in required:
-        name, extras = _normalised(one.name), ",".join(sorted(map(_normalised, one.extras)))
+        name, extras = canonicalize_name(one.name), ",".join(sorted(map(canonicalize_name, one.extras)))
         if name in known:
             found.add(f"{name}[{extras}]" if extras else name)
     return found
@@ -186,7 +186,7 @@ def _nodes(required: Iterable[Requirement], known: Mapping[str, Sequence[Wheel]]
 
 def names_needed(requires: Sequence[str], at: Releases) -> FrozenSet[str]:
     """Return the normalised names that Requires-Dist lines may require for some release, without extras."""
-    return frozenset(_normalised(one.name) for one in _parsed(tuple(requires)) if at.where(one.marker))
+    return frozenset(canonicalize_name(one.name) for one in _parsed(tuple(requires)) if at.where(one.marker))
 
 
 def _lines(roots: Sequence[Tuple[str, Requirement]], wheels: Sequence[Wheel]) -> Iterable[str]:
@@ -214,7 +214,7 @@ def _told_apart(
 
     Those that a line of the lock names have the releases of that line, others share the rest.
     """
-    lines = [requirement for _, requirement in roots if _normalised(requirement.name) == name]
+    lines = [requirement for _, requirement in roots if canonicalize_name(requirement.name) == name]
     places: Dict[str, int] = {}
     for wheel in several:
         claims = [at.where(line.marker) for line in lines if _is_named_by(wheel, line)]
@@ -257,7 +257,3 @@ def _unfit(wheel: Wheel, releases: int) -> Problem:
 @functools.lru_cache(maxsize=None)
 def _parsed(requires: Tuple[str, ...]) -> Tuple[Requirement, ...]:
     return tuple(map(Requirement, requires))
-
-
-def _normalised(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()

@@ -21,6 +21,7 @@ from packaging.pylock import (
     Pylock,
     PylockValidationError,
 )
+from packaging.utils import canonicalize_name
 
 from ..errors import BuildInputError
 
@@ -90,7 +91,9 @@ def parsed(path: str, content: bytes, groups: Sequence[str] = (), extras: Sequen
     _check_known(path, "group", groups, [*(lock.dependency_groups or ()), *(lock.default_groups or ())])
     _check_known(path, "extra", extras, lock.extras or ())
     packages = [
-        _locked(path, f"{path}:packages[{number}]", package, frozenset(chosen), frozenset(map(_normalised, extras)))
+        _locked(
+            path, f"{path}:packages[{number}]", package, frozenset(chosen), frozenset(map(canonicalize_name, extras))
+        )
         for number, package in enumerate(lock.packages)
     ]
     return Lock(str(lock.requires_python or ""), tuple(map(str, lock.environments or ())), tuple(packages))
@@ -136,7 +139,9 @@ def _locked(path: str, place: str, package: Package, groups: FrozenSet[str], ext
 
 
 def _decided(match: "re.Match[str]", groups: FrozenSet[str], extras: FrozenSet[str]) -> str:
-    found = match["name"] in groups if match["set"] == "dependency_groups" else _normalised(match["name"]) in extras
+    found = (
+        match["name"] in groups if match["set"] == "dependency_groups" else canonicalize_name(match["name"]) in extras
+    )
     return _ALWAYS if found == (match["operator"] == "in") else _NEVER
 
 
@@ -171,17 +176,13 @@ def _strong(place: str, name: str, hashes: Mapping[str, str]) -> Tuple[str, ...]
 def _check_known(path: str, kind: str, wanted: Sequence[str], known: Iterable[str]) -> None:
     names = set(known)
     for name in wanted:
-        if name not in names and (kind != "extra" or _normalised(name) not in set(map(_normalised, names))):
+        if name not in names and (kind != "extra" or canonicalize_name(name) not in set(map(canonicalize_name, names))):
             shown = f"known are {', '.join(sorted(names))}" if names else "it has none"
             _refuse(path, f"has no {kind} {name!r}, {shown}", f"Correct --{kind}")
 
 
 def _file_url(path: str, value: str) -> str:
     return "file://" + quote(os.path.abspath(os.path.join(os.path.dirname(path), value.replace("\\", "/"))))
-
-
-def _normalised(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _refuse(place: str, why: str, fix: Optional[str] = None) -> NoReturn:

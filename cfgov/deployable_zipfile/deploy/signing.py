@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, NamedTuple, Optional
 
+from .. import durable
 from ..artifact import layout
 from ..errors import DeploymentError, UsageError
 from ..install.signature import Demand, Signer, demand
@@ -100,8 +101,7 @@ def demand_of_root(destination: str, artifact: str, signature: str) -> Optional[
     Raises:
         DeploymentError: its journal cannot be read, so nothing says what it demands.
     """
-    folder = os.path.realpath(destination)
-    while True:
+    for folder in durable.upwards(os.path.realpath(destination)):
         path = os.path.join(folder, layout.JOURNAL)
         if os.path.lexists(path):
             from pathlib import Path
@@ -109,6 +109,4 @@ def demand_of_root(destination: str, artifact: str, signature: str) -> Optional[
             policy = known_policy(history(Journal(Path(path)).read()))
             if policy.required:
                 return policy.demand(artifact, signature)
-        if folder == os.path.dirname(folder):
-            return None
-        folder = os.path.dirname(folder)
+    return None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.helpers import write_tree
 from tests.support.hostile_parent import CLEAN, STATE, spoiled
+from tests.unit.builder.conftest import git as run_git
 
 # Writes down the state that it was started with, then becomes Python.
 INTERPRETER = """#!{python}
@@ -25,7 +28,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 BEGIN = """
         import os, sys
         from deployable_zipfile import errors, inherited
-        from deployable_zipfile.builder import bytecode, exporters, pip, targets
+        from deployable_zipfile.builder import bytecode, checkout, exporters, pip, targets
         os.close(0)
         inherited.claim()
         python, work = sys.argv[1:]
@@ -60,6 +63,15 @@ FAILING_UV = """
         except errors.BuildInputError as error:
             print(error.why)
 """
+ASK_GIT = """
+        os.environ["PATH"] = work + ":" + os.environ["PATH"]
+        try:
+            checkout.find(os.path.join(work, "damaged"))
+        except errors.BuildInputError as error:
+            print(error.why.partition("(")[0])
+        found = checkout.find(os.path.join(work, "site"))
+        print(checkout.tracked(found, found.root))
+"""
 
 
 @pytest.mark.parametrize(
@@ -70,18 +82,24 @@ FAILING_UV = """
         (SLOW_PIP, "pip download took longer than 0 seconds\n"),
         (ASK, "{}.{}\n".format(*sys.version_info[:2])),
         (FAILING_UV, "uv cannot export it (can't open)\n"),
+        (ASK_GIT, "git rev-parse failed \n{'manage.py': None}\n"),
     ],
-    ids=["compile", "pip fails", "pip is slow", "ask a Python", "uv fails"],
+    ids=["compile", "pip fails", "pip is slow", "ask a Python", "uv fails", "ask git"],
 )
 def test_a_program_of_a_build_starts_clean_and_its_end_is_known(tmp_path: Path, program: str, said: str) -> None:
     file, python, uv = tmp_path / "states", tmp_path / "python", tmp_path / "uv"
     python.write_text(INTERPRETER.format(python=sys.executable, state=STATE.strip(), file=str(file)))
     uv.write_text(python.read_text().rpartition("os.execv")[0] + 'sys.exit("can\'t open")\n')
-    for script in (python, uv):
+    git = tmp_path / "git"
+    git.write_text(python.read_text().rpartition("os.execv")[0] + f"os.execv({shutil.which('git')!r}, sys.argv)\n")
+    for script in (python, uv, git):
         script.chmod(0o755)
     (tmp_path / "one.py").write_text("x = 1\n")
     (tmp_path / "bad.py").write_text("x = (\n")
     (tmp_path / "uv.lock").touch()
+    (tmp_path / "damaged" / ".git").mkdir(parents=True)
+    run_git(write_tree(tmp_path / "site", {"manage.py": ""}), "init", "-q")
+    run_git(tmp_path / "site", "add", ".")
 
     assert spoiled(BEGIN + program, str(python), str(tmp_path)) == said
 
