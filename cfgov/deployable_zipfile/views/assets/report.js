@@ -282,6 +282,7 @@
       const largest = Math.max(1, ...packages.map((one) => one[2]));
       const links = [];
       for (const number of kept) for (const other of packages[number][3]) if (kept.has(other)) links.push({ source: String(number), target: String(other) });
+      const room = Math.min(1, Math.max(0.6, Math.sqrt(chart.getWidth() / 700)));
       const loose = new Set(kept);
       links.forEach((link) => { loose.delete(Number(link.source)); loose.delete(Number(link.target)); });
       const drawn = focus === "" ? Array.from(kept).filter((number) => !loose.has(number)) : Array.from(kept);
@@ -296,9 +297,10 @@
           } },
         series: [{
           type: "graph", layout: "force", roam: "move", draggable: true,
-          // The more packages, the closer together: all of them stay in view.
-          force: { layoutAnimation: false, repulsion: Math.min(160, 6500 / drawn.length), gravity: drawn.length > 60 ? 0.17 : 0.12,
-                   edgeLength: drawn.length > 60 ? [15, 48] : [40, 110] },
+          // The more packages and the less room, the closer together: all of them stay in view.
+          force: { layoutAnimation: false, repulsion: room * Math.min(160, 6500 / drawn.length),
+                   gravity: (drawn.length > 60 ? 0.17 : 0.12) / room,
+                   edgeLength: (drawn.length > 60 ? [15, 48] : [40, 110]).map((length) => room * length) },
           edgeSymbol: ["none", "arrow"], edgeSymbolSize: 7,
           data: drawn.map((number) => ({
             id: String(number), name: packages[number][0], symbolSize: 7 + (drawn.length > 60 ? 11 : 26) * Math.sqrt(packages[number][2] / largest),
