@@ -16,7 +16,7 @@ from ..install import base, installation, signature
 from . import pruning, releases, selection, signing, steps, transaction
 from .context import Context
 from .lock import Lock, locked
-from .options import Options
+from .options import NO_STORE, Options
 from .outcome import Outcome
 from .releases import Root, build_id_of, release_target
 
@@ -111,7 +111,8 @@ def _whole(
     against = delta.base_of(artifact)
     first = [release_target(against)] if against else []
     trees = [str(root.folder(target)) for target in [*first, *reversed(known)]]
-    stores = [str(root.store), str(options.given.get("store") or "")]
+    store = options.settled(selection.folded(root).options).settings.store
+    stores = [str(root.store), "" if store == NO_STORE else store]
     folder = str(root.state if root.state.is_dir() else root.path.parent)
     return base.completed(artifact, [*options.base, *trees, *stores], folder, options.workers, console)
 

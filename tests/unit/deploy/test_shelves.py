@@ -273,6 +273,16 @@ def test_a_delta_is_deployed_when_its_build_is_not_live_any_more(
     assert (tool / "extract.py").is_file()
 
 
+def test_a_delta_is_deployed_from_the_store_that_the_root_remembers(
+    shared: Host, sites: Dict[str, Path], tmp_path: Path
+) -> None:
+    shared.artifacts = dict(sites, changes=delta_of(sites, "two", "one", tmp_path))
+    one = shared.live("one", "--store", str(tmp_path / "common"))
+    module(shared, one).unlink()  # now the store alone has the wheel that the delta leaves out
+    assert shared.deploy("changes") == 0, shared.err
+    assert drift.compare(str(shared.root / "current")).clean
+
+
 def test_a_delta_is_deployed_from_an_artifact_that_is_named(
     shared: Host, sites: Dict[str, Path], tmp_path: Path
 ) -> None:
