@@ -112,9 +112,22 @@ def make_target(
 
 def container(files: Mapping[str, bytes], modes: Optional[Mapping[str, int]] = None, first_line: str = "") -> bytes:
     """Return a zip that obeys the container rules."""
-    buffer = io.BytesIO()
-    buffer.write(first_line.encode())
-    with zipfile.ZipFile(buffer, "a" if first_line else "w") as archive:
+    own = _runtime()
+    begins = list(files)[: len(own)] == list(own) and all(files[name] is data for name, data in own.items())
+    if begins and not set(own).intersection(modes or ()):  # an artifact's own modules are compressed once for all
+        return _appended(_started(first_line), {name: files[name] for name in list(files)[len(own) :]}, modes)
+    return _appended(first_line.encode(), files, modes)
+
+
+@functools.lru_cache(maxsize=None)
+def _started(first_line: str) -> bytes:
+    return _appended(first_line.encode(), _runtime(), None)
+
+
+def _appended(start: bytes, files: Mapping[str, bytes], modes: Optional[Mapping[str, int]]) -> bytes:
+    buffer = io.BytesIO(start)
+    buffer.seek(0, os.SEEK_END)
+    with zipfile.ZipFile(buffer, "a" if start else "w") as archive:
         for name, data in files.items():
             info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
             info.create_system = 3

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.machinery
+import io
 import json
 import os
 from pathlib import Path
@@ -16,6 +18,17 @@ from tests.support.artifacts import make_artifact
 from tests.support.depth import sampled
 from tests.support.helpers import make_wheel
 from tests.support.sites import BROKEN_WSGI, MANAGE, PROJECT, WSGI, write_environment
+
+SUFFIX = importlib.machinery.EXTENSION_SUFFIXES[0]
+
+
+def _library() -> bytes:
+    """Return a library that every process of Python has loaded, and that is no module."""
+    mapped = Path("/proc/self/maps").read_text().splitlines()
+    return Path(next(line.split()[-1] for line in mapped if "/libc.so" in line or "/libc-" in line)).read_bytes()
+
+
+LIBRARY = _library()
 
 
 def artifact(folder: Path, wheels: Dict[str, Dict[str, Any]], wsgi: str = WSGI, manage: str = MANAGE) -> Path:
@@ -43,6 +56,88 @@ def run(path: Path, tmp_path: Path, capsys: Any, *words: str) -> Outcome:
     return Outcome(code, out, err)
 
 
+CRASH = "import os; os.kill(os.getpid(), 11)"
+FIRST = "import sys; assert 'before' not in sys.modules"
+IMPORTED: Dict[str, Dict[str, Any]] = {
+    "alpha": {"alpha/__init__.py": "import missing_thing"},
+    "before": {"before/__init__.py": ""},
+    "crash": {"crash/__init__.py": CRASH},
+    "early": {"early/__init__.py": FIRST},
+    "fast": {"fast/__init__.py": "", f"fast/_it{SUFFIX}": "no ELF", "fast.libs/libx-1.so.1": "no ELF"},
+    "gamma": {"gamma.py": "import nope"},
+    "omega": {"omega/__init__.py": "raise SystemExit(3)"},
+    "prints": {"prints/__init__.py": 'print(\'["end", "prints", ""]\'); import nope'},
+    "raw": {"raw/__init__.py": "", "raw/_cut.abi3.so": LIBRARY[:4096], "raw/_raw.abi3.so": LIBRARY},
+    "settings": {"wants_settings/__init__.py": "import os; assert os.environ['CONFIGURED']"},
+    "tests": {"alphatests.py": "raise ModuleNotFoundError('No module named pytest', name='pytest')"},
+    "tool": {"tool.py": "raise ModuleNotFoundError('No module named lxml', name='lxml')"},
+    "window": {"window.py": "raise ModuleNotFoundError('No module named tkinter', name='tkinter')"},
+    "windows": {"windows.py": "import tkinter_is_not_here as tkinter\n"},
+}
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """Return what a self-test of all these wheels together came to."""
+    folder = tmp_path_factory.mktemp("imported")
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    path = artifact(folder, IMPORTED, "import os\nos.environ['CONFIGURED'] = '1'\n" + WSGI)
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = extract.main(["selftest", "--json", "-q", "--scratch", str(scratch)], str(path))
+    return Outcome(code, out.getvalue(), err.getvalue())
+
+
+def test_what_cannot_be_imported_is_named_and_everything_is_tried(imported: Outcome) -> None:
+    assert imported.code == 8
+    assert imported.document["tried"] == 18
+    assert set(imported.faults) == {
+        *("alpha", "crash", "fast._it", "gamma", "omega", "prints", "raw._cut", "tool", "windows"),
+        next(name for name in imported.faults if name.endswith("fast.libs/libx-1.so.1")),
+    }
+    assert imported.faults["alpha"] == "ModuleNotFoundError: No module named 'missing_thing'"
+    assert imported.faults["omega"] == "SystemExit: 3"
+
+
+def test_a_module_that_takes_its_process_down_is_named_and_the_rest_is_tried(imported: Outcome) -> None:
+    assert imported.faults["crash"] == "its process ended with status -11"
+    assert "gamma" in imported.faults
+
+
+@pytest.mark.parametrize("module", ["wants_settings", "early"])
+def test_a_module_that_wants_the_settings_or_to_come_first_is_no_fault(imported: Outcome, module: str) -> None:
+    assert module not in imported.faults
+
+
+def test_a_module_of_the_systems_python_for_windows_may_be_missing(imported: Outcome) -> None:
+    assert "window" not in imported.faults
+    assert "windows" in imported.faults
+
+
+def test_a_module_of_tests_may_lack_its_runner(imported: Outcome) -> None:
+    assert "alphatests" not in imported.faults
+    assert "tool" in imported.faults
+
+
+def test_a_library_that_is_named_as_a_module_is_only_loaded(imported: Outcome) -> None:
+    assert "raw._raw" not in imported.faults
+    assert "raw._cut" in imported.faults
+
+
+def test_what_a_module_prints_is_no_answer(imported: Outcome) -> None:
+    assert "prints" in imported.faults
+
+
+def test_a_compiled_file_that_is_none_is_found(imported: Outcome) -> None:
+    assert "fast._it" in imported.faults
+
+
+def test_what_is_ignored_is_no_fault(tmp_path: Path, capsys: Any) -> None:
+    path = artifact(tmp_path, {name: IMPORTED[name] for name in ("alpha", "omega")})
+    assert run(path, tmp_path, capsys, "--ignore", "alpha", "--ignore", "omega").code == 0
+
+
 def test_a_good_artifact_passes_and_leaves_nothing(tmp_path: Path, capsys: Any) -> None:
     path = artifact(tmp_path, {"alpha": {"alpha/__init__.py": "", "alpha_tool.py": ""}})
     outcome = run(path, tmp_path, capsys)
@@ -50,54 +145,6 @@ def test_a_good_artifact_passes_and_leaves_nothing(tmp_path: Path, capsys: Any) 
     assert outcome.document["tried"] == 2
     assert outcome.faults == {}
     assert [one["what"] for one in outcome.document["findings"]][-1] == "GET /"
-
-
-def test_a_module_that_cannot_be_imported_is_named_and_the_rest_is_tried(tmp_path: Path, capsys: Any) -> None:
-    path = artifact(
-        tmp_path,
-        {"alpha": {"alpha/__init__.py": "import missing_thing"}, "omega": {"omega/__init__.py": "raise SystemExit(3)"}},
-    )
-    outcome = run(path, tmp_path, capsys)
-    assert outcome.code == 8
-    assert outcome.faults["alpha"] == "ModuleNotFoundError: No module named 'missing_thing'"
-    assert outcome.faults["omega"] == "SystemExit: 3"
-    assert outcome.document["tried"] == 2
-    assert run(path, tmp_path, capsys, "--ignore", "alpha", "--ignore", "omega").code == 0
-
-
-def test_a_module_that_takes_its_process_down_is_named_and_the_rest_is_tried(tmp_path: Path, capsys: Any) -> None:
-    crash = "import os; os.kill(os.getpid(), 11)"
-    path = artifact(
-        tmp_path,
-        {"alpha": {"alpha/__init__.py": crash}, "beta": {"beta/__init__.py": ""}, "gamma": {"gamma.py": "import nope"}},
-    )
-    outcome = run(path, tmp_path, capsys)
-    assert outcome.faults["alpha"] == "its process ended with status -11"
-    assert "gamma" in outcome.faults
-    assert "beta" not in outcome.faults
-
-
-def test_modules_that_want_the_settings_or_to_come_first_are_no_faults(tmp_path: Path, capsys: Any) -> None:
-    wsgi = "import os\nos.environ['CONFIGURED'] = '1'\n" + WSGI
-    first = "import sys; assert 'alpha' not in sys.modules"
-    settings = "import os; assert os.environ['CONFIGURED']"
-    screen = "import tkinter_is_not_here as tkinter"
-    path = artifact(
-        tmp_path,
-        {
-            "alpha": {"alpha/__init__.py": settings},
-            "omega": {"omega/__init__.py": first},
-            "window": {"window.py": screen + "\n"},
-        },
-        wsgi,
-    )
-    outcome = run(path, tmp_path, capsys)
-    assert list(outcome.faults) == ["window"]
-
-
-def test_a_module_of_the_systems_python_for_windows_may_be_missing(tmp_path: Path, capsys: Any) -> None:
-    missing = "raise ModuleNotFoundError('No module named tkinter', name='tkinter')"
-    assert run(artifact(tmp_path, {"alpha": {"alpha.py": missing}}), tmp_path, capsys).code == 0
 
 
 def test_commands_that_a_site_needs_run_after_migrate(tmp_path: Path, capsys: Any) -> None:
@@ -109,50 +156,35 @@ def test_commands_that_a_site_needs_run_after_migrate(tmp_path: Path, capsys: An
     assert list(run(failing, tmp_path, capsys, "--manage", "compress", "--manage", "warm").faults) == ["manage.py warm"]
 
 
-@pytest.mark.parametrize("runner", sampled(["pytest", "hypothesis", "nose"], ["pytest"]))
-def test_a_module_of_tests_may_lack_its_runner(runner: str, tmp_path: Path, capsys: Any) -> None:
+@pytest.mark.deep
+@pytest.mark.parametrize("runner", ["pytest", "hypothesis", "nose"])
+def test_a_module_of_tests_may_lack_any_runner(runner: str, tmp_path: Path, capsys: Any) -> None:
     missing = f"raise ModuleNotFoundError('No module named {runner}', name={runner!r})"
     other = "raise ModuleNotFoundError('No module named lxml', name='lxml')"
     path = artifact(tmp_path, {"alpha": {"alphatests.py": missing}, "beta": {"beta.py": other}})
     assert list(run(path, tmp_path, capsys).faults) == ["beta"]
 
 
-@pytest.mark.parametrize("suffix", sampled([".abi3.so", importlib.machinery.EXTENSION_SUFFIXES[0]], [".abi3.so"]))
-def test_a_library_that_is_named_as_a_module_is_only_loaded(suffix: str, tmp_path: Path, capsys: Any) -> None:
-    mapped = Path("/proc/self/maps").read_text().splitlines()
-    library = next(line.split()[-1] for line in mapped if "/libc.so" in line or "/libc-" in line)
-    content = Path(library).read_bytes()
-    path = artifact(tmp_path, {"alpha": {"alpha/__init__.py": "", f"alpha/_raw{suffix}": content}})
+@pytest.mark.deep
+@pytest.mark.parametrize("suffix", [".abi3.so", SUFFIX])
+def test_a_library_with_any_suffix_of_a_module_is_only_loaded(suffix: str, tmp_path: Path, capsys: Any) -> None:
+    path = artifact(tmp_path, {"alpha": {"alpha/__init__.py": "", f"alpha/_raw{suffix}": LIBRARY}})
     assert run(path, tmp_path, capsys).faults == {}
-    damaged = artifact(tmp_path, {"alpha": {"alpha/__init__.py": "", f"alpha/_raw{suffix}": content[:4096]}})
+    damaged = artifact(tmp_path, {"alpha": {"alpha/__init__.py": "", f"alpha/_raw{suffix}": LIBRARY[:4096]}})
     assert list(run(damaged, tmp_path, capsys).faults) == ["alpha._raw"]
-
-
-def test_what_a_module_prints_is_no_answer(tmp_path: Path, capsys: Any) -> None:
-    path = artifact(tmp_path, {"alpha": {"alpha/__init__.py": 'print(\'["end", "alpha", ""]\'); import nope'}})
-    assert "alpha" in run(path, tmp_path, capsys).faults
-
-
-def test_a_compiled_file_that_is_none_is_found(tmp_path: Path, capsys: Any) -> None:
-
-    suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
-    path = artifact(
-        tmp_path,
-        {"alpha": {"alpha/__init__.py": "", f"alpha/fast{suffix}": "no ELF", "alpha.libs/libx-1.so.1": "no ELF"}},
-    )
-    outcome = run(path, tmp_path, capsys)
-    assert any("alpha.fast" in what for what in outcome.faults)
-    assert any(what.endswith("libx-1.so.1") for what in outcome.faults)
 
 
 @pytest.mark.parametrize(
     ("wsgi", "what"),
-    [
-        (BROKEN_WSGI, "WSGI callable"),
-        ("application = 7\n", "WSGI callable"),
-        ("def application(environ, start): start('500 No', []); return [b'']\n", "GET /"),
-        ("def application(environ, start): raise ValueError('no answer')\n", "GET /"),
-    ],
+    sampled(
+        [
+            (BROKEN_WSGI, "WSGI callable"),
+            ("application = 7\n", "WSGI callable"),
+            ("def application(environ, start): start('500 No', []); return [b'']\n", "GET /"),
+            ("def application(environ, start): raise ValueError('no answer')\n", "GET /"),
+        ],
+        [(BROKEN_WSGI, "WSGI callable"), ("def application(environ, start): raise ValueError('no answer')\n", "GET /")],
+    ),
 )
 def test_an_application_that_does_not_answer_is_found(tmp_path: Path, capsys: Any, wsgi: str, what: str) -> None:
     outcome = run(artifact(tmp_path, {}, wsgi), tmp_path, capsys)

@@ -20,6 +20,7 @@ from deployable_zipfile.errors import ArtifactError, DeployableZipfileError, Tar
 from deployable_zipfile.install import signature
 from tests.support import signatures
 from tests.support.artifacts import make_artifact
+from tests.support.depth import sampled
 
 WHO = "release@example.org"
 
@@ -344,7 +345,7 @@ def test_what_follows_an_ssh_signature_is_refused(place: Place, spoil: Callable[
 
 
 @pytest.mark.parametrize("spoil", [longer, with_zeros])
-@pytest.mark.parametrize("kind", ["pem", "ec", "rsa4096", "p521"])
+@pytest.mark.parametrize("kind", sampled(["pem", "ec", "rsa4096", "p521"], ["pem", "ec", "p521"]))
 def test_what_follows_a_raw_signature_is_refused_although_openssl_ignores_it(
     place: Place, spoil: Callable[[Path], None], kind: str, tmp_path: Path
 ) -> None:

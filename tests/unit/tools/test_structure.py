@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.helpers import write_tree
+from tests.unit.builder.conftest import commit_all
 from tools import structure
 
 LONG = "def long():\n    '''One.\n\n    Two.\n    '''\n" + "    pass\n" * 40
@@ -37,11 +39,17 @@ def test_a_function_of_forty_lines_beside_its_docstring_is_not_large(size: int, 
     assert structure.measured({"cfgov/deployable_zipfile/m.py": text})["functions over 40 lines"] == counts
 
 
-def test_the_working_tree_and_a_commit_are_columns(capsys: pytest.CaptureFixture[str]) -> None:
-    if not (Path(structure.ROOT) / ".git").exists():
-        pytest.skip("not a checkout")
+def test_the_working_tree_and_a_commit_are_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_tree(tmp_path, dict(FILES))
+    commit_all(tmp_path)
+    monkeypatch.setattr(structure, "ROOT", tmp_path)
     assert structure.main(["HEAD", "HEAD"]) == 0
-    first = capsys.readouterr().out.splitlines()[0]
-    assert first == "| | HEAD |"
+    lines = capsys.readouterr().out.splitlines()
+    assert (lines[0], lines[2]) == ("| | HEAD |", "| modules of the package | 2 |")
+    (tmp_path / "cfgov/deployable_zipfile/small.py").unlink()
+    assert structure.main(["HEAD"]) == 0
+    assert "| modules of the package | 2 |" in capsys.readouterr().out
     assert structure.main([]) == 0
-    assert capsys.readouterr().out.startswith("| | working tree |\n|---|---|\n| modules of the package | ")
+    assert capsys.readouterr().out.startswith("| | working tree |\n|---|---|\n| modules of the package | 1 |")
