@@ -70,7 +70,8 @@ def test_a_helper_that_goes_on_talking_is_not_waited_for(tmp_path: Path) -> None
     assert ended.seconds < 20
 
 
-def test_a_time_out_keeps_what_was_said_and_leaves_no_process(tmp_path: Path) -> None:
+def test_a_time_out_keeps_what_was_said_and_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_PATIENCE", 0.3)
     said: List[str] = []
     script = f"trap '' TERM; echo so far; sh -c 'trap \"\" TERM; echo $$ > {tmp_path}/pid; sleep 60' & sleep 60"
     ended = process.run(["sh", "-c", script], 0.5, log=said.append)

@@ -122,7 +122,7 @@ def terminal_shows(work: Any, columns: int = 80) -> Shown:
 def test_a_phase_lives_while_the_process_only_waits() -> None:
     def work(console: Console) -> None:
         with console.phase("Waiting"):
-            subprocess.run([sys.executable, "-c", "import time; time.sleep(1.8)"], check=True)
+            subprocess.run([sys.executable, "-c", "import time; time.sleep(1.1)"], check=True)
 
     found = terminal_shows(work)
     assert {"Waiting 0:00", "Waiting 0:01"} <= {line.replace("0:02", "0:01") for line in found.drawn}
@@ -136,8 +136,8 @@ def test_the_inner_one_of_two_phases_is_shown_and_then_the_outer_one_again() -> 
         with console.phase("install ...", place=(1, 4)):
             with console.phase("Verifying", 10) as advance:
                 advance(10)
-                time.sleep(0.8)
-            time.sleep(0.8)
+                time.sleep(0.6)
+            time.sleep(0.6)
 
     found = terminal_shows(work)
     shapes = [line.split()[0] for line in found.drawn]
@@ -151,7 +151,7 @@ def test_a_process_that_was_forked_draws_nothing() -> None:
         with console.phase("Working"):
             child = os.fork()
             if not child:
-                time.sleep(1.2)
+                time.sleep(0.7)
                 os._exit(0)
             signal.setitimer(signal.ITIMER_REAL, 0)  # what is drawn from here on is the child's
             drawn = console._drawn
@@ -198,7 +198,7 @@ SLOW = (
     MANAGE
     + """
 if words[0] == "migrate":
-    time.sleep(1.8)
+    time.sleep(0.9)
 """
 )
 
@@ -217,9 +217,8 @@ def test_a_deployment_shows_every_step_its_place_and_its_time(columns: int, tmp_
     assert places["check"] == {"1/15"}
     assert places["prune"] == {"15/15"}
     assert any(line.startswith("migrate ...") and line.endswith((" 0:01", " 0:02")) for line in found.drawn)
-    for name in ("install", "migrate"):
-        [line] = [line for line in found.lines if line.startswith(f"{name} ...")]
-        assert line.endswith(" s"), line
+    [line] = [line for line in found.lines if line.startswith("migrate ...")]  # of a quick step none stays
+    assert line.endswith(" s"), line
 
 
 @pytest.mark.parametrize("columns", [40, 120])

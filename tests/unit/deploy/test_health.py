@@ -26,6 +26,27 @@ def check(url: str, in_a_row: int = 3, timeout: float = 1.0, **headers: str) -> 
     return Check(url, headers, in_a_row, timeout)
 
 
+class Clock:
+    """Stands in for the module ``time``: it passes by sleeping, so that no machine is too slow for a short deadline."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        self._now += max(seconds, 0.001)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no time pass but in pauses of 2 s: the last answer has as long as that too, on any machine."""
+    monkeypatch.setattr(health, "time", Clock())
+    monkeypatch.setattr(health, "_FIRST_PAUSE", 2.0)
+    monkeypatch.setattr(health, "_LAST_PAUSE", 2.0)
+
+
 def test_the_right_answers_in_a_row_are_proof() -> None:
     with Server(lambda _: answer(NEW)) as server:
         assert prove(check(server.url), NEW).answers == 3
@@ -42,10 +63,32 @@ def test_old_processes_between_new_ones_start_the_count_again() -> None:
         assert prove(check(server.url, timeout=10), NEW).answers == 7
 
 
-def test_half_of_the_workers_old_is_no_proof() -> None:
+def test_half_of_the_workers_old_is_no_proof(clock: None) -> None:
     why = f"release {OLD} answers instead of {NEW}"
     with Server(lambda number: answer(OLD if number % 2 else NEW)) as server, pytest.raises(DeploymentError, match=why):
-        prove(check(server.url, timeout=0.3), NEW)
+        prove(check(server.url, timeout=10), NEW)
+
+
+def test_what_was_wrong_is_told_though_the_last_answer_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(health, "time", clock)
+    found = iter([f"release {OLD} answers", "status 503", "it was not complete within 0.1 s"])
+
+    def fault(_check: Check, _build: Optional[str], seconds: float) -> str:
+        clock.sleep(seconds if seconds < 0.2 else 0.0)
+        return next(found)
+
+    monkeypatch.setattr(health, "_fault", fault)
+    with pytest.raises(DeploymentError, match=r"status 503 \(3 answers"):
+        prove(check("http://127.0.0.1/", timeout=0.3), NEW)
+
+
+def test_a_first_answer_that_is_cut_short_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(health, "time", clock)
+    monkeypatch.setattr(health, "_fault", lambda *_: clock.sleep(1) or "it was not complete")
+    with pytest.raises(DeploymentError, match=r"it was not complete \(1 answers"):
+        prove(check("http://127.0.0.1/", timeout=0.3), NEW)
 
 
 def test_a_server_that_needs_time_is_asked_again() -> None:
@@ -65,9 +108,9 @@ def test_a_server_that_needs_time_is_asked_again() -> None:
         ((301, {"Location": "https://elsewhere.example/", "X-Build-Id": NEW}, b""), "status 301 to https://elsewhere"),
     ],
 )
-def test_a_wrong_answer_is_told(said: Tuple[int, Dict[str, str], bytes], why: str) -> None:
+def test_a_wrong_answer_is_told(said: Tuple[int, Dict[str, str], bytes], why: str, clock: None) -> None:
     with Server(lambda _: said) as server, pytest.raises(DeploymentError, match=why):
-        prove(check(server.url, timeout=0.2), NEW)
+        prove(check(server.url, timeout=10), NEW)
 
 
 def test_a_site_without_the_header_proves_itself_in_the_body() -> None:
