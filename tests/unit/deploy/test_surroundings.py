@@ -112,7 +112,19 @@ def usual() -> Dict[str, Any]:
     return {}
 
 
-@pytest.mark.parametrize("what", sampled(SURROUNDINGS, ["as they are", "descriptors closed"]))
+def test_a_deployment_with_closed_descriptors_makes_what_one_of_this_process_makes(
+    host: Host, root: Path, tmp_path: Path
+) -> None:
+    host.live("one")
+    expected = tree(root)
+    os.rename(str(root), str(tmp_path / "before"))
+    site = Site(root, host, "descriptors closed", tmp_path / "work")
+    assert site.deploy("one") == 0, site.done.stderr
+    assert tree(root) == expected
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("what", SURROUNDINGS)
 def test_everything_is_the_same_in_all_surroundings(
     host: Host, root: Path, tmp_path: Path, what: str, usual: Dict[str, Any]
 ) -> None:
