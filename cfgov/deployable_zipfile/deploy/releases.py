@@ -15,7 +15,7 @@ import re
 from pathlib import Path
 from typing import List, Optional
 
-from .. import durable
+from .. import durable, removal
 from ..artifact import layout
 from ..errors import DeploymentError, DestinationError
 from ..install import ownership
@@ -163,7 +163,7 @@ class Root:
         folder, trash = self.releases / build_id, self.releases / (_TRASH + build_id)
         if folder.is_symlink():
             raise DeploymentError(target, "is a symbolic link, so it is not removed", "Remove the link by hand")
-        mounts = durable.mounts_below(str(folder))
+        mounts = removal.mounts_below(str(folder))
         if mounts:
             raise DeploymentError(target, f"is not removed: {mounts[0]} is mounted there", f"Run: umount {mounts[0]}")
         try:
@@ -194,7 +194,7 @@ class Root:
         if self.is_live(f"releases/{trash.name}"):
             raise OSError(errno.EBUSY, "`current` leads there")
         if os.path.lexists(str(trash)):
-            durable.remove_tree(str(trash))
+            removal.remove_tree(str(trash))
 
 
 def is_build_id(name: str) -> bool:

@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, Iterator, NamedTuple, Optional
 
-from .. import durable
+from .. import durable, removal
 from ..artifact import layout
 from ..errors import DeploymentError
 from . import links
@@ -67,13 +67,13 @@ def collect(context: Context) -> str:
     try:
         output = _run(context, fresh)
     except CommandError as error:
-        durable.remove_tree(str(fresh))
+        removal.remove_tree(str(fresh))
         if NO_COLLECTSTATIC in error.output:
             return "skipped: django.contrib.staticfiles is not installed"
         raise
     report = _report(fresh)
     if report is None or not report["local"]:
-        durable.remove_tree(str(fresh))
+        removal.remove_tree(str(fresh))
         return "done, by the project's own storage" if report else "done"
     found = _settled(context, Collection(link, folder, before, "", "", {}), report)
     kept = _keep(context, found, fresh)
@@ -131,7 +131,7 @@ def settle(context: Context) -> None:
     found = context.static
     record = found.record if found else read(context.release)
     if found is not None and found.before:
-        durable.remove_tree(str(context.release / found.before))
+        removal.remove_tree(str(context.release / found.before))
     shared = str(record.get("shared") or "")
     if shared and (context.release / str(record.get("link"))).is_dir():
         _share(context, "replace", str(context.release / str(record["link"])), shared)
@@ -158,7 +158,7 @@ def _make(context: Context, fresh: Path) -> None:
     user = context.user()
     try:
         if os.path.lexists(str(fresh)):
-            durable.remove_tree(str(fresh))
+            removal.remove_tree(str(fresh))
         fresh.mkdir(mode=0o755)
         os.chmod(str(fresh), 0o755)
         if user is not None and os.geteuid() == 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .. import durable
+from .. import durable, removal
 from ..artifact import layout
 from ..artifact.zipreader import Artifact
 from ..install import tree
@@ -31,7 +31,7 @@ def write_tool(artifact: Artifact, root: Root) -> None:
     durable.point(str(root.tool), name)
     for old in root.state.glob("tool-*"):
         if old.name != name:
-            durable.remove_tree(str(old))
+            removal.remove_tree(str(old))
 
 
 _TOOL_MAIN = '''"""Verbs without an artifact, or with one that is named. Written by deploy, also read by old Pythons."""

@@ -13,7 +13,7 @@ import shutil
 import stat
 from typing import Dict, Iterator, List, Set
 
-from .. import durable
+from .. import durable, removal
 from ..artifact import layout
 from ..errors import ArtifactError, DestinationError
 from . import drift, installed
@@ -39,7 +39,7 @@ def refusal(destination: str, build_id: str) -> "DestinationError | None":
         return DestinationError(destination, "holds no installation, so --force replaces nothing", advice)
     if found != build_id:
         return DestinationError(destination, f"holds build {found}, and --force installs the same build again", advice)
-    mounts = durable.mounts_below(destination)
+    mounts = removal.mounts_below(destination)
     if mounts:
         return DestinationError(destination, f"is not replaced: {mounts[0]} is mounted", f"Run: umount {mounts[0]}")
     return None

@@ -21,7 +21,7 @@ import stat
 import struct
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
-from .. import durable
+from .. import durable, removal
 from ..artifact import layout
 from ..errors import DestinationError
 from ..signals import unbroken
@@ -175,7 +175,7 @@ class Store:
     def clear(self) -> None:
         """Remove what is unfinished, and what was taken out. The caller holds the lock."""
         if os.path.lexists(self.new):
-            durable.remove_tree(self.new)
+            removal.remove_tree(self.new)
 
     def names(self) -> List[str]:
         """Return the keys of all entries, sorted."""
