@@ -19,6 +19,7 @@ from .artifact.record import RecordRow
 from .artifact.wheel import EntryPoint, Wheel
 from .artifact.zipreader import Artifact, Container, Entry
 from .errors import ArtifactError, WheelError
+from .install.inventory import Known
 from .install.writer import Job, bytecode_path, make_folders, write_bytes, write_files
 from .workers import run
 
@@ -164,7 +165,7 @@ def install(
     place: Place,
     workers: int = 0,
     progress: Optional[Callable[[int], None]] = None,
-    digests: Optional[Dict[str, str]] = None,
+    known: Optional[Known] = None,
     take: Optional[Take] = None,
 ) -> int:
     """Write every wheel into the virtualenv of *place*; return the number of files.
@@ -176,7 +177,7 @@ def install(
         place: where.
         workers: processes, as in :func:`parallel.run`.
         progress: called with a number of files as they are written.
-        digests: as in :func:`write_files`.
+        known: gets what is known of the files and folders that were written.
         take: gets the folder's files from elsewhere, as far as it can; called with sources, place, jobs, workers and
             progress, it returns the jobs that are left and the bytecode files that it compiled.
 
@@ -188,7 +189,13 @@ def install(
     make_folders(place.tree, [*planned.folders, place.site, place.scripts], workers)
     jobs = list(planned.jobs.values())
     left, compiled = take(sources, place, jobs, workers, progress) if take else (jobs, set())
-    compiled |= write_files(place.tree, left, workers, progress, digests)
+    compiled |= write_files(place.tree, left, workers, progress, known.digests if known else None)
+    if known and not take:
+        known.modes.update((job.path, job.mode) for job in jobs)
+        known.folders.update(planned.folders)
+        others = [*planned.scripts, *planned.points, *compiled]
+        others += [path for source in sources for path in _own_paths(source.wheel, place)]
+        known.mixed.update(path.rpartition("/")[0] for path in others)
 
     def finish(number: int) -> int:
         return _finish(sources[number], number, planned, compiled, place)

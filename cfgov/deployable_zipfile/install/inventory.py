@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import stat
-from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from .. import durable
 from ..artifact import layout
@@ -61,23 +61,64 @@ class Inventory(NamedTuple):
     entries: Dict[str, Entry]
 
 
-def written(tree: str, workers: int = 0, known: Optional[Mapping[str, str]] = None) -> bytes:
+class Known(NamedTuple):
+    """What is known of a tree by those who wrote it. It is new and nobody else's, so it need not be looked at again."""
+
+    digests: Dict[str, str]  # SHA-256 of files by path, in hexadecimal, as they were written
+    modes: Dict[str, int]  # modes of files that were asked for, by path: of folders that hold no other files
+    folders: Set[str]  # every folder in these folders, and others
+    mixed: Set[str]  # folders that hold other files nevertheless
+
+
+class _Listing(NamedTuple):
+    """What :func:`_lines` need not ask the file system for."""
+
+    digests: Mapping[str, str]
+    whole: Dict[str, Dict[str, int]]  # folder, with "/" at its end -> name -> mode with the type of file
+
+
+def written(tree: str, workers: int = 0, known: Optional[Known] = None) -> bytes:
     """Return the text of the list of everything in *tree*, an absolute path, folder after folder.
 
     Parameters:
         workers: processes, as in :func:`workers.run`.
-        known: SHA-256 of files by path, in hexadecimal, as they were written; other files are read.
+        known: what need not be looked at; other folders are scanned, and other files are read.
     """
-    found = known or {}
     status = os.lstat(tree)
     head = b"#mtree v2.0\n/set uid=%d gid=%d\n" % (status.st_uid, status.st_gid)
     folders = list(_branches(tree, "", 0))
+    found = known.digests if known else {}
+    listing = _Listing(found, _whole(tree, known) if known else {})
 
     def listed(number: int) -> Tuple[int, bytes]:
-        return number, b"".join(_lines(tree, *folders[number], found))
+        return number, b"".join(_lines(tree, *folders[number], listing))
 
     parts = dict(run(listed, len(folders), workers if len(found) > _FEW or not found else 1))
     return head + b"".join(parts[number] for number in range(len(folders)))
+
+
+def _whole(tree: str, known: Known) -> Dict[str, Dict[str, int]]:
+    """Return the folders of which everything is known: names of files and folders in them, with their modes."""
+    # What the file system makes of a mode, by an inherited ACL for instance, is the same in the whole tree.
+    samples = {mode: path for path, mode in known.modes.items()}
+    as_made = {mode: os.lstat(f"{tree}/{path}").st_mode for mode, path in samples.items()}
+    found: Dict[str, Dict[str, int]] = {}
+    for path, mode in known.modes.items():
+        folder, slash, name = path.rpartition("/")
+        found.setdefault(folder + slash, {})[name] = as_made[mode]
+    for folder in known.mixed:
+        found.pop(f"{folder}/", None)
+    folder_mode = os.lstat(f"{tree}/{next(iter(known.folders))}").st_mode if known.folders else 0
+    for folder in known.folders:
+        above, slash, name = folder.rpartition("/")
+        if above + slash in found:
+            found[above + slash][name] = folder_mode
+    return found
+
+
+def _scanned(tree: str, inner: str) -> Dict[str, int]:
+    with os.scandir(f"{tree}/{inner}") as entries:
+        return {entry.name: entry.stat(follow_symlinks=False).st_mode for entry in entries}
 
 
 def _branches(tree: str, inner: str, depth: int) -> Iterator[Tuple[str, bool]]:
@@ -91,7 +132,7 @@ def _branches(tree: str, inner: str, depth: int) -> Iterator[Tuple[str, bool]]:
             yield from _branches(tree, f"{inner}{name}/", depth + 1)
 
 
-def _lines(tree: str, inner: str, whole: bool, known: Mapping[str, str]) -> Iterator[bytes]:
+def _lines(tree: str, inner: str, whole: bool, known: _Listing) -> Iterator[bytes]:
     """Yield a line for everything in the folder *inner*, a path that ends in "/" or is "".
 
     Parameters:
@@ -99,15 +140,12 @@ def _lines(tree: str, inner: str, whole: bool, known: Mapping[str, str]) -> Iter
     """
     folders = []
     prefix = _escaped(inner)
-    with os.scandir(f"{tree}/{inner}") as scanned:
-        entries = sorted(scanned, key=lambda one: one.name)
-    for entry in entries:
-        name = entry.name
-        mode = entry.stat(follow_symlinks=False).st_mode
+    modes = known.whole[inner] if inner in known.whole else _scanned(tree, inner)
+    for name, mode in sorted(modes.items()):
         text = b"./%s%s type=" % (prefix, _escaped(name))
         if stat.S_ISREG(mode):
             path = inner + name
-            sha256 = known.get(path) or durable.digest(f"{tree}/{path}")
+            sha256 = known.digests.get(path) or durable.digest(f"{tree}/{path}")
             yield b"%sfile mode=%04o sha256digest=%s\n" % (text, mode & 0o7777, sha256.encode("ascii"))
         elif stat.S_ISDIR(mode):
             folders.append(name)

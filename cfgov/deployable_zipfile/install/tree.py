@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from typing import Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Callable, Iterator, List, Optional, Set, Tuple
 
 from ..artifact import layout
 from ..artifact.names import folders_of
@@ -30,32 +30,36 @@ def write(
 ) -> int:
     """Write everything the destination will hold; return the number of files."""
     count = 0
-    digests: Dict[str, str] = {}
+    # The loader and its bytecode, the scripts, and what makes the virtualenv are written beside what wheels bring.
+    known = inventory.Known({}, {}, set(), {place.site, f"{place.site}/__pycache__", place.scripts, layout.VENV})
     for jobs, folders in _project(artifact, target, place):
-        make_folders_once(place.tree, folders)
-        write_files(place.tree, jobs, workers, progress, digests)
+        known.folders.update(make_folders_once(place.tree, folders))
+        compiled = write_files(place.tree, jobs, workers, progress, known.digests)
+        known.modes.update((job.path, job.mode) for job in jobs)
+        known.mixed.update(path.rpartition("/")[0] for path in compiled)
         count += len(jobs)
-    count += install_wheels(sources, place, workers, progress, digests, sharing.take if sharing else None)
+    count += install_wheels(sources, place, workers, progress, known, sharing.take if sharing else None)
     if sharing:
-        digests.update(sharing.digests)
+        known.digests.update(sharing.digests)
     make_virtualenv(place)
     _write_own_files(artifact, place)
-    files = inventory.written(place.tree, workers, digests)
+    files = inventory.written(place.tree, workers, known)
     write_bytes(f"{place.tree}/{layout.FILES}", files)
     record = installed.document(artifact, target, place, hashlib.sha256(files).hexdigest())
     write_bytes(f"{place.tree}/{layout.INSTALLED}", record)
     return count
 
 
-def make_folders_once(tree: str, folders: List[str]) -> None:
-    """Make those of *folders* that earlier payloads have not made."""
-    wanted = set()
+def make_folders_once(tree: str, folders: List[str]) -> Set[str]:
+    """Make those of *folders* that earlier payloads have not made, and those above them; return what was made."""
+    wanted: Set[str] = set()
     for folder in folders:
         while folder and folder not in wanted and not os.path.isdir(f"{tree}/{folder}"):
             wanted.add(folder)
             folder = folder.rpartition("/")[0]
     for folder in sorted(wanted):
         os.mkdir(f"{tree}/{folder}", 0o755)
+    return wanted
 
 
 def _project(artifact: Artifact, target: layout.Target, place: Place) -> Iterator[Tuple[List[Job], List[str]]]:

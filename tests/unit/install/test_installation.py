@@ -93,8 +93,36 @@ def test_what_is_recorded_is_what_was_installed(site: Path, tmp_path: Path) -> N
     assert manifest.build_id == done.build_id
 
 
-def test_the_list_of_what_was_installed_is_that_of_the_tree_itself(site: Path, tmp_path: Path) -> None:
-    install(site, tmp_path / "dest")
+@pytest.mark.parametrize("mode", [0o755, 0o2755], ids=oct)
+@pytest.mark.parametrize("bytecode", [True, False])
+@pytest.mark.parametrize("payload", [True, False])
+def test_the_list_of_what_was_installed_is_that_of_the_tree_itself(
+    tmp_path: Path, payload: bool, bytecode: bool, mode: int
+) -> None:
+    def add(manifest: layout.Manifest) -> layout.Manifest:
+        return manifest._replace(directories=("site_one/bin/empty", "site_one/media/cache", "static.in/1"))
+
+    data = "alpha-1.0.data"
+    wheel = make_wheel(
+        tmp_path,
+        "alpha",
+        "1.0",
+        {
+            "alpha/__init__.py": b"",
+            "alpha/deep/er/tool.py": b"",
+            "alpha/__pycache__/other.cpython-38.pyc": b"",
+            "top.py": b"",
+            f"{data}/data/lib/python{PYTHON}/beside.txt": b"",
+            f"{data}/data/top.txt": b"",
+            f"{data}/data/bin/program": b"",
+            f"{data}/scripts/tool": b"#!python\n",
+            f"{data}/headers/one.h": b"",
+        },
+    )
+    options: Dict[str, Any] = {"manifest": add, "modes": {"site_one/bin/run.sh": 0o755}}
+    made = make_artifact(tmp_path / "site.zip", dict(FILES), [wheel], payload=payload, bytecode=bytecode, **options)
+    tmp_path.chmod(mode)  # new folders inherit the bit
+    install(made, tmp_path / "dest")
     listed = (tmp_path / "dest" / layout.FILES).read_bytes().splitlines()
     read = inventory.written(str(tmp_path / "dest")).splitlines()  # with no digest known before
     later = [f"./{name} ".encode() for name in (layout.FILES, layout.INSTALLED)]
