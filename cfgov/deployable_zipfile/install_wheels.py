@@ -167,6 +167,7 @@ def install(
     progress: Optional[Callable[[int], None]] = None,
     known: Optional[Known] = None,
     take: Optional[Take] = None,
+    more: Sequence[Job] = (),
 ) -> int:
     """Write every wheel into the virtualenv of *place*; return the number of files.
 
@@ -180,6 +181,7 @@ def install(
         known: gets what is known of the files and folders that were written.
         take: gets the folder's files from elsewhere, as far as it can; called with sources, place, jobs, workers and
             progress, it returns the jobs that are left and the bytecode files that it compiled.
+        more: files beside the virtualenv, whose folders exist, that the same processes write; not counted.
 
     Raises:
         WheelError: a file that is not what RECORD says, or a path that no wheel may write.
@@ -189,7 +191,7 @@ def install(
     make_folders(place.tree, [*planned.folders, place.site, place.scripts], workers)
     jobs = list(planned.jobs.values())
     left, compiled = take(sources, place, jobs, workers, progress) if take else (jobs, set())
-    compiled |= write_files(place.tree, left, workers, progress, known.digests if known else None)
+    compiled |= write_files(place.tree, [*more, *left], workers, progress, known.digests if known else None)
     if known and not take:
         known.modes.update((job.path, job.mode) for job in jobs)
         known.folders.update(planned.folders)

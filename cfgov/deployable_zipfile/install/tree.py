@@ -18,6 +18,8 @@ from .sharing import Sharing
 from .virtualenv import make_virtualenv
 from .writer import Job, bytecode, bytecode_path, write_bytes, write_files
 
+_FEW = 5000  # files of the project that wait for those of the wheels
+
 
 def write(
     artifact: Artifact,
@@ -32,13 +34,18 @@ def write(
     count = 0
     # The loader and its bytecode, the scripts, and what makes the virtualenv are written beside what wheels bring.
     known = inventory.Known({}, {}, set(), {place.site, f"{place.site}/__pycache__", place.scripts, layout.VENV})
+    waiting: List[Job] = []  # for the processes that write the wheels' files: starting others takes longer
     for jobs, folders in _project(artifact, target, place):
         known.folders.update(make_folders_once(place.tree, folders))
-        compiled = write_files(place.tree, jobs, workers, progress, known.digests)
         known.modes.update((job.path, job.mode) for job in jobs)
-        known.mixed.update(path.rpartition("/")[0] for path in compiled)
+        known.mixed.update(f"{os.path.dirname(job.path)}/__pycache__" for job in jobs if job.compile_as)
+        waiting += jobs
         count += len(jobs)
-    count += install_wheels(sources, place, workers, progress, known, sharing.take if sharing else None)
+        if len(waiting) > _FEW:
+            write_files(place.tree, waiting, workers, progress, known.digests)
+            waiting = []
+    take = sharing.take if sharing else None
+    count += install_wheels(sources, place, workers, progress, known, take, waiting)
     if sharing:
         known.digests.update(sharing.digests)
     make_virtualenv(place)
