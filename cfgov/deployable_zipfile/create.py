@@ -743,6 +743,10 @@ def _site(
 ) -> layout.Site:
     files = {file.name[len(chosen.prefix) + 1 :]: file.path for file in chosen.files}
     site = project.describe(files, wanted)
+    hidden = project.hidden(files, site.path)
+    if hidden:
+        why = "is never imported: the module of that name that loads environment.json comes first"
+        warn(f"{chosen.root}: {hidden} {why}; rename it")
     callables = [f"{kind} {value}" for kind, value in (("WSGI", site.wsgi), ("ASGI", site.asgi)) if value]
     if site.settings_module:
         callables.insert(0, f"Django settings {site.settings_module}")

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, List
 
 import pytest
 
@@ -230,3 +230,24 @@ def test_an_installation_shows_a_bar_for_each_phase(columns: int, tmp_path: Path
         drawn = [part for part in found.drawn if part.startswith(phase[:4]) and "%" in part]
         assert drawn
         assert max(map(len, drawn)) < columns
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+@pytest.mark.parametrize("verb", [["selftest"], ["serve", "--check", "--port", "0"]])
+def test_what_runs_in_a_scratch_folder_shows_its_steps(columns: int, verb: List[str], tmp_path: Path) -> None:
+    artifact = make_site(tmp_path / "site.zip", manage=SLOW)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    command = [sys.executable, "-I", artifact, *verb, "--scratch", scratch]
+    found = run_in_terminal(command, columns, {"NO_COLOR": "1"})
+    assert found.code == 0, found.text
+    assert max(map(len, found.drawn)) < columns
+    assert "\x1b[3" not in found.text
+    assert any(line.startswith("Installing site") and "%" in line for line in found.drawn)
+    step = "manage.py migrate" if verb[0] == "selftest" else "migrate"
+    assert any(line.startswith(step) and line.endswith((" 0:01", " 0:02")) for line in found.drawn)
+    [line] = [line for line in found.lines if line.startswith(f"{step} ")]
+    assert line.endswith(" s"), line
+    if verb[0] == "selftest":
+        assert any(line.startswith(step) and " 6/7 " in line for line in found.drawn)
+    assert os.listdir(str(scratch)) == []

@@ -100,6 +100,17 @@ def describe(files: Mapping[str, str], wanted: Wanted) -> layout.Site:
     return layout.Site(settings, wsgi, asgi, manage, path, wanted.skip_steps)
 
 
+def hidden(files: Mapping[str, str], path: str) -> str:
+    """Return the project's own module that has the name of the loader in site-packages, "" when there is none.
+
+    Parameters:
+        files, path: as for :func:`describe`, and what it found.
+    """
+    stem = layout.LOADENV[: -len(".py")]
+    names = [os.path.join(root, name) for root in {"", path} for name in (layout.LOADENV, f"{stem}/__init__.py")]
+    return min((name for name in names if name in files), default="")
+
+
 def factory(files: Mapping[str, str]) -> str:
     """Return the function that makes the callable, ``MODULE:FUNCTION``, in a project that has none.
 

@@ -26,6 +26,7 @@ from .requirements import SDISTS, Line
 _CONFIG = ("--config-settings", "--config-setting", "-C")
 # What pip passed to setup.py before there were build backends; newer releases of it have dropped them.
 _LEGACY = ("--global-option", "--build-option", "--install-option")
+_PROJECT_FILES = ("pyproject.toml", "setup.py")
 _COMMIT = re.compile(r"@(?:[0-9a-f]{64}|[0-9a-f]{40})\Z")
 _HASH = re.compile(r"(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})\Z")
 _QUOTING, _BLANKS = re.compile(r"['\"\\]"), re.compile(r"[ \t\r\n]+")  # as shlex.split takes them
@@ -150,9 +151,8 @@ def check_location(line: Line) -> None:
         path = unquote(urlsplit(url).path)
         if not os.path.exists(path):
             refuse(line.place, f"names {path}, which does not exist", "Correct the path")
-        parts = ("pyproject.toml", "setup.py")
         path = os.path.join(path, dict(parse_qsl(urlsplit(url).fragment)).get("subdirectory", ""))
-        if line.kind == "folder" and not any(os.path.exists(os.path.join(path, part)) for part in parts):
+        if line.kind == "folder" and not any(os.path.exists(os.path.join(path, part)) for part in _PROJECT_FILES):
             refuse(line.place, f"{path} has neither pyproject.toml nor setup.py", "Give a Python project")
 
 
@@ -162,12 +162,22 @@ def _fragment_hashes(url: str) -> List[str]:
     return [one for one in found if _HASH.match(one)]
 
 
+def _worth(path: str, subdirectory: str) -> int:
+    """Return 2 for a file and for the folder of a Python project, 1 for another folder, 0 for nothing."""
+    projects = [os.path.join(path, subdirectory, part) for part in _PROJECT_FILES]
+    return int(os.path.exists(path)) + int(os.path.isfile(path) or any(map(os.path.exists, projects)))
+
+
 def _file_url(path: str, value: str) -> str:
-    """Return the ``file:`` URL of the path *value* in the requirements file *path*, with its fragment."""
+    """Return the ``file:`` URL of the path *value* in the requirements file *path*, with its fragment.
+
+    A relative path is one in the working folder, as with pip; where no project or file is there, one beside the file.
+    """
     location, mark, fragment = unquote(value).partition("#")
     if not os.path.isabs(location):
         beside = os.path.join(os.path.dirname(path), location)
-        location = beside if not os.path.exists(location) and os.path.exists(beside) else location
+        subdirectory = dict(parse_qsl(fragment)).get("subdirectory", "")
+        location = beside if _worth(beside, subdirectory) > _worth(location, subdirectory) else location
     return "file://" + quote(os.path.abspath(location)) + mark + fragment
 
 

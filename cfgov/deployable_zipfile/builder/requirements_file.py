@@ -8,6 +8,7 @@ directory; each is then looked for at the other place.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
 import re
@@ -22,6 +23,15 @@ from .requirements import SPELLINGS, Line, Requirements
 _LONGEST_LINE = 64 * 1024  # characters; pip-compile's longest, with all its hashes, have about 12 000
 _NO_VALUE = ("--no-index", "--pre", "--prefer-binary", "--require-hashes")
 _INCLUDING = ("-r", "--requirement", "--requirements", "-c", "--constraint", "--constraints")
+# Byte order marks, the longer of two that begin alike first.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_CODING = re.compile(rb"[ \t]*#.*?coding[:=][ \t]*([-\w.]+)")  # PEP 263
 _COMMENT = re.compile(r"(?:^|\s)#.*$")
 _REFERENCE = re.compile(r"\$\{([A-Z0-9_]+)\}")  # pip's environment variables in requirements files
 
@@ -79,11 +89,7 @@ class _Reader:
         """Yield (number, text) of each line, joined over backslashes, without comments, as pip does it."""
         content = self._content(path, at)
         self.digest.update(hashlib.sha256(content).digest())
-        try:
-            text = content.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = content[: error.start].count(b"\n") + 1
-            requirement_line.refuse(f"{path}:{line}", "is not UTF-8", "Save the file as UTF-8")
+        text = _decoded(path, content)
         pending, first = "", 0
         for number, part in enumerate(text.splitlines(), 1):
             first = first if pending else number
@@ -173,6 +179,24 @@ def content(path: str, at: str = "") -> bytes:
 
 def _is_remote(path: str) -> bool:
     return re.match(r"https?://", path, re.IGNORECASE) is not None
+
+
+def _decoded(path: str, content: bytes) -> str:
+    """Return *content* as text, in the encoding that pip takes: of its byte order mark, of a line that names it, UTF-8.
+
+    pip takes the locale's encoding in place of UTF-8, which another machine may not have.
+    """
+    encoding = next((encoding for mark, encoding in _MARKS if content.startswith(mark)), "")
+    named = [match for match in map(_CODING.match, content.split(b"\n", 2)[:2]) if match]
+    if not encoding and named:
+        encoding = named[0].group(1).decode("ascii")
+    try:
+        return content.decode(encoding or "utf-8")
+    except UnicodeDecodeError as error:
+        place = f"{path}:{content[: error.start].count(bytes([10])) + 1}"
+        requirement_line.refuse(place, f"is not {encoding or 'UTF-8'}", "Save the file as UTF-8")
+    except LookupError:
+        requirement_line.refuse(path, f"names an unknown encoding, {encoding}", "Save the file as UTF-8")
 
 
 def _beside(path: str, value: str) -> str:

@@ -236,3 +236,16 @@ def test_a_call_in_place_of_a_callable_is_told_what_to_write(tmp_path: Path) -> 
     with pytest.raises(UsageError) as caught:
         project.check(project.Wanted(wsgi="shop:create_app()"))
     assert caught.value.fix == "Add a wsgi.py with: from shop import create_app; application = create_app()"
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "found"),
+    [
+        ("loadenv.py", "", "loadenv.py"),
+        ("src/loadenv/__init__.py", "src", "src/loadenv/__init__.py"),
+        ("shop/loadenv.py", "", ""),
+        ("loadenvs.py", "src", ""),
+    ],
+)
+def test_a_module_that_the_loader_hides_is_found(tmp_path: Path, name: str, path: str, found: str) -> None:
+    assert project.hidden({name: str(tmp_path / name)}, path) == found

@@ -288,3 +288,42 @@ def test_variables_of_the_environment_are_replaced_as_pip_does(tmp_path: Path, m
     monkeypatch.setenv("INDEX_HOST", "index.example.org")
     read = requirements_file.read(lock(tmp_path, "--index-url https://${INDEX_HOST}/simple\nfoo==1\n"))
     assert read.options == ("--index-url", "https://index.example.org/simple")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbfbar==1\r\n",
+        "# caf\u00e9\r\nbar==1\r\n".encode("utf-16"),
+        b"\xfe\xff" + "# caf\u00e9\nbar==1\n".encode("utf-16-be"),
+        "bar==1\n".encode("utf-32"),
+        b"# -*- coding: latin-1 -*-\n# caf\xe9\nbar==1\n",
+        b"\n# vim: set fileencoding=iso8859-15 :\nbar==1 # \xa4\n",
+    ],
+)
+def test_the_encodings_that_pip_reads_are_read(tmp_path: Path, content: bytes) -> None:
+    assert [str(line.requirement) for line in requirements_file.read(lock(tmp_path, content)).lines] == ["bar==1"]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"# coding: nothing-known\nbar==1\n", "req.txt: names an unknown encoding, nothing-known."),
+        (b"# coding: ascii\nbar==1\n# caf\xe9\n", "req.txt:3: is not ascii."),
+        (b"\xff\xfea", "req.txt:1: is not utf-16."),
+    ],
+)
+def test_an_encoding_that_is_not_what_is_said_is_named(tmp_path: Path, content: bytes, why: str) -> None:
+    assert why in refused(lock(tmp_path, content))
+
+
+@pytest.mark.parametrize("line", ["-e .", "./", "--editable=."])
+def test_the_project_beside_the_file_is_meant_where_the_working_folder_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    write_tree(tmp_path, {"web/pyproject.toml": "", "elsewhere/x": "", "other/setup.py": ""})
+    path = lock(tmp_path / "web", f"{line}\n")
+    for folder, meant in (("elsewhere", "web"), ("other", "other"), ("web", "web")):
+        monkeypatch.chdir(tmp_path / folder)
+        (found,) = requirements_file.read(path).lines
+        assert str(found.requirement.url).rstrip("/") == f"file://{tmp_path}/{meant}"
