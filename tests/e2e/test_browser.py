@@ -81,7 +81,7 @@ def test_a_visitor_searches_and_opens_a_guide(visit: Visit, request: pytest.Fixt
     assert visit.faults == []
 
 
-def test_an_editor_signs_in_and_opens_a_page_in_the_editor(visit: Visit, request: pytest.FixtureRequest) -> None:
+def sign_in(visit: Visit) -> None:
     password: Dict[str, str] = containers.variables_of(containers.test_environment())
     visit.go("/admin/login/")
     visit.page.fill("input[name=username]", "admin")
@@ -89,10 +89,31 @@ def test_an_editor_signs_in_and_opens_a_page_in_the_editor(visit: Visit, request
     visit.page.click("button[type=submit]")
     visit.page.wait_for_url("**/admin/")
     visit.page.wait_for_load_state("networkidle")
+
+
+def test_an_editor_signs_in_and_opens_a_page_in_the_editor(visit: Visit, request: pytest.FixtureRequest) -> None:
+    sign_in(visit)
     visit.shot(f"admin-{request.node.callspec.id}")
     visit.go("/admin/pages/3/edit/")
     assert visit.page.locator("[data-contentpath], .w-panel, form#page-edit-form").count() > 0
     visit.shot(f"editor-{request.node.callspec.id}")
+    assert visit.faults == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_editors_pages_have_no_error(visit: Visit, scheme: str) -> None:
+    visit.page.emulate_media(color_scheme=scheme)
+    sign_in(visit)
+    for path in (
+        "account/",
+        "pages/",
+        "images/",
+        "documents/multiple/add/",
+        "users/",
+        "sites/",
+        "reports/site-history/",
+    ):
+        visit.go(f"/admin/{path}")
     assert visit.faults == []
 
 

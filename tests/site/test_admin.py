@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import pytest
+from cfgov.settings import time_zones
 from django.conf import settings
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
@@ -27,6 +29,17 @@ def test_the_desk_asks_strangers_to_log_in(client: Client) -> None:
     answer = client.get("/admin/")
     assert (answer.status_code, answer["Location"]) == (302, "/admin/login/?next=/admin/")
     assert 'name="csrfmiddlewaretoken"' in text_of(client.get("/admin/login/"))
+
+
+def test_an_editor_may_choose_every_time_zone_that_browsers_know(
+    editor: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {"Europe/Berlin", "UTC", "GMT0", "Factory", "localtime", "posixrules"}
+    monkeypatch.setattr(time_zones, "available_timezones", lambda: names)
+    page = text_of(editor.get("/admin/account/"))
+    choice = page.split('name="locale-current_time_zone"')[1].split("</select>")[0]
+    offered = re.findall(r'<option value="([^"]*)"', choice)
+    assert offered == ["", "Europe/Berlin", "GMT0", "UTC"]
 
 
 def test_a_wrong_password_does_not_log_in(client: Client) -> None:

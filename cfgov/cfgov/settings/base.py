@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from django.utils.functional import lazy
+
 from cfgov.release import FOLDER
+from cfgov.settings import time_zones
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -112,6 +115,8 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "strict-origin-when-cross-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 
+# Read when an editor opens the account page: the folder of zones has hundreds of files.
+WAGTAIL_USER_TIME_ZONES = lazy(time_zones.of_browsers, list)()
 WAGTAIL_SITE_NAME = "Plain Terms Office"
 WAGTAILSEARCH_BACKENDS = {"default": {"BACKEND": "wagtail.search.backends.database"}}
 WAGTAILADMIN_RICH_TEXT_EDITORS = {
