@@ -1,4 +1,4 @@
-"""What the documentation names exists, and its commands can be typed as they stand."""
+"""What the documentation names exists, and its commands can be typed as written."""
 
 from __future__ import annotations
 
@@ -104,3 +104,18 @@ def test_the_readme_names_one_command_to_build_and_one_to_test() -> None:
 
     assert first.commands == ("nox -s build", "nox")
     assert not first.needs
+
+
+def test_every_tag_of_nox_that_a_text_names_exists() -> None:
+    known = set(re.findall(r'tags=\["(\w+)"\]', (ROOT / "noxfile.py").read_text("utf-8")))
+    texts = [*documents(), ".github/pull_request_template.md"]
+    named = {(name, tag) for name in texts for tag in re.findall(r"nox -t (\w+)", (ROOT / name).read_text("utf-8"))}
+    assert named, "no text names a tag"
+    assert [name for name in named if name[1] not in known] == []
+
+
+def test_no_page_of_the_site_requests_another_host() -> None:
+    configuration = (ROOT / "mkdocs.yml").read_text("utf-8")
+    assert "\nrepo_url:" not in configuration, "Material requests the repository's figures from api.github.com"
+    assert "  font: false" in configuration, "Material loads fonts from Google"
+    assert not re.search(r"(?m)^extra_(javascript|css):.*https?:", configuration)
