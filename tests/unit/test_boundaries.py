@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import pkgutil
 import re
 import sys
@@ -205,6 +206,11 @@ def calls(tree: ast.AST) -> Iterator[str]:
             yield ast.unparse(node.func) if sys.version_info >= (3, 9) else _dotted(node.func)
 
 
+@functools.lru_cache(maxsize=None)
+def calls_of(path: Path) -> Set[str]:
+    return set(calls(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def _dotted(node: ast.AST) -> str:
     if isinstance(node, ast.Attribute):
         return f"{_dotted(node.value)}.{node.attr}"
@@ -214,11 +220,7 @@ def _dotted(node: ast.AST) -> str:
 @pytest.mark.parametrize("what", sorted(MECHANISMS))
 def test_each_mechanism_is_written_once(what: str) -> None:
     pattern, places = MECHANISMS[what]
-    found = {
-        name
-        for name, path in MODULES.items()
-        if any(re.fullmatch(pattern, call) for call in calls(ast.parse(path.read_text(encoding="utf-8"))))
-    }
+    found = {name for name, path in MODULES.items() if any(re.fullmatch(pattern, call) for call in calls_of(path))}
     assert found == places
 
 

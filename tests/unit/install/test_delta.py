@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import pytest
 
-from deployable_zipfile import durable
+from deployable_zipfile import durable, extract
 from deployable_zipfile.artifact import delta as deltas
 from deployable_zipfile.artifact import layout
 from deployable_zipfile.artifact.zipreader import Artifact
@@ -25,7 +27,7 @@ from deployable_zipfile.install import base, drift, installation
 from tests.support import faults
 from tests.support.artifacts import PYTHON, make_artifact, simple_wheel
 from tests.support.drafts import STORED, Raw, zip_of
-from tests.support.helpers import make_wheel, read_tree, run_cli
+from tests.support.helpers import make_wheel, read_tree, run_cli, write_tree
 
 QUIET = Console(quiet=True, err=io.StringIO(), out=io.StringIO())
 
@@ -74,14 +76,25 @@ def make_delta(new: Path, old: Path, name: str = "out") -> Path:
         return Path(delta.write(written, against, str(new.parent / name), 1, QUIET).path)
 
 
+@functools.lru_cache(maxsize=None)
+def made(payload: bool, bytecode: bool) -> Dict[str, Tuple[bytes, int]]:
+    """Return the files of two builds and the delta between them, made once: content and mode by name."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        old, new = (
+            make_site(folder / kind, n, payload=payload, bytecode=bytecode) for n, kind in ((1, "old"), (2, "new"))
+        )
+        make_delta(new, old)
+        return {path: (data, mode) for path, (mode, data) in read_tree(folder).items() if (folder / path).is_file()}
+
+
 class Builds:
     """Two builds and the delta between them."""
 
-    def __init__(self, folder: Path, **options: Any) -> None:
-        self.folder = folder
-        self.old = make_site(folder / "old", 1, **options)
-        self.new = make_site(folder / "new", 2, **options)
-        self.delta = make_delta(self.new, self.old)
+    def __init__(self, folder: Path, payload: bool = False, bytecode: bool = True) -> None:
+        self.folder = write_tree(folder, made(payload, bytecode))
+        self.old, self.new = folder / "old" / "site.zip", folder / "new" / "site.zip"
+        self.delta = folder / "new" / "out.delta.zip"
 
 
 @pytest.fixture(params=["plain", "payload", "compiled here"])
@@ -244,30 +257,31 @@ def test_what_is_no_artifact_or_a_delta_itself_is_refused_as_old_build(tmp_path:
             make_delta(builds.new, path)
 
 
-def test_verbs_say_what_it_is(tmp_path: Path) -> None:
+def test_verbs_say_what_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     builds = Builds(tmp_path / "builds")
     with Artifact.open(str(builds.old)) as artifact:
         against = artifact.manifest.build_id
     with Artifact.open(str(builds.new)) as artifact:
         build, sha256 = artifact.manifest.build_id, artifact.sha256
 
-    def verb(*words: Any, **more: Any) -> Any:
-        return run_cli([sys.executable, builds.delta, *words], **more)
+    def verb(*words: Any, code: int = 0) -> Any:
+        assert extract.main([str(word) for word in words], str(builds.delta)) == code
+        return capsys.readouterr()
 
-    document = json.loads(verb("info", "--json").stdout)
+    document = json.loads(run_cli([sys.executable, builds.delta, "info", "--json"]).stdout)
     assert (document["build_id"], document["against"], document["whole"]["sha256"]) == (build, against, sha256)
     assert document["targets"][0]["packages"] == {"alpha": "1.0", "beta": "1.0", "gamma": "2.0"}
-    assert f"delta      against build {against}" in verb("info").stdout
-    assert "wheels/beta-1.0-py3-none-any.whl" in verb("list").stdout
-    assert f"a delta of build {build} against {against}" in verb("verify").stdout
-    assert f"is a delta against build {against}" in verb("check", code=4).stderr
-    assert verb("check", "--base", builds.old).returncode == 0
-    said = verb("-d", tmp_path / "dest", code=4).stderr.splitlines()
+    assert f"delta      against build {against}" in verb("info").out
+    assert "wheels/beta-1.0-py3-none-any.whl" in verb("list").out
+    assert f"a delta of build {build} against {against}" in verb("verify").out
+    assert f"is a delta against build {against}" in verb("check", code=4).err
+    verb("check", "--base", builds.old)
+    said = verb("-d", tmp_path / "dest", code=4).err.splitlines()
     assert [line.partition(":")[0] for line in said if ": " in line] == ["error"]
-    assert "is a delta" in verb("selftest", code=4).stderr
+    assert "is a delta" in verb("selftest", code=4).err
     install(builds.old, tmp_path / "before", [])
     verb("-d", tmp_path / "dest", "--base", tmp_path / "before")
-    assert "already holds build" in verb("-d", tmp_path / "dest").stdout
+    assert "already holds build" in verb("-d", tmp_path / "dest").out
 
 
 def changed_in(path: Path, change: Callable[[Dict[str, Any]], None]) -> Path:
