@@ -876,7 +876,7 @@ def test_without_settings_a_missing_argument_is_one_line(
     )
 
 
-@pytest.mark.parametrize("given", ["out.zip", "out", "./out.zip", "a.b.zip", "a.b"])
+@pytest.mark.parametrize("given", sampled(["out.zip", "out", "./out.zip", "a.b.zip", "a.b"], ["./out.zip", "a.b"]))
 def test_the_suffix_is_written_once(
     site: Path,
     index: Index,
@@ -953,7 +953,10 @@ def test_whatever_is_not_the_commits_makes_it_dirty(
     assert line.endswith("Commit, ignore or remove them, or leave out --require-clean.")
 
 
-@pytest.mark.parametrize(("change", "why"), [("edit", "changed"), ("replace", "changed"), ("remove", "was removed")])
+@pytest.mark.parametrize(
+    ("change", "why"),
+    sampled([("edit", "changed"), ("replace", "changed"), ("remove", "was removed")], [("edit", "changed")]),
+)
 def test_a_file_that_changes_between_the_comparison_and_the_end_fails_the_build(
     site: Path,
     index: Index,
@@ -1032,7 +1035,9 @@ def test_a_git_lfs_pointer_in_place_of_its_file_is_refused_by_name(
     )
 
 
-@pytest.mark.parametrize("value", ["python3", "python4", ("python3",), None, []])
+@pytest.mark.parametrize(
+    "value", sampled(["python3", "python4", ("python3",), None, []], ["python4", ("python3",), None])
+)
 def test_upstreams_callers_may_give_one_python_or_several(
     site: Path, index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: Any
 ) -> None:
@@ -1204,12 +1209,18 @@ def test_a_wheel_that_hides_a_module_of_the_project_is_warned_about(
 
 @pytest.mark.parametrize(
     ("source", "warned"),
-    [
-        ("import pkg_resources\n", True),
-        ("import os\nfrom pkg_resources import parse_version\n", True),
-        ("try:\n    import pkg_resources\nexcept ImportError:\n    pass\n", False),
-        ("import pkg_resources_more\n", False),
-    ],
+    sampled(
+        [
+            ("import pkg_resources\n", True),
+            ("import os\nfrom pkg_resources import parse_version\n", True),
+            ("try:\n    import pkg_resources\nexcept ImportError:\n    pass\n", False),
+            ("import pkg_resources_more\n", False),
+        ],
+        [
+            ("import os\nfrom pkg_resources import parse_version\n", True),
+            ("try:\n    import pkg_resources\nexcept ImportError:\n    pass\n", False),
+        ],
+    ),
 )
 def test_a_wheel_that_needs_pkg_resources_is_warned_about_where_nothing_has_it(
     site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str, warned: bool
@@ -1261,16 +1272,17 @@ def test_a_site_that_imports_from_what_was_packed_passes_the_check(
 
 
 FROM_OTHER = "try:\n    import psycopg2\nexcept ImportError as error:\n    raise RuntimeError('no') from error\n"
+MISSING = [
+    ("import yaml\n", "yaml", 1, "Add PyYAML to the requirements, or give --no-check."),
+    ("import some_library.part\n", "some_library", 1, "Add some-library to the requirements, or give --no-check."),
+    ("import lib.lost\n", "lib.lost", 1, "Correct the import, or require a lib that has it."),
+    (FROM_OTHER, "psycopg2", 4, "Add psycopg2 to the requirements, or give --no-check."),
+]
 
 
 @pytest.mark.parametrize(
     ("text", "module", "number", "fix"),
-    [
-        ("import yaml\n", "yaml", 1, "Add PyYAML to the requirements, or give --no-check."),
-        ("import some_library.part\n", "some_library", 1, "Add some-library to the requirements, or give --no-check."),
-        ("import lib.lost\n", "lib.lost", 1, "Correct the import, or require a lib that has it."),
-        (FROM_OTHER, "psycopg2", 4, "Add psycopg2 to the requirements, or give --no-check."),
-    ],
+    sampled(MISSING, [MISSING[0], MISSING[2]]),
 )
 def test_a_missing_module_is_named_with_the_requirement_that_brings_it(
     site: Path, index: Index, capsys: pytest.CaptureFixture[str], text: str, module: str, number: int, fix: str

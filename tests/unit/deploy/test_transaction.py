@@ -25,7 +25,7 @@ class TestGoingBack:
         assert host.current() == one
         assert sorted(host.states().values()) == ["bad", "live"]
 
-    @pytest.mark.parametrize("command", ["check", "collectstatic", "migrate"])
+    @pytest.mark.parametrize("command", sampled(["check", "collectstatic", "migrate"], ["collectstatic"]))
     def test_a_failing_command_leaves_the_site_alone(self, host: Host, command: str) -> None:
         (one,) = host.given("one")
         write_environment(host.environment, FAIL_AT=command)
