@@ -175,7 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--write", action="store_true", help="write tables and plots into docs/")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every single run there too")
     parser.add_argument("--at-most", type=float, metavar="RATIO", help=f"fail when {OURS} takes more of {REFERENCE}")
-    parser.add_argument("--gigabytes", type=int, default=4, metavar="N", help="size of the file system (default: 4)")
+    parser.add_argument("--gigabytes", type=int, default=8, metavar="N", help="size of the file system (default: 8)")
     parser.add_argument("--scratch", default=os.environ.get("TMPDIR"), metavar="DIR", help="where to work")
     return parser
 
