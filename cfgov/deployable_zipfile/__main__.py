@@ -77,19 +77,23 @@ def _build(verb: str, words: List[str]) -> int:
 
 
 def _artifact_of(verb: str, words: List[str]) -> Tuple[str, List[str]]:
-    """Take the artifact's path out of the words after *verb*: the first that looks like one, else the first word."""
-    from .errors import UsageError
-    from .extract import WITH_VALUE
+    """Take the artifact's path out of the words after *verb*: the first that looks like one, else the first word.
 
-    values = {number + 1 for number, word in enumerate(words) if word in WITH_VALUE}
+    The verbs that only look at a root need none.
+    """
+    from .errors import UsageError
+    from .extract import OF_A_ROOT, verb_parsers
+
+    options = verb_parsers("")[verb]._option_string_actions
+    values = {number + 1 for number, word in enumerate(words) if word in options and options[word].nargs is None}
     places = [number for number, word in enumerate(words) if not word.startswith("-") and number not in values]
-    for looks in (_is_artifact, os.path.isfile, bool):
+    for looks in (_is_artifact, os.path.isfile, *(() if verb in OF_A_ROOT else (bool,))):
         for number in places:
             if looks(words[number]):
                 return words[number], words[:number] + words[number + 1 :]
     if {"-h", "--help"} & set(words):
         return "ARTIFACT", words
-    if verb == "prune":  # of a store: that needs no artifact
+    if verb in OF_A_ROOT:
         return "deployable-zipfile", words
     raise UsageError(f"deployable-zipfile {verb}", "names no artifact", f"Run: deployable-zipfile {verb} ARTIFACT.zip")
 

@@ -45,7 +45,7 @@ WITH_VALUE = (
     *("--signature", "--allowed-signers", "--revoked-keys", "--env-file", "--environment-example"),
 )
 _DESTINATION = {"-d", "--destination"}
-_OF_A_ROOT = ("releases", "rollback", "prune")  # verbs that need no artifact
+OF_A_ROOT = ("releases", "rollback", "prune")  # verbs that need no artifact
 # Verbs of the tool that builds; an artifact does not hold them.
 _ELSEWHERE = ("create", "init", "environment", "sign", "inspect", "diff", "report")
 VERBS = ("check", "verify", "info", "list", "selftest", "serve", "deploy", "releases", "rollback", "prune")
@@ -73,7 +73,7 @@ def _parsed(argv: List[str], archive: Optional[str]) -> Tuple[argparse.Namespace
         _parser(archive).print_help()
         raise UsageError("the command line", "names nothing to do", "Give -d DEST, or a verb")
     verbs = [argument for argument in argv[:1] if argument in VERBS]
-    if verbs and os.path.isdir(archive) and verbs[0] not in _OF_A_ROOT and argv[1:] and not argv[1].startswith("-"):
+    if verbs and os.path.isdir(archive) and verbs[0] not in OF_A_ROOT and argv[1:] and not argv[1].startswith("-"):
         # The tool beside the releases, with which a new artifact is looked at, and deployed, before any of it runs.
         archive, argv = argv[1], [verbs[0], *argv[2:]]
     if argv[0] in _ELSEWHERE:

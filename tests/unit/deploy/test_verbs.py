@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
-from typing import Dict, List
+from typing import Any, Dict, List
 
 import pytest
 
-from deployable_zipfile import extract
+from deployable_zipfile import __main__, extract
 from deployable_zipfile.deploy.options import Options, Settings
 from deployable_zipfile.errors import UsageError
 from tests.support.documentation import blocks
+from tests.support.sites import Host
 
 VERBS = ("deploy", "rollback", "releases", "prune", "selftest", "check")
 
@@ -93,3 +95,22 @@ def test_what_a_verb_does_not_take_is_said_by_that_verb(
         extract._parsed(words, "tool.zip")
     assert f"error: {raised.value}".startswith(f"error: the command line: {why}")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("where", ["before", "after", "none"])
+def test_the_verbs_of_a_root_need_no_artifact(where: str, host: Host, root: Path, capsys: Any) -> None:
+    first, second = host.given("one", "two")
+    artifact = {"none": []}.get(where, [str(host.artifacts["one"])])
+    words = ["--root", str(root)]
+    words = [*artifact, *words] if where == "before" else [*words, *artifact]
+    assert __main__.main(["releases", "--json", *words]) == 0
+    assert {row["release"] for row in json.loads(capsys.readouterr().out)["releases"]} == {first, second}
+    assert __main__.main(["prune", "--json", *words, "--dry-run", "--keep", "1"]) == 0
+    assert json.loads(capsys.readouterr().out)["pruned"] == []
+    assert __main__.main(["rollback", "--json", *words, first[:8], "--dry-run"]) == 0
+    assert json.loads(capsys.readouterr().out)["release"] == first
+
+
+def test_a_verb_of_an_artifact_needs_one(capsys: Any) -> None:
+    assert __main__.main(["verify", "--allowed-signers", "x"]) == 2
+    assert capsys.readouterr().err.startswith("error: deployable-zipfile verify: names no artifact. Run: ")
