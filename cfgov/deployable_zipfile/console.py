@@ -175,13 +175,17 @@ class Console:
             BrokenPipeError: the reader is gone.
             DeployableZipfileError: stdout is closed or does not take it.
         """
+        shown = self.shown(document, text)
+        if shown:
+            self._print(shown)
+
+    def shown(self, document: Dict[str, Any], text: Union[str, Sequence[str]]) -> str:
+        """Return what :meth:`result` prints, without the last newline."""
         if self.as_json:
             # DEL is the one character that acts and that JSON in ASCII does not escape.
-            self._print(json.dumps(dict({"ok": True}, **document), sort_keys=True).replace("\x7f", "\\u007f"))
-            return
+            return json.dumps(dict({"ok": True}, **document), sort_keys=True).replace("\x7f", "\\u007f")
         lines = text.split("\n") if isinstance(text, str) else text
-        if text:
-            self._print("\n".join(printable(line) for line in lines))
+        return "\n".join(printable(line) for line in lines) if text else ""
 
     def outcome(self, document: Dict[str, Any], text: Union[str, Sequence[str]]) -> None:
         """Print what was done. That nobody takes it is a warning: it is done all the same."""

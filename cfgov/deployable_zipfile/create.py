@@ -14,23 +14,28 @@ import sys
 if __name__ == "__main__" and not __package__:
     # Run as a script: become part of the package without putting its folder on sys.path, where modules named as
     # ours (wheel, errors) would hide others.
-    import importlib.util
+    # As importlib.util would, which takes longer to load.
+    from importlib.machinery import ModuleSpec, SourceFileLoader
 
     _FOLDER = os.path.dirname(os.path.realpath(__file__))
     sys.path[:] = [path for path in sys.path if os.path.realpath(path or os.curdir) != _FOLDER]
-    _SPEC = importlib.util.spec_from_file_location(
-        "deployable_zipfile", os.path.join(_FOLDER, "__init__.py"), submodule_search_locations=[_FOLDER]
-    )
-    assert _SPEC is not None
-    assert _SPEC.loader is not None
-    sys.modules["deployable_zipfile"] = importlib.util.module_from_spec(_SPEC)
-    _SPEC.loader.exec_module(sys.modules["deployable_zipfile"])
+    _LOADER = SourceFileLoader("deployable_zipfile", os.path.join(_FOLDER, "__init__.py"))
+    _SPEC = ModuleSpec("deployable_zipfile", _LOADER, origin=_LOADER.path, is_package=True)
+    _SPEC.submodule_search_locations = [_FOLDER]
+    _PACKAGE = type(sys)("deployable_zipfile")
+    _PACKAGE.__file__, _PACKAGE.__path__, _PACKAGE.__spec__ = _LOADER.path, [_FOLDER], _SPEC
+    _PACKAGE.__package__ = "deployable_zipfile"
+    sys.modules["deployable_zipfile"] = _PACKAGE
+    _LOADER.exec_module(_PACKAGE)
     __package__ = "deployable_zipfile"
 
 if __name__ == "__main__":
     from deployable_zipfile.builder import interrupts as early
+    from deployable_zipfile.builder import unchanged as record
 
     early.end_quietly()
+    if record.repeated(sys.argv[1:]):
+        sys.exit(0)
 
 import argparse
 import contextlib
@@ -39,6 +44,7 @@ import json
 import re
 import shutil
 import tempfile
+import time
 from typing import (
     Any,
     Callable,
@@ -59,7 +65,7 @@ from . import __version__, cli, inherited
 from .artifact import layout, zipreader
 from .builder import interrupts
 from .console import Console
-from .errors import BuildInputError, DeployableZipfileError, Interrupted, UsageError
+from .errors import BuildInputError, DeployableZipfileError, Interrupted, UsageError, masked, printable
 
 try:
     for _needed in ("cyclonedx", "elftools", "rich"):  # imported when they are needed
@@ -70,6 +76,7 @@ try:
         checkout,
         collect,
         delta,
+        exclusions,
         inputs,
         last,
         naming,
@@ -81,7 +88,9 @@ try:
         requirements,
         settings,
         source,
+        surroundings,
         targets,
+        unchanged,
     )
     from .builder.output import Output, Written
 except ModuleNotFoundError as _error:
@@ -222,13 +231,21 @@ def _directory(wheelhouse: str) -> str:
     return os.path.abspath(wheelhouse) if wheelhouse else ""
 
 
-def build(options: Options, console: Console, check: bool = False, against: str = "", repeat: bool = False) -> Built:
+def build(
+    options: Options,
+    console: Console,
+    check: bool = False,
+    against: str = "",
+    repeat: bool = False,
+    record: Optional[unchanged.Record] = None,
+) -> Built:
     """Build one artifact.
 
     Parameters:
         check: import the settings and callables from what was packed before the artifact takes its place.
         against: path of an earlier artifact, "": none; a delta against it is written beside the new one.
         repeat: build a second time in other surroundings, and refuse an artifact that is not the same.
+        record: gets what the outcome follows from.
 
     Raises:
         DeployableZipfileError: the build failed; what was at the artifact's path before still is.
@@ -241,6 +258,8 @@ def build(options: Options, console: Console, check: bool = False, against: str 
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(_fixed_umask())
+        if record:
+            stack.enter_context(checkout.listened(record.answers))
         wanted = project.check(
             project.Wanted(
                 options.settings_module, options.wsgi, options.asgi, options.manage, options.python_path,
@@ -284,9 +303,64 @@ def build(options: Options, console: Console, check: bool = False, against: str 
         if repeat:
             _repeat(fresh, options, state, kept.work, console, warn)
         written = _placed(output, packed, former, kept)
+        if record:
+            record.holds &= not check and not repeat and not against and packed.members is None
+            _note(record, options, locked, state, chosen, plans, house)
         made = delta.write(written, former_build, options.output, options.workers, console) if former_build else None
     built = tuple(sorted(set(house.built)))
     return Built(written, packed.manifest, tuple(warnings), tuple(house.from_cache), built, made)
+
+
+def _note(
+    record: unchanged.Record,
+    options: Options,
+    locked: requirements.Requirements,
+    state: layout.Source,
+    chosen: Sequence[source.Selection],
+    plans: Sequence[planning.Plan],
+    house: collect.Wheelhouse,
+) -> None:
+    """Record what a build that wrote nothing followed from, if that is the commit, a lock of hashes and this Python."""
+    everything = planning.every_wheel(plans)
+    labels = {plan.target.label for plan in plans}
+    record.holds &= bool(
+        state.commit and not state.dirty and locked.fixed and locked.files
+        and all(line.kind == "index" or str(line.requirement.url).startswith("https://") for line in locked.lines)
+        and len(locked.files) == 1 + len(options.extra_requirements) and not locked.constraints
+        and not any("://" in path for path in locked.files)
+        and not any(facts.built_from for facts in everything) and labels == set(house.from_cache)
+        and not options.include and not options.extra_static and not options.all_files
+        and not options.python and not options.extra_python and not options.target
+        and not options.build_constraint and "SOURCE_DATE_EPOCH" not in os.environ
+    )  # fmt: skip
+    record.holds &= not any(words[0] == "status" and said for _, words, _, said in record.answers)
+    record.holds &= len({folder for folder, *_ in record.answers}) == 1  # no submodules
+    if not record.holds:
+        return
+    [selection] = chosen
+    root, base = selection.root, os.path.dirname(options.file) or os.path.dirname(selection.root)
+    found = checkout.find(options.project, house.kept.of_commit)
+    names = {*checkout.tracked(found, root), *(file.name[len(selection.prefix) + 1 :] for file in selection.files)}
+    record.holds &= not any(name.endswith(".sha256") for name in names)  # what that is depends on the file beside it
+    places = [os.path.join(root, name) for name in names]
+    folders = {os.path.dirname(place) for place in places}
+    record.files(places)
+    record.files((file.path for file in selection.files), follow=True)
+    record.below({root, *(folder for place in folders for folder in _between(root, place))})
+    record.leads(options.project, root)
+    record.leads(base, os.path.realpath(base))
+    record.files(exclusions.secrets([root, os.path.dirname(root), os.path.realpath(base), *folders]), follow=True)
+    record.files(settings.looked_for(options.project), follow=True)
+    record.files(checkout.looked_for(found, options.project), follow=True)
+    record.files(surroundings.configuration_paths(sys.executable), follow=True)
+    record.files(locked.files, follow=True)
+
+
+def _between(root: str, folder: str) -> Iterator[str]:
+    """Yield *folder* and those above it, up to *root*."""
+    while folder.startswith(root):
+        yield folder
+        folder = os.path.dirname(folder)
 
 
 _REPEATED_PATHS = ("file", "project", "requirements", "extra_static", "extra_requirements", "build_constraint")
@@ -351,12 +425,31 @@ def _placed(output: Output, packed: pack.Packed, former: Optional[last.Last], ke
 def main(arguments: Optional[Sequence[str]] = None, prog: Optional[str] = None) -> int:
     """Run the command line of a build and return its exit code."""
 
+    began = time.time_ns()
+    words = list(sys.argv[1:] if arguments is None else arguments)
+
     def run(parsed: argparse.Namespace, console: Console) -> None:
         check = sys.stderr.isatty() and not parsed.json if parsed.check is None else parsed.check
         wanted = options(_given(parsed))
-        _report(build(wanted, console, check, parsed.against or "", parsed.verify_reproducible), console)
+        record = unchanged.Record(began) if wanted.cache else None
+        built = build(wanted, console, check, parsed.against or "", parsed.verify_reproducible, record)
+        document, lines = _report(built)
+        console.result(document, lines)
+        if record:
+            _remember(record, words, wanted, built, console.shown(document, lines))
 
-    return _run(parser(prog), sys.argv[1:] if arguments is None else arguments, run)
+    return _run(parser(prog), words, run)
+
+
+def _remember(record: unchanged.Record, words: List[str], options: Options, built: Built, text: str) -> None:
+    """Let the next run of the same command line say *text* again as long as nothing changes."""
+    hint = _program(built.manifest.shebang)
+    record.holds &= bool(hint)
+    record.files([hint], follow=True)
+    lines = [masked(f"warning: {printable(warning)}") for warning in built.warnings]
+    path, folder = built.written.path, os.path.abspath(options.cache_dir or cache.default_folder() or os.curdir)
+    with contextlib.suppress(OSError):  # the next build takes longer, no more
+        record.keep(folder, words, path, f"{path}.sha256", (lines, masked(text)))
 
 
 def main_init(arguments: Sequence[str]) -> int:
@@ -609,6 +702,7 @@ def _with_more(locked: requirements.Requirements, more: requirements.Requirement
         options=locked.options + tuple(word for word in more.options if word not in locked.options),
         constraints=tuple(dict.fromkeys(locked.constraints + more.constraints)),
         digest=cache.key(locked.digest, more.digest),
+        files=locked.files + more.files if locked.files and more.files else (),
     )
 
 
@@ -802,7 +896,8 @@ def _cache_folder(options: Options, warn: Callable[[str], None]) -> Optional[str
     return folder
 
 
-def _report(built: Built, console: Console) -> None:
+def _report(built: Built) -> Tuple[Dict[str, Any], str]:
+    """Return what a build came to, for ``--json`` and for people."""
     written, manifest = built.written, built.manifest
     labels = [f"{target.abi}-{target.machine}" for target in manifest.targets]
     document = {
@@ -828,7 +923,7 @@ def _report(built: Built, console: Console) -> None:
         *(_delta_lines(built.delta, written) if built.delta else ()),
         *_next_steps(written.path, manifest.shebang),
     ]
-    console.result(document, "\n".join(lines))
+    return document, "\n".join(lines)
 
 
 def _delta_lines(made: Written, whole: Written) -> List[str]:
@@ -847,13 +942,19 @@ def _next_steps(path: str, first_line: str) -> List[str]:
 
 def _start_hint(first_line: str, file: str) -> List[str]:
     """Return how to start *file* here when its first line names a program that this machine does not have."""
-    words = first_line[2:].split()
-    program = (
-        next((word for word in words[1:] if not word.startswith("-")), "") if words[0].endswith("/env") else words[0]
-    )
-    if shutil.which(program):
+    if _program(first_line):
         return []
-    return [f"  this machine has no {program}: start the file with python3 -I {file}"]
+    return [f"  this machine has no {_named_program(first_line)}: start the file with python3 -I {file}"]
+
+
+def _named_program(first_line: str) -> str:
+    words = first_line[2:].split()
+    return next((word for word in words[1:] if not word.startswith("-")), "") if words[0].endswith("/env") else words[0]
+
+
+def _program(first_line: str) -> str:
+    """Return the path of the program that *first_line* names, "" when this machine does not have it."""
+    return shutil.which(_named_program(first_line)) or ""
 
 
 @contextlib.contextmanager

@@ -28,6 +28,8 @@ STORIES = (
 )
 # Modules of the builder that are one part of another, which imports them.
 PARTS: Dict[str, Set[str]] = {
+    "builder.cache": {"builder.unchanged"},
+    "builder.checkout": {"builder.unchanged"},
     "builder.pip": {"builder.pip_output"},
     "builder.closure": {"builder.markers"},
     "builder.requirements_file": {"builder.requirements", "builder.requirement_line"},
@@ -37,7 +39,7 @@ PARTS: Dict[str, Set[str]] = {
 MECHANISMS: Dict[str, Tuple[str, Set[str]]] = {
     "start a program": (
         r"subprocess\.(Popen|run|call|check_call|check_output|getoutput|getstatusoutput)|os\.(system|popen|(posix_)?spawn\w*)",
-        {"process"},
+        {"process", "builder.unchanged"},  # unchanged: runs before the modules that process needs are loaded
     ),
     "become another program": (
         r"os\.exec\w+",

@@ -20,14 +20,14 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, TypeV
 
 from .. import durable
 from ..errors import BuildInputError
+from .unchanged import default_folder as default_folder
+from .unchanged import identity as identity
+from .unchanged import settles as settles
 
 _BLOCK = 1024 * 1024
 _UNUSED = 60 * 24 * 3600  # seconds after which an entry that no build touched is removed
 _PRUNE_EVERY = 24 * 3600
 _DAY = 24 * 3600
-# How far apart two changes of a file must be to get two times: a tick of the kernel where times are that fine, else
-# two seconds, as on FAT (git's documentation, "racy-git").
-_TICK, _COARSE = 20_000_000, 2_100_000_000  # nanoseconds
 
 _Fact = TypeVar("_Fact")
 Identity = Tuple[int, ...]  # device, inode, size, time of content and of the inode (nanoseconds)
@@ -40,22 +40,6 @@ class Kept(NamedTuple):
     sha256: str
     size: int  # bytes
     crc: int
-
-
-def identity(status: os.stat_result) -> Identity:
-    """Return what changes whenever a file is written, replaced or renamed.
-
-    ``touch`` can restore the time of the content, nothing but a clock can restore that of the inode.
-    """
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def settles(own: Identity) -> int:
-    """Return from which moment on (nanoseconds since 1970) a change of a file must change its identity *own*.
-
-    Before, a change could come in the same tick of the file system's clock and leave no trace.
-    """
-    return max(own[3:]) + (_TICK if own[4] % 1_000_000 else _COARSE)
 
 
 class Memory:
@@ -320,17 +304,6 @@ def measured(path: str) -> Kept:
 
 def _digests(kept: Kept) -> Tuple[str, int]:
     return kept.sha256, kept.crc
-
-
-def default_folder() -> Optional[str]:
-    """Return the user's cache folder for this tool (XDG Base Directory Specification); None when there is no home."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(base):
-        home = os.path.expanduser("~")
-        if not os.path.isabs(home) or not os.path.isdir(home):
-            return None
-        base = os.path.join(home, ".cache")
-    return os.path.join(base, "deployable-zipfile")
 
 
 def _is_abandoned(lock: str) -> bool:

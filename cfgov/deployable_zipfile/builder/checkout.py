@@ -6,13 +6,28 @@ not with what ``git status`` says: that trusts the index (assume-unchanged, skip
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
-from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, NoReturn, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    NoReturn,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 from .. import durable, process
 from ..errors import BuildInputError
+from . import unchanged
 
 # Returns what *make* returns, or what it returned before for the same commit.
 Recall = Callable[[str, str, Callable[[], str]], str]
@@ -21,6 +36,8 @@ About = Callable[[str, Tuple[int, ...], str, Callable[[], Any]], Any]  # cache.M
 _GITLINK, _LINK, _EXECUTABLE = "160000", "120000", "100755"  # git's modes
 _BLOCK = 1024 * 1024
 _PATIENCE = 3600.0  # seconds for one call of git: a status of a large checkout reads every file
+_OF_OBJECTS = ("cat-file", "ls-tree")  # what these commands say of an object cannot change
+_LISTENING: List[List[Tuple[str, Tuple[str, ...], int, bytes]]] = []  # see listened
 _POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*?oid sha256:([0-9a-f]{64})\n")
 _OBJECT = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
 _POINTER_SIZE = 1024  # bytes at most, by the specification of Git LFS
@@ -88,6 +105,26 @@ class Differences(NamedTuple):
         """Return these and *other*, each path once."""
         changed, added = {*self.changed, *other.changed}, {*self.added, *other.added}
         return Differences(tuple(sorted(changed)), tuple(sorted(added)))
+
+
+@contextlib.contextmanager
+def listened(answers: List[Tuple[str, Tuple[str, ...], int, bytes]]) -> Iterator[None]:
+    """Add what git says of the checkout, not of an object, to *answers*: folder, words, exit code and output."""
+    _LISTENING.append(answers)
+    try:
+        yield
+    finally:
+        _LISTENING.remove(answers)
+
+
+def looked_for(checkout: Checkout, folder: str) -> List[str]:
+    """Return the files that are read without git, or looked for, to find the checkout of *folder* and its settings."""
+    found = [os.path.join(_folders(checkout.root)[1], "config")]
+    above = os.path.realpath(folder)
+    while above != checkout.root and above != os.path.dirname(above):
+        found.append(os.path.join(above, ".git"))
+        above = os.path.dirname(above)
+    return found
 
 
 def find(folder: str, recall: Recall = _made) -> Checkout:
@@ -323,17 +360,15 @@ def _epoch(root: str, commit: str) -> int:
 
 
 def _git(folder: str, *arguments: str, allow_failure: bool = False) -> str:
-    # A hook's GIT_DIR or GIT_INDEX_FILE would make git look at another checkout.
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    environment.update({name: value for name, value in os.environ.items() if name.startswith("GIT_CONFIG")})
-    # "git replace" would show another tree under the commit's name.
-    environment.update(LC_ALL="C", GIT_OPTIONAL_LOCKS="0", GIT_NO_REPLACE_OBJECTS="1")
     try:
-        done = process.answer(["git", *arguments], _PATIENCE, folder, environment)
+        done = process.answer(["git", *arguments], _PATIENCE, folder, unchanged.git_environment())
     except OSError as error:
         raise BuildInputError(
             folder, f"is a git checkout, and git cannot be run ({error.strerror})", "Install git, or use --all-files"
         ) from None
+    if arguments[0] not in _OF_OBJECTS:
+        for answers in _LISTENING:
+            answers.append((folder, arguments, done.status, done.stdout))
     if done.status and not allow_failure:
         _refuse(folder, arguments[0], done.stderr.strip())
     return os.fsdecode(done.stdout)

@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import zipfile
-from typing import Iterable, Set, Tuple
+from typing import Iterable, List, Set, Tuple
 
 from ..artifact import layout
 
@@ -142,9 +142,8 @@ class Copies:
     def __init__(self, folders: Iterable[str]) -> None:
         self._inodes: Set[Tuple[int, int]] = set()
         self._contents: Set[Tuple[int, str]] = set()
-        for folder in sorted(set(folders)):
-            for name in (layout.ENVIRONMENT, ".env"):
-                self._add(os.path.join(folder, name))
+        for path in secrets(folders):
+            self._add(path)
 
     def holds(self, path: str, status: os.stat_result) -> bool:
         """Say whether *path* is one of them under another name."""
@@ -164,6 +163,11 @@ class Copies:
                 self._contents.add((status.st_size, _digest(path)))
         except OSError:
             return  # what cannot be read cannot have been copied by this user either
+
+
+def secrets(folders: Iterable[str]) -> List[str]:
+    """Return the paths where secret files of *folders* would be."""
+    return [os.path.join(folder, name) for folder in sorted(set(folders)) for name in (layout.ENVIRONMENT, ".env")]
 
 
 def _original(name: str) -> str:

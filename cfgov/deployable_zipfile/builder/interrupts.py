@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import Any, Dict
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LINE = "error: build: was interrupted, nothing was written. Build again."

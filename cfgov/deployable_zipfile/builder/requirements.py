@@ -73,6 +73,7 @@ class Requirements(NamedTuple):
     digest: str  # of the content of every file that was read: the lock's identity
     requires_python: str = ""
     environments: Tuple[str, ...] = ()  # markers, of which one must hold
+    files: Tuple[str, ...] = ()  # that were read, paths and URLs; (): not known
 
     @property
     def fixed(self) -> bool:

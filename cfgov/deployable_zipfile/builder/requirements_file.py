@@ -50,7 +50,10 @@ def read(path: str, fetch: Optional[Callable[[str], bytes]] = None, exported: Op
     reader.read(path)
     options = [word for word in reader.options if word != "--require-hashes"]
     _check_hashes(reader.lines, len(options) < len(reader.options))
-    return Requirements(path, tuple(reader.lines), tuple(options), tuple(reader.constraints), reader.digest.hexdigest())
+    return Requirements(
+        path, tuple(reader.lines), tuple(options), tuple(reader.constraints), reader.digest.hexdigest(),
+        files=tuple(reader.files) if exported is None else (),
+    )  # fmt: skip
 
 
 class _Reader:
@@ -61,6 +64,7 @@ class _Reader:
         self.options: List[str] = []
         self.constraints: List[str] = []
         self.digest = hashlib.sha256()
+        self.files: List[str] = []
         self._fetch = fetch
         self._given = given
         self._open: List[str] = []
@@ -88,6 +92,7 @@ class _Reader:
     def _logical_lines(self, path: str, at: str) -> Iterator[Tuple[int, str]]:
         """Yield (number, text) of each line, joined over backslashes, without comments, as pip does it."""
         content = self._content(path, at)
+        self.files.append(path)
         self.digest.update(hashlib.sha256(content).digest())
         text = _decoded(path, content)
         pending, first = "", 0

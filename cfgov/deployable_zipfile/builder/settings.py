@@ -101,17 +101,22 @@ def read(folder: str) -> Found:
     Raises:
         BuildInputError: the file is not TOML, or a setting is unknown or of a wrong type.
     """
-    folder = os.path.realpath(folder)
-    while True:
-        path = os.path.join(folder, "pyproject.toml")
+    for path in looked_for(folder):
         if os.path.isfile(path):
             section = _section(path)
             if section is not None:
                 return Found(path, _values(path, section))
-        above = os.path.dirname(folder)
-        if above == folder or os.path.lexists(os.path.join(folder, ".git")):
-            return Found()
-        folder = above
+    return Found()
+
+
+def looked_for(folder: str) -> List[str]:
+    """Return the paths where the settings that hold for *folder* may be, the nearest first."""
+    folder = os.path.realpath(folder)
+    found = [os.path.join(folder, "pyproject.toml")]
+    while folder != os.path.dirname(folder) and not os.path.lexists(os.path.join(folder, ".git")):
+        folder = os.path.dirname(folder)
+        found.append(os.path.join(folder, "pyproject.toml"))
+    return found
 
 
 def _section(path: str) -> Any:

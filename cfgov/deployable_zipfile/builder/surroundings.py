@@ -100,6 +100,16 @@ def compiling(interpreter: str, options: Tuple[str, ...]) -> List[str]:
 
 def _configurations(interpreter: str) -> Iterator[Tuple[str, str]]:
     """Yield path and text of each configuration file that pip reads (pip's user guide, "Configuration")."""
+    for path in configuration_paths(interpreter):
+        try:
+            with open(path, encoding="utf-8", errors="surrogateescape") as file:
+                yield path, file.read()
+        except OSError:
+            continue  # pip passes over a file that it cannot read as well
+
+
+def configuration_paths(interpreter: str) -> List[str]:
+    """Return where configuration files of the pip of *interpreter* may be."""
     home = os.path.expanduser("~")
     shared = os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg"
     own = os.environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
@@ -108,13 +118,8 @@ def _configurations(interpreter: str) -> Iterator[Tuple[str, str]]:
     paths += [os.path.join(os.path.dirname(os.path.dirname(interpreter or sys.executable)), "pip.conf")]
     named = os.environ.get("PIP_CONFIG_FILE", "")
     if named == os.devnull:  # pip's way to read none at all
-        return
-    for path in [*paths, *([named] if named else [])]:
-        try:
-            with open(path, encoding="utf-8", errors="surrogateescape") as file:
-                yield path, file.read()
-        except OSError:
-            continue  # pip passes over a file that it cannot read as well
+        return []
+    return [*paths, *([named] if named else [])]
 
 
 def _local_links(interpreter: str, options: Tuple[str, ...]) -> List[str]:

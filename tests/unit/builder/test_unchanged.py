@@ -1,0 +1,252 @@
+"""A build whose outcome is known is not run again; whatever it followed from, and in doubt, it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Callable, List
+
+import pytest
+
+from deployable_zipfile import create
+from deployable_zipfile.builder import unchanged
+from tests.support.depth import sampled
+from tests.unit.builder.conftest import Index, commit_all, git
+from tests.unit.builder.test_create import lock, pinned
+from tests.unit.builder.test_last import _copy, _cut, _flipped, _gone, _link
+
+
+class Build:
+    """Builds one project with one command line."""
+
+    def __init__(self, site: Path, index: Index, folder: Path) -> None:
+        self.site = site
+        self.folder = folder
+        self.artifact = folder / "out.zip"
+        self.locked = lock(site, pinned(index.add("foo", "1.0")))
+        self.words = [str(site), str(self.locked), str(folder / "out"), "--json", "--workers", "1"]
+
+    def run(self) -> None:
+        assert create.main(self.words) == 0
+
+    def repeats(self) -> bool:
+        return unchanged.repeated(self.words)
+
+
+@pytest.fixture(autouse=True)
+def _no_variable_of_pytest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the one that pytest changes between the parts of a test."""
+    monkeypatch.setattr(unchanged, "_OF_THE_SHELL", (*unchanged._OF_THE_SHELL, "PYTEST_CURRENT_TEST"))
+
+
+@pytest.fixture
+def build(site: Path, index: Index, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Build:
+    """Return a project whose second build wrote nothing and left a record."""
+    (site / "data").mkdir()
+    (site / "data" / "module.py").write_text("VALUE = 1\n" * 50, encoding="utf-8")
+    (site / "notes.txt").write_text("value 1\n" * 50, encoding="utf-8")
+    commit_all(site.parent)
+    made = Build(site, index, tmp_path)
+    for _ in range(2):
+        time.sleep(0.1)  # until all files are older than a tick of the file system's clock
+        made.run()
+    return made
+
+
+def test_the_same_is_said_again_and_nothing_is_written(build: Build, capfd: pytest.CaptureFixture[str]) -> None:
+    build.run()
+    said = capfd.readouterr().out.splitlines()[-1]
+    before = build.artifact.stat()
+
+    assert build.repeats()
+    again = capfd.readouterr()
+    assert json.loads(again.out) == json.loads(said)
+    assert again.err == "Nothing that the last build read has changed since\n"
+    assert unchanged.identity(build.artifact.stat()) == unchanged.identity(before)
+
+
+def test_the_program_repeats_without_loading_the_build(build: Build) -> None:
+    script = str(Path(create.__file__))
+    command = [sys.executable, "-v", script, *build.words]
+    runs = []
+    for _ in range(3):
+        done = subprocess.run(command, capture_output=True, check=True)
+        runs.append((json.loads(done.stdout.decode()), b"deployable_zipfile.builder.pack" in done.stderr))
+        time.sleep(0.1)
+
+    assert [loaded for _, loaded in runs[-1:]] == [False]
+    assert runs[0][1]
+    assert runs[0][0] == runs[-1][0]
+
+
+def _touched_back(path: Path, text: str) -> None:
+    status = path.stat()
+    path.write_text(text, encoding="utf-8")
+    os.utime(str(path), ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _same_size_and_time(build: Build) -> None:
+    _touched_back(build.site / "notes.txt", "value 2\n" * 50)
+
+
+def _hidden_from_git(build: Build) -> None:
+    git(build.site, "update-index", "--assume-unchanged", "notes.txt")
+    _touched_back(build.site / "notes.txt", "value 3\n" * 50)
+
+
+def _executable(build: Build) -> None:
+    (build.site / "notes.txt").chmod(0o755)
+
+
+def _removed(build: Build) -> None:
+    (build.site / "notes.txt").unlink()
+
+
+def _a_link_in_place_of_a_folder(build: Build) -> None:
+    git(build.site, "update-index", "--skip-worktree", "data/module.py")
+    os.rename(str(build.site / "data"), str(build.folder / "moved"))
+    (build.site / "data").symlink_to(build.folder / "moved")
+
+
+def _untracked(build: Build) -> None:
+    (build.site / "new.py").write_text("VALUE = 2\n", encoding="utf-8")
+
+
+def _staged(build: Build) -> None:
+    git(build.site, "rm", "--quiet", "--cached", "notes.txt")
+
+
+def _committed(build: Build) -> None:
+    git(build.site, "commit", "--quiet", "--allow-empty", "--message=Another one")
+
+
+def _another_branch(build: Build) -> None:
+    git(build.site, "commit", "--quiet", "--allow-empty", "--message=Another one")
+    git(build.site, "checkout", "--quiet", "-b", "side", "HEAD~1")
+    git(build.site, "commit", "--quiet", "--allow-empty", "--message=A third one")
+
+
+def _setting(build: Build) -> None:
+    (build.site.parent / "pyproject.toml").write_text(
+        '[tool.deployable-zipfile]\nskip-steps = ["migrate"]\n', encoding="utf-8"
+    )
+
+
+def _setting_that_git_ignores(build: Build) -> None:
+    (build.site.parent / ".git" / "info").mkdir(exist_ok=True)
+    (build.site.parent / ".git" / "info" / "exclude").write_text("pyproject.toml\n", encoding="utf-8")
+    (build.site / "pyproject.toml").write_text('[tool.deployable-zipfile]\nexclude = ["notes.txt"]\n', encoding="utf-8")
+
+
+def _a_secret_that_is_packed_as_a_copy(build: Build) -> None:
+    (build.site.parent / ".git" / "info").mkdir(exist_ok=True)
+    (build.site.parent / ".git" / "info" / "exclude").write_text("environment.json\n", encoding="utf-8")
+    (build.site.parent / "environment.json").write_bytes((build.site / "notes.txt").read_bytes())
+
+
+def _lock(build: Build) -> None:
+    with open(str(build.locked), "a", encoding="utf-8") as file:
+        file.write("# other\n")
+
+
+def _file_modes(build: Build) -> None:
+    git(build.site, "config", "core.fileMode", "false")
+
+
+CHANGES: List[Callable[[Build], None]] = [
+    _same_size_and_time, _hidden_from_git, _executable, _removed, _a_link_in_place_of_a_folder, _untracked, _staged,
+    _committed, _another_branch, _setting, _setting_that_git_ignores, _a_secret_that_is_packed_as_a_copy, _lock,
+    _file_modes,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", sampled(CHANGES, [_hidden_from_git, _committed]))
+def test_after_any_change_the_build_is_run(build: Build, change: Callable[[Build], None]) -> None:
+    assert build.repeats()
+    change(build)
+    assert not build.repeats()
+
+
+@pytest.mark.parametrize("damage", [_cut, _flipped, _gone, _link, _copy])
+@pytest.mark.parametrize("name", ["out.zip", "out.zip.sha256"])
+def test_a_result_that_is_not_as_it_was_is_built_again(build: Build, name: str, damage: Callable[[Path], None]) -> None:
+    assert build.repeats()
+    damage(build.folder / name)
+    if (name, damage) in [("out.zip.sha256", _copy), ("out.zip.sha256", _link)]:
+        return  # the same content
+    assert not build.repeats()
+
+
+@pytest.mark.parametrize("name", ["PIP_INDEX_URL", "SOURCE_DATE_EPOCH", "GIT_CONFIG_GLOBAL", "ANYTHING"])
+def test_another_environment_is_another_build(build: Build, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert build.repeats()
+    monkeypatch.setenv(name, "1600000000")
+    assert not build.repeats()
+
+
+def test_another_configuration_of_pip_is_another_build(build: Build) -> None:
+    assert build.repeats()
+    path = Path(os.path.expanduser("~/.pip/pip.conf"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("[global]\nno-index = true\n", encoding="utf-8")
+    assert not build.repeats()
+
+
+@pytest.mark.parametrize("further", [["--no-cache"], ["--require-clean"], ["--check"]])
+def test_another_command_line_is_another_build(build: Build, further: List[str]) -> None:
+    assert not unchanged.repeated([*build.words, *further])
+
+
+def _dirty(build: Build) -> None:
+    (build.site / "notes.txt").write_text("value 4\n", encoding="utf-8")
+
+
+def _includes(build: Build) -> None:
+    (build.site.parent / "more.txt").write_text("", encoding="utf-8")
+    with open(str(build.locked), "a", encoding="utf-8") as file:
+        file.write(f"-r {build.site.parent}/more.txt\n")
+    commit_all(build.site.parent)
+
+
+def _checked(build: Build) -> None:
+    build.words.append("--check")
+
+
+def _all_files(build: Build) -> None:
+    build.words.append("--all-files")
+
+
+@pytest.mark.parametrize("change", [_dirty, _untracked, _includes, _checked, _all_files])
+def test_what_cannot_be_recorded_is_built_each_time(build: Build, change: Callable[[Build], None]) -> None:
+    change(build)
+    for _ in range(2):
+        time.sleep(0.1)
+        build.run()
+    assert not build.repeats()
+
+
+def test_a_damaged_record_is_none(build: Build) -> None:
+    [path] = [path for path in build.folder.rglob("unchanged/*/*") if path.is_file()]
+    assert build.repeats()
+    content = path.read_bytes()
+    path.write_bytes(content[:100] + bytes([content[100] ^ 1]) + content[101:])
+    assert not build.repeats()
+    path.write_bytes(b"")
+    assert not build.repeats()
+
+
+def test_the_record_holds_no_value_of_the_environment(
+    site: Path, index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgres://user:hunter2@localhost/site")
+    made = Build(site, index, tmp_path)
+    for _ in range(2):
+        time.sleep(0.1)
+        made.run()
+    [path] = [path for path in tmp_path.rglob("unchanged/*/*") if path.is_file()]
+    assert b"hunter2" not in path.read_bytes()
+    assert path.parent.stat().st_mode & 0o077 == 0
