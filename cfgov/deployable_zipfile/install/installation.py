@@ -11,7 +11,7 @@ import contextlib
 import errno
 import os
 import time
-from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence
+from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..artifact import layout
 from ..artifact.zipreader import Artifact
@@ -78,8 +78,7 @@ def install(
     if is_there():
         remove_leftovers(destination, console)
         return Installed(destination, build, target.python, True, 0, time.monotonic() - began)
-    sharing = Sharing(normal_store(store, destination), artifact.manifest, console) if store else None
-    stored = stored_members(store, artifact.manifest, destination) if store else None
+    sharing, stored = _shared(store, destination, artifact.manifest, console)
     problems = preflight.problems(artifact.manifest, destination, force, Need(artifact, stored))
     if problems and is_there():  # another run finished it meanwhile
         return Installed(destination, build, target.python, True, 0, time.monotonic() - began)
@@ -96,6 +95,15 @@ def install(
                 replacement.carry_over(destination, place.tree)
         staging.commit(replaces=force)
     return Installed(destination, build, target.python, False, count, time.monotonic() - began)
+
+
+def _shared(
+    store: str, destination: str, manifest: layout.Manifest, console: Console
+) -> Tuple[Optional[Sharing], Optional[Set[str]]]:
+    """Return what takes files from *store*, and the members that it has already."""
+    if not store:
+        return None, None
+    return Sharing(normal_store(store, destination), manifest, console), stored_members(store, manifest, destination)
 
 
 def _refuse(problems: Sequence[Optional[DeployableZipfileError]], console: Console) -> None:
