@@ -214,7 +214,7 @@ def options(given: Mapping[str, Any]) -> Options:
         place = found.path or "pyproject.toml"
         raise UsageError("REQUIREMENTS_FILE", "not given", f"Give it, or set requirements in {place}")
     values["shebang"] = _shebang(values["shebang"])
-    values["output"] = re.sub(r"(?<=[^/])\.zip\Z", "", values["output"])
+    values["output"] = re.sub(r"(?<=[^/])\.zip\Z", "", values["output"], flags=re.I)
     made = Options(found.path, **{name.replace("-", "_"): value for name, value in values.items()})
     source.check_directory(made.project, "Give the folder of a Django, WSGI or ASGI project")
     made = made._replace(name=naming.project_name(made.project, made.name), wheelhouse=_directory(made.wheelhouse))
@@ -434,7 +434,7 @@ def main(arguments: Optional[Sequence[str]] = None, prog: Optional[str] = None) 
         record = unchanged.Record(began) if wanted.cache else None
         built = build(wanted, console, check, parsed.against or "", parsed.verify_reproducible, record)
         document, lines = _report(built)
-        console.result(document, lines)
+        console.outcome(document, lines)
         if record:
             _remember(record, words, wanted, built, console.shown(document, lines))
 
@@ -491,7 +491,7 @@ def _init(parsed: argparse.Namespace, console: Console) -> None:
         lines.append("Next: read it, commit it, and run deployable-zipfile create")
     else:
         lines.append("Next: set requirements in it, commit it, and run deployable-zipfile create")
-    console.result({"written": written}, "\n".join(lines))
+    console.outcome({"written": written}, "\n".join(lines))
 
 
 def main_environment(arguments: Sequence[str]) -> int:
@@ -575,15 +575,21 @@ def _run(
         if "--debug" in words:
             raise
     except OSError as raised:
-        error = BuildInputError(
-            raised.filename or "build", (raised.strerror or str(raised)), "Free space, or look at the path"
-        )
+        error = _system_error(raised)
         if "--debug" in words:
             raise
     finally:
         interrupts.restore(before)
     console.error(error)
     return error.exit_code
+
+
+def _system_error(error: OSError) -> BuildInputError:
+    """Return what to say of an error of the system that no step has explained."""
+    why = error.strerror or str(error)
+    if not error.filename and isinstance(error, FileNotFoundError):  # os.getcwd names none
+        return BuildInputError("the current folder", f"cannot be read ({why})", "Change to a folder that exists")
+    return BuildInputError(error.filename or "build", why, "Free space, or look at the path")
 
 
 def parser(prog: Optional[str] = None) -> argparse.ArgumentParser:

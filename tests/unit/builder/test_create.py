@@ -1381,3 +1381,41 @@ def test_one_python_that_is_named_twice_is_no_matter(
 
     assert len(done["targets"]) == 1
     assert "are those of the latter" not in text
+
+
+@pytest.mark.parametrize("name", ["out.ZIP", "out.Zip"])
+def test_a_suffix_in_capitals_is_one_too(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    index.add("foo", "1.0")
+    done, _ = run(capsys, site, lock(site, "foo==1.0"), tmp_path / name)
+    assert done["path"] == str(tmp_path / "out.zip")
+
+
+def test_an_artifact_that_is_written_is_a_success_though_nobody_reads_the_result(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.add("foo", "1.0")
+    requirements = lock(site, "foo==1.0")
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as gone:
+        monkeypatch.setattr(sys, "stdout", gone)
+        assert create.main([str(site), requirements, str(tmp_path / "out"), "--quiet", "--workers", "1"]) == 0
+        monkeypatch.undo()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), writer)  # what is still in its buffer
+    assert "everything is done, but the result could not be written" in capsys.readouterr().err
+    assert (tmp_path / "out.zip").exists()
+
+
+def test_a_current_folder_that_is_gone_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert create.main(["site", "requirements.txt", "out"]) == 7
+    line = capsys.readouterr().err
+    assert line == (
+        "error: the current folder: cannot be read (No such file or directory). Change to a folder that exists.\n"
+    )
