@@ -68,6 +68,11 @@ def _build(verb: str, words: List[str]) -> int:
     from .builder import interrupts
 
     interrupts.end_quietly()
+    if verb == "create":
+        from .builder import unchanged
+
+        if unchanged.repeated(words):
+            return 0
     from . import create
 
     if verb == "create":

@@ -29,10 +29,13 @@ class Needs:
         self.settings = settings
         self.locked = locked
         self._surroundings: Dict[str, str] = {}
+        self._releases: Dict[targets.Target, markers.Releases] = {}
 
     def lines(self, target: targets.Target) -> List[requirements.Line]:
         """Return the lines that any patch release of *target* needs."""
-        at = markers.Releases(target.markers)
+        if target not in self._releases:
+            self._releases[target] = markers.Releases(target.markers)  # remembers the markers that it evaluated
+        at = self._releases[target]
         return [line for line in self.locked.lines if at.where(line.requirement.marker)]
 
     def options(self) -> Tuple[str, ...]:
