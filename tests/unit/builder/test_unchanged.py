@@ -188,9 +188,16 @@ def test_another_environment_is_another_build(build: Build, name: str, monkeypat
     assert not build.repeats()
 
 
-def test_another_configuration_of_pip_is_another_build(build: Build) -> None:
+def test_another_configuration_of_pip_is_another_build(
+    site: Path, index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    build = Build(site, index, tmp_path)
+    for _ in range(2):
+        time.sleep(0.1)  # as in the fixture
+        build.run()
     assert build.repeats()
-    path = Path(os.path.expanduser("~/.pip/pip.conf"))
+    path = tmp_path / "home" / ".pip" / "pip.conf"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("[global]\nno-index = true\n", encoding="utf-8")
     assert not build.repeats()
