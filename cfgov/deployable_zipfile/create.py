@@ -77,6 +77,7 @@ try:
         collect,
         delta,
         exclusions,
+        git,
         inputs,
         last,
         naming,
@@ -259,7 +260,7 @@ def build(
     with contextlib.ExitStack() as stack:
         stack.enter_context(_fixed_umask())
         if record:
-            stack.enter_context(checkout.listened(record.answers))
+            stack.enter_context(git.listened(record.answers))
         wanted = project.check(
             project.Wanted(
                 options.settings_module, options.wsgi, options.asgi, options.manage, options.python_path,

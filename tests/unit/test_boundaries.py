@@ -29,7 +29,8 @@ STORIES = (
 # Modules of the builder that are one part of another, which imports them.
 PARTS: Dict[str, Set[str]] = {
     "builder.cache": {"builder.unchanged"},
-    "builder.checkout": {"builder.unchanged"},
+    "builder.checkout": {"builder.git"},
+    "builder.git": {"builder.unchanged"},
     "builder.pip": {"builder.pip_output"},
     "builder.closure": {"builder.markers"},
     "builder.requirements_file": {"builder.requirements", "builder.requirement_line"},

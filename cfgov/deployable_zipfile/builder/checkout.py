@@ -6,7 +6,6 @@ not with what ``git status`` says: that trusts the index (assume-unchanged, skip
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
@@ -15,19 +14,16 @@ from typing import (
     Callable,
     Dict,
     Iterable,
-    Iterator,
     List,
-    Mapping,
     NamedTuple,
-    NoReturn,
     Optional,
     Sequence,
     Tuple,
 )
 
-from .. import durable, process
+from .. import durable
 from ..errors import BuildInputError
-from . import unchanged
+from . import git
 
 # Returns what *make* returns, or what it returned before for the same commit.
 Recall = Callable[[str, str, Callable[[], str]], str]
@@ -35,20 +31,9 @@ About = Callable[[str, Tuple[int, ...], str, Callable[[], Any]], Any]  # cache.M
 
 _GITLINK, _LINK, _EXECUTABLE = "160000", "120000", "100755"  # git's modes
 _BLOCK = 1024 * 1024
-_PATIENCE = 3600.0  # seconds for one call of git: a status of a large checkout reads every file
-_OF_OBJECTS = ("cat-file", "ls-tree")  # what these commands say of an object cannot change
-_LISTENING: List[List[Tuple[str, Tuple[str, ...], int, bytes]]] = []  # see listened
 _POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*?oid sha256:([0-9a-f]{64})\n")
 _OBJECT = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
 _POINTER_SIZE = 1024  # bytes at most, by the specification of Git LFS
-
-# What a checkout can use and the first git that reads it (its release notes).
-_LINKED = ("is a linked worktree", (2, 5), "Use a clone")
-_FORMAT = ("has repository format 1", (2, 7), "Use a clone")
-_SPLIT = ("has a split index", (2, 3), "Run git update-index --no-split-index with the newer git")
-_SPARSE = ("has a sparse index", (2, 32), "Run git sparse-checkout disable with the newer git")
-_REFTABLE = ("keeps its references in a reftable", (2, 45), "Use a clone")
-_SHA256 = ("uses SHA-256 object names", (2, 29), "Use a clone with SHA-1")
 
 
 class Blob(NamedTuple):
@@ -107,19 +92,9 @@ class Differences(NamedTuple):
         return Differences(tuple(sorted(changed)), tuple(sorted(added)))
 
 
-@contextlib.contextmanager
-def listened(answers: List[Tuple[str, Tuple[str, ...], int, bytes]]) -> Iterator[None]:
-    """Add what git says of the checkout, not of an object, to *answers*: folder, words, exit code and output."""
-    _LISTENING.append(answers)
-    try:
-        yield
-    finally:
-        _LISTENING.remove(answers)
-
-
 def looked_for(checkout: Checkout, folder: str) -> List[str]:
     """Return the files that are read without git, or looked for, to find the checkout of *folder* and its settings."""
-    found = [os.path.join(_folders(checkout.root)[1], "config")]
+    found = [os.path.join(git.folders(checkout.root)[1], "config")]
     above = os.path.realpath(folder)
     while above != checkout.root and above != os.path.dirname(above):
         found.append(os.path.join(above, ".git"))
@@ -136,13 +111,13 @@ def find(folder: str, recall: Recall = _made) -> Checkout:
     Raises:
         BuildInputError: there is one, and git is missing or refuses to read it.
     """
-    above = _top(folder)
+    above = git.top(folder)
     if not os.path.lexists(os.path.join(above, ".git")):
         return Checkout()
-    answer = _git(above, "rev-parse", "--show-toplevel", "HEAD", allow_failure=True)
+    answer = git.run(above, "rev-parse", "--show-toplevel", "HEAD", allow_failure=True)
     root, _, head = answer.rstrip("\n").rpartition("\n")
     if not _OBJECT.match(head):  # no commit yet, or no checkout that git reads
-        root, head = _git(above, "rev-parse", "--show-toplevel").rstrip("\n"), ""
+        root, head = git.run(above, "rev-parse", "--show-toplevel").rstrip("\n"), ""
     epoch = int(recall("epoch", head, lambda: str(_epoch(root, head)))) if head else 0
     return Checkout(root, head, epoch)
 
@@ -173,7 +148,7 @@ def untracked(checkout: Checkout, paths: Sequence[str]) -> List[str]:
     ]
     if not inside:
         return []
-    text = _git(checkout.root, "status", "--porcelain", "-z", "--untracked-files=normal", "--", *inside)
+    text = git.run(checkout.root, "status", "--porcelain", "-z", "--untracked-files=normal", "--", *inside)
     found, fields = [], iter(text.split("\0"))
     for field in fields:
         if field.startswith("??"):
@@ -275,15 +250,15 @@ def _trusts_modes(root: str) -> bool:
     not there or something may override it.
     """
     overridden = [name for name in os.environ if name.startswith("GIT_CONFIG")]
-    own = _settings(_text(os.path.join(_folders(root)[1], "config")))
+    own = git.settings(git.text(os.path.join(git.folders(root)[1], "config")))
     if own.get("filemode") in ("true", "false") and not overridden and not {"path", "worktreeconfig"} & set(own):
         return own["filemode"] == "true"
-    return _git(root, "config", "--bool", "core.fileMode", allow_failure=True).strip() != "false"
+    return git.run(root, "config", "--bool", "core.fileMode", allow_failure=True).strip() != "false"
 
 
 def _index(root: str) -> _Index:
     """Return mode and path of every entry of the index."""
-    lines = _git(root, "ls-files", "-z", "--stage").split("\0")
+    lines = git.run(root, "ls-files", "-z", "--stage").split("\0")
     return [(line[:6], line.partition("\t")[2]) for line in lines if line]
 
 
@@ -292,7 +267,7 @@ def _committed(root: str, commit: str, recall: Recall, prefix: str = "") -> Dict
     found: Dict[str, Blob] = {}
     if not commit:
         return found
-    listing = recall("tree", commit, lambda: _git(root, "ls-tree", "-r", "-z", "-l", "--full-tree", commit))
+    listing = recall("tree", commit, lambda: git.run(root, "ls-tree", "-r", "-z", "-l", "--full-tree", commit))
     for line in listing.split("\0"):
         information, _, name = line.partition("\t")
         if not name:
@@ -302,7 +277,7 @@ def _committed(root: str, commit: str, recall: Recall, prefix: str = "") -> Dict
             found[prefix + name] = Blob(mode, blob, int(size), root)
         elif os.path.lexists(os.path.join(root, name, ".git")):
             inner = os.path.join(root, name)
-            known = _git(inner, "cat-file", "-t", blob, allow_failure=True).strip() == "commit"
+            known = git.run(inner, "cat-file", "-t", blob, allow_failure=True).strip() == "commit"
             found.update(_committed(inner, blob if known else "", recall, f"{prefix}{name}/"))
     return found
 
@@ -344,7 +319,7 @@ def _not_what_pointers_name(doubtful: Sequence[Tuple[str, str, Blob]]) -> List[s
     for name, place, blob in doubtful:
         match = None
         if blob.size < _POINTER_SIZE and blob.mode != _LINK:
-            text = _git(blob.repository, "cat-file", "blob", blob.name)
+            text = git.run(blob.repository, "cat-file", "blob", blob.name)
             match = _POINTER.match(os.fsencode(text))
         if match is None or durable.digest(place, follow=True) != match.group(1).decode("ascii"):
             found.append(name)
@@ -353,96 +328,7 @@ def _not_what_pointers_name(doubtful: Sequence[Tuple[str, str, Blob]]) -> List[s
 
 def _epoch(root: str, commit: str) -> int:
     """Return the committer's time of *commit*: the fourth header, or a later one, of the commit object."""
-    for line in _git(root, "cat-file", "commit", commit).splitlines():
+    for line in git.run(root, "cat-file", "commit", commit).splitlines():
         if line.startswith("committer "):
             return max(int(line.split()[-2]), 0)
     raise BuildInputError(root, f"commit {commit} has no time", "Repair the checkout")
-
-
-def _git(folder: str, *arguments: str, allow_failure: bool = False) -> str:
-    try:
-        done = process.answer(["git", *arguments], _PATIENCE, folder, unchanged.git_environment())
-    except OSError as error:
-        raise BuildInputError(
-            folder, f"is a git checkout, and git cannot be run ({error.strerror})", "Install git, or use --all-files"
-        ) from None
-    if arguments[0] not in _OF_OBJECTS:
-        for answers in _LISTENING:
-            answers.append((folder, arguments, done.status, done.stdout))
-    if done.status and not allow_failure:
-        _refuse(folder, arguments[0], done.stderr.strip())
-    return os.fsdecode(done.stdout)
-
-
-def _refuse(folder: str, command: str, text: str) -> NoReturn:
-    if "dubious ownership" in text or "unsafe repository" in text:
-        raise BuildInputError(
-            folder,
-            "is a git checkout of another user, which git refuses to read",
-            f"Run git config --global --add safe.directory {folder}, or use --all-files",
-        )
-    version = _version(folder)
-    for what, needed, fix in _features(folder):
-        if version and version < needed:
-            raise BuildInputError(
-                folder,
-                f"{what}, which git reads since {'.'.join(map(str, needed))}; this is {'.'.join(map(str, version))}",
-                f"{fix}, or install a newer git (CentOS 7: rh-git227-git), or use --all-files",
-            )
-    raise BuildInputError(
-        folder,
-        f"git {command} failed ({(text.splitlines() or ['no output'])[-1]})",
-        "Repair the checkout, or use --all-files",
-    )
-
-
-def _top(folder: str) -> str:
-    """Return the folder, *folder* or one above it, that has a ``.git``; the file system's root when none has."""
-    above = os.path.realpath(folder)
-    return next((one for one in durable.upwards(above) if os.path.lexists(os.path.join(one, ".git"))), os.sep)
-
-
-def _folders(folder: str) -> Tuple[str, str]:
-    """Return git's own folder of the checkout that holds *folder*, and the one that its worktrees share."""
-    above = _top(folder)
-    place = os.path.join(above, ".git")
-    if os.path.isfile(place):
-        place = os.path.join(above, _text(place).partition("gitdir: ")[2].strip())
-    shared = _text(os.path.join(place, "commondir")).strip()
-    return place, os.path.join(place, shared) if shared else place
-
-
-def _version(folder: str) -> Tuple[int, ...]:
-    done = process.answer(["git", "--version"], _PATIENCE, folder, dict(os.environ))
-    match = re.match(rb"git version (\d+(?:\.\d+)*)", done.stdout)
-    return tuple(int(part) for part in match.group(1).split(b".")) if match else ()
-
-
-def _features(folder: str) -> List[Tuple[str, Tuple[int, int], str]]:
-    """Return what the checkout of *folder* uses that an old git cannot read, read without git."""
-    place, common = _folders(folder)
-    found = [_LINKED] if common != place else []
-    configuration = _settings(_text(os.path.join(common, "config")))
-    index = _text(os.path.join(place, "index"))
-    tests: List[Tuple[bool, Tuple[str, Tuple[int, int], str]]] = [
-        (configuration.get("objectformat") == "sha256", _SHA256),
-        (configuration.get("refstorage") == "reftable", _REFTABLE),
-        (configuration.get("repositoryformatversion", "0") != "0", _FORMAT),
-        (any(name.startswith("sharedindex.") for name in os.listdir(place)) and "link\0" in index, _SPLIT),
-        (configuration.get("sparse") == "true" and "sdir\0" in index, _SPARSE),
-    ]
-    return found + [feature for present, feature in tests if present]
-
-
-def _settings(text: str) -> Mapping[str, str]:
-    """Return the last value of each key of a git configuration, sections left aside, in lower case."""
-    pairs = re.findall(r"^\s*([A-Za-z][A-Za-z0-9-]*)\s*=\s*(.*?)\s*$", text, re.MULTILINE)
-    return {key.lower(): value.strip('"').lower() for key, value in pairs}
-
-
-def _text(path: str) -> str:
-    try:
-        with open(path, encoding="latin-1") as file:
-            return file.read()
-    except OSError:
-        return ""

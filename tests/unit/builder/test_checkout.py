@@ -11,6 +11,7 @@ from typing import Callable, Dict, List, Tuple
 import pytest
 
 from deployable_zipfile.builder import checkout
+from deployable_zipfile.builder.git import run as run_git
 from deployable_zipfile.errors import BuildInputError
 from tests.support.helpers import write_tree
 from tests.unit.builder.conftest import commit_all, git
@@ -311,4 +312,4 @@ def test_the_stand_in_for_git_1_8_3_1_refuses_what_that_did_not_have(
     real = shutil.which("git", path="/usr/bin:/bin:/usr/local/bin")
     assert real
     with pytest.raises(BuildInputError):
-        checkout._git(str(site), *words)
+        run_git(str(site), *words)
