@@ -198,7 +198,7 @@ SLOW = (
     MANAGE
     + """
 if words[0] == "migrate":
-    time.sleep(0.9)
+    time.sleep(1.2)  # a phase that took a second is told with its time
 """
 )
 
