@@ -71,7 +71,8 @@ def _run(
         grown = report.Growth()
         if not arguments.only or "growth" in arguments.only:
             grown = _growth(arguments.quick, scratch, workloads[0].material, volume)
-        facts = [*host(), volume.fact, f"{arguments.rounds} rounds in turns; medians, and in brackets the extremes"]
+        rounds = "1 round" if arguments.rounds == 1 else f"{arguments.rounds} rounds"
+        facts = [*host(), volume.fact, f"{rounds} in turns; medians, and in brackets the extremes"]
         facts += ["ratios are medians of the ratios in one round; memory is that of the largest process"]
         return workloads, grown, facts
 
