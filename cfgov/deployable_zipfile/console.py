@@ -187,6 +187,14 @@ class Console:
         lines = text.split("\n") if isinstance(text, str) else text
         return "\n".join(printable(line) for line in lines) if text else ""
 
+    def installed(self, document: Dict[str, Any], text: Union[str, Sequence[str]]) -> None:
+        """Print what was installed, as :meth:`result`; nothing is expected by a stdout that was closed from the start.
+
+        Raises:
+            BrokenPipeError, DeployableZipfileError: as :meth:`result`, of a stdout that is open.
+        """
+        (self.outcome if self._out is None else self.result)(document, text)
+
     def outcome(self, document: Dict[str, Any], text: Union[str, Sequence[str]]) -> None:
         """Print what was done. That nobody takes it is a warning: it is done all the same."""
         try:

@@ -221,7 +221,7 @@ def _install(arguments: argparse.Namespace, archive: str, console: Console) -> i
         text = f"Installed build {done.build_id} into {done.destination}: {done.files} files, {done.seconds:.1f} s"
         if not arguments.quiet:
             text += f"\n{_next_step(done.destination, manifest)}"
-    console.result(done._asdict(), text)
+    console.installed(done._asdict(), text)
     return 0
 
 

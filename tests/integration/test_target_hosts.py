@@ -350,19 +350,16 @@ def test_a_file_size_limit_is_one_line_and_leaves_nothing(artifact: Path, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("closed", ["0<&-", "2>&-", "0<&- 2>&-"])
-def test_closed_input_and_error_streams_do_not_matter(closed: str, artifact: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 2>&-", "0<&- 1>&- 2>&-"])
+def test_closed_streams_do_not_matter(closed: str, artifact: Path, tmp_path: Path) -> None:
     run_cli(["/bin/sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-I", artifact, "-d", tmp_path / "site"])
     assert_installed(tmp_path / "site")
 
 
-@pytest.mark.parametrize("closed", ["1>&-", "1>/dev/full", "0<&- 1>&- 2>&-"])
-def test_a_result_that_cannot_be_said_is_no_success_but_the_site_is_there(
-    closed: str, artifact: Path, tmp_path: Path
-) -> None:
+def test_a_result_that_cannot_be_said_is_no_success_but_the_site_is_there(artifact: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-I", artifact, "-d", tmp_path / "site", "--quiet"]
-    done = run_cli(["/bin/sh", "-c", f'exec "$@" {closed}', "sh", *command], code=1)
-    assert "2>" in closed or "stdout" in error_line(done)
+    done = run_cli(["/bin/sh", "-c", 'exec "$@" 1>/dev/full', "sh", *command], code=1)
+    assert "stdout" in error_line(done)
     assert_installed(tmp_path / "site")
     run_cli(command)  # which finds it there
 

@@ -474,11 +474,18 @@ def test_a_python_that_would_misname_files_is_refused(site: Path, tmp_path: Path
 
 
 def test_a_result_that_cannot_be_written_is_no_success(site: Path, tmp_path: Path) -> None:
-    for number, (redirection, why) in enumerate([(">/dev/full", "No space left on device"), (">&-", "it is closed")]):
-        command = f"exec {sys.executable} {site} -q -d {tmp_path}/dest{number} {redirection}"
-        done = run_cli(["/bin/sh", "-c", command], code=1)
-        assert error_line(done).startswith(f"error: the result: cannot be written to stdout ({why}).")
-        assert (tmp_path / f"dest{number}/venv/bin/python").exists()
+    full = run_cli(["/bin/sh", "-c", f"exec {sys.executable} {site} -q -d {tmp_path}/full >/dev/full"], code=1)
+    assert error_line(full).startswith("error: the result: cannot be written to stdout (No space left on device).")
+    closed = run_cli(["/bin/sh", "-c", f"exec {sys.executable} {site} info >&-"], code=1)
+    assert error_line(closed).startswith("error: the result: cannot be written to stdout (it is closed).")
+    assert (tmp_path / "full/venv/bin/python").exists()
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&- >&-", "<&- >&- 2>&-"])
+def test_an_installation_whose_parent_closed_its_streams_is_a_success(site: Path, tmp_path: Path, closed: str) -> None:
+    run_cli(["/bin/sh", "-c", f"exec {sys.executable} {site} -q -d {tmp_path}/dest {closed}"])
+    run_cli(["/bin/sh", "-c", f"exec {sys.executable} {site} --json -d {tmp_path}/dest {closed}"])
+    run_cli([sys.executable, site, "verify", tmp_path / "dest"])
 
 
 def test_a_reader_that_goes_away_is_no_traceback(site: Path) -> None:
