@@ -176,7 +176,7 @@ def install(
     Parameters:
         sources: from :func:`open_wheels`.
         place: where.
-        workers: processes, as in :func:`parallel.run`.
+        workers: processes, as in :func:`workers.run`.
         progress: called with a number of files as they are written.
         known: gets what is known of the files and folders that were written.
         take: gets the folder's files from elsewhere, as far as it can; called with sources, place, jobs, workers and

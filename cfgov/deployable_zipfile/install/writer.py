@@ -45,7 +45,7 @@ def make_folders(tree: str, paths: Iterable[str], workers: int = 0) -> None:
     Parameters:
         tree: absolute path.
         paths: relative folder paths.
-        workers: processes, as in :func:`parallel.run`.
+        workers: processes, as in :func:`workers.run`.
     """
     wanted: Set[str] = set()
     for path in paths:
@@ -82,7 +82,7 @@ def write_files(
     Parameters:
         tree: absolute path of a tree whose folders exist (``__pycache__`` folders included).
         jobs: in any order; those of one folder are best kept together, and those of one archive in its order.
-        workers: processes, as in :func:`parallel.run`.
+        workers: processes, as in :func:`workers.run`.
         progress: called with a number of files as they are written.
         digests: gets the SHA-256 of files that were written, in hexadecimal, by path.
 
