@@ -154,11 +154,10 @@ def replace_file(path: str, content: bytes, mode: int, owner: int = -1, group: i
     _unlink(fresh)
     try:
         write_file(fresh, content, mode, owner, group)
-        os.replace(fresh, path)
+        put(fresh, path)
     except BaseException:
         _unlink(fresh)
         raise
-    sync_folder(folder)
 
 
 def write_file(path: str, content: bytes, mode: int, owner: int = -1, group: int = -1) -> None:
@@ -170,6 +169,15 @@ def write_file(path: str, content: bytes, mode: int, owner: int = -1, group: int
         if (owner, group) != (-1, -1):
             os.fchown(file.fileno(), owner, group)
         sync_file(file.fileno(), mode)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write *data* to an open file, pipe or terminal, which may take it in parts."""
+    written = os.write(descriptor, data)
+    if written < len(data):
+        view = memoryview(data)
+        while written < len(data):
+            written += os.write(descriptor, view[written:])
 
 
 def sync_file(descriptor: int, mode: int = -1) -> None:

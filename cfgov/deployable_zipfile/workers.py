@@ -16,6 +16,7 @@ import struct
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 from . import errors
+from .durable import write_all
 from .errors import DeployableZipfileError, TargetError
 from .signals import ENDING_SIGNALS, unbroken
 
@@ -215,13 +216,7 @@ def _serve(work: Callable[[int], Any], numbers: int, answers: int) -> None:
 
             answer = ("defect", traceback.format_exc())
         data = marshal.dumps(answer)
-        _write_all(answers, _NUMBER.pack(len(data)) + data)
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+        write_all(answers, _NUMBER.pack(len(data)) + data)
 
 
 def _unwrapped(answer: Tuple[str, Any]) -> Any:

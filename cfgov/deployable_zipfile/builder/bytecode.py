@@ -177,9 +177,7 @@ class _Compiler:
     def ask(self, line: bytes) -> bytes:
         """Return the answer to *line*, b"" when the process has ended."""
         try:
-            left = memoryview(line)
-            while left:
-                left = left[os.write(self._jobs.fileno(), left) :]
+            durable.write_all(self._jobs.fileno(), line)
             return self._answers.readline()
         except BrokenPipeError:
             return b""

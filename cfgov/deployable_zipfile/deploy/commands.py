@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Callable, Mapping, Optional, Sequence
 
-from .. import process
+from .. import durable, process
 from ..artifact import layout
 from ..errors import DeploymentError, UsageError
 from ..process import Person
@@ -186,10 +186,8 @@ class _Writer:
         os.close(self._descriptor)
 
     def write(self, text: str) -> None:
-        data = text.encode("utf-8", "backslashreplace")
         try:
-            while data:
-                data = data[os.write(self._descriptor, data) :]
+            durable.write_all(self._descriptor, text.encode("utf-8", "backslashreplace"))
         except OSError as error:
             raise DeploymentError(self._path, f"cannot be written ({error.strerror})", "Free space") from error
 

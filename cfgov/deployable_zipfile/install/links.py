@@ -8,6 +8,8 @@ import fcntl
 import os
 from typing import Callable, Iterator, List, Tuple
 
+from .. import durable
+
 _FICLONE = 0x40049409  # ioctl_ficlone(2)
 # Another file system; too many links; a kernel that lets nobody link what belongs to others (fs.protected_hardlinks).
 _NO_LINK = (
@@ -53,9 +55,7 @@ def copy(source: str, target: str, mode: int) -> None:
     """
     with _files(source, target, mode) as (reading, writing):
         for block in iter(lambda: _read(reading, source), b""):
-            view = memoryview(block)
-            while view:
-                view = view[os.write(writing, view) :]
+            durable.write_all(writing, block)
 
 
 @contextlib.contextmanager

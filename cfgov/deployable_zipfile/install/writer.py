@@ -18,6 +18,7 @@ from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Set, Tu
 
 from ..artifact.wheel import Wheel
 from ..artifact.zipreader import Entry, Window
+from ..durable import write_all
 from ..errors import ArtifactError
 from ..workers import run
 
@@ -112,17 +113,9 @@ def write_bytes(path: str, data: bytes, mode: int = 0o644) -> None:
     """Create the file *path* with *data*; it must not exist."""
     descriptor = os.open(path, _CREATE, mode)
     try:
-        _write_all(descriptor, data)
+        write_all(descriptor, data)
     finally:
         os.close(descriptor)
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    written = os.write(descriptor, data)
-    if written < len(data):
-        view = memoryview(data)
-        while written < len(data):
-            written += os.write(descriptor, view[written:])
 
 
 def bytecode_path(path: str, cache_tag: str) -> str:
@@ -173,7 +166,7 @@ def _write_large(tree: str, job: Job, made: List[str]) -> str:
         blocks = job.window.proven_blocks(job.entry) if isinstance(job.window, Wheel) else job.window.blocks(job.entry)
         for block in blocks:
             digest.update(block)
-            _write_all(descriptor, block)
+            write_all(descriptor, block)
             if job.compile_as:
                 kept.append(block)
     finally:
