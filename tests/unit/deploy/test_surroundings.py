@@ -137,8 +137,8 @@ def test_everything_is_the_same_in_all_surroundings(
     destination = tmp_path / "dest"
     done = started(what, tmp_path / "work", sys.executable, "-I", str(host.artifacts["one"]), "-d", str(destination))
     codes.append(done.returncode)
-    # With stdout closed nobody can be told, and an installation says so; what a deployment did is done all the same.
-    assert codes == [0, 8, 0, 0, 0, 1 if what == "descriptors closed" else 0], (site.done.stderr, done.stderr)
+    # A closed stdout only hides the message: what was done is done, and the exit code says so.
+    assert codes == [0, 8, 0, 0, 0, 0], (site.done.stderr, done.stderr)
     found = {"states": sorted(states(root).values()), "root": tree(root), "destination": tree(destination)}
     assert build_id(destination) is not None
     if not usual:
