@@ -62,7 +62,7 @@ from typing import (
 from urllib.parse import unquote, urlsplit
 
 from . import __version__, cli, inherited
-from .artifact import layout, zipreader
+from .artifact import layout, manifests, zipreader
 from .builder import interrupts
 from .console import Console
 from .errors import BuildInputError, DeployableZipfileError, Interrupted, UsageError, masked, printable
@@ -151,7 +151,7 @@ class Built(NamedTuple):
     """What a build made."""
 
     written: Written
-    manifest: layout.Manifest
+    manifest: manifests.Manifest
     warnings: Tuple[str, ...]
     from_cache: Tuple[str, ...]  # labels of the targets whose wheels all came from the cache
     from_sdists: Tuple[str, ...]  # wheels that were built here
@@ -316,7 +316,7 @@ def _note(
     record: unchanged.Record,
     options: Options,
     locked: requirements.Requirements,
-    state: layout.Source,
+    state: manifests.Source,
     chosen: Sequence[source.Selection],
     plans: Sequence[planning.Plan],
     house: collect.Wheelhouse,
@@ -370,7 +370,7 @@ _REPEATED_PATHS = ("file", "project", "requirements", "extra_static", "extra_req
 def _repeat(
     path: str,
     options: Options,
-    state: layout.Source,
+    state: manifests.Source,
     work: str,
     console: Console,
     warn: Callable[[str], None],
@@ -720,7 +720,7 @@ def _source(
     kept: cache.Cache,
     console: Console,
     warn: Callable[[str], None],
-) -> Tuple[List[source.Selection], layout.Source]:
+) -> Tuple[List[source.Selection], manifests.Source]:
     """Choose the files of project and static folders, and say what was left out and what is not the commit's."""
     root, base = os.path.realpath(options.project), os.path.dirname(options.file)
     about = kept.memory.about
@@ -744,7 +744,7 @@ def _source(
             console.step(f"  symbolic links packed as copies: {source.named(selection.links)}")
     commit_time = max(state.epoch, source.EARLIEST)
     epoch = source.source_epoch(os.environ.get("SOURCE_DATE_EPOCH"), commit_time)
-    return chosen, layout.Source(state.commit, dirty, epoch)
+    return chosen, manifests.Source(state.commit, dirty, epoch)
 
 
 def _checkout(options: Options, kept: cache.Cache, warn: Callable[[str], None]) -> checkout.Checkout:
@@ -813,7 +813,7 @@ def _compare(
 
 def _try(
     path: str,
-    manifest: layout.Manifest,
+    manifest: manifests.Manifest,
     plans: Sequence[planning.Plan],
     root: str,
     work: str,
@@ -841,7 +841,7 @@ def _local_projects(locked: requirements.Requirements) -> List[str]:
 
 def _site(
     chosen: source.Selection, wanted: project.Wanted, console: Console, warn: Callable[[str], None]
-) -> layout.Site:
+) -> manifests.Site:
     files = {file.name[len(chosen.prefix) + 1 :]: file.path for file in chosen.files}
     site = project.describe(files, wanted)
     hidden = project.hidden(files, site.path)

@@ -29,7 +29,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from . import cli, durable
-from .artifact import layout
+from .artifact import layout, manifests
 from .artifact.zipreader import Artifact
 from .cli import Parser
 from .console import Console, error_document
@@ -263,7 +263,7 @@ def _root_above(destination: str) -> str:
     return next((folder for folder in above if os.path.lexists(os.path.join(folder, layout.JOURNAL))), "")
 
 
-def _next_step(destination: str, manifest: layout.Manifest) -> str:
+def _next_step(destination: str, manifest: manifests.Manifest) -> str:
     """Return what comes after an installation by hand, in one line."""
     programs = os.path.join(destination, layout.VENV, "bin")
     site = manifest.site
@@ -465,7 +465,7 @@ def _environment_example(archive: str, arguments: argparse.Namespace, console: C
     return 0
 
 
-def _target_document(target: layout.Target) -> Dict[str, Any]:
+def _target_document(target: manifests.Target) -> Dict[str, Any]:
     return {
         "python": target.python,
         "machine": target.machine,

@@ -13,7 +13,7 @@ import shlex
 import sys
 from typing import Callable, Collection, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from .artifact import layout
+from .artifact import layout, manifests
 from .artifact.names import folders_of
 from .artifact.record import RecordRow
 from .artifact.wheel import EntryPoint, Wheel
@@ -66,7 +66,7 @@ class Place(NamedTuple):
 class Source(NamedTuple):
     """One planned wheel, opened."""
 
-    plan: layout.PlannedWheel
+    plan: manifests.PlannedWheel
     wheel: Wheel
     bytecode: Optional[Container]
 
@@ -95,7 +95,7 @@ class _Layout(NamedTuple):
     folders: Set[str]  # that these files and the installer's own need, with all above them
 
 
-def open_wheels(artifact: Artifact, target: layout.Target, bytecode: bool) -> List[Source]:
+def open_wheels(artifact: Artifact, target: manifests.Target, bytecode: bool) -> List[Source]:
     """Open every wheel of the plan in its place and prove its structure; nothing is written.
 
     Parameters:
@@ -156,8 +156,8 @@ def examine(wheels: Sequence[Wheel], python: str, project: str) -> List[Replaced
     return replaced
 
 
-def _unplanned(wheel: Wheel) -> layout.PlannedWheel:
-    return layout.PlannedWheel(wheel.filename, wheel.name, wheel.version, False, None)
+def _unplanned(wheel: Wheel) -> manifests.PlannedWheel:
+    return manifests.PlannedWheel(wheel.filename, wheel.name, wheel.version, False, None)
 
 
 def install(

@@ -12,7 +12,7 @@ from typing import Any, Dict, Generator, Iterator
 
 import pytest
 
-from deployable_zipfile.artifact import layout
+from deployable_zipfile.artifact import layout, manifest_reader
 from tests.support import containers
 from tests.support.fixtures_docker import (
     ARTIFACT,
@@ -63,7 +63,7 @@ def artifact(engine: containers.Engine, images: Dict[str, str], tmp_path_factory
     shipped = containers.ROOT / ARTIFACT
     if shipped.exists():
         with zipfile.ZipFile(shipped) as archive:
-            commit = layout.Manifest.from_json(archive.read(layout.MANIFEST)).source.commit
+            commit = manifest_reader.read(archive.read(layout.MANIFEST)).source.commit
         head = subprocess.run(
             ["git", "rev-parse", "HEAD"], cwd=containers.ROOT, check=True, capture_output=True, encoding="utf-8"
         ).stdout.strip()

@@ -14,7 +14,7 @@ import zipfile
 from pathlib import Path
 from typing import Callable, Dict, List, Mapping, Optional, Sequence, Union
 
-from deployable_zipfile.artifact import layout
+from deployable_zipfile.artifact import layout, manifests
 from deployable_zipfile.artifact.wheel import Wheel
 from tests.support.helpers import make_wheel
 
@@ -34,10 +34,10 @@ def make_artifact(
     static: Optional[Mapping[str, Content]] = None,
     modes: Optional[Mapping[str, int]] = None,
     bytecode: bool = True,
-    targets: Optional[List[layout.Target]] = None,
+    targets: Optional[List[manifests.Target]] = None,
     payload: bool = False,
     extra: Optional[Mapping[str, bytes]] = None,
-    manifest: Optional[Callable[[layout.Manifest], Union[layout.Manifest, bytes]]] = None,
+    manifest: Optional[Callable[[manifests.Manifest], Union[manifests.Manifest, bytes]]] = None,
 ) -> Path:
     """Write an artifact for the running Python and return its path.
 
@@ -51,8 +51,8 @@ def make_artifact(
     if payload:
         members[".deploy/payload/000.zip"] = container(files, modes)
         listing = {inner: _member(data, (modes or {}).get(inner, 0o644)) for inner, data in files.items()}
-        members[".deploy/payload/000.json"] = layout.listing_to_json(listing)
-        payloads.append(layout.Payload(".deploy/payload/000.zip", ".deploy/payload/000.json"))
+        members[".deploy/payload/000.json"] = manifests.listing_to_json(listing)
+        payloads.append(manifests.Payload(".deploy/payload/000.zip", ".deploy/payload/000.json"))
     else:
         members.update(files)
     planned = []
@@ -64,17 +64,19 @@ def make_artifact(
         if compiled:
             members[overlay] = container(compiled)
         with Wheel.open(str(wheel_path)) as wheel:
-            planned.append(layout.PlannedWheel(member, wheel.name, wheel.version, True, overlay if compiled else None))
+            planned.append(
+                manifests.PlannedWheel(member, wheel.name, wheel.version, True, overlay if compiled else None)
+            )
     own = f".deploy/bytecode/{sys.implementation.cache_tag}/project.zip"
     compiled = _bytecode({inner: data for inner, data in files.items() if inner.endswith(".py")}) if bytecode else {}
     if compiled:
         members[own] = container(compiled)
     members.update(extra or {})
-    good = layout.Manifest(
+    good = manifests.Manifest(
         tool_version="1.0.0",
         project=name,
         shebang=layout.DEFAULT_SHEBANG,
-        source=layout.Source("c" * 40, False, 315532800),
+        source=manifests.Source("c" * 40, False, 315532800),
         targets=tuple(targets if targets is not None else [make_target(planned, own if compiled else None, bytecode)]),
         members={inner: _member(data, (modes or {}).get(inner, 0o644)) for inner, data in members.items()},
         directories=(),
@@ -88,13 +90,13 @@ def make_artifact(
 
 
 def make_target(
-    wheels: Sequence[layout.PlannedWheel] = (),
+    wheels: Sequence[manifests.PlannedWheel] = (),
     project_bytecode: Optional[str] = None,
     bytecode: bool = True,
     **changes: object,
-) -> layout.Target:
+) -> manifests.Target:
     """Return the target that the running Python is."""
-    target = layout.Target(
+    target = manifests.Target(
         python=PYTHON,
         abi=f"cp{PYTHON.replace('.', '')}",
         machine=platform.machine(),
@@ -186,23 +188,23 @@ def _bytecode(sources: Dict[str, bytes]) -> Dict[str, bytes]:
     return compiled
 
 
-def _member(data: bytes, mode: int) -> layout.Member:
-    return layout.Member(len(data), mode, hashlib.sha256(data).hexdigest())
+def _member(data: bytes, mode: int) -> manifests.Member:
+    return manifests.Member(len(data), mode, hashlib.sha256(data).hexdigest())
 
 
 def _bytes(content: Content) -> bytes:
     return content.encode() if isinstance(content, str) else content
 
 
-def bare_manifest(*targets: layout.Target, **members: int) -> layout.Manifest:
+def bare_manifest(*targets: manifests.Target, **members: int) -> manifests.Manifest:
     """Return a manifest of *targets* with project files of so many bytes."""
-    return layout.Manifest(
+    return manifests.Manifest(
         tool_version="1.0",
         project="shop",
         shebang=layout.DEFAULT_SHEBANG,
-        source=layout.Source("", False, 0),
+        source=manifests.Source("", False, 0),
         targets=targets,
-        members={f"shop/{name}": layout.Member(size, 0o644, "0" * 64) for name, size in members.items()},
+        members={f"shop/{name}": manifests.Member(size, 0o644, "0" * 64) for name, size in members.items()},
         directories=(),
         payloads=(),
     )

@@ -16,7 +16,7 @@ import zlib
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
-from deployable_zipfile.artifact import layout
+from deployable_zipfile.artifact import layout, manifests
 from tests.support.helpers import make_wheel
 
 PROJECT = "shop"
@@ -185,20 +185,20 @@ class Draft:
         prefix, end, trailer: as for :func:`zip_of`.
     """
 
-    def __init__(self, members: List[Raw], targets: Tuple[layout.Target, ...]) -> None:
+    def __init__(self, members: List[Raw], targets: Tuple[manifests.Target, ...]) -> None:
         self.members = members
         self.targets = targets
         self.directories: Tuple[str, ...] = ()
-        self.payloads: Tuple[layout.Payload, ...] = ()
+        self.payloads: Tuple[manifests.Payload, ...] = ()
         self.prefix = FIRST_LINE
         self.shebang = FIRST_LINE[:-1].decode()
         self.end: Fields = {}
         self.trailer = b""
         self.last: List[Raw] = []
-        self.edit: Callable[[layout.Manifest], layout.Manifest] = lambda manifest: manifest
+        self.edit: Callable[[manifests.Manifest], manifests.Manifest] = lambda manifest: manifest
         self.document: Callable[[bytes], bytes] = lambda text: text
         self.manifest_member: Callable[[Raw], List[Raw]] = lambda raw: [raw]
-        self._frozen: Optional[layout.Manifest] = None
+        self._frozen: Optional[manifests.Manifest] = None
 
     def member(self, name: str) -> Raw:
         """Return the member *name*."""
@@ -210,18 +210,18 @@ class Draft:
         self._frozen = self.manifest
 
     @property
-    def manifest(self) -> layout.Manifest:
+    def manifest(self) -> manifests.Manifest:
         """What a good manifest says of the members."""
         if self._frozen is not None:
             return self._frozen
-        return layout.Manifest(
+        return manifests.Manifest(
             tool_version="1.0.0",
             project=PROJECT,
             shebang=self.shebang,
-            source=layout.Source("", False, 0),
+            source=manifests.Source("", False, 0),
             targets=self.targets,
             members={
-                raw.text: layout.Member(len(raw.content), raw.mode, hashlib.sha256(raw.content).hexdigest())
+                raw.text: manifests.Member(len(raw.content), raw.mode, hashlib.sha256(raw.content).hexdigest())
                 for raw in self.members
             },
             directories=self.directories,
@@ -256,9 +256,9 @@ THIS_PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 def target(
     wheels: Iterable[WheelFile] = (), bootstrap: Iterable[WheelFile] = (), python: str = THIS_PYTHON
-) -> layout.Target:
+) -> manifests.Target:
     """Return a target on this machine, without bytecode."""
-    return layout.Target(
+    return manifests.Target(
         python=python,
         abi="cp" + python.replace(".", ""),
         machine=platform.machine(),
@@ -345,8 +345,8 @@ _STAND_INS = {
 }
 
 
-def _planned(folder: str, wheel: WheelFile) -> layout.PlannedWheel:
-    return layout.PlannedWheel(f"{folder}/{wheel.file}", wheel.name, wheel.version, wheel.requested, None)
+def _planned(folder: str, wheel: WheelFile) -> manifests.PlannedWheel:
+    return manifests.PlannedWheel(f"{folder}/{wheel.file}", wheel.name, wheel.version, wheel.requested, None)
 
 
 def _wheel_file(name: str, version: str, requested: bool, options: Dict[str, Any]) -> WheelFile:

@@ -17,7 +17,7 @@ from typing import Any, Dict, Iterator, List
 import pytest
 
 from deployable_zipfile import __main__, extract
-from deployable_zipfile.artifact import layout
+from deployable_zipfile.artifact import manifests
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.cli import failure
 from deployable_zipfile.errors import ArtifactError, DeploymentError, Interrupted
@@ -170,7 +170,7 @@ def test_what_comes_next_is_named_for_django_and_not_in_quiet_results(run: Any, 
     admin = make_wheel(tmp_path, "django", "4.2", {"django_x.py": "x = 1\n"}, entry_points=_ADMIN)
 
     def made(name: str, path: str) -> Path:
-        site = layout.Site("site_one.settings", "", "", "manage.py", path, ())
+        site = manifests.Site("site_one.settings", "", "", "manage.py", path, ())
         files = {"__init__.py": "", "manage.py": ""}
         return make_artifact(tmp_path / name, files, [admin], manifest=lambda one: one._replace(site=site))
 
@@ -207,7 +207,7 @@ def test_a_project_may_hold_files_that_are_called_like_wheels_and_zips(run: Any,
 
 @pytest.mark.parametrize("commit", ["ab" * 20, ""])
 def test_an_artifact_that_is_not_its_commit_is_installed_with_a_warning(run: Any, tmp_path: Path, commit: str) -> None:
-    dirty = layout.Source(commit, True, 1)
+    dirty = manifests.Source(commit, True, 1)
     archive = make_artifact(tmp_path / "d.zip", manifest=lambda manifest: manifest._replace(source=dirty))
     said = run("-d", tmp_path / "dest", archive=archive)
     assert said.code == 0
@@ -556,7 +556,7 @@ ACTING = "\x1b]0;forged\x07\x1b[2J\nforged: line\x9b1m\x7f\u202e"
 def test_what_a_foreign_manifest_says_cannot_act_on_a_terminal(
     verb: str, options: List[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def edited(manifest: layout.Manifest) -> layout.Manifest:
+    def edited(manifest: manifests.Manifest) -> manifests.Manifest:
         target = manifest.targets[0]._replace(machine=ACTING, libc=f"glibc {ACTING}", libraries=(ACTING,))
         source = manifest.source._replace(commit=ACTING)
         return manifest._replace(source=source, tool_version=ACTING, targets=(target,))

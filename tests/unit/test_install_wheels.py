@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Set,
 import pytest
 
 from deployable_zipfile import install_wheels
-from deployable_zipfile.artifact import layout
+from deployable_zipfile.artifact import layout, manifests
 from deployable_zipfile.artifact.record import RecordRow, parse_record
 from deployable_zipfile.artifact.wheel import EntryPoint, Wheel
 from deployable_zipfile.artifact.zipreader import Artifact
@@ -138,7 +138,7 @@ def test_every_byte_and_mode_is_the_wheels(tmp_path: Path) -> None:
 
 
 def test_what_was_not_asked_for_has_no_requested_file(tmp_path: Path) -> None:
-    def forge(manifest: layout.Manifest) -> layout.Manifest:
+    def forge(manifest: manifests.Manifest) -> manifests.Manifest:
         target = manifest.targets[0]
         return manifest._replace(targets=(target._replace(wheels=(target.wheels[0]._replace(requested=False),)),))
 
@@ -320,7 +320,7 @@ def test_bytecode_of_no_file_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_plan_that_lies_is_refused_by_name(change: Dict[str, Any], why: str, tmp_path: Path) -> None:
-    def forge(manifest: layout.Manifest) -> layout.Manifest:
+    def forge(manifest: manifests.Manifest) -> manifests.Manifest:
         target = manifest.targets[0]
         return manifest._replace(targets=(target._replace(wheels=(target.wheels[0]._replace(**change),)),))
 

@@ -12,7 +12,7 @@ import re
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from ..errors import ArtifactError
-from . import layout
+from . import layout, manifest_reader, manifests, strict_json
 from .zipreader import Artifact
 
 FORMAT = 1
@@ -43,7 +43,7 @@ class Delta(NamedTuple):
     sha256: str  # of the whole artifact
     size: int  # bytes of it
     archives: Dict[str, Tuple[Row, ...]]  # by member: wheels, bytecode and payloads that are left out
-    manifest: layout.Manifest  # of the whole build
+    manifest: manifests.Manifest  # of the whole build
 
     def to_json(self) -> bytes:
         """Return the canonical text of everything but the manifest, which is a member of its own."""
@@ -53,7 +53,7 @@ class Delta(NamedTuple):
         return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii") + b"\n"
 
 
-def is_delta(manifest: layout.Manifest) -> bool:
+def is_delta(manifest: manifests.Manifest) -> bool:
     """Tell whether *manifest* is that of a delta."""
     return MANIFEST in manifest.members
 
@@ -69,7 +69,7 @@ def read(artifact: Artifact) -> Optional[Delta]:
     for name in (PLAN, FILES):
         if name not in artifact.members:
             raise ArtifactError(name, "is missing from the delta", _AGAIN)
-    manifest = layout.Manifest.from_json(artifact.read(MANIFEST))
+    manifest = manifest_reader.read(artifact.read(MANIFEST))
     found = _parsed(artifact.read(PLAN), manifest)
     _check(artifact, found)
     return found
@@ -96,7 +96,7 @@ def base_of(artifact: Artifact) -> str:
     return found.base if found else ""
 
 
-def is_found_by_path(manifest: layout.Manifest, member: str) -> bool:
+def is_found_by_path(manifest: manifests.Manifest, member: str) -> bool:
     """Tell whether an installation has *member* under its own name, unchanged: files of the project, static files."""
     return member.startswith((manifest.project + "/", layout.STATIC + "/"))
 
@@ -113,9 +113,9 @@ def _check(artifact: Artifact, found: Delta) -> None:
             raise ArtifactError(name, "is missing from the delta", _AGAIN)
 
 
-def _parsed(text: bytes, manifest: layout.Manifest) -> Delta:
+def _parsed(text: bytes, manifest: manifests.Manifest) -> Delta:
     try:
-        document = layout.bounded_json(text, object_pairs_hook=_object)
+        document = strict_json.bounded_json(text, object_pairs_hook=_object)
         if not isinstance(document, dict) or set(document) != _KEYS or document["schema"] != FORMAT:
             raise ValueError("it has other keys, or another schema, than this version reads")
         archives = {str(member): _rows(rows) for member, rows in document["archives"].items()}

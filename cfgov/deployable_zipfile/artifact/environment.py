@@ -15,7 +15,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, NoReturn, Optional, Tup
 from urllib.parse import urlsplit
 
 from ..errors import ArtifactError, printable, shortened
-from . import layout
+from . import layout, strict_json
 from .pattern import Pattern, TooLong
 from .zipreader import Artifact
 
@@ -172,7 +172,7 @@ class Contract(NamedTuple):
             ArtifactError: it is not one.
         """
         try:
-            document = layout.bounded_json(text)
+            document = strict_json.bounded_json(text)
             properties = document["properties"]
             found = declared({name: properties[name][_OWN] for name in properties}, with_values=False)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

@@ -23,7 +23,7 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, NoReturn, Optiona
 
 from ..errors import ArtifactError, DeployableZipfileError
 from ..workers import run, started
-from . import layout
+from . import layout, manifest_reader, manifests
 from .names import are_plain, check_distinct, folders_of, name_problem, project_name_problem
 
 STORED, DEFLATED = 0, 8  # APPNOTE 4.4.5
@@ -522,7 +522,7 @@ class Artifact:
         self.size = size
         self.descriptor = descriptor
         self.container = Container(descriptor, 0, size, path, first_line=True)
-        self.manifest = layout.Manifest.from_json(self._manifest_text())
+        self.manifest = manifest_reader.read(self._manifest_text())
         self._check_members()
 
     @classmethod
@@ -620,10 +620,10 @@ class Artifact:
             self.container.refuse(name, "is compressed, a nested archive must be stored")
         return Container(self.descriptor, self.container.data_start(entry), entry.size, name)
 
-    def payload_members(self, payload: layout.Payload) -> Tuple[Container, Dict[str, layout.Member]]:
+    def payload_members(self, payload: manifests.Payload) -> Tuple[Container, Dict[str, manifests.Member]]:
         """Open one nested payload with its listing; both must name the same members."""
         container = self.nested(payload.file)
-        listing = layout.listing_from_json(payload.listing, self.read(payload.listing))
+        listing = manifest_reader.read_listing(payload.listing, self.read(payload.listing))
         _check_same(container, listing)
         for name in container.entries:
             if not self._is_project_file(name):
@@ -651,7 +651,7 @@ class Artifact:
         if layout.MANIFEST in stated:
             self.container.refuse(layout.MANIFEST, "lists itself")
         entry = self.members[layout.MANIFEST]
-        stated[layout.MANIFEST] = layout.Member(entry.size, entry.mode, "")
+        stated[layout.MANIFEST] = manifests.Member(entry.size, entry.mode, "")
         _check_same(self.container, stated)
         self._check_names()
 
@@ -719,7 +719,7 @@ class Artifact:
         if found != expected:
             self.container.refuse(name, f"its SHA-256 is {found[:12]}..., the manifest says {expected[:12]}...")
 
-    def verify_payload(self, payload: layout.Payload, workers: int) -> None:
+    def verify_payload(self, payload: manifests.Payload, workers: int) -> None:
         """Compare the members of a nested payload with its listing."""
         container, listing = self.payload_members(payload)
         entries = list(container.entries.values())
@@ -745,7 +745,7 @@ def _folder_error(path: str) -> ArtifactError:
     return ArtifactError(path, "is a folder, not an artifact", _GIVE)
 
 
-def _check_same(container: Container, stated: Dict[str, layout.Member]) -> None:
+def _check_same(container: Container, stated: Dict[str, manifests.Member]) -> None:
     """Compare what a container holds with what is said of it: names, sizes and modes (R12)."""
     missing = [name for name in stated if name not in container.entries]
     if missing:

@@ -13,7 +13,7 @@ import os
 from typing import Dict, Iterator, List, NamedTuple, Set, Tuple
 
 from ..artifact import delta as deltas
-from ..artifact import layout, zipreader
+from ..artifact import layout, manifests, zipreader
 from ..artifact.delta import Delta, Row
 from ..artifact.wheel import Wheel
 from ..artifact.zipreader import Artifact
@@ -152,7 +152,7 @@ class _Packer:
             self._leave_out_nested(found, name)
         return found
 
-    def _installed(self, target: layout.Target) -> Dict[str, str]:
+    def _installed(self, target: manifests.Target) -> Dict[str, str]:
         """Return the SHA-256 of what an installation of the old build for *target* has of wheels, by path."""
         found: Dict[str, str] = {}
         for old in self._old.manifest.targets:
@@ -173,7 +173,7 @@ class _Packer:
         return found
 
     def _leave_out_wheel(
-        self, found: _Archives, planned: layout.PlannedWheel, target: layout.Target, there: Dict[str, str]
+        self, found: _Archives, planned: manifests.PlannedWheel, target: manifests.Target, there: Dict[str, str]
     ) -> bool:
         """Leave out a wheel that the old build has, with its bytecode; return whether that can be done."""
         if self._old.manifest.members.get(planned.file) != self._new.manifest.members[planned.file]:
@@ -211,7 +211,7 @@ class _Packer:
         lacking = []
         for row in found.rows[name]:
             if payload:
-                is_there = self._files.get(row.name) == layout.Member(row.size, row.mode, row.sha256)
+                is_there = self._files.get(row.name) == manifests.Member(row.size, row.mode, row.sha256)
             else:
                 is_there = same.get(row.name) == row
             lacking += [] if is_there else [row]

@@ -13,7 +13,7 @@ import sys
 from typing import Dict, List, NamedTuple, Tuple
 
 from .. import __version__
-from ..artifact import layout
+from ..artifact import manifests
 from ..errors import BuildInputError
 from . import checkout, naming, project, settings, source
 
@@ -51,7 +51,7 @@ class Found(NamedTuple):
     name: str
     requirements: str  # relative to the folder, "" when none was found
     server: bool  # whether the requirements name a server for WSGI or ASGI
-    site: layout.Site
+    site: manifests.Site
     files: Dict[str, str]  # the project's files: path by name below the project's folder
     variables: Tuple[str, ...] = ()  # of the environment, that they read
 

@@ -9,7 +9,7 @@ import os
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .. import __version__
-from ..artifact import layout
+from ..artifact import layout, manifests
 from ..console import Console
 from ..errors import BuildInputError
 from ..workers import cores
@@ -63,7 +63,7 @@ class Overlays:
         return {file: one for file in keys for one in _overlay(goal, found[file], file[: -len(".whl")])}
 
     def of_project(
-        self, goal: targets.Target, files: Mapping[str, str], members: Mapping[str, layout.Member]
+        self, goal: targets.Target, files: Mapping[str, str], members: Mapping[str, manifests.Member]
     ) -> Optional[Overlay]:
         """Return the archive of the project's own files; None when none of them is Python of this version.
 

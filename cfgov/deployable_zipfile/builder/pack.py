@@ -12,7 +12,7 @@ import time
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from .. import __version__
-from ..artifact import layout
+from ..artifact import layout, manifests
 from ..console import Console
 from . import cache, closure, collect, last, markers, overlays, planning, sbom, source, targets, wheels, zipwriter
 
@@ -28,7 +28,7 @@ class Settings(NamedTuple):
 
     project: str  # its name
     shebang: str
-    site: layout.Site
+    site: manifests.Site
     bytecode: bool = True
     workers: int = 0  # processes, 0: one per core
     environment: bytes = b""  # schema of the variables that the project declares, b"": it declares none
@@ -37,7 +37,7 @@ class Settings(NamedTuple):
 class Packed(NamedTuple):
     """What came of packing."""
 
-    manifest: layout.Manifest
+    manifest: manifests.Manifest
     sha256: str  # of the artifact
     members: Optional[Tuple[zipwriter.Written, ...]]  # None: nothing was written, it would be the last artifact again
 
@@ -58,7 +58,7 @@ class Packer:
         house: collect.Wheelhouse,
         plans: Sequence[planning.Plan],
         chosen: Sequence[source.Selection],
-        state: layout.Source,
+        state: manifests.Source,
         console: Console,
     ) -> None:
         self._settings = settings
@@ -69,7 +69,7 @@ class Packer:
         self._console = console
         self._overlays = overlays.Overlays(house.kept, console, settings.workers)
         self._bytecode: Dict[Tuple[str, str], str] = {}  # (wheel file, or "" for the project; cache tag) -> member
-        self._packed: Dict[str, layout.Member] = {}  # the project's files, in the artifact or in its payloads
+        self._packed: Dict[str, manifests.Member] = {}  # the project's files, in the artifact or in its payloads
         self._began = time.time_ns()
 
     def pack(self, path: str, former: Optional[last.Last] = None) -> Packed:
@@ -110,7 +110,7 @@ class Packer:
         runtime: Sequence[zipwriter.Item],
         files: Sequence[zipwriter.Item],
         stored: Sequence[zipwriter.Item],
-    ) -> Optional[layout.Manifest]:
+    ) -> Optional[manifests.Manifest]:
         """Return the manifest if the artifact would be *former* again, byte for byte; else None.
 
         The same members in the same order make the same bytes; the manifest, one of them, says all that is not in the
@@ -119,9 +119,9 @@ class Packer:
         before = {member.name: (member.mode, member.sha256) for member in former.order}
         if any(not item.sha256 or before.get(item.name) != (item.mode, item.sha256) for item in files):
             return None
-        self._packed = {item.name: layout.Member(_size(item), item.mode, item.sha256) for item in files}
+        self._packed = {item.name: manifests.Member(_size(item), item.mode, item.sha256) for item in files}
         items = [*runtime, *files, *stored, *self._project_bytecode(), *self._documents()]
-        members = {item.name: layout.Member(_size(item), item.mode, item.sha256) for item in items}
+        members = {item.name: manifests.Member(_size(item), item.mode, item.sha256) for item in items}
         manifest = self._manifest(members, ())
         items.append(_of_bytes(layout.MANIFEST, manifest.to_json()))
         mine = [(item.name, item.mode, item.sha256) for item in items]
@@ -202,31 +202,33 @@ class Packer:
         listed = sum(len(json.dumps(item.name)) + _MANIFEST_ENTRY for item in items)
         return len(items) + further > layout.MAX_MEMBERS or listed > layout.MAX_MANIFEST // 2
 
-    def _add_files(self, target: zipwriter.Archive, files: Sequence[zipwriter.Item]) -> Tuple[layout.Payload, ...]:
+    def _add_files(self, target: zipwriter.Archive, files: Sequence[zipwriter.Item]) -> Tuple[manifests.Payload, ...]:
         target.add(files)
         self._packed = target.members
         return ()
 
     def _add_payloads(
         self, target: zipwriter.Archive, files: Sequence[zipwriter.Item], advance: Callable[[int], None]
-    ) -> Tuple[layout.Payload, ...]:
+    ) -> Tuple[manifests.Payload, ...]:
         """Pack the project's files as nested archives, each with its listing."""
         payloads = []
         step = layout.MAX_PAYLOAD_MEMBERS
         for number, first in enumerate(range(0, len(files), step)):
-            payload = layout.Payload(f"{layout.PAYLOAD}/{number:03}.zip", f"{layout.PAYLOAD}/{number:03}.json")
+            payload = manifests.Payload(f"{layout.PAYLOAD}/{number:03}.zip", f"{layout.PAYLOAD}/{number:03}.json")
             path = os.path.join(self._house.kept.work, f"payload-{number:03}")
             with zipwriter.Archive(path, workers=self._settings.workers, progress=advance) as nested:
                 nested.add(files[first : first + step])
             self._packed.update(nested.members)
-            listing = zipwriter.Item(payload.listing, layout.listing_to_json(nested.members))
+            listing = zipwriter.Item(payload.listing, manifests.listing_to_json(nested.members))
             target.add([_of_kept(payload.file, cache.measured(path)), listing])
             os.unlink(path)
             payloads.append(payload)
         return tuple(payloads)
 
-    def _manifest(self, members: Dict[str, layout.Member], payloads: Tuple[layout.Payload, ...]) -> layout.Manifest:
-        return layout.Manifest(
+    def _manifest(
+        self, members: Dict[str, manifests.Member], payloads: Tuple[manifests.Payload, ...]
+    ) -> manifests.Manifest:
+        return manifests.Manifest(
             tool_version=__version__,
             project=self._settings.project,
             shebang=self._settings.shebang,
@@ -238,10 +240,10 @@ class Packer:
             site=self._settings.site,
         )
 
-    def _target(self, plan: planning.Plan) -> layout.Target:
+    def _target(self, plan: planning.Plan) -> manifests.Target:
         target, everything = plan.target, plan.wheels + plan.bootstrap
         shipped = any(tag == target.cache_tag for _, tag in self._bytecode)
-        return layout.Target(
+        return manifests.Target(
             python=target.python,
             abi=target.abi,
             machine=target.machine,
@@ -257,8 +259,8 @@ class Packer:
             markers=plan.markers,
         )
 
-    def _planned(self, folder: str, facts: wheels.Facts, plan: planning.Plan) -> layout.PlannedWheel:
-        return layout.PlannedWheel(
+    def _planned(self, folder: str, facts: wheels.Facts, plan: planning.Plan) -> manifests.PlannedWheel:
+        return manifests.PlannedWheel(
             file=f"{folder}/{facts.file}",
             name=facts.name,
             version=facts.version,

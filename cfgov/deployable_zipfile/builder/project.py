@@ -10,7 +10,7 @@ import ast
 import os
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ..artifact import layout
+from ..artifact import layout, manifests
 from ..errors import UsageError
 
 _VARIABLE = "DJANGO_SETTINGS_MODULE"
@@ -41,13 +41,13 @@ def check(wanted: Wanted) -> Wanted:
     Raises:
         UsageError: a value of a wrong form.
     """
-    if wanted.settings_module and not layout.is_module(wanted.settings_module):
+    if wanted.settings_module and not manifests.is_module(wanted.settings_module):
         raise UsageError("settings-module", f"{wanted.settings_module!r} is not a module name", "Correct it")
     for name in ("wsgi", "asgi"):
         value = getattr(wanted, name)
         if value and ":" not in value:
             value = ":".join(part for part in value.rpartition(".")[::2] if part)
-        if value and not layout.is_callable(value):
+        if value and not manifests.is_callable(value):
             fix = "Write it like config.wsgi:application"
             module, _, function = value.partition(":")
             if function.endswith(")"):
@@ -65,12 +65,12 @@ def check(wanted: Wanted) -> Wanted:
         plain = "" if plain == os.curdir else plain
         wanted = wanted._replace(manage=plain) if name == "manage" else wanted._replace(path=plain)
     for step in wanted.skip_steps:
-        if step not in layout.STEPS:
-            raise UsageError("skip-steps", f"{step!r} must be one of {', '.join(layout.STEPS)}", "Correct it")
-    return wanted._replace(skip_steps=tuple(step for step in layout.STEPS if step in wanted.skip_steps))
+        if step not in manifests.STEPS:
+            raise UsageError("skip-steps", f"{step!r} must be one of {', '.join(manifests.STEPS)}", "Correct it")
+    return wanted._replace(skip_steps=tuple(step for step in manifests.STEPS if step in wanted.skip_steps))
 
 
-def describe(files: Mapping[str, str], wanted: Wanted) -> layout.Site:
+def describe(files: Mapping[str, str], wanted: Wanted) -> manifests.Site:
     """Return how the project is run.
 
     Parameters:
@@ -97,7 +97,7 @@ def describe(files: Mapping[str, str], wanted: Wanted) -> layout.Site:
     settings = wanted.settings_module or sources.settings_in(wsgi) or sources.settings_in(asgi) or said
     if not settings and not wsgi and not asgi:
         wsgi, asgi = sources.topmost()
-    return layout.Site(settings, wsgi, asgi, manage, path, wanted.skip_steps)
+    return manifests.Site(settings, wsgi, asgi, manage, path, wanted.skip_steps)
 
 
 def hidden(files: Mapping[str, str], path: str) -> str:
@@ -184,7 +184,7 @@ class _Sources:
         texts = [text for text in _assigned(tree, name) if "." in text]
         if texts:
             text = ":".join(texts[-1].rpartition(".")[::2])
-            return text if layout.is_callable(text) and not self._is_gone(text) else ""
+            return text if manifests.is_callable(text) and not self._is_gone(text) else ""
         for node in reversed(list(ast.walk(tree))):
             if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
                 found = self.word(_imported(node, module, file), name, (*seen, file))
@@ -218,7 +218,7 @@ class _Sources:
     def settings_of(self, path: str) -> str:
         """Return the last settings module that the file *path* names."""
         tree = _parsed(path)
-        found = [text for text in (_words(tree, _VARIABLE) if tree else []) if layout.is_module(text)]
+        found = [text for text in (_words(tree, _VARIABLE) if tree else []) if manifests.is_module(text)]
         return found[-1] if found else ""
 
     def topmost(self) -> Tuple[str, str]:
@@ -255,7 +255,7 @@ class _Sources:
             inner = os.path.relpath(name, root) if root else name
             module = inner[: -len(".py")].replace("/", ".")
             module = module[: -len(".__init__")] if module.endswith(".__init__") else module
-            if not inner.startswith(os.pardir) and layout.is_module(module) and module != "__init__":
+            if not inner.startswith(os.pardir) and manifests.is_module(module) and module != "__init__":
                 return module
         return ""
 

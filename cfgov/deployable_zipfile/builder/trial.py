@@ -13,7 +13,7 @@ import secrets
 from typing import Dict, List, NamedTuple, NoReturn
 
 from .. import process
-from ..artifact import layout
+from ..artifact import layout, manifests
 from ..errors import BuildInputError, WheelError
 
 _TIMEOUT = 300.0  # seconds for the installation, and for the imports
@@ -102,7 +102,7 @@ class Outcome(NamedTuple):
     doubt: str  # why it failed in a way that the real environment may not, "" if it did not
 
 
-def run(artifact: str, interpreter: str, manifest: layout.Manifest, project: str, work: str) -> Outcome:
+def run(artifact: str, interpreter: str, manifest: manifests.Manifest, project: str, work: str) -> Outcome:
     """Install *artifact* below *work* with *interpreter* and import what serves the site.
 
     Parameters:
@@ -138,7 +138,7 @@ def run(artifact: str, interpreter: str, manifest: layout.Manifest, project: str
     return Outcome(places, "")
 
 
-def _environment(site: layout.Site, work: str) -> Dict[str, str]:
+def _environment(site: manifests.Site, work: str) -> Dict[str, str]:
     """Return an environment in which a site finds what it commonly asks for, and nothing real."""
     own = {
         "HOME": work,

@@ -32,7 +32,7 @@ from typing import (
     Union,
 )
 
-from ..artifact import headers, layout, zipreader
+from ..artifact import headers, layout, manifests, zipreader
 from ..errors import BuildInputError
 from ..workers import run
 
@@ -127,7 +127,7 @@ class Archive:
         former: Optional[Former] = None,
         digest: bool = False,
     ) -> None:
-        self.members: Dict[str, layout.Member] = {}
+        self.members: Dict[str, manifests.Member] = {}
         self.written: List[Written] = []
         self.sha256 = ""
         self._workers = workers
@@ -251,7 +251,7 @@ class Archive:
             raise _too_large(member.name)
         about = (member.method, member.crc, member.compressed, member.size, member.offset)
         self._directory.append(headers.central(member.name.encode("utf-8"), member.mode, *about))
-        self.members[member.name] = layout.Member(member.size, member.mode, member.sha256)
+        self.members[member.name] = manifests.Member(member.size, member.mode, member.sha256)
         self.written.append(member)
 
     def _copy(self, content: FileContent) -> None:

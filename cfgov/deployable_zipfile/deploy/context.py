@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Sequence
 
-from ..artifact import layout
+from ..artifact import layout, manifest_reader, manifests
 from ..console import Console
 from ..errors import DeploymentError
 from ..process import Person
@@ -76,10 +76,10 @@ class Context:
         """
         return self.log().run(f"restart {words[0]}", words, timeout, env=restart.environment())
 
-    def manifest(self) -> Optional[layout.Manifest]:
+    def manifest(self) -> Optional[manifests.Manifest]:
         """Return the release's manifest, None of a folder that was made by hand before the first deployment."""
         try:
-            return layout.Manifest.from_json((self.release / layout.MANIFEST).read_bytes())
+            return manifest_reader.read((self.release / layout.MANIFEST).read_bytes())
         except FileNotFoundError:
             return None
 

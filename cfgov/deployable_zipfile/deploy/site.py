@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any, List, Mapping, NamedTuple, Optional
 
-from ..artifact import layout
+from ..artifact import manifests
 from ..errors import DeploymentError, UsageError
 
 NO_COLLECTSTATIC = "Unknown command: 'collectstatic'"  # Django's words when staticfiles is not installed
@@ -41,7 +41,7 @@ class Site(NamedTuple):
         return self.wsgi.partition(":")[0].replace(".", "/") + ".py" if self.wsgi else ""
 
     def without(self, step: str) -> str:
-        """Return why *step* of ``layout.STEPS`` is not run, "" when it is."""
+        """Return why *step* of ``manifests.STEPS`` is not run, "" when it is."""
         if not self.is_django:
             return "skipped: not a Django project"
         return "skipped: named in skip-steps of the project" if step in self.skip_steps else ""
@@ -52,7 +52,7 @@ class Site(NamedTuple):
 
 
 def site_of(
-    manifest: layout.Manifest,
+    manifest: manifests.Manifest,
     release: Path,
     environment: Optional[Mapping[str, str]] = None,
     wsgi: str = "",
@@ -88,7 +88,7 @@ def parse_callable(option: str, text: str) -> str:
         UsageError: it is neither.
     """
     whole = text if ":" in text else f"{text}:application"
-    if not layout.is_callable(whole):
+    if not manifests.is_callable(whole):
         raise UsageError(f"{option} {text}", "must be MODULE or MODULE:CALLABLE", "Example: config.wsgi:application")
     return whole
 
@@ -113,4 +113,4 @@ def _found(project: str, release: Path) -> Any:
         name for name in (project, settings.partition(".")[0]) if name and (folder / name / "wsgi.py").is_file()
     ]
     wsgi = f"{packages[0]}.wsgi:application" if packages else ""
-    return layout.Site(settings, wsgi, "", manage, "", ())
+    return manifests.Site(settings, wsgi, "", manage, "", ())

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, NamedTuple, Optional
 
 from .. import durable, removal
-from ..artifact import layout
+from ..artifact import layout, strict_json
 from ..errors import DeploymentError
 from . import links
 from .collect import REPORT
@@ -140,7 +140,7 @@ def settle(context: Context) -> None:
 def read(release: Path) -> Dict[str, Any]:
     """Return what was recorded of the static files of a release, nothing when nothing was."""
     try:
-        document = layout.bounded_json(durable.read_file(str(release / RECORD), _MOST_RECORD))
+        document = strict_json.bounded_json(durable.read_file(str(release / RECORD), _MOST_RECORD))
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError) as error:

@@ -7,7 +7,7 @@ import shlex
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from .. import durable
-from ..artifact import layout
+from ..artifact import manifests
 from ..artifact.environment import contract_of
 from ..artifact.zipreader import Artifact
 from ..errors import DeploymentError, DestinationError, UsageError
@@ -285,7 +285,7 @@ def load_application(context: Context) -> str:
     if site is None:
         return "skipped: the release has no manifest"
     lines = context.commands().python("wsgi", site.callable_arguments()).split()
-    return lines[-1] if lines and layout.is_callable(lines[-1]) else "loaded"
+    return lines[-1] if lines and manifests.is_callable(lines[-1]) else "loaded"
 
 
 def go_live(context: Context) -> str:

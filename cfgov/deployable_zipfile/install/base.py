@@ -18,7 +18,7 @@ from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequenc
 
 from .. import durable
 from ..artifact import delta as deltas
-from ..artifact import headers, layout
+from ..artifact import headers, layout, manifests
 from ..artifact.delta import Delta, Row
 from ..artifact.record import RecordRow
 from ..artifact.zipreader import STORED, Artifact, Container, Entry
@@ -39,7 +39,7 @@ class Wanted(NamedTuple):
 
     row: Row
     member: str  # of the artifact: the archive that holds the file, or the file itself
-    wheel: Optional[layout.PlannedWheel]  # whose file, or whose bytecode, it is
+    wheel: Optional[manifests.PlannedWheel]  # whose file, or whose bytecode, it is
 
 
 class Tree:
@@ -64,7 +64,7 @@ class Tree:
 class Shelf:
     """A store in the folder *path*."""
 
-    def __init__(self, path: str, manifest: layout.Manifest) -> None:
+    def __init__(self, path: str, manifest: manifests.Manifest) -> None:
         self._entries = os.path.join(path, ENTRIES)
         self._members = manifest.members
 
@@ -177,7 +177,7 @@ class _Maker:
     """
 
     def __init__(
-        self, artifact: Artifact, delta: Delta, target: layout.Target, sources: List[Source], descriptor: int
+        self, artifact: Artifact, delta: Delta, target: manifests.Target, sources: List[Source], descriptor: int
     ) -> None:
         self._artifact = artifact
         self._delta = delta
@@ -223,7 +223,7 @@ class _Maker:
             "Name an installation or the artifact of that build with --base, or use the whole artifact",
         )
 
-    def _wheels(self) -> Dict[str, layout.PlannedWheel]:
+    def _wheels(self) -> Dict[str, manifests.PlannedWheel]:
         """Return the wheel of each member that is one, or that is the bytecode of one, for this target."""
         compiled = host.bytecode_fits(self._target)
         found = {}
@@ -233,12 +233,12 @@ class _Maker:
                 found[wheel.bytecode] = wheel
         return found
 
-    def _is_needed(self, name: str, wheels: Dict[str, layout.PlannedWheel]) -> bool:
+    def _is_needed(self, name: str, wheels: Dict[str, manifests.PlannedWheel]) -> bool:
         payloads = {payload.file for payload in self._delta.manifest.payloads}
         own = self._target.project_bytecode if host.bytecode_fits(self._target) else None
         return name in wheels or name in payloads or name == own
 
-    def _is_there(self, outer: "_Zip", name: str, member: layout.Member) -> bool:
+    def _is_there(self, outer: "_Zip", name: str, member: manifests.Member) -> bool:
         """Copy the archive from an artifact that has the very same; return whether one has."""
         for source in self._sources:
             if isinstance(source, Whole) and source.artifact.manifest.members.get(name) == member:
@@ -247,7 +247,7 @@ class _Maker:
                 return True
         return False
 
-    def _add_archive(self, outer: "_Zip", name: str, wheel: Optional[layout.PlannedWheel]) -> None:
+    def _add_archive(self, outer: "_Zip", name: str, wheel: Optional[manifests.PlannedWheel]) -> None:
         """Make the archive *name* anew, its files stored."""
         start = outer.begin(name)
         inner = _Zip(self._descriptor, start, b"")

@@ -13,7 +13,7 @@ import stat
 from typing import Dict, Iterator, Set, Tuple
 
 from .. import durable
-from ..artifact import layout, patches
+from ..artifact import layout, manifest_reader, manifests, patches, strict_json
 from ..artifact.record import RecordRow, parse_record
 from ..artifact.wheel import normalised
 from ..errors import ArtifactError, DestinationError
@@ -29,16 +29,16 @@ _SCRIPTS = f"{layout.VENV}/bin"
 _OWN_SCRIPTS = ("python", "python3", "activate", "activate.csh", "activate.fish", "Activate.ps1")
 
 
-def recorded(destination: str) -> Tuple[Dict[str, str], layout.Manifest]:
+def recorded(destination: str) -> Tuple[Dict[str, str], manifests.Manifest]:
     """Return what the installation in *destination* says of itself: its record, and its manifest.
 
     Raises:
         DestinationError: there is no complete installation in it.
     """
     try:
-        installed = layout.bounded_json(durable.read_file(os.path.join(destination, layout.INSTALLED), MAX_RECORD))
+        installed = strict_json.bounded_json(durable.read_file(os.path.join(destination, layout.INSTALLED), MAX_RECORD))
         text = durable.read_file(os.path.join(destination, layout.MANIFEST), layout.MAX_MANIFEST)
-        manifest = layout.Manifest.from_json(text)
+        manifest = manifest_reader.read(text)
         if not isinstance(installed.get("python"), str):
             raise ValueError("its record names no Python")
         patches.parsed(str(installed.get("version")))
@@ -80,7 +80,7 @@ def compare(destination: str) -> Drift:
 
 
 def _by_list(
-    destination: str, manifest: layout.Manifest, installed: Dict[str, str], _site: str, _version: str
+    destination: str, manifest: manifests.Manifest, installed: Dict[str, str], _site: str, _version: str
 ) -> Tuple[Set[str], Set[str], Set[str]]:
     """Return what is changed, missing, and known at all, by the list that was made at installation."""
     try:
@@ -104,7 +104,7 @@ def _by_list(
 
 
 def _by_record(
-    destination: str, manifest: layout.Manifest, _installed: Dict[str, str], site: str, version: str
+    destination: str, manifest: manifests.Manifest, _installed: Dict[str, str], site: str, version: str
 ) -> Tuple[Set[str], Set[str], Set[str]]:
     """Return the same by the manifest and the wheels' RECORD files."""
     # Two wheels may hold one path with two contents, of which one was written: either digest is as installed.
@@ -117,15 +117,15 @@ def _by_record(
     return states["changed"], states["missing"], set(expected)
 
 
-def _all_files(destination: str, manifest: layout.Manifest, version: str, site: str) -> Iterator[Tuple[str, str]]:
+def _all_files(destination: str, manifest: manifests.Manifest, version: str, site: str) -> Iterator[Tuple[str, str]]:
     """Yield path and digest of everything that an installation writes; "" for a file that may hold anything."""
     yield from _project_files(destination, manifest)
     yield from _wheel_files(destination, manifest, version, site)
     yield from _runtime_files(manifest, site)
 
 
-def _project_files(destination: str, manifest: layout.Manifest) -> Iterator[Tuple[str, str]]:
-    members: Dict[str, layout.Member] = dict(manifest.members)
+def _project_files(destination: str, manifest: manifests.Manifest) -> Iterator[Tuple[str, str]]:
+    members: Dict[str, manifests.Member] = dict(manifest.members)
     for payload in manifest.payloads:
         path = os.path.join(destination, payload.listing)
         try:
@@ -135,13 +135,13 @@ def _project_files(destination: str, manifest: layout.Manifest) -> Iterator[Tupl
             raise DestinationError(path, f"cannot be read ({error.strerror})", "Install again elsewhere") from None
         if hashlib.sha256(text).hexdigest() != manifest.members[payload.listing].sha256:
             raise DestinationError(path, "was changed", "Install again elsewhere")
-        members.update(layout.listing_from_json(payload.listing, text))
+        members.update(manifest_reader.read_listing(payload.listing, text))
     for name, member in members.items():
         if name.startswith((manifest.project + "/", layout.STATIC + "/")):
             yield name, member.sha256
 
 
-def _runtime_files(manifest: layout.Manifest, site: str) -> Iterator[Tuple[str, str]]:
+def _runtime_files(manifest: manifests.Manifest, site: str) -> Iterator[Tuple[str, str]]:
     for name, member in manifest.members.items():
         base = os.path.basename(name)
         module = layout.runtime_path(name)
@@ -155,7 +155,7 @@ def _runtime_files(manifest: layout.Manifest, site: str) -> Iterator[Tuple[str, 
             yield name, member.sha256
 
 
-def _wheel_files(destination: str, manifest: layout.Manifest, version: str, site: str) -> Iterator[Tuple[str, str]]:
+def _wheel_files(destination: str, manifest: manifests.Manifest, version: str, site: str) -> Iterator[Tuple[str, str]]:
     """Yield path and digest of every file that a RECORD lists, and a file of every wheel that is gone whole."""
     try:
         names = sorted(os.listdir(os.path.join(destination, site)))
@@ -238,7 +238,7 @@ def linked(destination: str) -> Iterator[str]:
     None of them may be in the virtualenv or in our state: who writes there decides which code runs.
     """
     try:
-        links = layout.bounded_json(durable.read_file(os.path.join(destination, layout.LINKS), MAX_RECORD))
+        links = strict_json.bounded_json(durable.read_file(os.path.join(destination, layout.LINKS), MAX_RECORD))
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:
@@ -251,7 +251,7 @@ def linked(destination: str) -> Iterator[str]:
             yield path
 
 
-def _unrecorded(manifest: layout.Manifest) -> Set[str]:
+def _unrecorded(manifest: manifests.Manifest) -> Set[str]:
     listings = {payload.listing for payload in manifest.payloads}
     scripts = {f"{_SCRIPTS}/{name}" for name in _OWN_SCRIPTS}
     return {

@@ -8,11 +8,11 @@ import platform
 import sys
 from typing import Dict, Tuple
 
-from ..artifact import delta, layout, patches
+from ..artifact import delta, manifests, patches
 from ..errors import TargetError
 
 
-def select_target(manifest: layout.Manifest) -> layout.Target:
+def select_target(manifest: manifests.Manifest) -> manifests.Target:
     """Return the target of *manifest* that the running interpreter is, with the wheels that its patch release needs.
 
     Raises:
@@ -37,7 +37,7 @@ def select_target(manifest: layout.Manifest) -> layout.Target:
     return target.installed_on(running)
 
 
-def _fitting(manifest: layout.Manifest) -> layout.Target:
+def _fitting(manifest: manifests.Manifest) -> manifests.Target:
     found = f"{sys.version_info[0]}.{sys.version_info[1]}"
     offered = [target.python for target in manifest.targets]
     implementation = sys.implementation.name
@@ -68,7 +68,7 @@ def marker_values() -> Dict[str, str]:
     }
 
 
-def bytecode_fits(target: layout.Target) -> bool:
+def bytecode_fits(target: manifests.Target) -> bool:
     """Return whether the bytecode shipped for *target* is what the running interpreter reads."""
     return target.magic == importlib.util.MAGIC_NUMBER.hex() and target.cache_tag == (
         sys.implementation.cache_tag or ""
@@ -97,7 +97,7 @@ def _abi_flags() -> str:
     return "".join(flag for flag in getattr(sys, "abiflags", "") if flag in "dt")
 
 
-def report(manifest: layout.Manifest) -> Dict[str, str]:
+def report(manifest: manifests.Manifest) -> Dict[str, str]:
     """Return the facts of this target that matter to an artifact, for ``check``."""
     name, version = libc()
     return {
@@ -110,6 +110,6 @@ def report(manifest: layout.Manifest) -> Dict[str, str]:
     }
 
 
-def _needs(target: layout.Target) -> str:
+def _needs(target: manifests.Target) -> str:
     exact = patches.described(target.patch_releases) or target.python
     return f"CPython {exact} {target.machine}"

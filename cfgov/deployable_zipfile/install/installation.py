@@ -13,7 +13,7 @@ import os
 import time
 from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from ..artifact import layout
+from ..artifact import manifests
 from ..artifact.zipreader import Artifact
 from ..console import Console
 from ..errors import ArtifactError, DeployableZipfileError, DestinationError
@@ -98,7 +98,7 @@ def install(
 
 
 def _shared(
-    store: str, destination: str, manifest: layout.Manifest, console: Console
+    store: str, destination: str, manifest: manifests.Manifest, console: Console
 ) -> Tuple[Optional[Sharing], Optional[Set[str]]]:
     """Return what takes files from *store*, and the members that it has already."""
     if not store:
@@ -115,7 +115,7 @@ def _refuse(problems: Sequence[Optional[DeployableZipfileError]], console: Conso
         raise found[0]
 
 
-def _verified(artifact: Artifact, target: layout.Target, workers: int, console: Console) -> List[Source]:
+def _verified(artifact: Artifact, target: manifests.Target, workers: int, console: Console) -> List[Source]:
     """Compare every byte of *artifact* with its manifest, and open its wheels while other processes do so."""
     with _verifying(artifact, workers, console) as finish:
         try:
@@ -136,7 +136,7 @@ def _verifying(artifact: Artifact, workers: int, console: Console) -> Iterator[C
 
 @contextlib.contextmanager
 def _writing(
-    place: Place, sources: List[Source], manifest: layout.Manifest, sync: bool, console: Console
+    place: Place, sources: List[Source], manifest: manifests.Manifest, sync: bool, console: Console
 ) -> Iterator[Callable[[int], None]]:
     """Show how many files are written; whatever keeps one from being written becomes an error of ours."""
     total = sum(len(source.wheel.files) for source in sources) + len(manifest.members)

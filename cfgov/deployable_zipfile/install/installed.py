@@ -9,7 +9,7 @@ import time
 from typing import Any, Dict
 
 from .. import durable
-from ..artifact import layout
+from ..artifact import layout, manifests, strict_json
 from ..artifact.zipreader import Artifact
 from ..install_wheels import Place
 from .virtualenv import base_interpreter
@@ -20,7 +20,7 @@ MAX_RECORD = 4 * 1024 * 1024  # bytes of installed.json and links.json
 def read(destination: str) -> Dict[str, Any]:
     """Return the record of the installation that *destination* holds, {} when it holds none."""
     try:
-        found = layout.bounded_json(durable.read_file(os.path.join(destination, layout.INSTALLED), MAX_RECORD))
+        found = strict_json.bounded_json(durable.read_file(os.path.join(destination, layout.INSTALLED), MAX_RECORD))
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) and isinstance(found.get("build_id"), str) else {}
@@ -40,7 +40,7 @@ def is_complete(destination: str, build_id: str, python: str) -> bool:
         return False
 
 
-def document(artifact: Artifact, target: layout.Target, place: Place, files: str) -> bytes:
+def document(artifact: Artifact, target: manifests.Target, place: Place, files: str) -> bytes:
     """Return the record to write; *files*: SHA-256 of the list of what was installed."""
     found: Dict[str, Any] = {
         "build_id": artifact.manifest.build_id,

@@ -8,7 +8,7 @@ import platform
 import sys
 from typing import Iterator, List, Optional, Tuple
 
-from ..artifact import layout
+from ..artifact import manifests
 from ..errors import DeployableZipfileError, DestinationError, TargetError
 from . import host, ownership
 from .destination import filled_problem
@@ -18,7 +18,7 @@ _ST_NOEXEC = getattr(os, "ST_NOEXEC", 8)
 
 
 def problems(
-    manifest: layout.Manifest,
+    manifest: manifests.Manifest,
     destination: str,
     replaces: bool = False,
     need: Optional[Need] = None,
@@ -47,7 +47,7 @@ def problems(
     return found
 
 
-def _machine_problems(target: layout.Target) -> Iterator[TargetError]:
+def _machine_problems(target: manifests.Target) -> Iterator[TargetError]:
     machine = platform.machine()
     compiled = bool(target.libc_floor)
     values = host.marker_values()
@@ -79,7 +79,7 @@ def _machine_problems(target: layout.Target) -> Iterator[TargetError]:
         )
 
 
-def _library_problems(target: layout.Target) -> Iterator[TargetError]:
+def _library_problems(target: manifests.Target) -> Iterator[TargetError]:
     missing = [name for name in target.libraries if not _library_found(name)]
     if missing:
         yield TargetError(
@@ -141,7 +141,7 @@ def _python_problems() -> Iterator[TargetError]:
             )
 
 
-def _destination_problems(manifest: layout.Manifest, destination: str, replaces: bool) -> Iterator[DestinationError]:
+def _destination_problems(manifest: manifests.Manifest, destination: str, replaces: bool) -> Iterator[DestinationError]:
     parent = _parent(destination)
     if not os.path.isdir(parent):
         yield DestinationError(parent, "is not a folder", "Choose another destination")
@@ -171,7 +171,7 @@ def _parent(destination: str) -> str:
     return parent
 
 
-def _space_problems(destination: str, need: Need, target: layout.Target) -> Iterator[DestinationError]:
+def _space_problems(destination: str, need: Need, target: manifests.Target) -> Iterator[DestinationError]:
     try:
         volume = os.statvfs(_parent(destination))
     except OSError:

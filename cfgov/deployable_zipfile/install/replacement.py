@@ -14,7 +14,7 @@ import stat
 from typing import Dict, Iterator, List, Set
 
 from .. import durable, removal
-from ..artifact import layout
+from ..artifact import layout, manifest_reader, strict_json
 from ..errors import ArtifactError, DestinationError
 from . import drift, installed
 
@@ -69,7 +69,7 @@ def _build_by_manifest(destination: str) -> str:
     """Return the build of the manifest that *destination* holds, "" for none: the record may be what is damaged."""
     try:
         text = durable.read_file(os.path.join(destination, layout.MANIFEST), layout.MAX_MANIFEST)
-        return layout.Manifest.from_json(text).build_id
+        return manifest_reader.read(text).build_id
     except (OSError, ArtifactError):
         return ""
 
@@ -77,7 +77,7 @@ def _build_by_manifest(destination: str) -> str:
 def _collection(destination: str) -> Dict[str, str]:
     """Return the link to the files that a deployment collected in the release, {} when there is none."""
     try:
-        record = layout.bounded_json(durable.read_file(os.path.join(destination, layout.STATIC_FILES), _MOST))
+        record = strict_json.bounded_json(durable.read_file(os.path.join(destination, layout.STATIC_FILES), _MOST))
         name = str(record["link"])
         target = os.readlink(os.path.join(destination, name))
     except (OSError, ValueError, KeyError, TypeError):

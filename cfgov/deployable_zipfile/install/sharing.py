@@ -8,7 +8,7 @@ import sys
 from typing import Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from .. import durable
-from ..artifact import layout
+from ..artifact import manifests
 from ..artifact.zipreader import Window
 from ..console import Console
 from ..errors import DestinationError
@@ -43,7 +43,7 @@ class Sharing:
         digests: SHA-256 of the files that were taken from the store, by path in the tree.
     """
 
-    def __init__(self, path: str, manifest: layout.Manifest, console: Console) -> None:
+    def __init__(self, path: str, manifest: manifests.Manifest, console: Console) -> None:
         self._store = Store(path)
         self._manifest = manifest
         self._console = console
@@ -286,7 +286,7 @@ def normal_store(store: str, destination: str) -> str:
     return path
 
 
-def stored_members(store: str, manifest: layout.Manifest, destination: str) -> Optional[Set[str]]:
+def stored_members(store: str, manifest: manifests.Manifest, destination: str) -> Optional[Set[str]]:
     """Return the members whose files the store has already, by its index; nothing is written.
 
     None is returned for a store that is not on the file system of *destination*: it saves no space there.

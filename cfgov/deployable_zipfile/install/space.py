@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import Dict, Iterable, NamedTuple, Optional, Set
 
-from ..artifact import layout
+from ..artifact import layout, manifests
 from ..artifact.names import folders_of
 from ..artifact.zipreader import Artifact
 from ..install_wheels import Place, Source, is_own, open_wheels, path_in
@@ -45,7 +45,7 @@ class Need(NamedTuple):
         size = self.artifact.size
         return free.size > _PLENTY * size and free.inodes > size // _FILE_EACH
 
-    def room(self, target: layout.Target, compiled: bool, block: int) -> Room:
+    def room(self, target: manifests.Target, compiled: bool, block: int) -> Room:
         """Return what an installation takes, at most a few percent more than it does.
 
         Parameters:
@@ -63,7 +63,7 @@ class Need(NamedTuple):
         self._add_project(count, target, compiled)
         return count.total(place)
 
-    def _add_project(self, count: "_Count", target: layout.Target, compiled: bool) -> None:
+    def _add_project(self, count: "_Count", target: manifests.Target, compiled: bool) -> None:
         artifact = self.artifact
         manifest = artifact.manifest
         tops = (manifest.project + "/", layout.STATIC + "/")

@@ -22,7 +22,7 @@ import struct
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from .. import durable, removal
-from ..artifact import layout
+from ..artifact import strict_json
 from ..errors import DestinationError
 from ..signals import unbroken
 from . import installed, inventory, ownership
@@ -87,7 +87,7 @@ def is_store(path: str) -> bool:
     """Tell whether the folder *path* is a store."""
     try:
         text = durable.read_file(os.path.join(path, MARK), 4096)
-        document = layout.bounded_json(text)
+        document = strict_json.bounded_json(text)
     except (OSError, ValueError):
         return False
     return isinstance(document, dict) and document.get("deployable-zipfile-store") == FORMAT
@@ -311,7 +311,7 @@ class Store:
         for name in sorted(os.listdir(self._references)) if os.path.isdir(self._references) else []:
             path = os.path.join(self._references, name)
             try:
-                document = layout.bounded_json(durable.read_file(path, 4 * 1024 * 1024))
+                document = strict_json.bounded_json(durable.read_file(path, 4 * 1024 * 1024))
                 keys = {str(key) for key in document["entries"]}
                 there = _is_there(str(document["destination"]), str(document["build_id"]))
             except (OSError, ValueError, KeyError, TypeError):

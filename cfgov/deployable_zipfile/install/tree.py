@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Callable, Iterator, List, Optional, Set, Tuple
 
-from ..artifact import layout
+from ..artifact import layout, manifests
 from ..artifact.names import folders_of
 from ..artifact.zipreader import Artifact
 from ..errors import ArtifactError
@@ -23,7 +23,7 @@ _FEW = 5000  # files of the project that wait for those of the wheels
 
 def write(
     artifact: Artifact,
-    target: layout.Target,
+    target: manifests.Target,
     sources: List[Source],
     place: Place,
     workers: int,
@@ -69,7 +69,7 @@ def make_folders_once(tree: str, folders: List[str]) -> Set[str]:
     return wanted
 
 
-def _project(artifact: Artifact, target: layout.Target, place: Place) -> Iterator[Tuple[List[Job], List[str]]]:
+def _project(artifact: Artifact, target: manifests.Target, place: Place) -> Iterator[Tuple[List[Job], List[str]]]:
     """Yield jobs and folders of the project and the static folders, one container after the other."""
     manifest = artifact.manifest
     tops = (manifest.project + "/", layout.STATIC + "/")

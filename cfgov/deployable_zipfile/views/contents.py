@@ -7,7 +7,7 @@ import email.policy
 import re
 from typing import Any, Dict, List, Optional, Tuple
 
-from ..artifact import layout
+from ..artifact import layout, manifests
 from ..artifact.wheel import Wheel
 from ..artifact.zipreader import Artifact
 from ..builder import wheels
@@ -48,7 +48,7 @@ def summary(artifact: Artifact) -> Dict[str, Any]:
     }
 
 
-def _target(target: layout.Target, known: Dict[str, bill.Entry]) -> Dict[str, Any]:
+def _target(target: manifests.Target, known: Dict[str, bill.Entry]) -> Dict[str, Any]:
     floor, sets = _floor(target, known)
     return {
         "python": target.python,
@@ -60,7 +60,7 @@ def _target(target: layout.Target, known: Dict[str, bill.Entry]) -> Dict[str, An
     }
 
 
-def _floor(target: layout.Target, known: Dict[str, bill.Entry]) -> Tuple[str, Optional[Dict[str, str]]]:
+def _floor(target: manifests.Target, known: Dict[str, bill.Entry]) -> Tuple[str, Optional[Dict[str, str]]]:
     """Return the highest glibc that a wheel of *target* needs, and the wheel and the file in it that need it."""
     found: List[Tuple[List[int], str, Dict[str, str]]] = []
     for wheel in target.wheels + target.bootstrap:

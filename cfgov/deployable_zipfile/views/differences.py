@@ -8,7 +8,7 @@ from typing import Dict, List, NamedTuple, Optional, Set, Tuple
 
 from packaging.version import InvalidVersion, Version
 
-from ..artifact import layout
+from ..artifact import layout, manifests
 from . import sources
 from .sides import Side
 
@@ -64,19 +64,19 @@ def _changed(kind: str, old: Dict[str, str], new: Dict[str, str]) -> List[Differ
     return found
 
 
-def target_names(manifest: layout.Manifest) -> Dict[str, str]:
+def target_names(manifest: manifests.Manifest) -> Dict[str, str]:
     """Return what each target needs, by its name."""
     return {f"CPython {one.python} {one.machine}": _needs(one) for one in manifest.targets}
 
 
-def _needs(target: layout.Target) -> str:
+def _needs(target: manifests.Target) -> str:
     parts = [f"{target.libc} {target.libc_floor}".strip()]
     parts += [f"Python {one.first or 'any'} to {one.last or 'any'}" for one in target.patch_releases]
     parts += [f"needs {', '.join(target.libraries)}"] if target.libraries else []
     return "; ".join(parts)
 
 
-def _targets(old: layout.Manifest, new: layout.Manifest) -> List[Difference]:
+def _targets(old: manifests.Manifest, new: manifests.Manifest) -> List[Difference]:
     return _changed("target", target_names(old), target_names(new)) + _changed(
         "first line", {"#!": old.shebang}, {"#!": new.shebang}
     )
@@ -101,7 +101,7 @@ class _Planned(NamedTuple):
     sha256: str
 
 
-def _planned(manifest: layout.Manifest) -> Dict[str, Dict[Key, Set[_Planned]]]:
+def _planned(manifest: manifests.Manifest) -> Dict[str, Dict[Key, Set[_Planned]]]:
     found: Dict[str, Dict[Key, Set[_Planned]]] = {}
     for target in manifest.targets:
         for wheel in target.wheels + target.bootstrap:
@@ -166,7 +166,7 @@ def _entry_points(old: Side, new: Side) -> List[Difference]:
     return _changed("entry point", before, after)
 
 
-def _site(manifest: layout.Manifest) -> Dict[str, str]:
+def _site(manifest: manifests.Manifest) -> Dict[str, str]:
     if manifest.site is None:
         return {}
     given = manifest.site._asdict()
@@ -186,7 +186,7 @@ def _files(side: Side) -> Dict[str, Dict[str, str]]:
     return found
 
 
-def _folders(manifest: layout.Manifest) -> Dict[str, str]:
+def _folders(manifest: manifests.Manifest) -> Dict[str, str]:
     return dict.fromkeys(manifest.directories, "empty")
 
 
@@ -219,7 +219,7 @@ def _settings(found: sources.Found) -> Dict[str, Tuple[str, str]]:
     return settings
 
 
-def _tool(manifest: layout.Manifest) -> Dict[str, str]:
+def _tool(manifest: manifests.Manifest) -> Dict[str, str]:
     """Return version and digest of the tool's own modules in the artifact."""
     digest = hashlib.sha256()
     for name in sorted(manifest.members):

@@ -8,7 +8,7 @@ import os
 from typing import Dict, Iterator, List, Optional, Tuple
 
 from .. import durable
-from ..artifact import delta, layout
+from ..artifact import delta, layout, manifest_reader, manifests
 from ..artifact.wheel import Wheel
 from ..artifact.zipreader import Artifact, Container
 from ..errors import ArtifactError, DestinationError
@@ -29,9 +29,9 @@ class Side:
     """
 
     path: str
-    manifest: layout.Manifest
+    manifest: manifests.Manifest
     size: Optional[int]
-    files: Dict[str, layout.Member]
+    files: Dict[str, manifests.Member]
 
     def source(self, name: str) -> Optional[bytes]:
         """Return the content of the project's file *name*; None when it is too large to be a Python file, or gone."""
@@ -105,13 +105,13 @@ class InstalledSide(Side):
     def __init__(self, path: str) -> None:
         self.path = os.path.abspath(path)
         try:
-            self.manifest = layout.Manifest.from_json(self._kept(layout.MANIFEST))
+            self.manifest = manifest_reader.read(self._kept(layout.MANIFEST))
             self.files = _project_files(self.manifest, self.manifest.members)
             for payload in self.manifest.payloads:
                 text = self._kept(payload.listing)
                 if hashlib.sha256(text).hexdigest() != self.manifest.members[payload.listing].sha256:
                     raise ArtifactError(payload.listing, "is not what the manifest says", "Install it again")
-                self.files.update(layout.listing_from_json(payload.listing, text))
+                self.files.update(manifest_reader.read_listing(payload.listing, text))
         except (OSError, ArtifactError) as error:
             why = error.strerror if isinstance(error, OSError) else f"{error.what} {error.why}"
             what = f"holds no complete installation ({why})"
@@ -165,6 +165,6 @@ def open_wheel(artifact: Artifact, member: str) -> Wheel:
     return Wheel(artifact.descriptor, artifact.container.data_start(entry), entry.size, member)
 
 
-def _project_files(manifest: layout.Manifest, members: Dict[str, layout.Member]) -> Dict[str, layout.Member]:
+def _project_files(manifest: manifests.Manifest, members: Dict[str, manifests.Member]) -> Dict[str, manifests.Member]:
     tops = (f"{manifest.project}/", f"{layout.STATIC}/")
     return {name: member for name, member in members.items() if name.startswith(tops)}

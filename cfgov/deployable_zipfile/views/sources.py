@@ -6,7 +6,7 @@ import re
 from typing import Dict, Iterable, NamedTuple, Optional, Set, Tuple
 
 from .. import durable
-from ..artifact import layout
+from ..artifact import layout, manifests
 from . import syntax
 from .sides import MAX_SOURCE, Side
 
@@ -38,7 +38,7 @@ def compared(old: Side, new: Side) -> Tuple[Found, Found]:
     return _without(sides[0], elsewhere, before), _without(sides[1], elsewhere, after)
 
 
-def of_files(project: str, site: layout.Site, files: Dict[str, str]) -> Found:
+def of_files(project: str, site: manifests.Site, files: Dict[str, str]) -> Found:
     """Return what the files of a project that is not packed yet read and set; *files*: path by name."""
     names = {f"{project}/{name}": path for name, path in files.items()}
     found = Project(_Folder(project, site, names))
@@ -50,11 +50,11 @@ class _Folder(Side):
 
     size = None
 
-    def __init__(self, project: str, site: layout.Site, paths: Dict[str, str]) -> None:
+    def __init__(self, project: str, site: manifests.Site, paths: Dict[str, str]) -> None:
         self.path, self._paths = "", paths
-        source = layout.Source("", False, 0)
-        self.manifest = layout.Manifest("", project, "", source, (), {}, (), (), site)
-        self.files = {name: layout.Member(0, 0o644, "") for name in paths}
+        source = manifests.Source("", False, 0)
+        self.manifest = manifests.Manifest("", project, "", source, (), {}, (), (), site)
+        self.files = {name: manifests.Member(0, 0o644, "") for name in paths}
 
     def source(self, name: str) -> Optional[bytes]:
         try:

@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict
 import jsonschema
 import pytest
 
-from deployable_zipfile.artifact import layout, patches
+from deployable_zipfile.artifact import layout, manifest_reader, manifests, patches
 from deployable_zipfile.errors import ArtifactError
 from tests.support.drafts import draft
 
@@ -24,14 +24,14 @@ SCHEMA: Dict[str, Any] = json.loads((DOCS / "manifest.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 
-def full_manifest() -> layout.Manifest:
+def full_manifest() -> manifests.Manifest:
     """Return a manifest that uses every part of the format."""
     made = draft()
     made.directories = ("shop/empty",)
     manifest = made.manifest
-    payload = layout.Payload(".deploy/payload/000.zip", ".deploy/payload/000.json")
+    payload = manifests.Payload(".deploy/payload/000.zip", ".deploy/payload/000.json")
     bytecode = ".deploy/bytecode/cpython-311/project.zip"
-    more = {name: layout.Member(1, 0o644, "0" * 64) for name in (*payload, bytecode)}
+    more = {name: manifests.Member(1, 0o644, "0" * 64) for name in (*payload, bytecode)}
     target = manifest.targets[0]._replace(
         libraries=("libpq.so.5",),
         libc_floor="2.17",
@@ -47,8 +47,10 @@ def full_manifest() -> layout.Manifest:
         payloads=(payload,),
         members={**manifest.members, **more},
         targets=(target,),
-        source=layout.Source("0123456789" * 4, True, 1_700_000_000),
-        site=layout.Site("shop.settings", "shop.wsgi:application", "shop.asgi:app", "a/manage.py", "a", ("migrate",)),
+        source=manifests.Source("0123456789" * 4, True, 1_700_000_000),
+        site=manifests.Site(
+            "shop.settings", "shop.wsgi:application", "shop.asgi:app", "a/manage.py", "a", ("migrate",)
+        ),
     )
 
 
@@ -63,14 +65,14 @@ def test_what_the_code_writes_is_valid() -> None:
 
 def test_what_the_code_writes_is_read_back() -> None:
     manifest = full_manifest()
-    assert layout.Manifest.from_json(manifest.to_json()) == manifest
+    assert manifest_reader.read(manifest.to_json()) == manifest
 
 
 def test_an_artifact_that_does_not_say_how_it_is_run_is_read_too() -> None:
     manifest = full_manifest()._replace(site=None)
     assert "site" not in json.loads(manifest.to_json())
     VALIDATOR.validate(json.loads(manifest.to_json()))
-    assert layout.Manifest.from_json(manifest.to_json()) == manifest
+    assert manifest_reader.read(manifest.to_json()) == manifest
 
 
 def test_how_a_project_is_run_is_part_of_the_build_id() -> None:
@@ -84,24 +86,24 @@ def test_the_schema_names_every_field_of_the_code() -> None:
     definitions = SCHEMA["$defs"]
     member = definitions["members"]["additionalProperties"]
     assert set(SCHEMA["properties"]) == set(json.loads(full_manifest().to_json()))
-    assert set(definitions["target"]["properties"]) == set(layout.Target._fields)
-    assert set(definitions["wheel"]["properties"]) == set(layout.PlannedWheel._fields)
-    assert set(member["properties"]) == set(layout.Member._fields)
-    assert set(SCHEMA["properties"]["source"]["properties"]) == set(layout.Source._fields)
-    assert set(SCHEMA["properties"]["payloads"]["items"]["properties"]) == set(layout.Payload._fields)
+    assert set(definitions["target"]["properties"]) == set(manifests.Target._fields)
+    assert set(definitions["wheel"]["properties"]) == set(manifests.PlannedWheel._fields)
+    assert set(member["properties"]) == set(manifests.Member._fields)
+    assert set(SCHEMA["properties"]["source"]["properties"]) == set(manifests.Source._fields)
+    assert set(SCHEMA["properties"]["payloads"]["items"]["properties"]) == set(manifests.Payload._fields)
     site = SCHEMA["properties"]["site"]
-    assert set(site["properties"]) == set(layout.Site._fields)
-    assert site["properties"]["skip_steps"]["items"]["enum"] == list(layout.STEPS)
+    assert set(site["properties"]) == set(manifests.Site._fields)
+    assert site["properties"]["skip_steps"]["items"]["enum"] == list(manifests.STEPS)
     for part in (definitions["target"], definitions["wheel"], member, SCHEMA["properties"]["source"], site):
         assert set(part["required"]) == set(part["properties"]) - {"patch_releases", "markers"}
-    assert set(definitions["target"]["properties"]["markers"]["properties"]) == set(layout.MARKERS)
+    assert set(definitions["target"]["properties"]["markers"]["properties"]) == set(manifests.MARKERS)
     assert set(definitions["patch_releases"]["items"]["properties"]) == set(patches.Range._fields)
     assert set(SCHEMA["required"]) == set(SCHEMA["properties"]) - {"site"}
 
 
 def test_the_schema_repeats_the_limits_of_the_code() -> None:
     member = SCHEMA["$defs"]["members"]["additionalProperties"]["properties"]
-    assert SCHEMA["properties"]["schema"]["const"] == layout.SCHEMA_VERSION
+    assert SCHEMA["properties"]["schema"]["const"] == manifests.SCHEMA_VERSION
     assert member["size"]["maximum"] == layout.MAX_SIZE
     assert tuple(member["mode"]["enum"]) == layout.FILE_MODES
     assert set(SCHEMA["properties"]["project"]["not"]["enum"]) == layout.RESERVED_PROJECT_NAMES
@@ -157,7 +159,7 @@ def test_what_the_schema_refuses_the_code_refuses_too(case: str) -> None:
     BROKEN[case](document)
     assert not VALIDATOR.is_valid(document)
     with pytest.raises(ArtifactError):
-        layout.Manifest.from_json(json.dumps(document, sort_keys=True, separators=(",", ":")).encode() + b"\n")
+        manifest_reader.read(json.dumps(document, sort_keys=True, separators=(",", ":")).encode() + b"\n")
 
 
 def test_the_documented_check_with_other_tools_works(tmp_path: Path) -> None:

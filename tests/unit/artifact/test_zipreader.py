@@ -13,7 +13,7 @@ from typing import Dict, List
 
 import pytest
 
-from deployable_zipfile.artifact import layout, names, zipreader
+from deployable_zipfile.artifact import layout, manifests, names, zipreader
 from deployable_zipfile.artifact.zipreader import Artifact, Container
 from deployable_zipfile.errors import ArtifactError
 from tests.support.artifacts import Content, container, make_artifact, simple_wheel
@@ -53,7 +53,7 @@ def test_progress_counts_every_byte_between_first_line_and_directory(path: Path)
     seen: List[int] = []
     with Artifact.open(str(path)) as artifact:
         artifact.verify(1, seen.append)
-        directory = artifact.container.directory(100)[0]
+        directory = artifact.container.directory(layout.MAX_MEMBERS)[0]
     assert sum(seen) == directory - len(layout.DEFAULT_SHEBANG) - 1
 
 
@@ -205,12 +205,12 @@ def test_a_payload_is_read_with_its_listing(tmp_path: Path) -> None:
 
 
 def test_a_payload_whose_content_is_not_its_listing_is_refused(tmp_path: Path) -> None:
-    lie = layout.listing_to_json({"site_one/__init__.py": layout.Member(0, 0o644, "1" * 64)})
+    lie = manifests.listing_to_json({"site_one/__init__.py": manifests.Member(0, 0o644, "1" * 64)})
     digest = hashlib.sha256(lie).hexdigest()
 
-    def forge(manifest: layout.Manifest) -> layout.Manifest:
-        members = dict(manifest.members, **{".deploy/payload/001.json": layout.Member(len(lie), 0o644, digest)})
-        payload = layout.Payload(".deploy/payload/000.zip", ".deploy/payload/001.json")
+    def forge(manifest: manifests.Manifest) -> manifests.Manifest:
+        members = dict(manifest.members, **{".deploy/payload/001.json": manifests.Member(len(lie), 0o644, digest)})
+        payload = manifests.Payload(".deploy/payload/000.zip", ".deploy/payload/001.json")
         return manifest._replace(members=members, payloads=(payload,))
 
     path = make_artifact(tmp_path / "site.zip", payload=True, extra={".deploy/payload/001.json": lie}, manifest=forge)
@@ -221,8 +221,8 @@ def test_a_payload_whose_content_is_not_its_listing_is_refused(tmp_path: Path) -
 
 @pytest.mark.parametrize("name", ["site_one/__init__.py", layout.LOADENV, f"{layout.RUNTIME}/errors.py"])
 def test_a_payload_or_bytecode_that_is_no_archive_is_refused(name: str, tmp_path: Path) -> None:
-    def forge(manifest: layout.Manifest) -> layout.Manifest:
-        return manifest._replace(payloads=(layout.Payload(name, name),))
+    def forge(manifest: manifests.Manifest) -> manifests.Manifest:
+        return manifest._replace(payloads=(manifests.Payload(name, name),))
 
     path = make_artifact(tmp_path / "site.zip", {"__init__.py": "x = 1\n" * 50}, manifest=forge)
     with Artifact.open(str(path)) as artifact:

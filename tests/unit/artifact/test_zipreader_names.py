@@ -8,7 +8,7 @@ from typing import Dict, Tuple
 
 import pytest
 
-from deployable_zipfile.artifact import layout
+from deployable_zipfile.artifact import layout, manifests
 from tests.support.drafts import Raw
 from tests.support.hostile import (
     AGAIN,
@@ -153,7 +153,7 @@ for case, project in {
 }.items():
     add(
         f"name/project-{case}",
-        setting("edit", functools.partial(layout.Manifest._replace, project=project)),
+        setting("edit", functools.partial(manifests.Manifest._replace, project=project)),
         f"{layout.MANIFEST}: its project name {project!r} is",
     )
 

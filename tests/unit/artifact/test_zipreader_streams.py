@@ -10,7 +10,7 @@ from typing import Union
 
 import pytest
 
-from deployable_zipfile.artifact import layout
+from deployable_zipfile.artifact import layout, manifests
 from deployable_zipfile.install import installation
 from tests.support.drafts import Draft, Raw, draft, local_header
 from tests.support.helpers import error_line, run_python
@@ -79,7 +79,7 @@ def _size_of(name: str, size: int) -> Change:
     def change(made: Draft) -> None:
         both(size=size)(made)
 
-        def resized(manifest: layout.Manifest) -> layout.Manifest:
+        def resized(manifest: manifests.Manifest) -> manifests.Manifest:
             member = manifest.members[name]
             return manifest._replace(members={**manifest.members, name: member._replace(size=size)})
 
@@ -141,8 +141,8 @@ def _bomb_case(declared: int) -> Change:
         raw = Raw("shop/bomb", b"", data=bomb(), central={"size": declared}, local={"size": declared})
         made.members.append(raw)
 
-        def resized(manifest: layout.Manifest) -> layout.Manifest:
-            member = layout.Member(declared, 0o644, "0" * 64)
+        def resized(manifest: manifests.Manifest) -> manifests.Manifest:
+            member = manifests.Member(declared, 0o644, "0" * 64)
             return manifest._replace(members={**manifest.members, "shop/bomb": member})
 
         made.edit = resized

@@ -17,7 +17,7 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple
 import pytest
 
 from deployable_zipfile import create
-from deployable_zipfile.artifact import environment, layout, patches, wheel, zipreader
+from deployable_zipfile.artifact import environment, layout, manifests, patches, wheel, zipreader
 from deployable_zipfile.builder import pip, requirements_file, targets
 from deployable_zipfile.errors import UsageError
 from tests.support.depth import sampled
@@ -65,7 +65,7 @@ def failed(capsys: pytest.CaptureFixture[str], code: int, *arguments: object) ->
     return lines[0]
 
 
-def manifest(path: str) -> layout.Manifest:
+def manifest(path: str) -> manifests.Manifest:
     with zipreader.Artifact.open(path) as artifact:
         artifact.verify(workers=1)
         return artifact.manifest
@@ -113,7 +113,7 @@ def test_a_project_becomes_an_artifact_with_all_its_parts(
     assert compiled == modules
     assert not [name for name in names if "create.py" in name or "builder" in name]
     assert made.members["site_one/manage.py"].mode == 0o755
-    assert made.source == layout.Source(git(site, "rev-parse", "HEAD"), False, 1714979289)
+    assert made.source == manifests.Source(git(site, "rev-parse", "HEAD"), False, 1714979289)
     (target,) = made.targets
     assert [(one.name, one.version, one.requested) for one in target.wheels] == [
         ("asgiref", "3.8", True),
@@ -860,7 +860,7 @@ def test_with_settings_no_argument_is_needed(
     made = manifest(done["path"])
     assert (made.project, made.source.dirty) == ("shop", False)
     assert "shop/manage.py" in made.members
-    assert made.site == layout.Site("", "site_one.wsgi:application", "", "", "", ("migrate",))
+    assert made.site == manifests.Site("", "site_one.wsgi:application", "", "", "", ("migrate",))
     assert [one.name for one in made.targets[0].wheels] == ["server", "foo"]
     again, _ = run(capsys, "--require-clean")  # the artifact in the checkout is no untracked file
     assert again["sha256"] == done["sha256"]

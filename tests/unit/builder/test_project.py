@@ -8,7 +8,7 @@ from typing import Any, Dict, Mapping
 
 import pytest
 
-from deployable_zipfile.artifact.layout import Site
+from deployable_zipfile.artifact.manifests import Site
 from deployable_zipfile.builder import project
 from deployable_zipfile.errors import UsageError
 from tests.support.helpers import File, write_tree

@@ -9,7 +9,7 @@ import pytest
 
 from deployable_zipfile import __main__ as command_line
 from deployable_zipfile import create
-from deployable_zipfile.artifact import environment, layout
+from deployable_zipfile.artifact import environment, manifests
 from deployable_zipfile.builder import settings
 from deployable_zipfile.errors import BuildInputError
 from deployable_zipfile.views import sources
@@ -156,7 +156,7 @@ def test_this_repositorys_site_declares_every_variable_that_it_reads() -> None:
     assert contract is not None
     paths = {path.relative_to(root / "cfgov").as_posix(): str(path) for path in (root / "cfgov").rglob("*.py")}
     paths = {name: path for name, path in paths.items() if not name.startswith("deployable_zipfile/")}
-    found = sources.of_files("cfgov", layout.Site("cfgov.settings.production", "", "", "manage.py", "", ()), paths)
+    found = sources.of_files("cfgov", manifests.Site("cfgov.settings.production", "", "", "manage.py", "", ()), paths)
     assert set(found.environment) - {"DJANGO_SETTINGS_MODULE"} == set(contract.variables)
 
 

@@ -11,7 +11,7 @@ from typing import List, Sequence
 
 import pytest
 
-from deployable_zipfile.artifact import layout, zipreader
+from deployable_zipfile.artifact import layout, manifests, zipreader
 from deployable_zipfile.builder import zipwriter
 from deployable_zipfile.builder.zipwriter import Archive, FileContent, Item
 from deployable_zipfile.errors import BuildInputError
@@ -88,7 +88,7 @@ def test_large_files_are_deflated_in_blocks_and_wheels_copied(tmp_path: Path, mo
 def test_the_members_are_listed_as_the_manifest_needs_them(tmp_path: Path) -> None:
     with Archive(str(tmp_path / "a.zip")) as target:
         target.add([Item("x", b"abc", 0o755)])
-    assert target.members == {"x": layout.Member(3, 0o755, hashlib.sha256(b"abc").hexdigest())}
+    assert target.members == {"x": manifests.Member(3, 0o755, hashlib.sha256(b"abc").hexdigest())}
 
 
 def test_what_readers_take_for_a_bomb_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Dict, Optional
 
 import pytest
 
-from deployable_zipfile.artifact import layout
+from deployable_zipfile.artifact import manifests
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.deploy import site
 from deployable_zipfile.errors import DeploymentError, UsageError
@@ -17,14 +17,16 @@ from tests.support.artifacts import make_artifact
 from tests.support.helpers import run_cli
 
 
-def manifest(tmp_path: Path, recorded: Optional[layout.Site]) -> layout.Manifest:
+def manifest(tmp_path: Path, recorded: Optional[manifests.Site]) -> manifests.Manifest:
     path = make_artifact(tmp_path / "a.zip", name="portal")
     with Artifact.open(str(path)) as artifact:
         return artifact.manifest._replace(site=recorded)
 
 
 def test_the_record_decides_and_the_environment_file_names_the_settings(tmp_path: Path) -> None:
-    recorded = layout.Site("config.settings", "config.wsgi:application", "config.asgi:application", "manage.py", "", ())
+    recorded = manifests.Site(
+        "config.settings", "config.wsgi:application", "config.asgi:application", "manage.py", "", ()
+    )
     made = manifest(tmp_path, recorded)
     found = site.site_of(made, tmp_path)
     assert found == site.Site("config.settings", "config.wsgi:application", "", "portal/manage.py", [])
@@ -32,7 +34,7 @@ def test_the_record_decides_and_the_environment_file_names_the_settings(tmp_path
 
 
 def test_the_command_line_names_another_callable(tmp_path: Path) -> None:
-    made = manifest(tmp_path, layout.Site("", "app:application", "", "", "", ()))
+    made = manifest(tmp_path, manifests.Site("", "app:application", "", "", "", ()))
     assert site.site_of(made, tmp_path, None, wsgi="other").wsgi == "other:application"
     found = site.site_of(made, tmp_path, None, asgi="live.main:app")
     assert (found.wsgi, found.asgi) == ("", "live.main:app")
@@ -72,9 +74,9 @@ def test_a_project_that_says_nothing_is_refused_with_what_to_give(tmp_path: Path
 
 
 def test_steps_of_django_are_skipped_for_others_and_where_the_project_says_so(tmp_path: Path) -> None:
-    other = site.site_of(manifest(tmp_path, layout.Site("", "app:app", "", "", "", ())), tmp_path)
+    other = site.site_of(manifest(tmp_path, manifests.Site("", "app:app", "", "", "", ())), tmp_path)
     assert other.without("migrate") == "skipped: not a Django project"
-    named = layout.Site("a.settings", "", "", "manage.py", "", ("migrate",))
+    named = manifests.Site("a.settings", "", "", "manage.py", "", ("migrate",))
     assert "skip-steps" in site.site_of(manifest(tmp_path, named), tmp_path).without("migrate")
     assert site.site_of(manifest(tmp_path, named), tmp_path).without("check") == ""
 

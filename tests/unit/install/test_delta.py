@@ -17,7 +17,7 @@ import pytest
 
 from deployable_zipfile import durable, extract
 from deployable_zipfile.artifact import delta as deltas
-from deployable_zipfile.artifact import layout
+from deployable_zipfile.artifact import layout, manifests
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.builder import delta
 from deployable_zipfile.builder.output import Written
@@ -296,7 +296,9 @@ def changed_in(path: Path, change: Callable[[Dict[str, Any]], None]) -> Path:
     del files[layout.MANIFEST]
     raws = [Raw(name, data, modes[name], STORED) for name, data in files.items()]
     members = dict(manifest.members)
-    members[deltas.PLAN] = layout.Member(len(files[deltas.PLAN]), 0o644, hashlib.sha256(files[deltas.PLAN]).hexdigest())
+    members[deltas.PLAN] = manifests.Member(
+        len(files[deltas.PLAN]), 0o644, hashlib.sha256(files[deltas.PLAN]).hexdigest()
+    )
     raws.append(Raw(layout.MANIFEST, manifest._replace(members=members).to_json(), 0o644, STORED))
     other = path.parent / "forged.zip"
     other.write_bytes(zip_of(raws, manifest.shebang.encode() + b"\n"))

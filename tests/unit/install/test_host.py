@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from deployable_zipfile.artifact import layout, patches
+from deployable_zipfile.artifact import manifests, patches
 from deployable_zipfile.errors import TargetError
 from deployable_zipfile.install import host, preflight
 from tests.support.artifacts import PYTHON, bare_manifest, make_target
@@ -36,9 +36,9 @@ def run_by(monkeypatch: pytest.MonkeyPatch, release: str) -> None:
     monkeypatch.setattr(patches, "running", lambda: patches.parsed(f"{minor()}.{release}"))
 
 
-def planned(*ranges: "tuple[str, str]", name: str = "a") -> layout.PlannedWheel:
+def planned(*ranges: "tuple[str, str]", name: str = "a") -> manifests.PlannedWheel:
     limits = tuple(patches.Range(f"{minor()}.{first}", f"{minor()}.{last}" if last else "") for first, last in ranges)
-    return layout.PlannedWheel(f"wheels/{name}-1-py3-none-any.whl", name, "1", True, None, limits)
+    return manifests.PlannedWheel(f"wheels/{name}-1-py3-none-any.whl", name, "1", True, None, limits)
 
 
 @pytest.mark.parametrize(("release", "names"), [("2", "ab"), ("3", "bc"), ("0rc1", "b"), ("12", "bc")])
@@ -67,7 +67,7 @@ def test_a_patch_release_that_the_plan_does_not_hold_for_is_refused_in_one_line(
     )
 
 
-@pytest.mark.parametrize("name", layout.MARKERS)
+@pytest.mark.parametrize("name", manifests.MARKERS)
 def test_a_marker_variable_that_the_plan_depends_on_must_have_the_builds_value(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:

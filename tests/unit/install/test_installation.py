@@ -21,7 +21,7 @@ from typing import Any, Dict, List, Tuple
 import pytest
 
 from deployable_zipfile import durable, install_wheels
-from deployable_zipfile.artifact import layout
+from deployable_zipfile.artifact import layout, manifest_reader, manifests
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.console import Console
 from deployable_zipfile.errors import DeployableZipfileError, Interrupted
@@ -89,7 +89,7 @@ def test_what_is_recorded_is_what_was_installed(site: Path, tmp_path: Path) -> N
     assert record["build_id"] == done.build_id
     assert record["destination"] == str(tmp_path / "dest")
     assert record["python"] == PYTHON
-    manifest = layout.Manifest.from_json((tmp_path / "dest" / layout.MANIFEST).read_bytes())
+    manifest = manifest_reader.read((tmp_path / "dest" / layout.MANIFEST).read_bytes())
     assert manifest.build_id == done.build_id
 
 
@@ -99,7 +99,7 @@ def test_what_is_recorded_is_what_was_installed(site: Path, tmp_path: Path) -> N
 def test_the_list_of_what_was_installed_is_that_of_the_tree_itself(
     tmp_path: Path, payload: bool, bytecode: bool, mode: int
 ) -> None:
-    def add(manifest: layout.Manifest) -> layout.Manifest:
+    def add(manifest: manifests.Manifest) -> manifests.Manifest:
         return manifest._replace(directories=("site_one/bin/empty", "site_one/media/cache", "static.in/1"))
 
     data = "alpha-1.0.data"
@@ -185,7 +185,7 @@ def test_files_have_the_time_of_the_installation(site: Path, tmp_path: Path) -> 
 
 
 def test_a_payload_and_empty_folders_are_installed(tmp_path: Path) -> None:
-    def add(manifest: layout.Manifest) -> layout.Manifest:
+    def add(manifest: manifests.Manifest) -> manifests.Manifest:
         return manifest._replace(directories=("site_one/media/cache", "static.in/1"))
 
     for number, payload in enumerate((True, False)):
@@ -211,7 +211,7 @@ def test_the_virtualenv_works(tmp_path: Path) -> None:
         entry_points="[console_scripts]\npip = pip:main\n",
     )
 
-    def boot(manifest: layout.Manifest) -> layout.Manifest:
+    def boot(manifest: manifests.Manifest) -> manifests.Manifest:
         target = manifest.targets[0]
         return manifest._replace(targets=(target._replace(wheels=target.wheels[:1], bootstrap=target.wheels[1:]),))
 
@@ -776,7 +776,7 @@ def test_a_system_that_forks_no_more_installs_all_the_same(
 
 
 def test_files_that_come_twice_are_the_artifacts_fault(tmp_path: Path) -> None:
-    def twice(manifest: layout.Manifest) -> layout.Manifest:
+    def twice(manifest: manifests.Manifest) -> manifests.Manifest:
         return manifest._replace(payloads=manifest.payloads * 2)
 
     error = refusal(make_site(tmp_path, payload=True, manifest=twice), tmp_path / "dest")

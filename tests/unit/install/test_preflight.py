@@ -12,14 +12,14 @@ from typing import Any, Dict, List
 
 import pytest
 
-from deployable_zipfile.artifact import layout
+from deployable_zipfile.artifact import manifests
 from deployable_zipfile.install import host, preflight
 from tests.support.artifacts import PYTHON, bare_manifest, make_target
 
 SIZE = 10**6
 
 
-def compiled(**changes: Any) -> layout.Target:
+def compiled(**changes: Any) -> manifests.Target:
     given: Dict[str, Any] = {"libc": "glibc", "libc_floor": "2.17", **changes}
     return make_target(**given)
 

@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Tuple
 import pytest
 
 from deployable_zipfile.__main__ import main
-from deployable_zipfile.artifact import layout
+from deployable_zipfile.artifact import layout, manifests
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.install import installation
 from tests.support.artifacts import Content, make_artifact, simple_wheel
@@ -19,7 +19,7 @@ Named = Tuple[str, str, str]
 
 
 def site(module: str) -> Any:
-    return lambda manifest: manifest._replace(site=layout.Site(module, "", "", "", "", ()))
+    return lambda manifest: manifest._replace(site=manifests.Site(module, "", "", "", "", ()))
 
 
 def diff(capsys: pytest.CaptureFixture[str], old: Path, new: Path) -> Dict[str, Any]:
@@ -162,10 +162,12 @@ def test_versions_are_ordered_as_pip_orders_them(
 
 
 def test_how_a_site_is_run_and_what_it_is_for_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def changed(manifest: layout.Manifest) -> layout.Manifest:
+    def changed(manifest: manifests.Manifest) -> manifests.Manifest:
         target = manifest.targets[0]._replace(libc_floor="2.28")
         return manifest._replace(
-            site=layout.Site("b.settings", "b:app", "", "", "", ()), targets=(target,), directories=("site_one/media",)
+            site=manifests.Site("b.settings", "b:app", "", "", "", ()),
+            targets=(target,),
+            directories=("site_one/media",),
         )
 
     old = make_artifact(tmp_path / "old.zip", manifest=site("a.settings"))

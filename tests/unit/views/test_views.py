@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deployable_zipfile.__main__ import main
-from deployable_zipfile.artifact import layout
+from deployable_zipfile.artifact import layout, manifests
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.builder import sbom
 from deployable_zipfile.views import commands
@@ -139,9 +139,9 @@ def test_inspect_tells_all_that_is_known_of_a_package(tmp_path: Path, capsys: py
     part = sbom.Part(member, "alpha", "1.0", "a" * 64, "MIT OR Apache-2.0", "alpha-1.0.tar.gz", ("x",), (), (floor,))
     bill = sbom.document("site_one", "", 0, [part])
 
-    def dirty(manifest: layout.Manifest) -> layout.Manifest:
+    def dirty(manifest: manifests.Manifest) -> manifests.Manifest:
         target = manifest.targets[0]._replace(libc_floor="2.28")
-        return manifest._replace(source=layout.Source("c" * 40, True, 0), targets=(target,))
+        return manifest._replace(source=manifests.Source("c" * 40, True, 0), targets=(target,))
 
     path = make_artifact(tmp_path / "one.zip", wheels=[wheel], extra={layout.SBOM: bill}, manifest=dirty)
     assert main(["inspect", str(path), "--json"]) == 0

@@ -10,7 +10,7 @@ from typing import Callable, List, Tuple
 
 import pytest
 
-from deployable_zipfile.artifact import layout
+from deployable_zipfile.artifact import layout, manifests
 from tests.support.drafts import Draft, Raw, draft
 from tests.support.hostile import (
     AGAIN,
@@ -212,7 +212,7 @@ for case, change, message in [
 
 add(
     "missing/payload-not-there",
-    setting("payloads", (layout.Payload(".deploy/payload/000.zip", ".deploy/payload/000.json"),)),
+    setting("payloads", (manifests.Payload(".deploy/payload/000.zip", ".deploy/payload/000.json"),)),
     ".deploy/payload/000.zip: is named as payload but missing.",
 )
 

@@ -1,0 +1,205 @@
+"""The manifest and the listings of nested payloads, strictly fields."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Dict, List, Tuple
+
+from ..errors import ArtifactError
+from . import layout, patches
+from .manifests import (
+    MARKERS,
+    SCHEMA_VERSION,
+    STEPS,
+    Manifest,
+    Member,
+    Payload,
+    PlannedWheel,
+    Site,
+    Source,
+    Target,
+    is_callable,
+    is_module,
+)
+from .strict_json import Fields, document_of
+
+_HEX_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+_HEX_MAGIC = re.compile(r"[0-9a-f]{8}\Z")
+_PYTHON = re.compile(r"3\.[0-9]{1,2}\Z")
+_BELOW = re.compile(r"(?!\.{1,2}(/|\Z))[^/\\:\x00-\x1f\x7f]+(/(?!\.{1,2}(/|\Z))[^/\\:\x00-\x1f\x7f]+){0,63}\Z")
+_MEMBER_KEYS = ["mode", "sha256", "size"]
+
+
+def read(text: bytes) -> Manifest:
+    """Read a manifest, strictly.
+
+    Raises:
+        ArtifactError: not UTF-8 JSON, a duplicate or unknown key, a wrong type, a newer schema,
+            or a build id that is not the hash of the rest.
+    """
+    document = document_of(layout.MANIFEST, text, _object)
+    if type(document.get("schema")) is not int or document["schema"] != SCHEMA_VERSION:
+        raise ArtifactError(
+            layout.MANIFEST,
+            f"has schema {document.get('schema')!r}, this extractor reads schema {SCHEMA_VERSION}",
+            "Use the deployable-zipfile that made the artifact: " + str(document.get("tool", "unknown"))[:80],
+        )
+    fields = Fields(layout.MANIFEST, document)
+    manifest = Manifest(
+        tool_version=fields.text("tool"),
+        project=fields.text("project"),
+        shebang=fields.text("shebang"),
+        source=_source(fields.part("source")),
+        targets=tuple(_target(part) for part in fields.parts("targets")),
+        members=_members(fields),
+        directories=fields.texts("directories"),
+        payloads=tuple(_payload(part) for part in fields.parts("payloads")),
+        site=_site(fields.part("site")) if fields.has("site") else None,
+    )
+    stated = fields.text("build_id")
+    fields.end("schema")
+    if stated != manifest.build_id:
+        raise ArtifactError(layout.MANIFEST, "its build id is not the hash of its content", "Copy the artifact again")
+    _check_plan(manifest)
+    return manifest
+
+
+def read_listing(name: str, text: bytes) -> Dict[str, Member]:
+    """Read the listing *name* of one nested payload, as strictly as the manifest.
+
+    Raises:
+        ArtifactError: as for :func:`read`.
+    """
+    fields = Fields(name, document_of(name, text, _object))
+    if fields.number("schema") != SCHEMA_VERSION:
+        raise ArtifactError(name, "has an unknown schema", "Copy the artifact again")
+    members = _members(fields)
+    fields.end()
+    return members
+
+
+def _object(pairs: List[Tuple[str, Any]]) -> Any:
+    """Refuse duplicate keys; make members at once, so that a large manifest never exists twice in memory."""
+    if len(pairs) == 3 and [key for key, _ in pairs] == _MEMBER_KEYS:
+        (_, mode), (_, digest), (_, size) = pairs
+        if type(mode) is not int or type(size) is not int or type(digest) is not str:
+            raise ValueError("a member's size, mode or sha256 has a wrong type")
+        if mode not in layout.FILE_MODES or not 0 <= size <= layout.MAX_SIZE or not _HEX_DIGEST.match(digest):
+            raise ValueError("a member's size, mode or sha256 is out of range")
+        return Member(size, mode, digest)
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("duplicate key")
+    return document
+
+
+def _members(fields: Fields) -> Dict[str, Member]:
+    value = fields.take("members")
+    if not isinstance(value, dict) or not all(isinstance(item, Member) for item in value.values()):
+        fields.refuse("'members' is not an object of members")
+    return dict(value)
+
+
+def _source(fields: Fields) -> Source:
+    source = Source(fields.text("commit"), fields.flag("dirty"), fields.number("epoch"))
+    fields.end()
+    return source
+
+
+def _site(fields: Fields) -> Site:
+    site = Site(
+        settings_module=fields.named("settings_module", is_module),
+        wsgi=fields.named("wsgi", is_callable),
+        asgi=fields.named("asgi", is_callable),
+        manage=fields.matching("manage", _BELOW, empty=True),
+        path=fields.matching("path", _BELOW, empty=True),
+        skip_steps=fields.texts("skip_steps"),
+    )
+    fields.end()
+    unknown = [step for step in site.skip_steps if step not in STEPS]
+    if unknown or len(set(site.skip_steps)) != len(site.skip_steps):
+        raise ArtifactError(
+            layout.MANIFEST, f"skip_steps must name each of {', '.join(STEPS)} at most once", "Build it again"
+        )
+    return site
+
+
+def _payload(fields: Fields) -> Payload:
+    payload = Payload(fields.text("file"), fields.text("listing"))
+    fields.end()
+    return payload
+
+
+def _target(fields: Fields) -> Target:
+    target = Target(
+        python=fields.matching("python", _PYTHON),
+        abi=fields.text("abi"),
+        machine=fields.text("machine"),
+        libc=fields.text("libc"),
+        libc_floor=fields.text("libc_floor"),
+        libraries=fields.texts("libraries"),
+        cache_tag=fields.text("cache_tag"),
+        magic=fields.matching("magic", _HEX_MAGIC, empty=True),
+        wheels=tuple(_planned(part) for part in fields.parts("wheels")),
+        bootstrap=tuple(_planned(part) for part in fields.parts("bootstrap")),
+        project_bytecode=fields.optional_text("project_bytecode"),
+        patch_releases=_patch_releases(fields),
+        markers=_markers(fields.part("markers")) if fields.has("markers") else (),
+    )
+    fields.end()
+    for ranges in [target.patch_releases, *(wheel.patch_releases for wheel in target.wheels + target.bootstrap)]:
+        problem = patches.problem(ranges, target.python)
+        if problem:
+            raise ArtifactError(layout.MANIFEST, f"'patch_releases' is wrong: {problem}", "Copy the artifact again")
+    return target
+
+
+def _patch_releases(fields: Fields) -> Tuple[patches.Range, ...]:
+    return tuple(_range(part) for part in fields.parts("patch_releases")) if fields.has("patch_releases") else ()
+
+
+def _range(fields: Fields) -> patches.Range:
+    found = patches.Range(fields.text("first"), fields.text("last"))
+    fields.end()
+    return found
+
+
+def _markers(fields: Fields) -> Tuple[Tuple[str, str], ...]:
+    found = tuple((name, fields.text(name)) for name in MARKERS if fields.has(name))
+    fields.end()
+    return found
+
+
+def _planned(fields: Fields) -> PlannedWheel:
+    wheel = PlannedWheel(
+        file=fields.text("file"),
+        name=fields.text("name"),
+        version=fields.text("version"),
+        requested=fields.flag("requested"),
+        bytecode=fields.optional_text("bytecode"),
+        patch_releases=_patch_releases(fields),
+    )
+    fields.end()
+    return wheel
+
+
+def _check_plan(manifest: Manifest) -> None:
+    """Refuse a plan that names what the artifact does not hold, or one distribution twice."""
+    for target in manifest.targets:
+        named = [wheel.file for wheel in target.wheels + target.bootstrap]
+        named += [wheel.bytecode for wheel in target.wheels + target.bootstrap if wheel.bytecode]
+        named += [target.project_bytecode] if target.project_bytecode else []
+        for name in named:
+            if name not in manifest.members:
+                raise ArtifactError(name, f"is in the plan for Python {target.python} but missing", "Copy it again")
+        planned: Dict[str, List[patches.Range]] = {}
+        for wheel in target.wheels + target.bootstrap:
+            planned.setdefault(wheel.name, []).extend(wheel.patch_releases or patches.every(target.python))
+        if any(patches.problem(sorted(ranges, key=patches.start), target.python) for ranges in planned.values()):
+            raise ArtifactError(
+                layout.MANIFEST, f"plans a distribution twice for Python {target.python}", "Build it again"
+            )
+    for payload in manifest.payloads:
+        for name in payload:
+            if name not in manifest.members:
+                raise ArtifactError(name, "is named as payload but missing", "Copy the artifact again")
