@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BASE_HELP = "of a delta: an installation, a store or an artifact of the build that it is against"
-MAX_WORKERS = 64
-MAX_COUNT = 1_000_000
+_MAX_DIGITS = 20  # Python refuses to convert very long ones
 MAX_SECONDS = 86_400  # one day
 MAX_DAYS = 3650
 _UNITS = {"d": 86_400, "": 86_400, "h": 3600, "m": 60, "s": 1}
@@ -75,18 +74,20 @@ def add_signature_options(parser: Any) -> None:
     parser.add_argument("--revoked-keys", type=named, metavar="FILE", help="SSH keys that may not sign any more (KRL)")
 
 
-def workers(text: str) -> int:
-    """Return a number of processes from 0 to 64."""
-    if not (text.isascii() and text.isdigit()) or len(text) > 3 or int(text) > MAX_WORKERS:
-        raise argparse.ArgumentTypeError(f"{text!r} must be an integer from 0 to {MAX_WORKERS}")
-    return int(text)
+def integer(least: int, most: int) -> Callable[[str], int]:
+    """Return the type of an argument that is an integer from *least* to *most*, written in digits."""
+
+    def parsed(text: str) -> int:
+        digits = text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
+        if not digits or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} must be an integer from {least} to {most}")
+        return int(text)
+
+    return parsed
 
 
-def count(text: str) -> int:
-    """Return how many: an integer from 1 to 1,000,000."""
-    if not (text.isascii() and text.isdigit()) or len(text) > len(str(MAX_COUNT)) or not 1 <= int(text) <= MAX_COUNT:
-        raise argparse.ArgumentTypeError(f"{text!r} must be an integer from 1 to {MAX_COUNT}")
-    return int(text)
+workers = integer(0, 64)  # processes, 0: one per core
+count = integer(1, 1_000_000)
 
 
 def named(text: str) -> str:

@@ -53,7 +53,11 @@ def add_parsers(subparsers: Any, common: List[argparse.ArgumentParser]) -> None:
     """Add the verb ``serve``. See :func:`verbs.add_parsers`."""
     verb = subparsers.add_parser("serve", parents=common, help="show the site from a scratch folder")
     verb.add_argument(
-        "--port", type=_port, default=8000, metavar="N", help="on 127.0.0.1; 0: a free one (default: 8000)"
+        "--port",
+        type=cli.integer(0, 65_535),
+        default=8000,
+        metavar="N",
+        help="on 127.0.0.1; 0: a free one (default: 8000)",
     )
     verb.add_argument("--scratch", type=cli.path, metavar="DIR", help="parent of the scratch folder")
     verb.add_argument("--env-file", type=cli.path, metavar="FILE", help="more variables, as in environment.json")
@@ -228,9 +232,3 @@ def _free_port(wanted: int) -> int:
         except OSError as error:
             raise UsageError(f"--port {wanted}", f"cannot be used ({error.strerror})", "Give another, or 0") from None
         return int(one.getsockname()[1])
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) > 65_535:
-        raise argparse.ArgumentTypeError("must be a port from 0 to 65535")
-    return int(text)

@@ -72,6 +72,12 @@ def test_settings_of_a_newer_tool_are_left_out_and_lists_come_back_whole() -> No
         (["rollback", "--root", "r", ""], "argument ID: must not be empty"),
         (["selftest", "--scratch", ""], "argument --scratch: must not be empty"),
         (["serve", "--env-file", ""], "argument --env-file: must not be empty"),
+        (
+            ["serve", "--port", "65536"],
+            "argument --port: '65536' must be an integer from 0 to 65535. Run: tool.zip serve",
+        ),
+        (["serve", "--port", "1" * 5000], "argument --port: '111"),
+        (["prune", "--root", "r", "--keep", "1" * 5000], "argument --keep: '111"),
         (["verify", ""], "argument DEST: must not be empty. Run: tool.zip verify --help."),
         (["verify", "--allowed-signers", ""], "argument --allowed-signers: must not be empty"),
         (["check", "-d", ""], "argument -d/--destination: must not be empty"),
@@ -94,6 +100,7 @@ def test_what_a_verb_does_not_take_is_said_by_that_verb(
     with pytest.raises(UsageError) as raised:
         extract._parsed(words, "tool.zip")
     assert f"error: {raised.value}".startswith(f"error: the command line: {why}")
+    assert "invalid" not in str(raised.value)
     assert not list(tmp_path.iterdir())
 
 
