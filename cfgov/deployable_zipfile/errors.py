@@ -127,14 +127,10 @@ _URL_PARTS = (
     (re.compile(r"(://(?:[^\s?#\"'<>:]|:(?!//))*)\?[^\s#\"'<>]*(?<![.,;:)\]])"), r"\1?****"),
     (re.compile(r"(?<=[\w/.-])\?[\w.~%+-]+=[^\s#\"'<>)]*(?<![.,;:])"), "?****"),
     (re.compile(r"(%3F[\w.~+-]+%3D)[^\s\"'<>)]*", re.IGNORECASE), r"\1****"),
-    (
-        re.compile(
-            r"(://(?:[^\s#\"'<>:]|:(?!//))*#)(?!(?:sha\d+|md5|egg|subdirectory)=)[^\s=\"'<>]{0,500}=[^\s\"'<>]*"
-        ),
-        r"\1****",
-    ),
 )
-_URL = re.compile(r"[a-z][a-z0-9+.-]{0,20}://[^\s\"'<>]+", re.IGNORECASE)
+_FRAGMENT = re.compile(r"://(?:[^#:]|:(?!//))*#((?:[^:]|:(?!//))*)")  # in a word; it ends at the next URL
+_PUBLIC_PART = re.compile(r"(?:sha\d+|md5|egg|subdirectory)=")  # of a fragment, as pip reads it
+_URL = re.compile(r"://[^\s\"'<>]+")
 _SHORTEST_SECRET = 5  # characters; shorter ones are only masked where a URL holds them
 _PUBLIC_USERS = {"__token__", "oauth2", "oauth2accesstoken", "x-access-token", "x-token-auth", "gitlab-ci-token"}
 _concealed: Set[str] = set()
@@ -146,7 +142,7 @@ def conceal(text: str) -> None:
 
     for url in _URL.findall(text):
         try:
-            parts = urlsplit(url)
+            parts = urlsplit(f"https{url}")  # the scheme tells nothing
             user, _, password = parts.netloc.rpartition("@")[0].partition(":")
             values = [password, *(value for _, value in parse_qsl(parts.query))]
         except ValueError:  # no URL after all: what looks like one is masked by its form
@@ -170,6 +166,8 @@ def masked(text: str) -> str:
             text = _WORD.sub(_without_password, text)
         for pattern, replacement in _URL_PARTS:
             text = pattern.sub(replacement, text)
+        if "#" in text:
+            text = _WORD.sub(_without_fragment, text)
     return text
 
 
@@ -177,6 +175,17 @@ def _without_password(word: "re.Match[str]") -> str:
     """Return *word* without passwords; no search goes on behind its last "@", since it would find nothing."""
     before, at, rest = word.group().rpartition("@")
     return _PASSWORD.sub(r"\1****@", before + at) + rest
+
+
+def _without_fragment(word: "re.Match[str]") -> str:
+    """Return *word* up to the first fragment that gives something a value that is not public."""
+    text = word.group()
+    last = text.rfind("=")
+    for found in _FRAGMENT.finditer(text):
+        parts = [part for part in found.group(1).split("&") if "=" in part] or [found.group(1)]
+        if found.start(1) <= last and not all(map(_PUBLIC_PART.match, parts)):
+            return f"{text[: found.start(1)]}****"
+    return text
 
 
 def shortened(line: str, limit: int) -> str:

@@ -89,6 +89,11 @@ GIT = "git+https://{}@h/r.git@" + "a" * 40 + "#egg=x"
         ("https%3A%2F%2Fu%3ATOKEN%40h%2Fx%3Fsig%3DTOKEN", "https%3A%2F%2F****%40h%2Fx%3Fsig%3D****"),
         ("at https://h/x?sig=TOKEN. Try again (see /y?z=TOKEN).", "at https://h/x?****. Try again (see /y?****)."),
         ("https://h/x#token=TOKEN", "https://h/x#****"),
+        (f"https://h/x#{'a' * 501}=TOKEN", "https://h/x#****"),
+        (f"https://h/x#{'a/:b' * 9000}=TOKEN", "https://h/x#****"),
+        ("https://h/x#egg=x&token=TOKEN", "https://h/x#****"),
+        ("https://h/x#egg=y,https://h/y#sha256=1&TOKEN=TOKEN", "https://h/x#egg=y,https://h/y#****"),
+        ("https://h/x#a://b=TOKEN", "https://h/x#****"),
         ('{"why": "https://u:TOKEN@h/x?a=TOKEN", "fix": "?"}', '{"why": "https://****@h/x?****", "fix": "?"}'),
     ],
 )
@@ -111,6 +116,8 @@ def test_no_text_shows_the_secret_part_of_a_url(text: str, shown: str) -> None:
     [
         "https://h:8443/a@b#subdirectory=x&egg=y",
         "docs: https://h/x#anchor is it? yes",
+        "docs: https://h/x=#anchor, https://h/y#anchor",
+        "https://h/x.whl#sha256=ab&egg=y,https://h/y.whl#md5=cd",
         "file:///a/b@c/d.whl",
         "100% of 5",
     ],
@@ -125,12 +132,14 @@ def test_a_secret_that_was_seen_in_a_url_is_masked_outside_of_one_too(monkeypatc
     assert (
         errors.masked("401 for pa/ss-w0rd, pa%2Fss-w0rd and s1gnature; git 1") == "401 for ****, **** and ****; git 1"
     )
+    errors.conceal(f"x{'1' * 30}://u:s3cond@h/x {'+' * 50}://u:th1rd@h/")
+    assert errors.masked("s3cond, th1rd") == "****, ****"
 
 
 _SLOW = """
 from deployable_zipfile import errors
-words = ("://", "a://", "://a:", "://a#", "://#", "://a?", "%3A%2F%2F", "%3Fa%3D", "?a", "a?b=", "#a", "a@", "://#egg=")
-for word in words:
+words = ("://", "a://", "://a:", "://a#", "://#", "://a?", "%3A%2F%2F", "%3Fa%3D", "?a", "a?b=", "#a", "a@")
+for word in (*words, "://#egg=", "#egg=x&", "://#a"):
     for last in ("", "@", "#a", "?", "=", "%40", " @"):
         errors.masked(word * 30_000 + last)
 """
