@@ -214,15 +214,14 @@ def build_id_of(target: str) -> Optional[str]:
 
 
 def check_folder(root: Root) -> None:
-    """Refuse a root that exists and is not a folder, and the root of the file system.
+    """Refuse a root that exists and is not a folder, or below which nothing can be installed.
 
     Raises:
         DestinationError: it is.
     """
-    if os.path.realpath(str(root.path)) == "/":
-        raise DestinationError(root.path, "is the root of the file system", "Choose another folder")
     if os.path.lexists(str(root.path)) and not root.path.is_dir():
         raise DestinationError(root.path, "is not a folder", "Name the folder that holds `current` and `releases`")
+    normal_destination(str(root.path))
 
 
 def check_place(root: Root) -> None:
@@ -232,7 +231,6 @@ def check_place(root: Root) -> None:
         DestinationError: as for :func:`ownership.check_folder`.
     """
     check_folder(root)
-    normal_destination(str(root.path))  # releases are installed below it
     if os.path.lexists(str(root.path / layout.INSTALLED)):
         why = "is a folder that an artifact was installed into with -d, not the root of a site"
         raise DestinationError(root.path, why, "Name a folder of its own")
