@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Optional
+from typing import List, Optional
 
 from ..errors import DestinationError
 from . import installed
@@ -57,6 +57,20 @@ def _absolute(path: str) -> str:
     return path
 
 
+def content_of(destination: str) -> List[str]:
+    """Return the names in the folder *destination*, sorted; none when it is absent.
+
+    Raises:
+        DestinationError: it cannot be read.
+    """
+    try:
+        return sorted(os.listdir(destination))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise DestinationError(destination, f"cannot be read ({error.strerror})", "Check its rights") from None
+
+
 def filled_problem(destination: str, build_id: str = "") -> Optional[DestinationError]:
     """Return what is wrong with *destination* when it holds anything, None when it is absent or empty.
 
@@ -64,11 +78,9 @@ def filled_problem(destination: str, build_id: str = "") -> Optional[Destination
         build_id: of what is to be installed.
     """
     try:
-        content = sorted(os.listdir(destination))
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        return DestinationError(destination, f"cannot be read ({error.strerror})", "Check its rights")
+        content = content_of(destination)
+    except DestinationError as error:
+        return error
     if not content:
         return None
     found = installed.read(destination)

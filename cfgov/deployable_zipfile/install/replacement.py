@@ -17,6 +17,7 @@ from .. import durable, removal
 from ..artifact import layout, manifest_reader, strict_json
 from ..errors import ArtifactError, DestinationError
 from . import drift, installed
+from .destination import content_of
 
 _BOOKS = (layout.LINKS, layout.STATIC_FILES, layout.ENVIRONMENT_BEFORE)
 _MOST = 64 * 1024 * 1024  # bytes of each of these files
@@ -27,13 +28,10 @@ def refusal(destination: str, build_id: str) -> "DestinationError | None":
     """Return why *destination* is not replaced by an installation of *build_id*, None when it can be."""
     advice = "Install into a new folder"
     try:
-        content = os.listdir(destination)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        return DestinationError(destination, f"cannot be read ({error.strerror})", "Check its rights")
-    if not content:
-        return None
+        if not content_of(destination):
+            return None
+    except DestinationError as error:
+        return error
     found = str(installed.read(destination).get("build_id") or _build_by_manifest(destination))
     if not found:
         return DestinationError(destination, "holds no installation, so --force replaces nothing", advice)

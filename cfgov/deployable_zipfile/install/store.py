@@ -26,6 +26,7 @@ from ..artifact import strict_json
 from ..errors import DestinationError
 from ..signals import unbroken
 from . import installed, inventory, ownership
+from .destination import content_of
 
 FORMAT = 1
 MARK = "store.json"
@@ -119,10 +120,7 @@ class Store:
             raise DestinationError(
                 self.path, f"belongs to uid {owner}, who can change it", "Name a folder of your own with --store"
             )
-        try:
-            content = sorted(set(os.listdir(self.path)) - {"lock", MARK, f".{MARK}.new"})
-        except OSError as error:
-            raise DestinationError(self.path, f"cannot be read ({error.strerror})", "Check its rights") from None
+        content = [name for name in content_of(self.path) if name not in ("lock", MARK, f".{MARK}.new")]
         if content and not is_store(self.path):
             raise DestinationError(
                 self.path, f"is not empty and not a store (it holds {content[0]})", "Name another folder with --store"
