@@ -249,6 +249,22 @@ def _nothing() -> None:
     """Do nothing."""
 
 
+def write_holder(descriptor: int, text: str) -> None:
+    """Write into the open file of a lock that was taken who has it, "" for nobody."""
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, text.encode("utf-8"), 0)
+
+
+def holder(descriptor: int) -> str:
+    """Return who has a lock, as its open file says."""
+    return os.pread(descriptor, 4096, 0).decode("utf-8", "replace").strip() or "another process"
+
+
+def waiting(wait: float, why: str) -> str:
+    """Return the line that says what a command waits for, at most *wait* seconds."""
+    return f"Waiting up to {wait:g} s: {why}"
+
+
 def identity(path: str) -> Optional[Identity]:
     """Return what *path* is, links followed; None when there is nothing."""
     try:

@@ -39,13 +39,11 @@ class Lock:
     def note(self, pid: Optional[int]) -> None:
         """Write down that the command *pid* runs; None: that none does."""
         command = {} if pid is None else {"command": pid, "started": _started(pid)}
-        text = json.dumps({**self._owner, **command}, sort_keys=True).encode("ascii") + b"\n"
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, text, 0)
+        durable.write_holder(self._descriptor, f"{json.dumps({**self._owner, **command}, sort_keys=True)}\n")
 
     def forget(self) -> None:
         """Write down that nobody holds it."""
-        os.ftruncate(self._descriptor, 0)
+        durable.write_holder(self._descriptor, "")
 
 
 @contextlib.contextmanager
@@ -68,7 +66,7 @@ def locked(path: Path, purpose: str, wait: float, tell: Callable[[str], None] = 
         raise DestinationError(path, f"cannot be opened ({error.strerror})", "Run it as its owner") from error
 
     def waits() -> None:
-        tell(f"Waiting up to {wait:g} s: {path} {_held(_owner(descriptor))}")
+        tell(durable.waiting(wait, f"{path} {_held(_owner(descriptor))}"))
 
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -92,7 +90,7 @@ def locked(path: Path, purpose: str, wait: float, tell: Callable[[str], None] = 
 def _owner(descriptor: int) -> Dict[str, Any]:
     """Return what the file says, nothing when that is not what we write."""
     try:
-        owner = json.loads(os.pread(descriptor, 4096, 0).decode("ascii"))
+        owner = json.loads(durable.holder(descriptor))
     except ValueError:
         return {}
     return owner if isinstance(owner, dict) else {}

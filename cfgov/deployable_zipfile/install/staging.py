@@ -187,7 +187,7 @@ class Staging:
                 if holder and not self._told and time.monotonic() < deadline:
                     self._told = True
                     self._console.step(
-                        f"Waiting up to {self._wait:g} s: {self._destination} is being installed by {holder}"
+                        durable.waiting(self._wait, f"{self._destination} is being installed by {holder}")
                     )
             time.sleep(0.02)
 
@@ -203,11 +203,10 @@ class Staging:
                 "Choose another destination",
             ) from None
         if not free:
-            return os.pread(descriptor, 400, 0).decode("utf-8", "replace").strip() or "another process"
+            return durable.holder(descriptor)
         if self._is_current(descriptor):
             self._lock = descriptor
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+            durable.write_holder(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n")
         return ""
 
     def _open_lock(self) -> int:

@@ -145,13 +145,12 @@ class Store:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
         def waits() -> None:
-            tell(f"Waiting up to {wait:g} s: store {self.path} is in use by {_holder(descriptor)}")
+            tell(durable.waiting(wait, f"store {self.path} is in use by {durable.holder(descriptor)}"))
 
         try:
             if not durable.take_lock(descriptor, wait, waits=waits):
-                raise OSError(errno.EAGAIN, f"it is in use by {_holder(descriptor)}", self.path)
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"process {os.getpid()}\n".encode(), 0)
+                raise OSError(errno.EAGAIN, f"it is in use by {durable.holder(descriptor)}", self.path)
+            durable.write_holder(descriptor, f"process {os.getpid()}\n")
             try:
                 self._begin()
                 yield
@@ -429,7 +428,3 @@ def _is_there(destination: str, build_id: str) -> bool:
     if os.path.isdir(os.path.join(parent, f".{name}.partial")):
         return True
     return installed.read(destination).get("build_id") == build_id
-
-
-def _holder(descriptor: int) -> str:
-    return os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip() or "another process"
