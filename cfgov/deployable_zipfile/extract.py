@@ -199,10 +199,8 @@ def _install(arguments: argparse.Namespace, archive: str, console: Console) -> i
             base.completed(artifact, paths, os.path.dirname(destination), arguments.workers, console)
         )
         manifest = artifact.manifest
-        source = manifest.source
-        if source.dirty:
-            commit = f"commit {source.commit[:10]}" if source.commit else "no commit"
-            console.warn(f"{archive}: built from {commit} with changes that are not committed; deploy refuses it")
+        if manifest.source.dirty:
+            console.warn(f"{archive}: built from {manifest.source.text()}; deploy refuses it")
         done = installation.install(
             artifact,
             arguments.destination,
@@ -477,14 +475,12 @@ def _target_document(target: manifests.Target) -> Dict[str, Any]:
 
 
 def _info_text(document: Dict[str, Any]) -> List[str]:
-    source = document["source"]
-    commit = (source["commit"] or "not in git") + (", with changes that are not committed" if source["dirty"] else "")
     lines = [
         f"artifact   {document['path']}",
         f"size       {document['size']} bytes, {document['members']} members",
         f"build id   {document['build_id']}",
         f"project    {document['project']}",
-        f"commit     {commit}",
+        f"source     {manifests.Source(**document['source']).text()}",
     ]
     if "against" in document:
         lines.append(f"delta      against build {document['against']}")

@@ -211,7 +211,7 @@ def test_an_artifact_that_is_not_its_commit_is_installed_with_a_warning(run: Any
     archive = make_artifact(tmp_path / "d.zip", manifest=lambda manifest: manifest._replace(source=dirty))
     said = run("-d", tmp_path / "dest", archive=archive)
     assert said.code == 0
-    built = "commit ababababab" if commit else "no commit"
+    built = f"commit {commit}" if commit else "no commit"
     expected = f"warning: {archive}: built from {built} with changes that are not committed; deploy refuses it"
     assert said.err.splitlines()[0] == expected
 

@@ -71,6 +71,11 @@ class Source(NamedTuple):
     dirty: bool
     epoch: int  # seconds since 1970 UTC: SOURCE_DATE_EPOCH or the commit's time
 
+    def text(self) -> str:
+        """Return it for people, without the time."""
+        commit = f"commit {self.commit}" if self.commit else "no commit"
+        return f"{commit} with changes that are not committed" if self.dirty else commit
+
 
 class Site(NamedTuple):
     """How the project is run: from its settings, ``manage.py`` and settings module, never from a folder's name."""

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any, Dict, List
 
-from ..artifact import layout
+from ..artifact import layout, manifests
 from ..install import drift
 from . import shelves
 from .journal import Journal, history
@@ -42,13 +42,11 @@ def installation(destination: str, root: str) -> Dict[str, Any]:
 
 def lines(document: Dict[str, Any]) -> List[str]:
     """Return *document* for people."""
-    source = document["source"]
-    commit = (source["commit"] or "not in git") + (", with changes that are not committed" if source["dirty"] else "")
     found = [
         f"installed  {document['path']}",
         f"build id   {document['build_id']}",
         f"project    {document['project']}",
-        f"commit     {commit}",
+        f"source     {manifests.Source(**document['source']).text()}",
         f"python     {document['python']}",
         f"disk use   {document['own_bytes']:,} bytes of its own, {document['shared_bytes']:,} shared by hard links",
     ]
