@@ -33,6 +33,7 @@ PARTS: Dict[str, Set[str]] = {
     "builder.git": {"builder.unchanged"},
     "builder.pip": {"builder.pip_output"},
     "builder.closure": {"builder.markers"},
+    "builder.project": {"builder.project_sources"},
     "builder.requirements_file": {"builder.requirements", "builder.requirement_line"},
     "builder.requirement_line": {"builder.requirements"},
 }

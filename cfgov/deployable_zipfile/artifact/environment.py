@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 import re
 from typing import Any, Dict, List, Mapping, NamedTuple, NoReturn, Optional, Tuple
-from urllib.parse import urlsplit
 
 from ..errors import ArtifactError, printable, shortened
-from . import layout, strict_json
+from . import layout, strict_json, value_types
 from .pattern import Pattern, TooLong
 from .zipreader import Artifact
 
-TYPES = ("string", "integer", "number", "boolean", "url", "path", "list", "json")
 MAX_KEYS = 300
 MAX_TEXT = 1000  # characters of a description, a default, an example or a choice
 MAX_CHOICES = 200
@@ -31,40 +28,12 @@ _MOST_COMPARED = 200  # names
 _TEXTS = ("pattern", "default", "example", "description")
 _FLAGS = ("required", "secret")
 
-# What a text of each type looks like, for a JSON Schema and for our own check.
-_FORMS = {
-    "integer": "[+-]?[0-9]{1,40}",
-    "number": "[+-]?([0-9]{1,40}(\\.[0-9]{0,40})?|\\.[0-9]{1,40})([eE][+-]?[0-9]{1,4})?",
-    "boolean": "[tT][rR][uU][eE]|[fF][aA][lL][sS][eE]|[yY][eE][sS]|[nN][oO]|[oO][nN]|[oO][fF][fF]|1|0",
-    "path": "/.*",
-}
-_ADVICE = {
-    "string": "must not be empty",
-    "integer": "must be an integer",
-    "number": "must be a number",
-    "boolean": "must be true or false (or 1, 0, yes, no, on, off)",
-    "url": "must be a URL such as https://example.org/",
-    "path": "must be an absolute path",
-    "list": "must be a JSON list of texts, or texts separated by commas",
-    "json": "must be JSON",
-}
-_EXAMPLES = {
-    "string": "text",
-    "integer": "1",
-    "number": "1.5",
-    "boolean": "true",
-    "url": "https://example.org/",
-    "path": "/srv/site",
-    "list": '["one", "two"]',
-    "json": "{}",
-}
-
 
 class Variable(NamedTuple):
     """What one variable must be."""
 
     name: str
-    type: str = "string"  # of TYPES
+    type: str = "string"  # of value_types.TYPES
     required: bool = True
     secret: bool = False
     pattern: str = ""  # that the whole value must match
@@ -79,8 +48,8 @@ class Variable(NamedTuple):
             return "must not be empty" if self.required else ""
         if self.choices:
             return "" if value in self.choices else f"must be one of {', '.join(self.choices)}"
-        if not _fits(self.type, value):
-            return _ADVICE[self.type]
+        if not value_types.fits(self.type, value):
+            return value_types.ADVICE[self.type]
         try:
             if self.pattern and not Pattern(self.pattern).matches(value):
                 return f"must match the pattern {self.pattern}"
@@ -91,7 +60,7 @@ class Variable(NamedTuple):
     def property(self) -> Dict[str, Any]:
         """Return its part of the schema."""
         document: Dict[str, Any] = {"type": "string", _OWN: self._own()}
-        form = f"^(?:{_FORMS[self.type]})$" if self.type in _FORMS else ""
+        form = f"^(?:{value_types.FORMS[self.type]})$" if self.type in value_types.FORMS else ""
         own = f"^(?:{_plain(self.pattern)})$" if self.pattern else ""
         if self.required:
             document["minLength"] = 1
@@ -122,7 +91,7 @@ class Variable(NamedTuple):
         """Return a value for an example file; of a secret, one that can be taken for no real one."""
         if self.secret:
             return "CHANGE-ME"
-        return self.example or self.default or (self.choices[0] if self.choices else _EXAMPLES[self.type])
+        return self.example or self.default or (self.choices[0] if self.choices else value_types.EXAMPLES[self.type])
 
 
 class Contract(NamedTuple):
@@ -248,7 +217,8 @@ def _variable(name: str, options: Any, with_values: bool) -> Variable:
 
 def _problem(key: str, value: Any) -> str:
     if key == "type":
-        return "" if value in TYPES and isinstance(value, str) else f"must be one of {', '.join(TYPES)}"
+        known = value_types.TYPES
+        return "" if value in known and isinstance(value, str) else f"must be one of {', '.join(known)}"
     if key in _FLAGS:
         return "" if isinstance(value, bool) else "must be true or false"
     if key == "choices":
@@ -266,49 +236,6 @@ def _problem(key: str, value: Any) -> str:
         shown = value.replace("\n", " ") if key == "description" else value
         return "" if shown.isprintable() else "holds characters that cannot be printed"
     return f"is not known; known are type, choices, {', '.join([*_FLAGS, *_TEXTS])}"
-
-
-def _fits(kind: str, value: str) -> bool:
-    if kind == "string":
-        return True
-    if kind == "url":
-        return _is_url(value)
-    if kind == "list":
-        return _is_list(value)
-    if kind == "json":
-        return _parsed(value) is not None
-    try:
-        fits = Pattern(_FORMS[kind]).matches(value)
-    except TooLong:
-        return False
-    return fits and (kind != "number" or math.isfinite(float(value)))  # 1e999 would be read as infinity
-
-
-def _is_url(value: str) -> bool:
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]{0,30}:[^\s\x00-\x20\x7f]+\Z", value) is None:
-        return False
-    try:
-        return urlsplit(value).port != 0
-    except ValueError:
-        # A port that is none, or one half of an IPv6 address; sqlite://:memory: is a URL that has no port.
-        return ":memory:" in value
-
-
-def _is_list(value: str) -> bool:
-    if not value.lstrip().startswith("["):
-        return all(part.strip() for part in value.split(","))
-    found = _parsed(value)
-    return found is not None and isinstance(found[0], list) and all(isinstance(one, str) for one in found[0])
-
-
-def _parsed(value: str) -> Optional[Tuple[Any]]:
-    def refuse(word: str) -> NoReturn:
-        raise ValueError(word)  # NaN and Infinity are no JSON (RFC 8259, 6)
-
-    try:
-        return (json.loads(value, parse_constant=refuse),)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _letters(name: str) -> str:

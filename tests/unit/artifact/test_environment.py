@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployable_zipfile import loadenv
-from deployable_zipfile.artifact import environment
+from deployable_zipfile.artifact import value_types
 from deployable_zipfile.artifact.environment import Contract, Variable, declared
 from deployable_zipfile.errors import ArtifactError
 from tests.support.depth import sampled
@@ -94,12 +94,12 @@ def test_each_type_takes_its_texts_and_no_other(kind: str, good: Any, bad: Any) 
 
 
 def test_an_empty_value_is_none_of_a_required_variable_and_any_of_an_optional_one() -> None:
-    for kind in environment.TYPES:
+    for kind in value_types.TYPES:
         assert Variable("KEY", kind).fault("") == "must not be empty"
         assert Variable("KEY", kind, required=False).fault("") == ""
 
 
-@pytest.mark.parametrize("kind", sampled(environment.TYPES, ["string", "url"]))
+@pytest.mark.parametrize("kind", sampled(value_types.TYPES, ["string", "url"]))
 def test_a_value_of_a_megabyte_takes_no_long_time(kind: str) -> None:
     began = time.process_time()
     for value in (
