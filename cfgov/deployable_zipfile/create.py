@@ -39,6 +39,7 @@ if __name__ == "__main__":
 
 import argparse
 import contextlib
+import functools
 import importlib.util
 import json
 import re
@@ -75,6 +76,7 @@ try:
         cache,
         checkout,
         collect,
+        credentials,
         delta,
         exclusions,
         git,
@@ -742,9 +744,29 @@ def _source(
             console.step(f"  never packed: {source.named(selection.left_out)}")
         if selection.links:
             console.step(f"  symbolic links packed as copies: {source.named(selection.links)}")
+        _check_credentials(selection, options.strict, about, warn)
     commit_time = max(state.epoch, source.EARLIEST)
     epoch = source.source_epoch(os.environ.get("SOURCE_DATE_EPOCH"), commit_time)
     return chosen, manifests.Source(state.commit, dirty, epoch)
+
+
+def _check_credentials(
+    selection: source.Selection, strict: bool, about: source.About, warn: Callable[[str], None]
+) -> None:
+    """Warn of passwords in packed files of configuration, or refuse them."""
+    for file in selection.files:
+        if not credentials.may_hold(file.name):
+            continue
+        kind = f"credentials {credentials.FORMAT}"
+        found = about(file.path, file.identity, kind, functools.partial(credentials.found, file.path))
+        if not found:
+            continue
+        more = f" (and {len(found) - 1} more lines)" if len(found) > 1 else ""
+        why = f"holds {found[0][1]}{more}, which everyone who has the artifact can read"
+        fix = "Take it out, or leave the file out with exclude"
+        if strict:
+            raise BuildInputError(f"{file.name}, line {found[0][0]}", why, f"{fix}, or build without --strict")
+        warn(f"{file.name}, line {found[0][0]}: {why}; {fix[0].lower()}{fix[1:]}")
 
 
 def _checkout(options: Options, kept: cache.Cache, warn: Callable[[str], None]) -> checkout.Checkout:

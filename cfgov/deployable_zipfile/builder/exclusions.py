@@ -15,12 +15,13 @@ from typing import Iterable, List, Set, Tuple
 
 from ..artifact import layout
 
-FORMAT = 1  # of what is_never_packed_content and is_pointer answer, for caches
+FORMAT = 2  # of what is_never_packed_content and is_pointer answer, for caches
 _HEAD = 4096  # bytes of a file that are looked at
+_LARGEST_PEM = 4 * 1024 * 1024  # bytes of a file of certificates that are looked at
 
 
 def _any_of(*patterns: str) -> "re.Pattern[str]":
-    return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns))
+    return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns), re.IGNORECASE)
 
 
 _CACHES = frozenset(
@@ -40,7 +41,9 @@ _SECRETS = _any_of(
     "*.env",
     ".netrc",
     "_netrc",
+    "netrc",
     ".pypirc",
+    "pypirc",
     ".pgpass",
     ".my.cnf",
     ".git-credentials",
@@ -58,6 +61,12 @@ _SECRETS = _any_of(
     ".secrets",
     ".secrets.*",
     "credentials.json",
+    "credentials.toml",
+    "kubeconfig",
+    "*.kubeconfig",
+    "*.tfstate",
+    "*.tfstate.backup",
+    ".terraformrc",
     "client_secret*.json",
     "service[-_]account*.json",
     "id_rsa",
@@ -85,6 +94,11 @@ _KEY_BEGINS = re.compile(
     rb"(?:\xef\xbb\xbf)?(?:\s*#[^\n]*\n|\s)*"
     rb"(?:-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----|PuTTY-User-Key-File-|AGE-SECRET-KEY-1)"
 )
+# Certificates with their key behind them, as HAProxy and "openssl pkcs12" write them.
+_PEM_BEGINS = re.compile(
+    rb"(?:\xef\xbb\xbf)?(?:\s*#[^\n]*\n|\s)*(?:-----BEGIN [A-Z0-9 ]+-----|Bag Attributes\s*\n|Certificate:\s*\n)"
+)
+_KEY_FOLLOWS = re.compile(rb"^-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----", re.MULTILINE)
 _KEY_IN_JSON = re.compile(rb'"private_key"\s*:\s*"-----BEGIN ')
 _ARTIFACT_BEGINS = re.compile(rb"#![^\n]{1,200}\nPK\x03\x04")
 _POINTER = b"version https://git-lfs.github.com/spec/v1\n"
@@ -122,7 +136,12 @@ def is_never_packed_content(path: str) -> bool:
         artifact = path[: -len(".sha256")]
         return os.path.isfile(artifact) and _is_artifact(artifact, _head(artifact))
     head = _head(path)
-    return bool(_KEY_BEGINS.match(head) or _KEY_IN_JSON.search(head)) or _is_artifact(path, head)
+    if _KEY_BEGINS.match(head) or _KEY_IN_JSON.search(head):
+        return True
+    if _PEM_BEGINS.match(head):
+        with open(path, "rb") as file:
+            return bool(_KEY_FOLLOWS.search(file.read(_LARGEST_PEM)))
+    return _is_artifact(path, head)
 
 
 def is_pointer(path: str) -> bool:

@@ -70,7 +70,7 @@ TABLE: Tuple[Setting, ...] = (
     Setting("require-hashes", FLAG, "", _WHEELS, "refuse requirements without hashes", False),
     Setting("only-binary", FLAG, "", _WHEELS, "build nothing from source", False),
     Setting("allow", TEXTS, "WHEEL", _WHEELS, "pack this broken wheel with a new RECORD; repeatable", (), True),
-    Setting("strict", FLAG, "", _WHEELS, "refuse wheels that run code at every start of Python (.pth)", False),
+    Setting("strict", FLAG, "", _WHEELS, "refuse .pth files of wheels, pip with known holes, packed passwords", False),
     Setting("shebang", TEXT, "LINE", _BUILD, "first line of the artifact (default: #!/usr/bin/env python)", ""),
     Setting("bytecode", FLAG, "", _BUILD, "ship compiled Python files; otherwise the target compiles", True),
     Setting("cache", FLAG, "", _BUILD, "use and fill the cache", True),

@@ -525,6 +525,30 @@ def test_secrets_are_left_out_and_listed(
     assert SECRET.encode() not in Path(done["path"]).read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("requirements.txt", "# ours\n--extra-index-url https://build:{}@pypi.corp/simple\n"),
+        ("deploy/pip.conf", "[global]\nindex-url = https://build:{}@pypi.corp/simple\n"),
+        ("poetry.toml", "[http-basic.corp]\npassword = '{}'\n"),
+    ],
+)
+def test_a_password_in_a_packed_file_is_warned_about_or_refused_without_its_value(
+    name: str, text: str, site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_tree(site, {name: text.format(SECRET)})
+    commit_all(site.parent)
+    done, said = run(capsys, site, lock(site), tmp_path / "out")
+    [warning] = [text for text in done["warnings"] if "holds a password" in text]
+    assert warning.startswith(f"site_one/{name}, line 2: holds a password")
+    assert "take it out, or leave the file out with exclude" in warning
+    line = failed(capsys, 7, site, lock(site), tmp_path / "strict", "--strict")
+    assert f"site_one/{name}, line 2: holds a password" in line
+    assert SECRET not in said + line + json.dumps(done)
+    done, said = run(capsys, site, lock(site), tmp_path / "out", "--exclude", f"site_one/{name}")
+    assert "holds a password" not in said + json.dumps(done["warnings"])
+
+
 def test_settings_of_the_repository_hold(
     site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
