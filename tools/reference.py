@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Sequence
 
-from deployable_zipfile import create, extract
+from deployable_zipfile import extract
+from deployable_zipfile.builder import parsers
 from deployable_zipfile.views import commands as views
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs/reference"
@@ -50,10 +51,10 @@ def outdated(folder: Path) -> List[str]:
 def pages() -> Dict[str, str]:
     """Return the text of each page by its file name."""
     build = {
-        "deployable-zipfile create": create.parser("deployable-zipfile create"),
-        "deployable-zipfile init": create.init_parser(),
-        "deployable-zipfile environment": create.environment_parser(),
-        "deployable-zipfile sign": create.sign_parser(),
+        "deployable-zipfile create": parsers.create("deployable-zipfile create"),
+        "deployable-zipfile init": parsers.init(),
+        "deployable-zipfile environment": parsers.environment(),
+        "deployable-zipfile sign": parsers.sign(),
         **{f"deployable-zipfile {verb}": parser for verb, parser in views.verb_parsers().items()},
     }
     verbs = {f"artifact.zip {verb}": parser for verb, parser in extract.verb_parsers("artifact.zip").items()}

@@ -77,8 +77,13 @@ def _build(verb: str, words: List[str]) -> int:
 
     if verb == "create":
         return create.main(words, prog="deployable-zipfile create")
-    others = {"init": create.main_init, "environment": create.main_environment, "sign": create.main_sign}
-    return others[verb](words)
+    from .builder import commands
+
+    if verb == "init":
+        from .views import sources
+
+        return commands.main_init(words, lambda *about: sources.of_files(*about).environment)
+    return {"environment": commands.main_environment, "sign": commands.main_sign}[verb](words)
 
 
 def _artifact_of(verb: str, words: List[str]) -> Tuple[str, List[str]]:

@@ -1,6 +1,6 @@
 """What a command line says: progress and warnings to people on stderr, the result on stdout.
 
-Only ``extract.py`` and ``create.py`` make a :class:`Console`; library code is handed one.
+Only command lines make a :class:`Console`; library code is handed one.
 """
 
 from __future__ import annotations

@@ -22,6 +22,8 @@ PACKAGE = Path(layout.__file__).parents[1]
 NOT_SHIPPED = {"create", "builder", "views", "__main__"}
 # These tell the story of a build in chapters; no other module of the builder imports a sibling.
 STORIES = (
+    *("builder.commands", "builder.components", "builder.evidence", "builder.options", "builder.outcome"),
+    *("builder.parsers", "builder.provenance", "builder.runtime"),
     *("builder.building", "builder.collect", "builder.fetching", "builder.pinned_pip", "builder.needs"),
     *("builder.wheelcache", "builder.delta", "builder.init", "builder.inputs", "builder.last", "builder.overlays"),
     *("builder.pack", "builder.planning", "builder.reproducible", "builder.source", "builder.walk"),
@@ -36,6 +38,7 @@ PARTS: Dict[str, Set[str]] = {
     "builder.project": {"builder.project_sources"},
     "builder.requirements_file": {"builder.requirements", "builder.requirement_line"},
     "builder.requirement_line": {"builder.requirements"},
+    "builder.zipwriter": {"builder.contents", "builder.hasher"},
 }
 # Where a call of the system may be made. What is not the mechanism itself has its reason.
 MECHANISMS: Dict[str, Tuple[str, Set[str]]] = {

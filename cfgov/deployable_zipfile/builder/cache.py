@@ -282,6 +282,27 @@ class Cache:
                     pass  # another build was here first
 
 
+def chosen_folder(use: bool, folder: str, warn: Callable[[str], None]) -> Optional[str]:
+    """Return the cache's folder; None for a build that keeps nothing, by wish or without a home folder.
+
+    Parameters:
+        use: whether there shall be a cache.
+        folder: the one that was given, "": the user's.
+    """
+    if not use or folder:
+        return folder if use else None
+    own = default_folder()
+    if own is None:
+        warn("there is no home folder for the cache, so nothing is kept; give --cache-dir DIR")
+        return None
+    try:
+        os.makedirs(own, mode=0o700, exist_ok=True)
+    except OSError as error:
+        warn(f"{own}: cannot hold the cache ({error.strerror}), so nothing is kept; give --cache-dir DIR")
+        return None
+    return own
+
+
 def key(*parts: Any) -> str:
     """Return one digest for *parts* (what JSON can carry): 64 hexadecimal digits."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("ascii")).hexdigest()

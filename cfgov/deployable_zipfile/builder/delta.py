@@ -21,7 +21,7 @@ from ..console import Console
 from ..errors import ArtifactError, BuildInputError
 from ..install.writer import bytecode_path
 from ..install_wheels import Place, is_own, is_script, path_in
-from . import cache, zipwriter
+from . import cache, contents, zipwriter
 from .output import Output, Written
 
 ENDING = ".delta"  # before ".zip"
@@ -92,17 +92,17 @@ class _Packer:
         nested = f"{path}.files"
         try:
             with zipwriter.Archive(nested, workers=self._workers) as archive:
-                archive.add([zipwriter.Item(digest, found.packed[digest]) for digest in sorted(found.packed)])
+                archive.add([contents.Item(digest, found.packed[digest]) for digest in sorted(found.packed)])
             items += self._own(found, nested)
             with zipwriter.Archive(path, manifest.shebang, self._workers) as archive:
                 archive.add(items)
                 own = manifest._replace(targets=(), directories=(), payloads=(), members=dict(archive.members))
-                archive.add([zipwriter.Item(layout.MANIFEST, own.to_json())])
+                archive.add([contents.Item(layout.MANIFEST, own.to_json())])
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(nested)
 
-    def _own(self, found: _Archives, nested: str) -> List[zipwriter.Item]:
+    def _own(self, found: _Archives, nested: str) -> List[contents.Item]:
         manifest, old = self._new.manifest, self._old
         stated = Delta(
             base=old.manifest.build_id,
@@ -116,23 +116,23 @@ class _Packer:
         if len(plan) > layout.MAX_MANIFEST:
             raise BuildInputError("--against", "the delta would name too many files", "Build without it")
         kept = cache.measured(nested)
-        files = zipwriter.Item(
-            deltas.FILES, zipwriter.FileContent(nested, kept.size), stored=True, sha256=kept.sha256, crc=kept.crc
+        files = contents.Item(
+            deltas.FILES, contents.FileContent(nested, kept.size), stored=True, sha256=kept.sha256, crc=kept.crc
         )
         return [
-            zipwriter.Item(deltas.MANIFEST, manifest.to_json()),
-            zipwriter.Item(deltas.PLAN, plan),
+            contents.Item(deltas.MANIFEST, manifest.to_json()),
+            contents.Item(deltas.PLAN, plan),
             files,
         ]
 
-    def _item(self, name: str) -> zipwriter.Item:
+    def _item(self, name: str) -> contents.Item:
         """Return a member as it is in the whole artifact."""
         entry, container = self._new.members[name], self._new.container
         if entry.method == zipreader.STORED:
-            place = zipwriter.FileContent(self._new.path, entry.size, container.data_start(entry))
+            place = contents.FileContent(self._new.path, entry.size, container.data_start(entry))
             digest = self._new.manifest.members[name].sha256
-            return zipwriter.Item(name, place, entry.mode, stored=True, sha256=digest, crc=entry.crc)
-        return zipwriter.Item(name, container.read(entry), entry.mode)
+            return contents.Item(name, place, entry.mode, stored=True, sha256=digest, crc=entry.crc)
+        return contents.Item(name, container.read(entry), entry.mode)
 
     def _archives(self) -> _Archives:
         """Return what every archive that is left out holds."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, List, NamedTuple, Sequence, Tuple
+from typing import TYPE_CHECKING, Callable, List, NamedTuple, Sequence, Tuple
 
 from packaging.requirements import InvalidRequirement, Requirement
 
 from ..errors import BuildInputError
-from . import exporters, pip, requirement_line, requirements, requirements_file, urls
+from . import cache, exporters, pip, requirement_line, requirements, requirements_file, urls
 
 # Imported only for a lock of that kind.
 if TYPE_CHECKING:
@@ -20,6 +20,31 @@ class Selection(NamedTuple):
 
     groups: Tuple[str, ...] = ()
     extras: Tuple[str, ...] = ()
+
+
+def gathered(
+    path: str, further: Sequence[str], selection: Selection, require_hashes: bool, warn: Callable[[str], None]
+) -> requirements.Requirements:
+    """Return what the file or lock at *path* and the *further* ones require.
+
+    Raises:
+        BuildInputError: one of them cannot be read, or has no hashes while the others do or they are required.
+    """
+    locked = read(path, selection)
+    for other in further:
+        locked = _with_more(locked, read(other))
+    if not locked.lines:
+        warn(f"{path}: holds no requirement; the artifact will hold only pip")
+    elif not locked.fixed:
+        if require_hashes:
+            raise BuildInputError(
+                path, "gives no hashes", "Lock it with uv pip compile --generate-hashes, or pip-compile"
+            )
+        warn(
+            f"{path}: gives no hashes, so other files may be fetched under the same names; "
+            "lock it with uv pip compile --generate-hashes"
+        )
+    return locked
 
 
 def read(path: str, selection: Selection = Selection()) -> requirements.Requirements:  # noqa: B008 - cannot change
@@ -43,6 +68,20 @@ def read(path: str, selection: Selection = Selection()) -> requirements.Requirem
     if pip.hashes_required() and not locked.fixed and locked.lines:
         raise BuildInputError(path, "gives no hashes, and PIP_REQUIRE_HASHES is set", "Lock it with hashes")
     return locked._replace(constraints=locked.constraints + tuple(pip.constraints()))
+
+
+def _with_more(locked: requirements.Requirements, more: requirements.Requirements) -> requirements.Requirements:
+    """Return *locked* with the requirements of a further file."""
+    if locked.lines and more.lines and locked.fixed != more.fixed:
+        bare = more.path if locked.fixed else locked.path
+        raise BuildInputError(bare, "gives no hashes, the other requirements do", "Lock it with hashes too")
+    return locked._replace(
+        lines=locked.lines + more.lines,
+        options=locked.options + tuple(word for word in more.options if word not in locked.options),
+        constraints=tuple(dict.fromkeys(locked.constraints + more.constraints)),
+        digest=cache.key(locked.digest, more.digest),
+        files=locked.files + more.files if locked.files and more.files else (),
+    )
 
 
 def _of_pylock(path: str, content: bytes, selection: Selection) -> requirements.Requirements:

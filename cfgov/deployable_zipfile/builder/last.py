@@ -15,7 +15,7 @@ import zlib
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 from ..errors import BuildInputError
-from . import cache, zipwriter
+from . import cache, contents, zipwriter
 
 _FORMAT = 1  # of the documents in the cache, and of what the writer makes of a member
 _BLOCK = 1024 * 1024
@@ -133,4 +133,4 @@ def _key(path: str) -> str:
 
 def _writer() -> List[Any]:
     """Return what the bytes of a member depend on beside its content."""
-    return [_FORMAT, zipwriter.LEVEL, zlib.ZLIB_RUNTIME_VERSION]
+    return [_FORMAT, contents.LEVEL, zlib.ZLIB_RUNTIME_VERSION]

@@ -13,7 +13,7 @@ from ..artifact import layout, manifests
 from ..console import Console
 from ..errors import BuildInputError
 from ..workers import cores
-from . import bytecode, cache, targets, wheels, zipwriter
+from . import bytecode, cache, contents, targets, wheels, zipwriter
 
 _PROJECT, _RUNTIME = "project", "runtime"
 _Found = Tuple[Optional[cache.Kept], int]  # an archive, None where nothing could be compiled; files that were skipped
@@ -111,7 +111,7 @@ class Overlays:
             return bytecode.compile_units(units, goal.interpreter, goal.cache_tag, self._cache.work, workers, advance)
 
     def _key(self, goal: targets.Target, content: str) -> str:
-        return cache.key(__version__, bytecode.FORMAT, zipwriter.LEVEL, goal.identity, goal.magic, content)
+        return cache.key(__version__, bytecode.FORMAT, contents.LEVEL, goal.identity, goal.magic, content)
 
     def _keep(self, key: str, stem: str, result: bytecode.Result) -> _Found:
         file: List[str] = []
@@ -142,5 +142,5 @@ def _overlay(goal: targets.Target, found: Optional[_Found], stem: str) -> List[O
     return [] if kept is None else [Overlay(f"{layout.BYTECODE}/{goal.cache_tag}/{stem}.zip", kept, skipped)]
 
 
-def _item(one: bytecode.Compiled) -> zipwriter.Item:
-    return zipwriter.Item(one.name, zipwriter.FileContent(one.path, one.size, one.offset))
+def _item(one: bytecode.Compiled) -> contents.Item:
+    return contents.Item(one.name, contents.FileContent(one.path, one.size, one.offset))

@@ -5,21 +5,17 @@ With ``collect.py`` and ``overlays.py`` one of the modules that tell how the ste
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from .. import __version__
 from ..artifact import layout, manifests
 from ..console import Console
-from . import cache, closure, collect, last, markers, overlays, planning, sbom, source, targets, wheels, zipwriter
+from . import cache, collect, components, last, overlays, planning, runtime, source, targets, wheels, zipwriter
+from .contents import FileContent, Item, of_bytes
 
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_NOT_SHIPPED = ("create.py", "__main__.py")
-_TRAVELS = ("artifact", "deploy", "install")
-_AT_ROOT = {"bootstrap.py": layout.MAIN, "install_wheels.py": layout.INSTALL_WHEELS, "loadenv.py": layout.LOADENV}
 _MANIFEST_ENTRY = 130  # bytes of one member in the manifest beside its name
 
 
@@ -81,35 +77,35 @@ class Packer:
         chosen = [file for selection in self._chosen for file in selection.files]
         files = [self._of_file(file) for file in chosen]
         stored = self._wheels() + self._wheel_bytecode() + self._runtime_bytecode()
-        runtime = _runtime(self._settings.project, self._settings.site.path)
-        nested = self._is_too_much(runtime, stored, files)
+        own = runtime.members(self._settings.project, self._settings.site.path)
+        nested = self._is_too_much(own, stored, files)
         if former and not nested and former.first_line == self._settings.shebang:
-            manifest = self._again(former, runtime, files, stored)
+            manifest = self._again(former, own, files, stored)
             if manifest is not None:
                 return Packed(manifest, former.sha256, None)
         text = f"Packing {len(files)} files and {len(planning.every_wheel(self._plans))} wheels"
-        total = sum(_size(item) for item in [*runtime, *stored, *files])
+        total = sum(item.size for item in [*own, *stored, *files])
         line, workers = self._settings.shebang, self._settings.workers
         phase = self._console.phase(text, total)
         copied = former.former if former else None
         with phase as advance, zipwriter.Archive(path, line, workers, advance, copied, True) as target:
-            target.add(runtime)
+            target.add(own)
             payloads = self._add_payloads(target, files, advance) if nested else self._add_files(target, files)
             bytecode = self._project_bytecode()
             target.hash_behind()
             target.add(stored + bytecode)
             target.add(self._documents())
             manifest = self._manifest(target.members, payloads)
-            target.add([zipwriter.Item(layout.MANIFEST, manifest.to_json())])
+            target.add([Item(layout.MANIFEST, manifest.to_json())])
         self._remember(chosen)
         return Packed(manifest, target.sha256, tuple(target.written))
 
     def _again(
         self,
         former: last.Last,
-        runtime: Sequence[zipwriter.Item],
-        files: Sequence[zipwriter.Item],
-        stored: Sequence[zipwriter.Item],
+        own: Sequence[Item],
+        files: Sequence[Item],
+        stored: Sequence[Item],
     ) -> Optional[manifests.Manifest]:
         """Return the manifest if the artifact would be *former* again, byte for byte; else None.
 
@@ -119,25 +115,27 @@ class Packer:
         before = {member.name: (member.mode, member.sha256) for member in former.order}
         if any(not item.sha256 or before.get(item.name) != (item.mode, item.sha256) for item in files):
             return None
-        self._packed = {item.name: manifests.Member(_size(item), item.mode, item.sha256) for item in files}
-        items = [*runtime, *files, *stored, *self._project_bytecode(), *self._documents()]
-        members = {item.name: manifests.Member(_size(item), item.mode, item.sha256) for item in items}
+        self._packed = {item.name: manifests.Member(item.size, item.mode, item.sha256) for item in files}
+        items = [*own, *files, *stored, *self._project_bytecode(), *self._documents()]
+        members = {item.name: manifests.Member(item.size, item.mode, item.sha256) for item in items}
         manifest = self._manifest(members, ())
-        items.append(_of_bytes(layout.MANIFEST, manifest.to_json()))
+        items.append(of_bytes(layout.MANIFEST, manifest.to_json()))
         mine = [(item.name, item.mode, item.sha256) for item in items]
         return manifest if mine == [(one.name, one.mode, one.sha256) for one in former.order] else None
 
-    def _documents(self) -> List[zipwriter.Item]:
+    def _documents(self) -> List[Item]:
         """Return what is said of the content beside the manifest."""
-        items = [_of_bytes(layout.SBOM, self._bill())]
+        items = [
+            of_bytes(layout.SBOM, components.bill(self._house.kept, self._settings.project, self._state, self._plans))
+        ]
         if self._settings.environment:
-            items.insert(0, _of_bytes(layout.ENVIRONMENT_SCHEMA, self._settings.environment))
+            items.insert(0, of_bytes(layout.ENVIRONMENT_SCHEMA, self._settings.environment))
         return items
 
-    def _of_file(self, file: source.File) -> zipwriter.Item:
-        content = zipwriter.FileContent(file.path, file.size, inode=file.inode)
+    def _of_file(self, file: source.File) -> Item:
+        content = FileContent(file.path, file.size, inode=file.inode)
         sha256 = self._house.kept.memory.known(file.path, file.identity, "sha256") or ""
-        return zipwriter.Item(file.name, content, file.mode, sha256=sha256)
+        return Item(file.name, content, file.mode, sha256=sha256)
 
     def _remember(self, files: Sequence[source.File]) -> None:
         """Let the next build know what these files hold, as long as they are the same."""
@@ -146,16 +144,16 @@ class Packer:
                 file.path, file.identity, "sha256", self._packed[file.name].sha256, self._began
             )
 
-    def _wheels(self) -> List[zipwriter.Item]:
+    def _wheels(self) -> List[Item]:
         items = {}
         for plan in self._plans:
-            for folder, group in _folders(plan):
+            for folder, group in components.folders(plan):
                 for facts in group:
                     kept = cache.Kept(self._house.paths[facts.sha256], facts.sha256, facts.size, facts.crc)
                     items[f"{folder}/{facts.file}"] = _of_kept(f"{folder}/{facts.file}", kept)
         return [items[name] for name in sorted(items)]
 
-    def _wheel_bytecode(self) -> List[zipwriter.Item]:
+    def _wheel_bytecode(self) -> List[Item]:
         items = {}
         for goal in self._compiling():
             chosen = {
@@ -170,14 +168,13 @@ class Packer:
                 items[overlay.member] = _of_kept(overlay.member, overlay.kept)
         return [items[name] for name in sorted(items)]
 
-    def _runtime_bytecode(self) -> List[zipwriter.Item]:
-        modules = [name for name in _modules() if name not in _AT_ROOT or name == layout.INSTALL_WHEELS]
-        files = {name: os.path.join(_PACKAGE, name) for name in modules}
-        digests = {name: hashlib.sha256(_own(name)).hexdigest() for name in modules}
+    def _runtime_bytecode(self) -> List[Item]:
+        files = runtime.files()
+        digests = runtime.digests(files)
         made = [self._overlays.of_runtime(goal, files, digests) for goal in self._compiling()]
         return [_of_kept(overlay.member, overlay.kept) for overlay in made if overlay is not None]
 
-    def _project_bytecode(self) -> List[zipwriter.Item]:
+    def _project_bytecode(self) -> List[Item]:
         files = {file.name: file.path for file in self._chosen[0].files if file.name.endswith(".py")}
         items = []
         for goal in self._compiling():
@@ -195,20 +192,20 @@ class Packer:
                 found.setdefault(plan.target.cache_tag, plan.target)
         return list(found.values())
 
-    def _is_too_much(self, *groups: Sequence[zipwriter.Item]) -> bool:
+    def _is_too_much(self, *groups: Sequence[Item]) -> bool:
         """Say whether the project's files must be nested: the manifest lists them all."""
         items = [item for group in groups for item in group]
         further = 3 + len(self._plans)  # bill of materials, schema, manifest, the project's bytecode
         listed = sum(len(json.dumps(item.name)) + _MANIFEST_ENTRY for item in items)
         return len(items) + further > layout.MAX_MEMBERS or listed > layout.MAX_MANIFEST // 2
 
-    def _add_files(self, target: zipwriter.Archive, files: Sequence[zipwriter.Item]) -> Tuple[manifests.Payload, ...]:
+    def _add_files(self, target: zipwriter.Archive, files: Sequence[Item]) -> Tuple[manifests.Payload, ...]:
         target.add(files)
         self._packed = target.members
         return ()
 
     def _add_payloads(
-        self, target: zipwriter.Archive, files: Sequence[zipwriter.Item], advance: Callable[[int], None]
+        self, target: zipwriter.Archive, files: Sequence[Item], advance: Callable[[int], None]
     ) -> Tuple[manifests.Payload, ...]:
         """Pack the project's files as nested archives, each with its listing."""
         payloads = []
@@ -219,7 +216,7 @@ class Packer:
             with zipwriter.Archive(path, workers=self._settings.workers, progress=advance) as nested:
                 nested.add(files[first : first + step])
             self._packed.update(nested.members)
-            listing = zipwriter.Item(payload.listing, manifests.listing_to_json(nested.members))
+            listing = Item(payload.listing, manifests.listing_to_json(nested.members))
             target.add([_of_kept(payload.file, cache.measured(path)), listing])
             os.unlink(path)
             payloads.append(payload)
@@ -269,105 +266,6 @@ class Packer:
             patch_releases=dict(plan.limited).get(facts.file, ()),
         )
 
-    def _bill(self) -> bytes:
-        """Return the bill of materials; making one takes longer than packing, so it is cached.
 
-        So is what requires what, which follows from the wheels: their names, contents and origins are the key.
-        """
-        pythons = sorted({plan.target.python for plan in self._plans}, key=lambda python: int(python.split(".")[1]))
-        known = (self._settings.project, self._state.commit, self._state.epoch)
-        plans = [
-            [plan.target.label, plan.target.markers, folder, [[one.file, one.sha256, one.built_from] for one in group]]
-            for plan in self._plans
-            for folder, group in _folders(plan)
-        ]
-        key = cache.key(__version__, sbom.FORMAT, wheels.FORMAT, *known, pythons, plans)
-        text = self._house.kept.document("sbom", key)
-        if text is None:
-            text = sbom.document(*known, list(_parts(self._plans)), pythons).decode("ascii")
-            self._house.kept.keep_document("sbom", key, text)
-        return str(text).encode("ascii")
-
-
-def _folders(plan: planning.Plan) -> Tuple[Tuple[str, Tuple[wheels.Facts, ...]], ...]:
-    return (layout.WHEELS, plan.wheels), (layout.BOOTSTRAP_WHEELS, plan.bootstrap)
-
-
-def _parts(plans: Sequence[planning.Plan]) -> Iterator[sbom.Part]:
-    """Yield every wheel with the targets that install it and the wheels that it requires there."""
-    found: Dict[str, sbom.Part] = {}
-    for plan in plans:
-        at = markers.Releases(plan.target.markers)
-        members = [(facts, f"{folder}/{facts.file}") for folder, group in _folders(plan) for facts in group]
-        for facts, member in members:
-            names = closure.names_needed(facts.requires, at)
-            needs = {other for one, other in members if one.name in names}
-            part = sbom.Part(
-                member=member,
-                name=facts.name,
-                version=facts.version,
-                sha256=facts.sha256,
-                licence=facts.licence,
-                built_from=facts.built_from,
-                targets=(),
-                needs=(),
-                floors=_floors(facts),
-                embedded=tuple(sbom.Library(*library) for library in facts.embedded),
-            )
-            before = found.get(member, part)
-            found[member] = before._replace(
-                targets=(*before.targets, plan.target.label), needs=tuple(sorted(needs | set(before.needs)))
-            )
-    for member in sorted(found):
-        yield found[member]
-
-
-def _floors(facts: wheels.Facts) -> Tuple[str, ...]:
-    """Return for each architecture the glibc that the wheel needs and the file that needs it."""
-    return tuple(
-        f"{elf.machine} {elf.glibc[0]}.{elf.glibc[1]} {elf.glibc_file}" for elf in facts.elves if any(elf.glibc)
-    )
-
-
-def _runtime(project: str, below: str) -> List[zipwriter.Item]:
-    """Return the members that run on the target, the entry point first."""
-    items = {}
-    for name in _modules():
-        items[_AT_ROOT.get(name, f"{layout.RUNTIME}/{name}")] = _own(name)
-    items[layout.LOADENV_PTH] = _own(layout.LOADENV_PTH)
-    items[layout.LOADENV_START] = _own(os.path.basename(layout.LOADENV_START))
-    items[layout.project_pth_name(project)] = layout.project_pth_text(project, below).encode("ascii")
-    first = [layout.MAIN, layout.INSTALL_WHEELS, layout.LOADENV]
-    # A Python without zlib can read the entry point, which tells it so, only if that is stored.
-    return [
-        _of_bytes(name, items[name])._replace(stored=name == layout.MAIN)
-        for name in [*first, *sorted(set(items) - set(first))]
-    ]
-
-
-def _modules() -> Iterator[str]:
-    """Yield the modules that travel, as paths below the package's folder."""
-    for folder in ("", *_TRAVELS):
-        for name in sorted(os.listdir(os.path.join(_PACKAGE, folder))):
-            path = f"{folder}/{name}" if folder else name
-            if name.endswith(".py") and path not in _NOT_SHIPPED:
-                yield path
-
-
-def _own(name: str) -> bytes:
-    with open(os.path.join(_PACKAGE, name), "rb") as file:
-        return file.read()
-
-
-def _of_bytes(name: str, content: bytes) -> zipwriter.Item:
-    return zipwriter.Item(name, content, sha256=hashlib.sha256(content).hexdigest())
-
-
-def _of_kept(name: str, kept: cache.Kept) -> zipwriter.Item:
-    return zipwriter.Item(
-        name, zipwriter.FileContent(kept.path, kept.size), stored=True, sha256=kept.sha256, crc=kept.crc
-    )
-
-
-def _size(item: zipwriter.Item) -> int:
-    return len(item.content) if isinstance(item.content, bytes) else item.content.size
+def _of_kept(name: str, kept: cache.Kept) -> Item:
+    return Item(name, FileContent(kept.path, kept.size), stored=True, sha256=kept.sha256, crc=kept.crc)

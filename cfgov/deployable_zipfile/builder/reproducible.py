@@ -11,18 +11,23 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import zipfile
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
 
 from .. import durable, process
 from ..artifact import layout
 from ..errors import BuildInputError, DeployableZipfileError, WheelError
-from . import exclusions
+from . import checkout, exclusions
+from .options import Context, Options
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _PROGRAM = "import sys; sys.path.insert(0, sys.argv.pop(1)); from deployable_zipfile import create; create.again()"
 # A shell is what can give another umask to a program.
 _WITH_UMASK = 'umask 077; exec "$@"'
+_PATIENCE = 24 * 3600.0  # seconds for the second build; its runs of pip have the time-out of the settings
+# Options that are paths.
+_PATHS = ("file", "project", "requirements", "extra_static", "extra_requirements", "build_constraint")
 _THEN = 981_173_106  # seconds since 1970 UTC: the time that every copied file gets
 _NAMED = 5  # inner members that the error names; all are listed before
 # These say what is in the others, so they differ whenever one of those does.
@@ -39,6 +44,48 @@ class Difference(NamedTuple):
     def __str__(self) -> str:
         """Return it as one line."""
         return f"{self.member}: {self.why}" + (f": {', '.join(self.inner)}" if self.inner else "")
+
+
+def check(path: str, context: Context, has_commit: bool, work: str) -> None:
+    """Build again from a copy in other surroundings, name what came out differently, and refuse it.
+
+    Parameters:
+        path: of the artifact.
+        has_commit: whether it is from a git checkout with a commit, all of which is copied.
+        work: scratch folder.
+
+    Raises:
+        DeployableZipfileError: the second build failed, or made other bytes.
+    """
+    options = context.options
+    root = checkout.find(options.project).root if has_commit else ""
+    root = root or os.path.realpath(options.base or options.project)
+    paths = {name: getattr(options, name) for name in _PATHS}
+    whole = {
+        name: (os.path.abspath(value) if value else "") if isinstance(value, str) else [*map(os.path.abspath, value)]
+        for name, value in paths.items()
+    }
+    text = "Building a second time in other surroundings"
+    with context.console.phase(text), tempfile.TemporaryDirectory(prefix="reproducible-", dir=work) as folder:
+        moved = copied(root, {"cwd": os.getcwd(), **whole}, folder)
+        cwd = moved.pop("cwd")
+        output = os.path.join(folder, "again")
+        further = {"output": output, "cache": False, "cache_dir": "", "workers": 1}
+        second({**options._asdict(), **moved, **further}, cwd, folder, _PATIENCE)
+        differences = compare(path, f"{output}.zip")
+    for difference in differences:
+        context.warn(f"two builds differ: {difference}")
+    refuse(differences)
+    context.console.step("Reproducible: the second build made the same bytes")
+
+
+def given(path: str) -> Options:
+    """Return the options that :func:`second` wrote to *path*."""
+    with open(path, encoding="utf-8") as file:
+        values: Dict[str, Any] = json.load(file)
+    for name, value in values.items():
+        values[name] = tuple(value) if isinstance(value, list) else value
+    return Options(**values)
 
 
 def copied(root: str, paths: Mapping[str, Any], folder: str) -> Dict[str, Any]:

@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
-from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar
+from typing import Any, Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
 from packaging import tags
 from packaging.utils import parse_wheel_filename
@@ -24,6 +24,7 @@ OLDEST, NEWEST = (3, 8), (3, 14)  # minor releases that the target side runs on
 _NAMED = re.compile(
     r"cp3(?P<minor>[0-9]{1,2})-(?P<platform>manylinux(?:1|2010|2014|_2_[0-9]+)_(?P<machine>[a-z0-9_]+))\Z"
 )
+_MINOR = re.compile(r"3\.[0-9]{1,2}\Z")
 _MANYLINUX = re.compile(r"manylinux(?:(?P<old>1|2010|2014)|_2_(?P<minor>[0-9]+))_")
 _OLD_NAMES = {"1": 5, "2010": 12, "2014": 17}  # PEP 600: manylinux1 is 2.5 and so on
 # A release of a named target's minor version that none of its bug-fix releases' Requires-Python excludes.
@@ -116,6 +117,38 @@ class Target(NamedTuple):
             "python_version": self.python,
             "sys_platform": "linux",
         }
+
+
+def wanted(python: str, further: Sequence[str], names: Sequence[str], warn: Callable[[str], None]) -> List[Target]:
+    """Return what to build for: the named targets, or else one Python; and every further Python.
+
+    Of several interpreters of one minor version the first is taken, and the others are named in a warning.
+
+    Parameters:
+        python: command of an interpreter, "3.11" for short, "": the running one.
+        further: of more interpreters.
+        names: of targets.
+
+    Raises:
+        UsageError, BuildInputError: as :func:`of_interpreter` and :func:`of_name`.
+    """
+    first_command, others = _command(python) or sys.executable, [_command(one) for one in further]
+    goals = [of_name(name, (first_command, *others)) for name in names]
+    goals += [of_interpreter(command) for command in (others if goals else [first_command, *others])]
+    chosen: Dict[Tuple[str, str], Target] = {}
+    for goal in goals:
+        first = chosen.setdefault((goal.python, goal.label if goal.cross else goal.machine), goal)
+        if os.path.realpath(first.interpreter) != os.path.realpath(goal.interpreter):
+            warn(
+                f"{goal.interpreter}: is Python {goal.release} and {first.interpreter} is {first.release}; "
+                f"the wheels for Python {goal.python} are those of the latter"
+            )
+    return list(chosen.values())
+
+
+def _command(python: str) -> str:
+    """Return the interpreter's command: "3.11" means python3.11."""
+    return f"python{python}" if _MINOR.match(python) else python
 
 
 def of_interpreter(command: str) -> Target:

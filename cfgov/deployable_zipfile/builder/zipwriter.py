@@ -12,16 +12,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import stat
-import threading
-import zlib
 from types import TracebackType
 from typing import (
     Any,
     Callable,
     Dict,
-    Iterable,
-    Iterator,
     List,
     Mapping,
     NamedTuple,
@@ -29,39 +24,20 @@ from typing import (
     Sequence,
     Tuple,
     Type,
-    Union,
 )
 
 from ..artifact import headers, layout, manifests, zipreader
 from ..errors import BuildInputError
 from ..workers import run
+from . import contents
+from .contents import FileContent, Item, Packed
+from .hasher import Hasher
 
-LEVEL = 6  # zlib's own default: 9 costs much time for little
 _LARGE = 4 * 1024 * 1024  # bytes; larger files are not held in memory
 _BATCH = 1024 * 1024  # bytes of content per piece of work for another process
 _BLOCK = 1024 * 1024
 _PIECE = 16 * 1024 * 1024  # bytes that the kernel copies at a time, so that hashing can follow
 _WINDOW = 64  # batches on their way at a time: bounds memory
-
-
-class FileContent(NamedTuple):
-    """Content that is in a file, or in a part of one."""
-
-    path: str
-    size: int  # bytes
-    offset: int = 0
-    inode: int = 0  # as it was when the file was chosen; 0: any
-
-
-class Item(NamedTuple):
-    """One member to write."""
-
-    name: str
-    content: Union[bytes, FileContent]
-    mode: int = 0o644
-    stored: bool = False  # never try to deflate
-    sha256: str = ""  # of the content where it is known; a stored file is then copied without being read here
-    crc: int = 0  # of a stored file whose digest is known
 
 
 class Written(NamedTuple):
@@ -87,14 +63,6 @@ class Former(NamedTuple):
 
     descriptor: int
     members: Mapping[str, Written]
-
-
-class _Packed(NamedTuple):
-    method: int
-    crc: int
-    size: int
-    sha256: str
-    data: bytes
 
 
 class Archive:
@@ -137,7 +105,7 @@ class Archive:
         self._position = 0
         self._former = former
         self._file = open(path, "wb+")  # noqa: SIM115 - closed by __exit__
-        self._hasher = _Hasher(self._file.fileno()) if digest else None
+        self._hasher = Hasher(self._file.fileno()) if digest else None
         self._write(first_line.encode("ascii") + b"\n" if first_line else b"")
 
     def __enter__(self) -> "Archive":
@@ -174,28 +142,28 @@ class Archive:
         return None if item.stored and found.method != zipreader.STORED else found
 
     def _add_batches(self, batches: List[_Batch]) -> None:
-        waiting: Dict[int, List[_Packed]] = {}
+        waiting: Dict[int, List[Packed]] = {}
         deflated = [number for number, batch in enumerate(batches) if batch.deflate]
         written = 0
 
         def work(number: int) -> Tuple[int, List[Tuple[Any, ...]]]:
-            return deflated[number], [tuple(packed) for packed in _pack_batch(batches[deflated[number]].items)]
+            return deflated[number], [tuple(packed) for packed in contents.packed(batches[deflated[number]].items)]
 
-        little = sum(_size(item) for number in deflated for item in batches[number].items) < _BATCH
+        little = sum(item.size for number in deflated for item in batches[number].items) < _BATCH
         # A process that was forked while a thread runs may find a lock taken for ever.
         serial = little or (self._hasher is not None and self._hasher.is_running)
         answered = run(work, len(deflated), 1 if serial else self._workers)
         while written < len(batches):
             if batches[written].deflate and written not in waiting:
                 number, answers = next(answered)
-                waiting[number] = [_Packed(*answer) for answer in answers]
+                waiting[number] = [Packed(*answer) for answer in answers]
                 continue
             self._write_batch(batches[written], waiting.pop(written, []))
             written += 1
         for _ in answered:  # to its end, which ends the processes
             pass
 
-    def _write_batch(self, batch: _Batch, packed: List[_Packed]) -> None:
+    def _write_batch(self, batch: _Batch, packed: List[Packed]) -> None:
         items = batch.items
         if batch.former:
             self._copy_former(batch)
@@ -215,7 +183,7 @@ class Archive:
         distance = self._position - first
         for item, found in zip(batch.items, batch.former):
             self._list(found._replace(offset=found.offset + distance))
-            self._progress(_size(item))
+            self._progress(item.size)
         self._copied(self._former.descriptor, first, batch.former[-1].end - first, self._path)
 
     def _write_large(self, item: Item) -> None:
@@ -227,15 +195,15 @@ class Archive:
             self._begin(item, zipreader.STORED, item.crc, content.size, content.size, item.sha256)
             self._copy(content)
             return
-        crc, digest, compressed = _measured(content)
-        deflate = not item.stored and _worth_deflating(content.size, compressed)
+        crc, digest, compressed = contents.measured(content)
+        deflate = not item.stored and contents.worth_deflating(content.size, compressed)
         method = zipreader.DEFLATED if deflate else zipreader.STORED
         self._begin(item, method, crc, compressed if deflate else content.size, content.size, digest)
         again = hashlib.sha256()
-        for piece in _deflated(_hashed(content, again)) if deflate else _hashed(content, again):
+        for piece in contents.deflated(contents.hashed(content, again)) if deflate else contents.hashed(content, again):
             self._write(piece)
         if again.hexdigest() != digest:
-            raise _changed(content.path)
+            raise contents.changed(content.path)
         self._progress(content.size)
 
     def _begin(self, item: Item, method: int, crc: int, compressed: int, size: int, sha256: str) -> None:
@@ -266,7 +234,7 @@ class Archive:
         while left:
             copied = _kernel_copy(source, self._file.fileno(), min(left, _PIECE), offset)
             if not copied:
-                raise _changed(what)
+                raise contents.changed(what)
             left -= copied
             offset += copied
             self._position += copied
@@ -299,69 +267,6 @@ class _Batch(NamedTuple):
     deflate: bool = False  # by another process
 
 
-class _Hasher:
-    """Hashes a file behind its writer, in a thread: most of that needs no lock of the interpreter's."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._digest = hashlib.sha256()
-        self._done = 0
-        self._until = 0
-        self._ended = False
-        self._change = threading.Condition()
-        self._thread: Optional[threading.Thread] = None
-        self._error: Optional[BaseException] = None
-
-    @property
-    def is_running(self) -> bool:
-        """Whether there is a thread."""
-        return self._thread is not None
-
-    def start(self, position: int) -> None:
-        """Start the thread, if there is none yet, and let it hash the file up to *position*."""
-        self.follow(position)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, daemon=True)
-            self._thread.start()
-
-    def follow(self, position: int) -> None:
-        """Hash the file up to *position*: everything before it is written."""
-        with self._change:
-            self._until = position
-            self._change.notify()
-
-    def end(self) -> str:
-        """Wait for the last byte and return the digest."""
-        with self._change:
-            self._ended = True
-            self._change.notify()
-        if self._thread is not None:
-            self._thread.join()
-        if self._error is not None:
-            raise self._error
-        return self._digest.hexdigest()
-
-    def _run(self) -> None:
-        block = bytearray(_BLOCK)
-        view = memoryview(block)
-        try:
-            while True:
-                with self._change:
-                    while self._done == self._until and not self._ended:
-                        self._change.wait()
-                    until = self._until
-                if self._done == until:
-                    return
-                while self._done < until:
-                    count = os.preadv(self._descriptor, [view[: min(_BLOCK, until - self._done)]], self._done)
-                    if not count:
-                        raise OSError(errno.EIO, os.strerror(errno.EIO))
-                    self._digest.update(view[:count])
-                    self._done += count
-        except OSError as error:  # handed to the thread that waits
-            self._error = error
-
-
 def _batches(items: Sequence[Item], same: Callable[[Item], Optional[Written]]) -> List[_Batch]:
     """Return *items* in groups: neighbours of the former archive; a large file by itself; about a megabyte of others.
 
@@ -387,90 +292,16 @@ def _batches(items: Sequence[Item], same: Callable[[Item], Optional[Written]]) -
                 batches.append(_Batch([], [], deflate=True))
                 room = _BATCH
             batches[-1].items.append(item)
-            room -= _size(item) + 4096
+            room -= item.size + 4096
     return batches
-
-
-def _size(item: Item) -> int:
-    return len(item.content) if isinstance(item.content, bytes) else item.content.size
 
 
 def _is_large(item: Item) -> bool:
     return not isinstance(item.content, bytes) and (item.content.size > _LARGE or bool(item.stored and item.sha256))
 
 
-def _pack_batch(items: List[Item]) -> Iterator[_Packed]:
-    for item in items:
-        content = item.content if isinstance(item.content, bytes) else b"".join(_blocks(item.content))
-        data = content if item.stored else b"".join(_deflated([content]))
-        method = zipreader.DEFLATED
-        if item.stored or not _worth_deflating(len(content), len(data)):
-            method, data = zipreader.STORED, content
-        yield _Packed(method, zlib.crc32(content), len(content), hashlib.sha256(content).hexdigest(), data)
-
-
-def _worth_deflating(size: int, compressed: int) -> bool:
-    """Say whether the deflated form is smaller, and not so much smaller that readers take it for a bomb (R11)."""
-    return compressed < size and not (size > zipreader.RATIO_FROM and size > zipreader.RATIO * compressed)
-
-
-def _measured(content: FileContent) -> Tuple[int, str, int]:
-    """Return CRC-32, SHA-256 and deflated size of a large file."""
-    crc, digest, compressed = 0, hashlib.sha256(), 0
-    deflater = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
-    for block in _hashed(content, digest):
-        crc = zlib.crc32(block, crc)
-        compressed += len(deflater.compress(block))
-    return crc, digest.hexdigest(), compressed + len(deflater.flush())
-
-
-def _hashed(content: FileContent, digest: "hashlib._Hash") -> Iterator[bytes]:
-    for block in _blocks(content):
-        digest.update(block)
-        yield block
-
-
-def _deflated(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    deflater = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
-    for block in blocks:
-        yield deflater.compress(block)
-    yield deflater.flush()
-
-
-def _blocks(content: FileContent) -> Iterator[bytes]:
-    """Yield the bytes of *content*, and notice a file that is not, or no longer, the one that was chosen.
-
-    Opened without waiting and without following a link, so that a FIFO or a link put in its place cannot act.
-    """
-    try:
-        descriptor = os.open(content.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
-    except OSError as error:
-        raise BuildInputError(content.path, f"cannot be read ({error.strerror})", "Build again") from None
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
-        before = os.fstat(descriptor)
-        if not stat.S_ISREG(before.st_mode) or content.inode not in (0, before.st_ino):
-            raise _changed(content.path)
-        whole = content.offset == 0 and content.inode != 0
-        if whole and before.st_size != content.size:
-            raise _changed(content.path)
-        file.seek(content.offset)
-        left = content.size
-        while left:
-            block = file.read(min(left, _BLOCK))
-            if not block:
-                raise _changed(content.path)
-            left -= len(block)
-            yield block
-        if whole and os.fstat(descriptor).st_size != content.size:
-            raise _changed(content.path)
-
-
 def _ignore(size: int) -> None:
     del size
-
-
-def _changed(path: str) -> BuildInputError:
-    return BuildInputError(path, "changed while it was being packed", "Build again when nothing writes to it")
 
 
 def _too_large(what: str) -> BuildInputError:

@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, List, Tuple
 
 import pytest
 
-from deployable_zipfile.builder import cache, zipwriter
+from deployable_zipfile.builder import cache, contents, zipwriter
 from tests.support.depth import sampled
 from tests.unit.builder.conftest import Index, commit_all, git
 from tests.unit.builder.test_create import failed, lock, pinned, run
@@ -71,13 +71,13 @@ def test_a_build_in_which_nothing_changed_writes_nothing_and_says_the_same(build
 
 def test_a_build_with_a_changed_file_copies_the_others(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     deflated: List[str] = []
-    pack = zipwriter._pack_batch
+    pack = contents.packed
 
-    def watched(items: List[zipwriter.Item]) -> Any:
+    def watched(items: List[contents.Item]) -> Any:
         deflated.extend(item.name for item in items)
         return pack(items)
 
-    monkeypatch.setattr(zipwriter, "_pack_batch", watched)
+    monkeypatch.setattr(contents, "packed", watched)
     (build.site / "module_3.py").write_text("VALUE = 'new'\n", encoding="utf-8")
     build.warm()
 

@@ -12,7 +12,7 @@ import pytest
 
 from deployable_zipfile import create, process
 from deployable_zipfile.artifact import layout
-from deployable_zipfile.builder import pip, reproducible
+from deployable_zipfile.builder import parsers, pip, reproducible
 from deployable_zipfile.errors import BuildInputError, WheelError
 from tests.support.helpers import make_sdist, make_wheel
 from tests.unit.builder.conftest import Index, commit_all
@@ -241,4 +241,4 @@ def test_a_second_build_that_fails_is_an_error_of_its_kind(
 
 
 def test_without_the_option_nothing_is_built_twice() -> None:
-    assert not create.parser().parse_args(["a", "b", "c"]).verify_reproducible
+    assert not parsers.create().parse_args(["a", "b", "c"]).verify_reproducible

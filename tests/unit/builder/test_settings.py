@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from deployable_zipfile import __main__ as command_line
-from deployable_zipfile import create
 from deployable_zipfile.artifact import environment, manifests
-from deployable_zipfile.builder import settings
+from deployable_zipfile.builder import parsers, settings
+from deployable_zipfile.builder.options import Options
 from deployable_zipfile.errors import BuildInputError
 from deployable_zipfile.views import sources
 from tests.support import production
@@ -120,14 +120,14 @@ def test_every_setting_has_an_option_and_every_option_a_setting() -> None:
         "--against",
         "--verify-reproducible",
     }
-    actions = create.parser()._actions
+    actions = parsers.create()._actions
     options = {word for action in actions for word in action.option_strings} - output_only
     named = {setting.name for setting in settings.TABLE if setting.name not in settings.ARGUMENTS}
     negations = {f"--no-{setting.name}" for setting in settings.TABLE if setting.kind == settings.FLAG}
     assert options == {f"--{name}" for name in named} | negations
     arguments = [action.dest for action in actions if not action.option_strings]
     assert arguments == list(settings.ARGUMENTS)
-    fields = [name.replace("_", "-") for name in create.Options._fields if name != "file"]
+    fields = [name.replace("_", "-") for name in Options._fields if name != "file"]
     assert fields == [setting.name for setting in settings.TABLE]
 
 

@@ -12,8 +12,9 @@ from typing import List, Sequence
 import pytest
 
 from deployable_zipfile.artifact import layout, manifests, zipreader
-from deployable_zipfile.builder import zipwriter
-from deployable_zipfile.builder.zipwriter import Archive, FileContent, Item
+from deployable_zipfile.builder import contents, zipwriter
+from deployable_zipfile.builder.contents import FileContent, Item
+from deployable_zipfile.builder.zipwriter import Archive
 from deployable_zipfile.errors import BuildInputError
 
 ORDINARY = [Item("__main__.py", b"x" * 1000), Item("é", b"y")]
@@ -149,14 +150,14 @@ def test_a_large_file_that_changes_between_its_two_readings_is_refused(
     monkeypatch.setattr(zipwriter, "_LARGE", 10)
     path = tmp_path / "page.html"
     content = of_file(path, b"x" * 1000)
-    measured = zipwriter._measured
+    measured = contents.measured
 
     def slow(content: FileContent) -> object:
         result = measured(content)
         path.write_bytes(b"y" * 1000)
         return result
 
-    monkeypatch.setattr(zipwriter, "_measured", slow)
+    monkeypatch.setattr(contents, "measured", slow)
     with pytest.raises(BuildInputError, match="changed while it was being packed"):
         written(tmp_path / "a.zip", [Item("page.html", content)])
 

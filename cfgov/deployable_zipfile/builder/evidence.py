@@ -1,0 +1,104 @@
+"""What the outcome of a build follows from, for ``unchanged.py`` to look at before the next one.
+
+A chapter. Only a build from a commit, a lock of hashes and this Python, with wheels from the cache, leaves a record.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import Iterator, Sequence
+
+from ..errors import masked, printable
+from . import cache, checkout, collect, exclusions, planning, requirements, settings, source, surroundings, unchanged
+from .options import Options
+from .outcome import Built, program
+from .provenance import Chosen
+
+
+def note(
+    record: unchanged.Record,
+    options: Options,
+    locked: requirements.Requirements,
+    chosen: Chosen,
+    plans: Sequence[planning.Plan],
+    house: collect.Wheelhouse,
+) -> None:
+    """Record what a build that wrote nothing followed from, as far as that can be recorded."""
+    record.holds &= (
+        _is_of_a_commit(options, chosen)
+        and _is_locked(options, locked)
+        and _is_from_the_cache(options, plans, house)
+        and not any(words[0] == "status" and said for _, words, _, said in record.answers)
+        and len({folder for folder, *_ in record.answers}) == 1  # no submodules
+    )
+    if record.holds:
+        _note_files(record, options, chosen.selections[0], house.kept)
+        record.files(locked.files, follow=True)
+
+
+def remember(record: unchanged.Record, words: Sequence[str], options: Options, built: Built, text: str) -> None:
+    """Let the next run of the same command line say *text* again as long as nothing changes.
+
+    Parameters:
+        words: of the command line.
+    """
+    first = program(built.manifest.shebang)
+    record.holds &= bool(first)
+    record.files([first], follow=True)
+    lines = [masked(f"warning: {printable(warning)}") for warning in built.warnings]
+    path, folder = built.written.path, os.path.abspath(options.cache_dir or cache.default_folder() or os.curdir)
+    with contextlib.suppress(OSError):  # the next build takes longer, no more
+        record.keep(folder, words, path, f"{path}.sha256", (lines, masked(text)))
+
+
+def _is_of_a_commit(options: Options, chosen: Chosen) -> bool:
+    """Say whether every packed file is the commit's and the time is too."""
+    further = options.include or options.extra_static or options.all_files
+    state = chosen.state
+    return bool(state.commit) and not state.dirty and not further and "SOURCE_DATE_EPOCH" not in os.environ
+
+
+def _is_locked(options: Options, locked: requirements.Requirements) -> bool:
+    """Say whether the requirements are all in files that can be looked at, and pinned by hashes."""
+    return (
+        locked.fixed
+        and len(locked.files) == 1 + len(options.extra_requirements)
+        and not locked.constraints
+        and not any("://" in path for path in locked.files)
+        and all(line.kind == "index" or str(line.requirement.url).startswith("https://") for line in locked.lines)
+    )
+
+
+def _is_from_the_cache(options: Options, plans: Sequence[planning.Plan], house: collect.Wheelhouse) -> bool:
+    """Say whether nothing was built or fetched, and for the running Python only."""
+    if options.python or options.extra_python or options.target or options.build_constraint:
+        return False
+    built = any(facts.built_from for facts in planning.every_wheel(plans))
+    return not built and {plan.target.label for plan in plans} == set(house.from_cache)
+
+
+def _note_files(record: unchanged.Record, options: Options, selection: source.Selection, kept: cache.Cache) -> None:
+    root, base = selection.root, options.base or os.path.dirname(selection.root)
+    found = checkout.find(options.project, kept.of_commit)
+    names = {*checkout.tracked(found, root), *(file.name[len(selection.prefix) + 1 :] for file in selection.files)}
+    record.holds &= not any(name.endswith(".sha256") for name in names)  # what that is depends on the file beside it
+    places = [os.path.join(root, name) for name in names]
+    folders = {os.path.dirname(place) for place in places}
+    record.files(places)
+    record.files((file.path for file in selection.files), follow=True)
+    record.below({root, *(folder for place in folders for folder in _between(root, place))})
+    record.leads(options.project, root)
+    record.leads(base, os.path.realpath(base))
+    record.files(exclusions.secrets([root, os.path.dirname(root), os.path.realpath(base), *folders]), follow=True)
+    record.files(settings.looked_for(options.project), follow=True)
+    record.files(checkout.looked_for(found, options.project), follow=True)
+    record.files(surroundings.configuration_paths(sys.executable), follow=True)
+
+
+def _between(root: str, folder: str) -> Iterator[str]:
+    """Yield *folder* and those above it, up to *root*."""
+    while folder.startswith(root):
+        yield folder
+        folder = os.path.dirname(folder)
