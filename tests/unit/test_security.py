@@ -34,7 +34,7 @@ def test_each_promise_names_tests_that_there_are() -> None:
 
 
 def test_every_paragraph_of_promises_has_a_row() -> None:
-    promised = PAGE.partition("## What is promised")[2].partition("### Where")[0]
+    promised = PAGE.partition("## What we promise")[2].partition("### Where")[0]
     kinds = re.findall(r"^\*\*(\w+)\.\*\*", promised, re.MULTILINE)
     assert kinds == ["Reading", "Writing", "Wheels", "Secrets", "Output", "Network"]
 
