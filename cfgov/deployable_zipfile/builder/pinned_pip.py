@@ -10,7 +10,7 @@ from typing import Dict, List, Tuple
 from packaging.requirements import Requirement
 
 from ..errors import BuildInputError
-from . import cache, markers, pip, requirements, requirements_file, targets, wheelcache, wheels
+from . import cache, markers, pip, requirements, requirements_file, surroundings, targets, wheelcache, wheels
 from .needs import Needs
 from .wheelcache import WheelCache
 
@@ -35,9 +35,9 @@ class PinnedPip:
         tool = next(facts for facts in self.bootstrap_of(goal) if facts.name == "pip")
         folder = os.path.join(self._store.kept.work, f"pip-{tool.version}")
         command = pip.unpacked(self._store.paths[tool.sha256], goal.interpreter, folder)
-        return self._run_by(command, tool.version)
+        return self._run_by(command, goal.interpreter, tool.version)
 
-    def _run_by(self, command: Tuple[str, ...], version: str = "") -> pip.Runner:
+    def _run_by(self, command: Tuple[str, ...], interpreter: str, version: str = "") -> pip.Runner:
         settings = self._needs.settings
         cached = os.path.join(self._store.kept.folder, "pip") if settings.use_cache else ""
         logs = os.path.join(
@@ -46,6 +46,7 @@ class PinnedPip:
         return pip.Runner(
             command, self._store.kept.work, cached, logs, settings.timeout, version, settings.build_constraints,
             bool(settings.wheelhouse),
+            no_index="--wheelhouse" if settings.wheelhouse else surroundings.no_index(interpreter),
         )  # fmt: skip
 
     def bootstrap_of(self, target: targets.Target) -> Tuple[wheels.Facts, ...]:
@@ -63,9 +64,10 @@ class PinnedPip:
         return self._pips[target.python]
 
     def _fetched_bootstrap(self, target: targets.Target) -> Tuple[List[wheels.Facts], bool]:
-        """Return the pinned wheels, and True; from a wheelhouse that lacks them, other releases of them, and False."""
+        """Return the pinned wheels, and True; other releases and False without an index that has them."""
         interpreters = [path for path in (target.interpreter, sys.executable) if path]
-        runner = self._run_by(pip.starting_command(interpreters, self._store.kept.work))
+        command = pip.starting_command(interpreters, self._store.kept.work)
+        runner = self._run_by(command, command[0])
         at = markers.Releases(target.markers)
         lines = [line for line in self._bootstrap.lines if at.where(line.requirement.marker) & at.of(target.release)]
         arguments = ["--no-deps", "--only-binary=:all:", f"--python-version={target.version}"]
@@ -75,7 +77,7 @@ class PinnedPip:
             text = requirements.as_pip_lines(lines, options)
             files, pinned = pip.download(runner, [*arguments, "--require-hashes"], text), True
         except pip.NotFound as error:
-            if not house:
+            if not runner.no_index:
                 raise
             for folder in pip.bundled(interpreters):
                 options += ["--find-links", folder]
@@ -83,6 +85,8 @@ class PinnedPip:
             try:
                 files, pinned = pip.download(runner, arguments, requirements.as_pip_lines(names, options)), False
             except pip.NotFound:
+                if not house:
+                    raise error from None
                 fix = f"Add it: pip download --no-deps --dest {house} {error.what}"
                 raise BuildInputError(error.what, f"is not in {house}, and every artifact carries it", fix) from None
         return [self._store.proven(self._store.kept.keep_file(file), "") for file in files], pinned

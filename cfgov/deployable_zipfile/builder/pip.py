@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import re
 import signal
 import subprocess
 import time
@@ -36,6 +37,7 @@ _UNWANTED = (
 )  # fmt: skip
 # Where a network's own index, or none, is set; what a wheelhouse replaces.
 _INDEX = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_CONFIG_FILE")
+_NO_INDEX = re.compile(r"^\s*--no-index\b", re.MULTILINE)
 _BUILD_CONSTRAINTS_SINCE = Version("25.3")  # of pip; earlier ones obey PIP_CONSTRAINT in build environments
 _DOWNLOADS = ("http", "http-v2")  # folders of pip's cache that hold what was downloaded
 # Debian keeps these wheels in a place of its own.
@@ -60,6 +62,7 @@ class Runner(NamedTuple):
         constraints: paths of files that constrain what build environments get.
         offline: no index and no setting that names one.
         fetched: told, while a download runs, how many more files it has.
+        no_index: what forbids the package index: an option, a variable or a setting; "" when nothing does.
     """
 
     command: Tuple[str, ...]
@@ -71,6 +74,7 @@ class Runner(NamedTuple):
     constraints: Tuple[str, ...] = ()
     offline: bool = False
     fetched: Callable[[int], object] = int  # told how many more files a download has come to
+    no_index: str = ""
 
 
 class NotFound(BuildInputError):
@@ -129,7 +133,7 @@ def download(runner: Runner, arguments: Sequence[str], lines: str) -> List[str]:
     """
     folder = _fresh(runner, "download")
     os.mkdir(folder)
-    run(runner, ["download", "--dest", folder, *arguments, "--requirement", _file_of(folder, lines)])
+    run(_told(runner, lines), ["download", "--dest", folder, *arguments, "--requirement", _file_of(folder, lines)])
     return sorted(os.path.join(folder, name) for name in os.listdir(folder))
 
 
@@ -146,7 +150,7 @@ def build(runner: Runner, lines: str) -> str:
     os.mkdir(folder)
     # An sdist may be for another patch release than the one that builds it.
     arguments = ["--no-deps", "--ignore-requires-python", "--wheel-dir", folder]
-    run(runner._replace(fetched=int), ["wheel", *arguments, "--requirement", _file_of(folder, lines)])
+    run(_told(runner, lines)._replace(fetched=int), ["wheel", *arguments, "--requirement", _file_of(folder, lines)])
     names = os.listdir(folder)
     if len(names) != 1:
         raise BuildInputError(lines.splitlines()[-1], f"made {len(names)} wheels instead of one", "Report it")
@@ -167,6 +171,12 @@ def constraints() -> List[str]:
 def hashes_required() -> bool:
     """Say whether ``PIP_REQUIRE_HASHES`` is set."""
     return os.environ.get("PIP_REQUIRE_HASHES", "").lower() in ("1", "true", "yes", "on", "y", "t")
+
+
+def _told(runner: Runner, lines: str) -> Runner:
+    """Return *runner* with what the requirements *lines* themselves say of the package index."""
+    closed = not runner.no_index and _NO_INDEX.search(lines)
+    return runner._replace(no_index="--no-index in the requirements") if closed else runner
 
 
 def _file_of(folder: str, lines: str) -> str:
@@ -206,7 +216,7 @@ def run(runner: Runner, arguments: Sequence[str]) -> None:
         kept = _kept_log(runner, text)
         if ended.status == -signal.SIGINT:
             raise Interrupted(f"pip {arguments[0]}", "was interrupted", "Build again")
-        failure = pip_output.explained(text, arguments)
+        failure = pip_output.explained(text, arguments, runner.no_index)
         kind = NotFound if failure.not_found else BuildInputError
         raise kind(failure.what, failure.why, f"{failure.fix}. The output is in {kept}")
 

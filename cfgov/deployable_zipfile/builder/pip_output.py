@@ -13,6 +13,7 @@ _NO_WHEEL = re.compile(
 )
 # pip 24.1 and later ignore a file whose metadata breaks the rules, and say so above the two lines of "no version".
 _IGNORED = re.compile(r"Ignoring version \S+ of \S+ since it has invalid metadata:\n.*has invalid metadata: (.+)")
+_LINKS = re.compile(r"^Looking in links: (.+)$", re.MULTILINE)
 _HASH_BLOCK = re.compile(r"^\s{4}(\S.*?) (?:from |\(from )", re.MULTILINE)
 _EXPECTED = re.compile(r"Expected (?:or )?(\w+) ([0-9a-f]{12})")
 _GOT = re.compile(r"Got\s+([0-9a-f]{12})")
@@ -38,7 +39,7 @@ class Failure(NamedTuple):
     what: str
     why: str
     fix: str
-    not_found: bool = False  # the package index answered, and has no such file
+    not_found: bool = False  # the package index, or what is taken instead of it, has no such file
 
 
 class Progress:
@@ -64,13 +65,17 @@ class Progress:
             self._fetched(self._halves // 2 - before)
 
 
-def explained(text: str, arguments: Sequence[str]) -> Failure:
-    """Return the reason of a failed run from pip's output *text*."""
+def explained(text: str, arguments: Sequence[str], no_index: str = "") -> Failure:
+    """Return the reason of a failed run from pip's output *text*.
+
+    Parameters:
+        no_index: what forbade the package index, "" when pip could use it.
+    """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     for recognise in (_hash_failure, _conflict, _git_failure, _build_failure, _index_failure, _diagnosis):
         failure = recognise(text, lines)
         if failure is not None:
-            return failure
+            return _without_index(failure, text, no_index) if failure.not_found and no_index else failure
     errors = [line[len("ERROR: ") :] for line in lines if line.startswith("ERROR: ")]
     last = errors[-1] if errors else (lines[-1] if lines else "no output")
     return Failure(f"pip {arguments[0]}", last[:300], "See its output")
@@ -115,6 +120,17 @@ def _index_failure(text: str, lines: Sequence[str]) -> Optional[Failure]:
         return Failure(name, why, "Lock a version whose metadata is valid")
     why = "no version of it fits this Python and platform on the package index"
     return Failure(name, why, "Correct name or version", not_found=True)
+
+
+def _without_index(failure: Failure, text: str, no_index: str) -> Failure:
+    """Return *failure* with where pip looked instead of the package index."""
+    links = _LINKS.search(text)
+    closed = f"the package index is not used ({no_index})"
+    if not links:
+        why = f"cannot be found: {closed}, and nothing names another place"
+        return failure._replace(why=why, fix="Allow the package index, or name a folder with --find-links")
+    why = f"no file for this Python and platform in {links.group(1).strip()}, and {closed}"
+    return failure._replace(why=why, fix="Add the file there, or correct name or version")
 
 
 def _diagnosis(text: str, lines: Sequence[str]) -> Optional[Failure]:

@@ -10,10 +10,13 @@ import os
 import shlex
 import shutil
 import sys
-from typing import Iterator, List, Tuple
+from typing import TYPE_CHECKING, Iterator, List, Tuple
 from urllib.parse import unquote, urlsplit
 
 from ..errors import conceal
+
+if TYPE_CHECKING:
+    import configparser
 
 # Settings of pip that change how it works, never what it takes.
 _HARMLESS = {
@@ -56,6 +59,7 @@ _PACKAGE_LISTS = (
     "/var/lib/dpkg/status", "/var/lib/rpm/Packages", "/var/lib/rpm/rpmdb.sqlite", "/usr/lib/sysimage/rpm/rpmdb.sqlite",
     "/lib/apk/db/installed",
 )  # fmt: skip
+_TRUE = ("1", "true", "t", "yes", "y", "on")  # what pip takes for true (distutils.util.strtobool)
 _SMALL = 256 * 1024  # bytes; a tool up to this size, a wrapper script for instance, is known by its content
 
 
@@ -75,6 +79,26 @@ def pip_settings(interpreter: str) -> List[str]:
     found += [f"{path}\n{text}" for path, text in _configurations(interpreter)]
     for text in found:
         conceal(text)
+    return found
+
+
+def no_index(interpreter: str) -> str:
+    """Return the variable or configuration file that forbids pip the package index, "" when none does.
+
+    The variable wins, then the file that pip reads last (pip's user guide, "Configuration").
+
+    Parameters:
+        interpreter: path of the Python that runs pip.
+    """
+    value = os.environ.get("PIP_NO_INDEX", "")
+    if value:
+        return "PIP_NO_INDEX" if value.lower() in _TRUE else ""
+    found = ""
+    for path, parser in _parsed(interpreter):
+        for section in ("global", "download"):
+            value = parser.get(section, "no-index", fallback=parser.get(section, "no_index", fallback=""))
+            if value:
+                found = f"no-index in {path}" if value.lower() in _TRUE else ""
     return found
 
 
@@ -108,6 +132,19 @@ def _configurations(interpreter: str) -> Iterator[Tuple[str, str]]:
             continue  # pip passes over a file that it cannot read as well
 
 
+def _parsed(interpreter: str) -> Iterator[Tuple[str, configparser.RawConfigParser]]:
+    """Yield path and content of each configuration file of pip."""
+    import configparser  # takes long, and few builds need it
+
+    for path, text in _configurations(interpreter):
+        parser = configparser.RawConfigParser()
+        try:
+            parser.read_string(text)
+        except configparser.Error:
+            continue  # pip will refuse it
+        yield path, parser
+
+
 def configuration_paths(interpreter: str) -> List[str]:
     """Return where configuration files of the pip of *interpreter* may be."""
     home = os.path.expanduser("~")
@@ -124,16 +161,9 @@ def configuration_paths(interpreter: str) -> List[str]:
 
 def _local_links(interpreter: str, options: Tuple[str, ...]) -> List[str]:
     """Return the local folders and files of every ``--find-links``, where a build backend can come from."""
-    import configparser  # takes long, and no other function needs it
-
     values = [value for name, value in zip(options, options[1:]) if name == "--find-links"]
     values += os.environ.get("PIP_FIND_LINKS", "").split()
-    for _, text in _configurations(interpreter):
-        parser = configparser.RawConfigParser()
-        try:
-            parser.read_string(text)
-        except configparser.Error:
-            continue  # pip will refuse it
+    for _, parser in _parsed(interpreter):
         for section in parser.sections():
             values += parser.get(section, "find-links", fallback="").split()
     paths = [unquote(urlsplit(value).path) if value.startswith("file:") else value for value in values]

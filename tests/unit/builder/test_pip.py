@@ -173,3 +173,21 @@ def test_no_list_of_processes_shows_a_line_or_an_option(tmp_path: Path) -> None:
         "assert os.stat(sys.argv[-1]).st_mode & 0o777 == 0o600\n"
     )
     assert pip.download(runner(tmp_path, script), [], f"--index-url https://u:{SECRET}@h/simple\nfoo==1\n") == []
+
+
+def test_requirements_that_forbid_the_index_are_named_as_the_reason(tmp_path: Path) -> None:
+    absent = "print('ERROR: No matching distribution found for a==1'); raise SystemExit(1)"
+    for number, (no_index, lines, reason) in enumerate(
+        (
+            (
+                "",
+                "--find-links /w\n--no-index\na==1\n",
+                "the package index is not used (--no-index in the requirements)",
+            ),
+            ("PIP_NO_INDEX", "--no-index\na==1\n", "the package index is not used (PIP_NO_INDEX)"),
+            ("", "a==1\n", "on the package index"),
+        )
+    ):
+        with pytest.raises(pip.NotFound, match="a==1: ") as caught:
+            pip.download(runner(tmp_path / str(number), absent)._replace(no_index=no_index), [], lines)
+        assert reason in str(caught.value)

@@ -110,3 +110,13 @@ def test_what_pip_says_becomes_one_line_with_the_cause(text: str, what: str, why
     failure = pip_output.explained(text, ["download"])
     assert failure.what == what
     assert why in failure.why
+
+
+@pytest.mark.parametrize("said_by", ["PIP_NO_INDEX", "--wheelhouse", "no-index in /etc/pip.conf"])
+def test_where_no_index_may_be_used_that_is_the_reason(said_by: str) -> None:
+    failure = pip_output.explained(ABSENT, ["download"], said_by)
+    assert failure.why == f"cannot be found: the package index is not used ({said_by}), and nothing names another place"
+    failure = pip_output.explained("Looking in links: /w, /x\n" + ABSENT, ["download"], said_by)
+    assert failure.why.startswith("no file for this Python and platform in /w, /x, and the package index is not used")
+    assert failure.not_found
+    assert pip_output.explained(HASHES, ["download"], said_by) == pip_output.explained(HASHES, ["download"])

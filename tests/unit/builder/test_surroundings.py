@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,27 @@ def test_a_build_backend_in_a_local_folder_is_noticed(
     before = surroundings.compiling("/v/bin/python", options)
     (links / "backend-1-py3-none-any.whl").write_text("two")
     assert surroundings.compiling("/v/bin/python", options) != before
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "found"),
+    [
+        ("1", "", "PIP_NO_INDEX"),
+        ("YES", "[global]\nno-index = false\n", "PIP_NO_INDEX"),
+        ("0", "[global]\nno-index = true\n", ""),
+        ("", "[global]\nno-index = true\n", "no-index in {}"),
+        ("", "[global]\nno_index = on\n[list]\nformat = json\n", "no-index in {}"),
+        ("", "[download]\nno-index = 1\n", "no-index in {}"),
+        ("", "[global]\nno-index = yes\n[download]\nno-index = no\n", ""),
+        ("", "[install]\nno-index = yes\n", ""),
+        ("", "no section\n", ""),
+        ("", "", ""),
+    ],
+)
+def test_what_forbids_the_package_index_is_named(
+    variable: str, text: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_tree(tmp_path, {"pip.conf": text}) / "pip.conf"
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(path))
+    monkeypatch.setenv("PIP_NO_INDEX", variable)
+    assert surroundings.no_index(sys.executable) == found.format(path)
