@@ -6,6 +6,7 @@ list is made of the finished tree, whose files have just been proven against the
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
@@ -20,9 +21,9 @@ MAX_LINE = 16 * 1024  # bytes: a path of 1024 bytes, escaped, and a link's targe
 MAX_LINES = 1_000_000
 _MAX_LIST = 256 * 1024 * 1024  # bytes
 _BLOCK = 1024 * 1024
-_FEW = 5000  # known files that one process lists before another one has begun
+_FEW = 50_000  # known files that one process lists before others would be done
 _DEPTH = 5  # venv/lib/pythonX.Y/site-packages/PACKAGE
-_PLAIN = re.compile(rb"[^!-\"$-\[\]-~]")  # everything but printable ASCII without "#" and the backslash
+_UNUSUAL = re.compile(r"[^!-\"$-\[\]-~]")  # everything but printable ASCII without "#" and the backslash
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
@@ -91,7 +92,9 @@ def written(tree: str, workers: int = 0, known: Optional[Known] = None) -> bytes
     listing = _Listing(found, _whole(tree, known) if known else {})
 
     def listed(number: int) -> Tuple[int, bytes]:
-        return number, b"".join(_lines(tree, *folders[number], listing))
+        lines: List[str] = []
+        _list(tree, *folders[number], listing, lines)
+        return number, "".join(lines).encode("ascii")
 
     parts = dict(run(listed, len(folders), workers if len(found) > _FEW or not found else 1))
     return head + b"".join(parts[number] for number in range(len(folders)))
@@ -108,6 +111,8 @@ def _whole(tree: str, known: Known) -> Dict[str, Dict[str, int]]:
         found.setdefault(folder + slash, {})[name] = as_made[mode]
     for folder in known.mixed:
         found.pop(f"{folder}/", None)
+    for folder in known.folders - known.mixed:
+        found.setdefault(f"{folder}/", {})
     folder_mode = os.lstat(f"{tree}/{next(iter(known.folders))}").st_mode if known.folders else 0
     for folder in known.folders:
         above, slash, name = folder.rpartition("/")
@@ -132,31 +137,42 @@ def _branches(tree: str, inner: str, depth: int) -> Iterator[Tuple[str, bool]]:
             yield from _branches(tree, f"{inner}{name}/", depth + 1)
 
 
-def _lines(tree: str, inner: str, whole: bool, known: _Listing) -> Iterator[bytes]:
-    """Yield a line for everything in the folder *inner*, a path that ends in "/" or is "".
+def _list(tree: str, inner: str, whole: bool, known: _Listing, lines: List[str]) -> None:
+    """Add a line to *lines* for everything in the folder *inner*, a path that ends in "/" or is "".
 
     Parameters:
         whole: with everything in the folders below it.
     """
     folders = []
-    prefix = _escaped(inner)
+    prefix = f"./{_escaped(inner)}"
     modes = known.whole[inner] if inner in known.whole else _scanned(tree, inner)
-    for name, mode in sorted(modes.items()):
-        text = b"./%s%s type=" % (prefix, _escaped(name))
+    names = sorted(modes)
+    escaped = map(_escaped, names) if _UNUSUAL.search("".join(names)) else names
+    for name, text in zip(names, escaped):
+        mode = modes[name]
         if stat.S_ISREG(mode):
             path = inner + name
             sha256 = known.digests.get(path) or durable.digest(f"{tree}/{path}")
-            yield b"%sfile mode=%04o sha256digest=%s\n" % (text, mode & 0o7777, sha256.encode("ascii"))
+            lines.append(f"{prefix}{text}{_facts(mode)}{sha256}\n")
         elif stat.S_ISDIR(mode):
             folders.append(name)
-            yield b"%sdir mode=%04o\n" % (text, mode & 0o7777)
+            lines.append(f"{prefix}{text}{_facts(mode)}\n")
         elif stat.S_ISLNK(mode):
             target = _escaped(os.readlink(f"{tree}/{inner}{name}"))
-            yield b"%slink mode=%04o link=%s\n" % (text, mode & 0o7777, target)
+            lines.append(f"{prefix}{text}{_facts(mode)}{target}\n")
         else:
             raise ValueError(f"{inner}{name} is neither a file nor a folder nor a link")
     for name in folders if whole else ():
-        yield from _lines(tree, f"{inner}{name}/", whole, known)
+        _list(tree, f"{inner}{name}/", whole, known, lines)
+
+
+@functools.lru_cache(maxsize=None)
+def _facts(mode: int) -> str:
+    """Return the part of a line that says of what kind something is, and its mode."""
+    kind, detail = {stat.S_IFDIR: ("dir", ""), stat.S_IFLNK: ("link", " link=")}.get(
+        stat.S_IFMT(mode), ("file", " sha256digest=")
+    )
+    return f" type={kind} mode={mode & 0o7777:04o}{detail}"
 
 
 def read(destination: str, sha256: str) -> Inventory:
@@ -225,8 +241,10 @@ def _kind(mode: int) -> str:
     return "link" if stat.S_ISLNK(mode) else "other"
 
 
-def _escaped(text: str) -> bytes:
-    return _PLAIN.sub(lambda found: b"\\%03o" % found.group()[0], os.fsencode(text))
+def _escaped(text: str) -> str:
+    if not _UNUSUAL.search(text):
+        return text
+    return "".join(chr(byte) if not _UNUSUAL.match(chr(byte)) else f"\\{byte:03o}" for byte in os.fsencode(text))
 
 
 def _unescaped(text: bytes) -> str:
