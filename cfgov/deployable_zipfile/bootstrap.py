@@ -168,14 +168,14 @@ def end_quietly():
 
 def leave(code):
     # type: (int) -> None
-    """End the process. All that was read stays in memory: to free it piece by piece takes as long as a short command."""
+    """End the process with all that was read in memory: to free it in pieces takes as long as a short command."""
     import os
 
     try:
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
-    except (IOError, OSError, ValueError):
+    except (EnvironmentError, ValueError):  # noqa: UP024  # Python 2 has no OSError of streams
         sys.exit(code)  # Python says what it does of a stream that takes nothing
     os._exit(code)
 

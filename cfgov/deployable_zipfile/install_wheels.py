@@ -188,22 +188,39 @@ def install(
         OSError: the file system refused.
     """
     planned = _planned(sources, place)
-    make_folders(place.tree, [*planned.folders, place.site, place.scripts], workers)
+    folders = [*planned.folders, place.site, place.scripts]
     jobs = list(planned.jobs.values())
-    left, compiled = take(sources, place, jobs, workers, progress) if take else (jobs, set())
-    compiled |= write_files(place.tree, [*more, *left], workers, progress, known.digests if known else None)
+    compiled: Set[str] = set()
+
+    def finishing(number: int) -> Callable[[], None]:
+        return lambda: _finish(sources[number], number, planned, compiled, place)
+
+    finishes = [finishing(number) for number in range(len(sources))]
+    later = take is not None or any(job.compile_as for job in jobs)  # RECORD says what was compiled
+    if take:
+        make_folders(place.tree, folders, workers)
+        jobs, compiled = take(sources, place, jobs, workers, progress)
+        folders = []
+    digests = known.digests if known else None
+    beside = [] if later else finishes
+    compiled |= write_files(place.tree, [*more, *jobs], workers, progress, digests, folders, beside)
+    for _ in run(
+        lambda number: finishes[number](), len(sources) if later else 0, workers if len(planned.jobs) > _FEW else 1
+    ):
+        pass
     if known and not take:
-        known.modes.update((job.path, job.mode) for job in jobs)
-        known.folders.update(planned.folders)
-        others = [*planned.scripts, *planned.points, *compiled]
-        others += [path for source in sources for path in _own_paths(source.wheel, place)]
-        known.mixed.update(path.rpartition("/")[0] for path in others)
+        _note(known, planned, compiled, sources, place)
+    own = len(planned.scripts) + len(planned.points) + sum(2 + source.plan.requested for source in sources)
+    return own + len(planned.jobs) + len(compiled)
 
-    def finish(number: int) -> int:
-        return _finish(sources[number], number, planned, compiled, place)
 
-    written: int = sum(run(finish, len(sources), workers if len(planned.jobs) > _FEW else 1))
-    return written + len(planned.jobs) + len(compiled)
+def _note(known: Known, planned: _Layout, compiled: Set[str], sources: List[Source], place: Place) -> None:
+    """Add to *known* what was written."""
+    known.modes.update((job.path, job.mode) for job in planned.jobs.values())
+    known.folders.update(planned.folders)
+    others = [*planned.scripts, *planned.points, *compiled]
+    others += [path for source in sources for path in _own_paths(source.wheel, place)]
+    known.mixed.update(path.rpartition("/")[0] for path in others)
 
 
 def shebang(interpreter: str) -> bytes:
@@ -418,8 +435,8 @@ def _refuse_protected(wheel: Wheel, name: str, path: str) -> None:
         wheel.refuse(name, "would replace a part of the virtualenv")
 
 
-def _finish(source: Source, number: int, planned: _Layout, compiled: Set[str], place: Place) -> int:
-    """Write scripts, INSTALLER, REQUESTED and at last RECORD of one wheel; return how many files that were."""
+def _finish(source: Source, number: int, planned: _Layout, compiled: Set[str], place: Place) -> None:
+    """Write scripts, INSTALLER, REQUESTED and at last RECORD of one wheel."""
     wheel = source.wheel
     rows = _file_rows(wheel, planned, compiled, place)
     own: Dict[str, str] = {}
@@ -437,7 +454,6 @@ def _finish(source: Source, number: int, planned: _Layout, compiled: Set[str], p
     own["RECORD"] = _row(record, "", "")
     text = "".join([*rows.values(), *own.values()])
     write_bytes(f"{place.tree}/{place.site}/{record}", text.encode("utf-8"))
-    return len(own)
 
 
 def _file_rows(wheel: Wheel, planned: _Layout, compiled: Set[str], place: Place) -> Dict[str, str]:

@@ -34,24 +34,25 @@ def cores() -> int:
         return os.cpu_count() or 1
 
 
-def run(work: Callable[[int], Any], count: int, workers: int = 0) -> Iterator[Any]:
+def run(work: Callable[[int], Any], count: int, workers: int = 0, first: int = 0) -> Iterator[Any]:
     """Call ``work(0)`` ... ``work(count - 1)``, each once, in any order, and yield what they return.
 
     Parameters:
         work: called in a forked process; returns what ``marshal`` can carry. What it raises ends all.
         count: number of calls.
         workers: processes; 0 means one per core, at most 8. With one, everything happens in this process.
+        first: that many calls are done before any other begins.
 
     Raises:
         DeployableZipfileError: the first one that a call raised; OSErrors come back as OSErrors.
         TargetError: a process was killed from outside, for instance because memory ran out.
     """
-    with started(work, count, workers) as answers:
+    with started(work, count, workers, first) as answers:
         yield from answers
 
 
 @contextlib.contextmanager
-def started(work: Callable[[int], Any], count: int, workers: int = 0) -> Iterator[Iterator[Any]]:
+def started(work: Callable[[int], Any], count: int, workers: int = 0, first: int = 0) -> Iterator[Iterator[Any]]:
     """Begin what :func:`run` does and return; the answers are taken later, and what is left at the end is given up.
 
     With one process, the work is done when its answers are taken.
@@ -60,7 +61,7 @@ def started(work: Callable[[int], Any], count: int, workers: int = 0) -> Iterato
     if workers <= 1:
         yield map(work, range(count))
         return
-    team = _Team(count)
+    team = _Team(count, first)
     try:
         team.start(work, workers)
         yield team.results()
@@ -71,9 +72,10 @@ def started(work: Callable[[int], Any], count: int, workers: int = 0) -> Iterato
 class _Team:
     """Processes that take numbers from one pipe until it is empty, each with a pipe of its own for the answers."""
 
-    def __init__(self, count: int) -> None:
-        self._next = 0
+    def __init__(self, count: int, first: int) -> None:
+        self._next = self._done = 0
         self._count = count
+        self._end = first or count  # of the numbers that may begin
         self._numbers, self._feed = os.pipe()
         self._answers: Dict[int, Tuple[int, bytearray]] = {}  # read end -> pid, bytes not yet understood
 
@@ -120,26 +122,33 @@ class _Team:
             os._exit(1)  # only reached when the answer could not be sent: the parent is gone or reports it
 
     def _hand_out(self) -> None:
-        """Put as many numbers into the pipe as it takes; close it after the last one."""
-        while self._next < self._count:
-            last = min(self._count, self._next + _PIPE_ROOM // _NUMBER.size)
+        """Put as many numbers into the pipe as may begin and as it takes; close it after the last one."""
+        while self._next < self._end:
+            last = min(self._end, self._next + _PIPE_ROOM // _NUMBER.size)
             try:
                 os.write(self._feed, b"".join(_NUMBER.pack(number) for number in range(self._next, last)))
             except BlockingIOError:
                 return
             self._next = last
+        if self._next < self._count:
+            return
         with unbroken():
             os.close(self._feed)
             self._feed = -1
 
     def results(self) -> Iterator[Any]:
         while self._answers:
-            writable = [self._feed] if self._feed >= 0 else []
+            writable = [self._feed] if self._feed >= 0 and self._next < self._end else []
             ready, free, _ = select.select(list(self._answers), writable, [])
             if free:
                 self._hand_out()
             for descriptor in ready:
-                yield from self._take(descriptor)
+                for answer in self._take(descriptor):
+                    self._done += 1
+                    yield answer
+            if self._done == self._end < self._count:
+                self._end = self._count
+                self._hand_out()
 
     def _take(self, descriptor: int) -> Iterator[Any]:
         pid, pending = self._answers[descriptor]

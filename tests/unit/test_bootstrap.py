@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import os
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -134,6 +135,21 @@ def test_a_python_without_zlib_can_read_the_line_that_tells_it_so(tmp_path: Path
     )
     done = run_python("-I", "-c", program, site, "-d", tmp_path / "dest", code=4)
     assert "needs Python's zlib module, which " in error_line(done)
+
+
+def test_the_end_leaves_nothing_unwritten_and_frees_nothing() -> None:
+    lines = "import atexit, sys\natexit.register(print, 'freed')\nsys.stdout.write('x' * 99)\nbootstrap.leave(3)\n"
+    program = f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r})\nfrom deployable_zipfile import bootstrap\n"
+    done = run_cli([sys.executable, "-c", program + lines], code=3)
+    assert done.stdout == "x" * 99
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_the_end_does_not_hide_that_output_was_lost(tmp_path: Path) -> None:
+    site = make_artifact(tmp_path / "site.zip")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([sys.executable, str(site), "list"], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode != 0
 
 
 def test_an_old_version_is_refused_in_process_too(

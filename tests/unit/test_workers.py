@@ -28,6 +28,35 @@ def test_every_number_is_worked_on_once(count: int, workers: int) -> None:
     assert children() == []
 
 
+@pytest.mark.parametrize("workers", [1, 2, 8])
+@pytest.mark.parametrize(("first", "count"), [(1, 2), (5, 12), (3000, 3001), (4, 4), (1, 3000)])
+def test_the_first_calls_are_done_before_any_other_begins(first: int, count: int, workers: int, tmp_path: Path) -> None:
+    def work(number: int) -> int:
+        if number >= first:
+            return len(os.listdir(str(tmp_path)))
+        if number == 0:
+            time.sleep(0.1)
+        (tmp_path / str(number)).touch()
+        return -1
+
+    before = descriptors()
+    assert sorted(team.run(work, count, workers, first)) == [-1] * first + [first] * (count - first)
+    assert descriptors() == before
+    assert children() == []
+
+
+def test_an_error_in_the_first_calls_keeps_the_others_from_beginning(tmp_path: Path) -> None:
+    def work(number: int) -> None:
+        if number == 0:
+            raise OSError(28, "No space left on device")
+        (tmp_path / str(number)).touch()
+
+    with pytest.raises(OSError, match="No space left"):
+        list(team.run(work, 9, 2, 1))
+    assert os.listdir(str(tmp_path)) == []
+    assert children() == []
+
+
 def test_one_worker_is_this_process_and_several_are_not() -> None:
     assert set(team.run(lambda _: os.getpid(), 3, 1)) == {os.getpid()}
     assert os.getpid() not in set(team.run(lambda _: os.getpid(), 3, 2))

@@ -14,7 +14,7 @@ import marshal
 import os
 import sys
 import warnings
-from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
+from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..artifact.wheel import Wheel
 from ..artifact.zipreader import Entry, Window
@@ -26,6 +26,7 @@ CHUNK_BYTES = 1024 * 1024
 CHUNK_FILES = 64
 _FEW = 1000  # folders that one process makes before another one has begun
 
+_DIGEST = 64  # hexadecimal digits of a SHA-256
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -48,6 +49,22 @@ def make_folders(tree: str, paths: Iterable[str], workers: int = 0) -> None:
         paths: relative folder paths.
         workers: processes, as in :func:`workers.run`.
     """
+    batches = _folder_batches(tree, paths)
+
+    def make(number: int) -> None:
+        _make(tree, batches[number])
+
+    for _ in run(make, len(batches), workers if sum(map(len, batches)) > _FEW else 1):
+        pass
+
+
+def _make(tree: str, paths: List[str]) -> None:
+    for path in paths:
+        os.mkdir(f"{tree}/{path}", 0o755)
+
+
+def _folder_batches(tree: str, paths: Iterable[str]) -> List[List[str]]:
+    """Make the topmost of the folders in *paths* and above them; return the others, in batches that are independent."""
     wanted: Set[str] = set()
     for path in paths:
         while path and path not in wanted:
@@ -61,14 +78,7 @@ def make_folders(tree: str, paths: Iterable[str], workers: int = 0) -> None:
             os.mkdir(f"{tree}/{path}", 0o755)
         else:
             groups.setdefault("/".join(parts[:5]), []).append(path)
-    batches = _balanced(list(groups.values()))
-
-    def make(number: int) -> None:
-        for path in batches[number]:
-            os.mkdir(f"{tree}/{path}", 0o755)
-
-    for _ in run(make, len(batches), workers if len(wanted) > _FEW else 1):
-        pass
+    return _balanced(list(groups.values()))
 
 
 def write_files(
@@ -77,33 +87,49 @@ def write_files(
     workers: int = 0,
     progress: Optional[Callable[[int], None]] = None,
     digests: Optional[Dict[str, str]] = None,
+    folders: Iterable[str] = (),
+    beside: Sequence[Callable[[], None]] = (),
 ) -> Set[str]:
     """Write every job's file; return the paths (relative) of the bytecode files that were compiled here.
 
     Parameters:
-        tree: absolute path of a tree whose folders exist (``__pycache__`` folders included).
+        tree: absolute path of a tree.
         jobs: in any order; those of one folder are best kept together, and those of one archive in its order.
         workers: processes, as in :func:`workers.run`.
         progress: called with a number of files as they are written.
         digests: gets the SHA-256 of files that were written, in hexadecimal, by path.
+        folders: made first, with those above them, by the same processes; the others that the files need exist,
+            ``__pycache__`` folders included.
+        beside: other work that needs no more than the folders, done by the same processes.
 
     Raises:
         ArtifactError, WheelError: content that is not what it should be.
         OSError: the file system refused.
     """
+    batches = _folder_batches(tree, folders)
     chunks = sorted(_chunks(jobs), key=lambda chunk: -_alone(jobs, chunk))
+    files = len(batches) + len(chunks)
 
-    def write(number: int) -> Tuple[int, List[str], List[str]]:
-        first, last = chunks[number]
-        found, made = _write_range(tree, jobs[first:last])
-        return number, found if digests is not None else [], made
+    def write(number: int) -> Tuple[int, str, List[str]]:
+        if number < len(batches):
+            _make(tree, batches[number])
+        elif number < files:
+            first, last = chunks[number - len(batches)]
+            found, made = _write_range(tree, jobs[first:last])
+            return number, "".join(found) if digests is not None else "", made
+        else:
+            beside[number - files]()
+        return number, "", []
 
     everything: Set[str] = set()
-    for number, found, made in run(write, len(chunks), workers):
+    for number, found, made in run(write, files + len(beside), workers, len(batches)):
+        if not len(batches) <= number < files:
+            continue
         everything.update(made)
-        first, last = chunks[number]
+        first, last = chunks[number - len(batches)]
         if digests is not None:
-            digests.update(zip((job.path for job in jobs[first:last]), found))
+            each = [found[at : at + _DIGEST] for at in range(0, len(found), _DIGEST)]
+            digests.update(zip((job.path for job in jobs[first:last]), each))
         if progress:
             progress(last - first)
     return everything
