@@ -64,7 +64,7 @@ def pages() -> Dict[str, str]:
         "artifact.md": _page(
             "Command line: the artifact",
             "`deployable-zipfile VERB artifact.zip` is the same as `./artifact.zip VERB`. "
-            "[Exit codes](../deploy.md#exit-codes) are those of all commands.",
+            "All of them share these [exit codes](../deploy.md#exit-codes).",
             artifact,
         ),
     }

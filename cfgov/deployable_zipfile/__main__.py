@@ -13,18 +13,18 @@ _BUILD_VERBS = ("create", "init", "environment", "sign")
 _VIEWS = ("inspect", "diff", "report")
 _HELP = """usage: deployable-zipfile VERB ...
 
-Pack a Django, WSGI or ASGI project and all its dependencies into one self-extracting zip, and unpack it.
+Pack a Django, WSGI or ASGI project and all its dependencies into one self-extracting zip, and install it.
 
   create       pack a project
-  init         look at a project and write its settings
+  init         inspect a project and write its settings
   environment  print an example of environment.json, or its schema
-  sign         write the signature of an artifact
-  inspect      say what an artifact holds
-  diff         say how two artifacts differ
-  report       write a page that shows what an artifact holds and what changed
+  sign         sign an artifact
+  inspect      show what an artifact contains
+  diff         show how two artifacts differ
+  report       write an HTML page that shows what an artifact contains and what changed
 {verbs}
-The others are verbs of the artifact, whose path follows: deployable-zipfile verify ARTIFACT.zip is the same as
-./ARTIFACT.zip verify. VERB --help explains each; --version prints the version.
+The verbs in the last line are those of an artifact: deployable-zipfile verify ARTIFACT.zip is the same as
+./ARTIFACT.zip verify. VERB --help explains each verb; --version prints the version.
 
   deployable-zipfile create mysite requirements.txt mysite_build
   ./mysite_build.zip -d /srv/mysite
@@ -52,7 +52,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     known = [*_BUILD_VERBS, *_VIEWS, *extract.VERBS]
     try:
         if not words:
-            raise UsageError("the command line", "names no verb", f"Give one of {', '.join(known)}")
+            raise UsageError("the command line", "a verb is missing", f"Give one of {', '.join(known)}")
         if words[0] in extract.VERBS:
             archive, rest = _artifact_of(words[0], words[1:])
             return extract.main([words[0], *rest], archive)
@@ -105,7 +105,9 @@ def _artifact_of(verb: str, words: List[str]) -> Tuple[str, List[str]]:
         return "ARTIFACT", words
     if verb in OF_A_ROOT:
         return "deployable-zipfile", words
-    raise UsageError(f"deployable-zipfile {verb}", "names no artifact", f"Run: deployable-zipfile {verb} ARTIFACT.zip")
+    raise UsageError(
+        f"deployable-zipfile {verb}", "an artifact is missing", f"Run: deployable-zipfile {verb} ARTIFACT.zip"
+    )
 
 
 def _is_artifact(path: str) -> bool:

@@ -9,7 +9,7 @@ import re
 import signal
 import sys
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Callable, Dict, NoReturn, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Dict, NoReturn, Optional, Sequence, cast
 
 from . import inherited
 from .console import Console
@@ -19,7 +19,7 @@ from .signals import ENDING_SIGNALS
 if TYPE_CHECKING:
     from pathlib import Path
 
-BASE_HELP = "of a delta: an installation, a store or an artifact of the build that it is against"
+BASE_HELP = "complete a delta from this installation, store or artifact of the old build"
 _MAX_DIGITS = 20  # Python refuses to convert very long ones
 MAX_SECONDS = 86_400  # one day
 MAX_DAYS = 3650
@@ -60,18 +60,29 @@ class VerbParser(Parser):
         return parsed, unknown
 
 
+def add_verb(verbs: Any, name: str, about: str, parents: Sequence[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    """Add the verb *name* to *verbs*, which ``add_subparsers`` returned, and return its parser.
+
+    Parameters:
+        about: what the verb does, for the list of verbs and for its own help.
+        parents: parsers of the options that it shares with others.
+    """
+    description = f"{about[0].upper()}{about[1:]}."
+    return cast(argparse.ArgumentParser, verbs.add_parser(name, parents=parents, help=about, description=description))
+
+
 def add_signature_options(parser: Any) -> None:
     """Add the options that say how an artifact must be signed to a parser or a group of one."""
     parser.add_argument(
-        "--signature", type=named, metavar="FILE", help="the artifact's signature; ARTIFACT.sig unless said"
+        "--signature", type=named, metavar="FILE", help="signature of the artifact (default: ARTIFACT.sig)"
     )
     parser.add_argument(
         "--allowed-signers",
         type=named,
         metavar="FILE",
-        help="who may sign: an allowed signers file of SSH, or PEM public keys",
+        help="require a signature by one of these: an allowed signers file of SSH, or PEM public keys",
     )
-    parser.add_argument("--revoked-keys", type=named, metavar="FILE", help="SSH keys that may not sign any more (KRL)")
+    parser.add_argument("--revoked-keys", type=named, metavar="FILE", help="revoked SSH keys (a KRL)")
 
 
 def integer(least: int, most: int) -> Callable[[str], int]:

@@ -101,7 +101,7 @@ def _archive_argument(argv: List[str]) -> Tuple[str, List[str]]:
             return argument, argv[:number] + argv[number + 1 :]
     if {"-h", "--help"} & set(argv):
         return "ARTIFACT", argv
-    raise UsageError("the command line", "names no artifact", "Run: extract.py ARTIFACT -d DEST")
+    raise UsageError("the command line", "an artifact is missing", "Run: extract.py ARTIFACT -d DEST")
 
 
 def _parser(archive: str, verb: str = "") -> argparse.ArgumentParser:
@@ -120,12 +120,22 @@ def install_parser(program: str) -> argparse.ArgumentParser:
     parser = Parser(prog=program, parents=[_common_options()], description=description)
     parser.epilog = f"verbs: {', '.join(VERBS)}; VERB --help explains each"
     parser.add_argument("-d", "--destination", required=True, metavar="DEST", help="folder to install into")
-    parser.add_argument("--wait", type=cli.seconds, default=0.0, metavar="SECONDS", help="for another installation")
-    parser.add_argument("--force", action="store_true", help="replace an installation of this build in DEST")
+    parser.add_argument(
+        "--wait",
+        type=cli.seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="wait this long for another installation (default: 0)",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="reinstall this build in DEST, where it is installed already"
+    )
     parser.add_argument("--base", action="append", type=cli.named, default=[], metavar="PATH", help=cli.BASE_HELP)
     parser.add_argument("--store", type=cli.named, metavar="DIR", help="share unpacked wheels with other installations")
-    parser.add_argument("--no-compile", action="store_true", help="do not compile what comes without bytecode")
-    parser.add_argument("--no-sync", action="store_true", help="do not wait for the disk before the commit")
+    parser.add_argument(
+        "--no-compile", action="store_true", help="do not compile Python files that come without bytecode"
+    )
+    parser.add_argument("--no-sync", action="store_true", help="do not wait until the files are on the disk")
     cli.add_signature_options(parser)
     parser.set_defaults(run=_install)
     return parser
@@ -154,36 +164,40 @@ def _add_verbs(parser: argparse.ArgumentParser, deploys: bool) -> Any:
 def _common_options() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="print the result as one JSON object")
-    common.add_argument("--quiet", "-q", action="store_true", help="say nothing but warnings and the result")
-    common.add_argument("--debug", action="store_true", help="print a traceback with an error")
-    common.add_argument("--workers", type=cli.workers, default=0, metavar="N", help="processes (default: one per core)")
+    common.add_argument("--quiet", "-q", action="store_true", help="print only warnings, errors and the result")
+    common.add_argument("--debug", action="store_true", help="print tracebacks of errors")
+    common.add_argument(
+        "--workers", type=cli.workers, default=0, metavar="N", help="processes to use (default: one per core)"
+    )
     return common
 
 
 def _add_own_verbs(verbs: Any, common: List[argparse.ArgumentParser]) -> None:
-    check = verbs.add_parser("check", parents=common, help="say everything that would keep it from running here")
-    check.add_argument("-d", "--destination", type=cli.named, metavar="DEST", help="check this destination too")
-    check.add_argument("--env-file", type=cli.named, metavar="FILE", help="check this environment.json too")
+    check = cli.add_verb(verbs, "check", "check whether this artifact can be installed here", common)
+    check.add_argument("-d", "--destination", type=cli.named, metavar="DEST", help="also check this destination")
+    check.add_argument("--env-file", type=cli.named, metavar="FILE", help="also check this environment.json")
     check.add_argument("--base", action="append", type=cli.named, default=[], metavar="PATH", help=cli.BASE_HELP)
     check.set_defaults(run=_check)
-    verify = verbs.add_parser("verify", parents=common, help="prove every byte of the file, a tree or a store")
+    verify = cli.add_verb(verbs, "verify", "verify every byte of an artifact, an installation or a store", common)
     verify.add_argument(
         "tree",
         nargs="?",
         type=cli.named,
         metavar="DEST",
-        help="compare this tree or store, or prove this file, instead",
+        help="verify this installation, store or artifact instead",
     )
     cli.add_signature_options(verify)
     verify.set_defaults(run=_verify)
-    info = verbs.add_parser("info", parents=common, help="say what the artifact is, or an installation")
-    info.add_argument("tree", nargs="?", type=cli.named, metavar="DEST", help="this installation or file instead")
+    info = cli.add_verb(verbs, "info", "describe this artifact, or an installation", common)
+    info.add_argument(
+        "tree", nargs="?", type=cli.named, metavar="DEST", help="describe this installation or artifact instead"
+    )
     cli.add_signature_options(info)
     info.add_argument(
-        "--environment-example", choices=("json", "env"), help="print an example of environment.json, or of a .env file"
+        "--environment-example", choices=("json", "env"), help="print an example of environment.json or of a .env file"
     )
     info.set_defaults(run=_info)
-    listing = verbs.add_parser("list", parents=common, help="list the members")
+    listing = cli.add_verb(verbs, "list", "list the members of this artifact", common)
     listing.set_defaults(run=_list)
 
 

@@ -423,7 +423,7 @@ def test_beside_its_sources_it_takes_the_artifact_anywhere(order: str, site: Pat
 
 def test_beside_its_sources_it_wants_an_artifact(tmp_path: Path) -> None:
     done = run_python(PACKAGE / "extract.py", "-d", tmp_path / "dest", code=2)
-    assert error_line(done) == "error: the command line: names no artifact. Run: extract.py ARTIFACT -d DEST."
+    assert error_line(done) == "error: the command line: an artifact is missing. Run: extract.py ARTIFACT -d DEST."
     assert "usage: ARTIFACT" in run_python(PACKAGE / "extract.py", "--help").stdout
 
 

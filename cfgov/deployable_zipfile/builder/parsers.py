@@ -36,17 +36,20 @@ def _add_arguments(command: argparse.ArgumentParser) -> None:
         "--check",
         action="store_const",
         const=True,
-        help="import settings and callables from what was packed before writing it (default on a terminal)",
+        help="install into a scratch folder and import the settings and callables (default on a terminal)",
     )
     group.add_argument(
         "--verify-reproducible",
         action="store_true",
-        help="build a second time in other surroundings without the cache, and refuse an artifact that differs",
+        help="build again in a different environment without the cache, and fail if the artifacts differ",
     )
     group.add_argument(
-        "--against", type=cli.named, metavar="OLD.zip", help="also write ZIPFILE_BASENAME.delta.zip: what OLD.zip lacks"
+        "--against",
+        type=cli.named,
+        metavar="OLD.zip",
+        help="also write ZIPFILE_BASENAME.delta.zip, with what OLD.zip lacks",
     )
-    group.add_argument("--no-check", dest="check", action="store_const", const=False, help="do not")
+    group.add_argument("--no-check", dest="check", action="store_const", const=False, help="do not check the artifact")
     _add_output(command)
 
 
@@ -54,11 +57,11 @@ def init() -> argparse.ArgumentParser:
     """Return the parser of ``deployable-zipfile init``."""
     command = cli.Parser(
         prog="deployable-zipfile init",
-        description=f"Look at a project and write [{settings.SECTION}], with comments, into its pyproject.toml.",
+        description=f"Inspect a project and add a [{settings.SECTION}] section to its pyproject.toml.",
     )
     _add_folder(command)
     command.add_argument("--workflow", action="store_true", help="also write a GitHub workflow that packs the project")
-    command.add_argument("--print", action="store_true", help="print what would be written, and write nothing")
+    command.add_argument("--print", action="store_true", help="print what would be written, but write nothing")
     _add_output(command)
     return command
 
@@ -67,11 +70,13 @@ def environment() -> argparse.ArgumentParser:
     """Return the parser of ``deployable-zipfile environment``."""
     command = cli.Parser(
         prog="deployable-zipfile environment",
-        description=f"Print what [{settings.SECTION}.{settings.ENVIRONMENT}] of a project declares.",
+        description=f"Print an example of the variables that [{settings.SECTION}.{settings.ENVIRONMENT}] declares.",
     )
     _add_folder(command)
-    command.add_argument("--example", choices=("json", "env"), default="env", help="environment.json or a .env file")
-    command.add_argument("--schema", action="store_true", help="the JSON Schema that travels in the artifact, instead")
+    command.add_argument(
+        "--example", choices=("json", "env"), default="env", help="form: environment.json or a .env file"
+    )
+    command.add_argument("--schema", action="store_true", help="print the JSON Schema that is in the artifact instead")
     _add_output(command)
     return command
 
@@ -84,9 +89,13 @@ def sign() -> argparse.ArgumentParser:
         prog="deployable-zipfile sign",
         description="Write ARTIFACT.sig, which ssh-keygen or openssl can check without a network.",
     )
-    command.add_argument("artifact", metavar="ARTIFACT", help="the artifact")
-    command.add_argument("--key", metavar="FILE", required=True, help="private key: of SSH, or PEM for openssl")
-    command.add_argument("--format", choices=signing.FORMATS, default="", help="of the signature, instead of the key's")
+    command.add_argument("artifact", metavar="ARTIFACT", help="artifact to sign")
+    command.add_argument(
+        "--key", metavar="FILE", required=True, help="private key: an SSH key, or a PEM key for openssl"
+    )
+    command.add_argument(
+        "--format", choices=signing.FORMATS, default="", help="form of the signature (default: follows the key)"
+    )
     _add_output(command)
     return command
 
@@ -121,7 +130,11 @@ def _add_option(group: Any, setting: settings.Setting) -> None:
         text = f"do not {setting.help}" if setting.default else setting.help
         group.add_argument(words[0], dest=where, action="store_const", const=not setting.default, help=text)
         group.add_argument(
-            words[1], dest=where, action="store_const", const=setting.default, help="the opposite, if the file sets it"
+            words[1],
+            dest=where,
+            action="store_const",
+            const=setting.default,
+            help=f"override {setting.name} in pyproject.toml",
         )
     elif setting.kind in (settings.TEXTS, settings.PATHS):
         kind = cli.named if setting.kind == settings.PATHS else str

@@ -177,15 +177,21 @@ def _steps(trial: Trial, wanted: Wanted) -> List[Tuple[str, Callable[[], object]
 
 def add_parsers(subparsers: Any, common: List[argparse.ArgumentParser]) -> None:
     """Add the verb ``selftest``. See :func:`verbs.add_parsers`."""
-    verb = subparsers.add_parser("selftest", parents=common, help="install aside and try everything")
+    verb = cli.add_verb(subparsers, "selftest", "install into a scratch folder and try everything", common)
     verb.add_argument("--scratch", type=cli.path, metavar="DIR", help="parent of the scratch folder")
-    verb.add_argument("--env-file", type=cli.path, metavar="FILE", help="environment.json to try with")
-    verb.add_argument("--path", default="/", metavar="PATH", help="of the one request (default: /)")
-    verb.add_argument("--manage", action="append", default=[], metavar="'COMMAND ...'", help="run after migrate")
-    verb.add_argument("--wsgi-module", default="", metavar="MODULE[:NAME]", help="instead of the artifact's own")
-    verb.add_argument("--asgi-module", default="", metavar="MODULE[:NAME]", help="the same for ASGI")
-    verb.add_argument("--ignore", action="append", default=[], metavar="WHAT", help="a module or attempt that may fail")
-    verb.add_argument("--keep", action="store_true", help="leave the scratch folder")
+    verb.add_argument("--env-file", type=cli.path, metavar="FILE", help="environment.json to test with")
+    verb.add_argument("--path", default="/", metavar="PATH", help="path of the test request (default: /)")
+    verb.add_argument(
+        "--manage", action="append", default=[], metavar="'COMMAND ...'", help="management command to run after migrate"
+    )
+    verb.add_argument(
+        "--wsgi-module", default="", metavar="MODULE[:NAME]", help="WSGI callable to use instead of the artifact's"
+    )
+    verb.add_argument(
+        "--asgi-module", default="", metavar="MODULE[:NAME]", help="ASGI callable to use instead of the artifact's"
+    )
+    verb.add_argument("--ignore", action="append", default=[], metavar="WHAT", help="module or attempt that may fail")
+    verb.add_argument("--keep", action="store_true", help="keep the scratch folder")
     verb.set_defaults(run=_run)
 
 

@@ -51,21 +51,27 @@ class Served(NamedTuple):
 
 def add_parsers(subparsers: Any, common: List[argparse.ArgumentParser]) -> None:
     """Add the verb ``serve``. See :func:`verbs.add_parsers`."""
-    verb = subparsers.add_parser("serve", parents=common, help="show the site from a scratch folder")
+    verb = cli.add_verb(subparsers, "serve", "serve the site from a scratch folder, for a look", common)
     verb.add_argument(
         "--port",
         type=cli.integer(0, 65_535),
         default=8000,
         metavar="N",
-        help="on 127.0.0.1; 0: a free one (default: 8000)",
+        help="port on 127.0.0.1; 0 takes a free one (default: 8000)",
     )
     verb.add_argument("--scratch", type=cli.path, metavar="DIR", help="parent of the scratch folder")
-    verb.add_argument("--env-file", type=cli.path, metavar="FILE", help="more variables, as in environment.json")
-    verb.add_argument("--manage", action="append", default=[], metavar="'COMMAND ...'", help="run after migrate")
-    verb.add_argument("--wsgi-module", default="", metavar="MODULE[:NAME]", help="instead of the artifact's own")
-    verb.add_argument("--asgi-module", default="", metavar="MODULE[:NAME]", help="the same for ASGI")
-    verb.add_argument("--path", default="/", metavar="PATH", help="of the first request (default: /)")
-    verb.add_argument("--check", action="store_true", help="end after the first answer")
+    verb.add_argument("--env-file", type=cli.path, metavar="FILE", help="environment.json with more variables")
+    verb.add_argument(
+        "--manage", action="append", default=[], metavar="'COMMAND ...'", help="management command to run after migrate"
+    )
+    verb.add_argument(
+        "--wsgi-module", default="", metavar="MODULE[:NAME]", help="WSGI callable to use instead of the artifact's"
+    )
+    verb.add_argument(
+        "--asgi-module", default="", metavar="MODULE[:NAME]", help="ASGI callable to use instead of the artifact's"
+    )
+    verb.add_argument("--path", default="/", metavar="PATH", help="path of the first request (default: /)")
+    verb.add_argument("--check", action="store_true", help="stop after the first response")
     verb.set_defaults(run=_run)
 
 

@@ -26,50 +26,78 @@ def add_parsers(subparsers: Any, common: List[argparse.ArgumentParser]) -> None:
     """
     careful = argparse.ArgumentParser(add_help=False)
     careful.add_argument(
-        "--lock-wait", type=cli.seconds, default=0.0, metavar="SECONDS", help="wait for another command"
+        "--lock-wait",
+        type=cli.seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="wait this long for another command (default: 0)",
     )
-    careful.add_argument("--dry-run", action="store_true", help="check everything, change nothing, say what would be")
+    careful.add_argument(
+        "--dry-run", action="store_true", help="check everything and print what would be done, but change nothing"
+    )
     rooted = argparse.ArgumentParser(add_help=False, parents=[careful])
     rooted.add_argument("--root", required=True, type=cli.path, metavar="DIR", help=_ROOT_HELP)
     kept = argparse.ArgumentParser(add_help=False)
-    kept.add_argument("--keep", type=cli.count, metavar="N", help="good releases to keep, 5 unless said")
-    kept.add_argument("--older-than", type=cli.age, metavar="AGE", help="remove only what is older: 30d, 12h, 90m, 60s")
+    kept.add_argument("--keep", type=cli.count, metavar="N", help="good releases to keep (default: 5)")
+    kept.add_argument(
+        "--older-than", type=cli.age, metavar="AGE", help="remove only releases older than 30d, 12h, 90m or 60s"
+    )
 
     _add_deploy(subparsers, [*common, rooted, kept, _settings_parser()])
     _add_rollback(subparsers, [*common, rooted, _settings_parser()])
-    verb = subparsers.add_parser("releases", parents=[*common, rooted], help="list the releases of a root")
-    verb.add_argument("--sizes", action="store_true", help="also what each occupies: its own, and shared by hard links")
+    verb = cli.add_verb(subparsers, "releases", "list the releases of a root", [*common, rooted])
+    verb.add_argument(
+        "--sizes", action="store_true", help="also print the size of each: its own, and shared by hard links"
+    )
     verb.set_defaults(run=_run_releases)
     _add_prune(subparsers, [*common, careful, kept])
 
 
 def _add_deploy(subparsers: Any, parents: List[argparse.ArgumentParser]) -> None:
-    verb = subparsers.add_parser("deploy", parents=parents, help=_DEPLOY_HELP)
-    verb.add_argument("--env-file", type=cli.path, metavar="FILE", help="environment.json; else the live one's")
+    verb = cli.add_verb(subparsers, "deploy", _DEPLOY_HELP, parents)
+    verb.add_argument(
+        "--env-file",
+        type=cli.path,
+        metavar="FILE",
+        help="environment.json of the release (default: that of the live release)",
+    )
     verb.add_argument("--base", action="append", type=cli.named, metavar="PATH", help=cli.BASE_HELP)
-    verb.add_argument("--migrate", choices=("auto", "check", "skip"), default="auto", help="apply, look, or neither")
-    verb.add_argument("--forget", action="store_true", help="do not take over the last deployment's options")
-    verb.add_argument("--allow-dirty", action="store_true", help="also an artifact of no commit, or of more than it")
-    verb.add_argument("--force", action="store_true", help="do every step, and install again what is damaged")
+    verb.add_argument(
+        "--migrate",
+        choices=("auto", "check", "skip"),
+        default="auto",
+        help="apply migrations, only check that none is left, or skip both",
+    )
+    verb.add_argument("--forget", action="store_true", help="do not reuse the options of the last deployment")
+    verb.add_argument(
+        "--allow-dirty", action="store_true", help="also deploy a build of uncommitted changes, or without a commit"
+    )
+    verb.add_argument("--force", action="store_true", help="repeat every step, and reinstall a damaged release")
     _add_signature_options(verb)
     verb.set_defaults(run=_run_deploy)
 
 
 def _add_rollback(subparsers: Any, parents: List[argparse.ArgumentParser]) -> None:
-    verb = subparsers.add_parser("rollback", parents=parents, help="go back a release")
+    verb = cli.add_verb(subparsers, "rollback", "go back to an earlier release", parents)
     verb.add_argument(
-        "release", nargs="?", type=cli.named, metavar="ID", help="build id or its beginning; else the last good one"
+        "release",
+        nargs="?",
+        type=cli.named,
+        metavar="ID",
+        help="build id or its beginning (default: the last good release)",
     )
-    verb.add_argument("--force", action="store_true", help="take ID although it is marked bad")
+    verb.add_argument("--force", action="store_true", help="go to ID even if it is marked bad")
     verb.add_argument(
-        "--allow-unsigned", action="store_true", help="where signatures are required, also to a release without one"
+        "--allow-unsigned",
+        action="store_true",
+        help="go to a release without a signature, although the root requires one",
     )
-    verb.add_argument("--not-bad", action="store_true", help="do not mark the release that is left as bad")
+    verb.add_argument("--not-bad", action="store_true", help="do not mark the current release as bad")
     verb.set_defaults(run=_run_rollback)
 
 
 def _add_prune(subparsers: Any, parents: List[argparse.ArgumentParser]) -> None:
-    verb = subparsers.add_parser("prune", parents=parents, help="remove old releases, or wheels")
+    verb = cli.add_verb(subparsers, "prune", "remove old releases, and unpacked wheels that nothing uses", parents)
     place = verb.add_mutually_exclusive_group(required=True)
     place.add_argument("--root", type=cli.path, metavar="DIR", help=_ROOT_HELP)
     place.add_argument(
@@ -77,7 +105,7 @@ def _add_prune(subparsers: Any, parents: List[argparse.ArgumentParser]) -> None:
         dest="only_store",
         type=cli.named,
         metavar="DIR",
-        help="remove from this store the wheels that no installation has",
+        help="remove wheels that no installation uses from this store",
     )
     verb.set_defaults(run=_run_prune)
 
@@ -89,20 +117,20 @@ def _add_signature_options(verb: argparse.ArgumentParser) -> None:
         "--require-signature",
         action="store_true",
         default=None,
-        help="now and at every later installation in this root",
+        help="require a signature, now and for every later installation below ROOT",
     )
     require.add_argument(
-        "--no-require-signature", dest="require_signature", action="store_false", help="do not require it any more"
+        "--no-require-signature", dest="require_signature", action="store_false", help="no longer require signatures"
     )
     cli.add_signature_options(group)
 
 
-_ROOT_HELP = "the site: holds current and releases"
-_DEPLOY_HELP = "install as a release, make it live, prove it, or go back"
+_ROOT_HELP = "folder of the site, with current and releases"
+_DEPLOY_HELP = "install a release, make it live and check that it answers; otherwise go back"
 _RESTART_HELP = (
     "mod_wsgi-sigusr1[:GROUP], httpd-graceful[:PIDFILE], systemd:UNIT, touch[:PATH], command:COMMAND or none"
 )
-_CONFIG_PATH_HELP = "the server's configuration in the release: where it differs, httpd is restarted gracefully"
+_CONFIG_PATH_HELP = "path of the server's configuration in the release; if it changed, restart httpd gracefully"
 
 
 def _settings_parser() -> argparse.ArgumentParser:
@@ -110,39 +138,70 @@ def _settings_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False)
     web = parser.add_argument_group("web server")
     web.add_argument("--restart", metavar="STRATEGY", help=_RESTART_HELP)
-    web.add_argument("--first-restart", metavar="STRATEGY", help="the same for the first release of all")
-    web.add_argument("--restart-timeout", type=cli.seconds, metavar="SECONDS")
-    web.add_argument("--httpd-pid-file", metavar="FILE", help="signal only the children of this httpd")
-    web.add_argument("--config-test", metavar="COMMAND", help="tests the server's configuration; {release} is replaced")
-    web.add_argument("--httpd-env", metavar="FILE", help="KEY=VALUE lines for --config-test; ROOT/current is replaced")
+    web.add_argument("--first-restart", metavar="STRATEGY", help="how to start the server after the first deployment")
+    web.add_argument(
+        "--restart-timeout", type=cli.seconds, metavar="SECONDS", help="limit for the restart (default: 120)"
+    )
+    web.add_argument("--httpd-pid-file", metavar="FILE", help="signal only children of the httpd with this PID file")
+    web.add_argument(
+        "--config-test", metavar="COMMAND", help="tests the server's configuration; {release} is replaced by its path"
+    )
+    web.add_argument("--httpd-env", metavar="FILE", help="file of KEY=VALUE lines, the environment of --config-test")
     web.add_argument("--config-path", metavar="PATH", help=_CONFIG_PATH_HELP)
-    web.add_argument("--wsgi-script", metavar="PATH", help="in the release; the WSGI module's file unless said")
-    web.add_argument("--wsgi-module", metavar="MODULE[:NAME]", help="the WSGI callable, instead of the artifact's own")
-    web.add_argument("--asgi-module", metavar="MODULE[:NAME]", help="the ASGI callable, instead of the artifact's own")
+    web.add_argument(
+        "--wsgi-script", metavar="PATH", help="file that touch touches, in the release (default: the WSGI module's)"
+    )
+    web.add_argument("--wsgi-module", metavar="MODULE[:NAME]", help="WSGI callable to use instead of the artifact's")
+    web.add_argument("--asgi-module", metavar="MODULE[:NAME]", help="ASGI callable to use instead of the artifact's")
     proof = parser.add_argument_group("health check")
-    proof.add_argument("--health-url", metavar="URL", help="answers 200 with the build id, in X-Build-Id or its body")
-    proof.add_argument("--health-header", dest="health_headers", action="append", metavar="'NAME: VALUE'")
-    proof.add_argument("--health-count", type=cli.count, metavar="N", help="right answers in a row, 10 unless said")
-    proof.add_argument("--health-timeout", type=cli.seconds, metavar="SECONDS", help="for all of it, 60 unless said")
+    proof.add_argument(
+        "--health-url", metavar="URL", help="must answer 200 with the build id, in X-Build-Id or the body"
+    )
+    proof.add_argument(
+        "--health-header", dest="health_headers", action="append", metavar="'NAME: VALUE'", help="header to send"
+    )
+    proof.add_argument("--health-count", type=cli.count, metavar="N", help="right answers in a row (default: 10)")
+    proof.add_argument(
+        "--health-timeout", type=cli.seconds, metavar="SECONDS", help="limit for the whole check (default: 60)"
+    )
     host = parser.add_argument_group("host")
-    host.add_argument("--owner", metavar="USER", help="of shared folders; its group may read environment.json")
-    host.add_argument("--group", metavar="GROUP", help="the web server's, instead of the user's own group")
-    host.add_argument("--run-as", metavar="USER", help="runs the management commands")
-    host.add_argument("--shared", action="append", metavar="NAME=PATH", help="ROOT/shared/NAME appears at PATH")
-    host.add_argument("--link", dest="links", action="append", metavar="PATH=TARGET", help="a link in the release")
-    host.add_argument("--manage", action="append", metavar="'COMMAND ...'", help="one more management command")
-    host.add_argument("--createcachetable", dest="manage", action="append_const", const="createcachetable")
+    host.add_argument("--owner", metavar="USER", help="owner of shared folders; its group may read environment.json")
+    host.add_argument("--group", metavar="GROUP", help="group of the web server (default: the group of --owner)")
+    host.add_argument("--run-as", metavar="USER", help="user that runs the management commands")
     host.add_argument(
-        "--keep-static", type=cli.days, metavar="DAYS", help="keep hashed static files of releases before, 30"
+        "--shared", action="append", metavar="NAME=PATH", help="link PATH in the release to ROOT/shared/NAME"
+    )
+    host.add_argument(
+        "--link", dest="links", action="append", metavar="PATH=TARGET", help="link PATH in the release to TARGET"
+    )
+    host.add_argument(
+        "--manage", action="append", metavar="'COMMAND ...'", help="management command to run after migrate"
+    )
+    host.add_argument(
+        "--createcachetable",
+        dest="manage",
+        action="append_const",
+        const="createcachetable",
+        help="run createcachetable",
+    )
+    host.add_argument(
+        "--keep-static",
+        type=cli.days,
+        metavar="DAYS",
+        help="keep hashed static files of earlier releases this long (default: 30)",
     )
     host.add_argument(
         "--store",
         type=_absolute,
         metavar="DIR",
-        help="store of unpacked wheels; ROOT/.deploy/store unless said",
+        help="store of unpacked wheels (default: ROOT/.deploy/store)",
     )
-    host.add_argument("--no-store", dest="store", action="store_const", const=NO_STORE, help="share no files")
-    host.add_argument("--step-timeout", type=cli.seconds, metavar="SECONDS", help="for one command, 1800 unless said")
+    host.add_argument(
+        "--no-store", dest="store", action="store_const", const=NO_STORE, help="do not share files between releases"
+    )
+    host.add_argument(
+        "--step-timeout", type=cli.seconds, metavar="SECONDS", help="limit for each command (default: 1800)"
+    )
     return parser
 
 

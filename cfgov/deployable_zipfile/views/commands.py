@@ -50,25 +50,27 @@ def _parsers() -> Tuple[argparse.ArgumentParser, Dict[str, argparse.ArgumentPars
     form.add_argument("--markdown", action="store_true", help="print Markdown tables, for a pull request")
     parser = Parser(prog="deployable-zipfile")
     verbs = parser.add_subparsers(dest="verb", required=True, parser_class=Parser)
-    inspect = verbs.add_parser("inspect", parents=[common], help="say what an artifact holds")
+    inspect = verbs.add_parser("inspect", parents=[common], help="show what an artifact contains")
     inspect.add_argument("artifact", metavar="ARTIFACT")
     _add_vulnerabilities(inspect)
     inspect.add_argument(
         "--fail-on",
         choices=_FAIL_ON,
         metavar="LEVEL",
-        help=f"exit with 3 when a weakness is of this level or above, or of none that is known: {', '.join(_FAIL_ON)}",
+        help=f"exit with 3 if a vulnerability has this severity, a higher one or none: {', '.join(_FAIL_ON)}",
     )
     inspect.set_defaults(run=_inspect)
-    diff = verbs.add_parser("diff", parents=[common], help="say how two artifacts differ, or one and an installation")
-    diff.add_argument("old", metavar="OLD", help="an artifact, or a folder that one was installed into")
-    diff.add_argument("new", metavar="NEW", help="another one")
+    diff = verbs.add_parser("diff", parents=[common], help="show how two artifacts differ, or one and an installation")
+    diff.add_argument("old", metavar="OLD", help="artifact, or folder that one was installed into")
+    diff.add_argument("new", metavar="NEW", help="artifact or folder to compare with OLD")
     diff.set_defaults(run=_diff)
-    page = verbs.add_parser("report", help="write one page that shows what an artifact holds and what changed")
+    page = verbs.add_parser("report", help="write an HTML page that shows what an artifact contains and what changed")
     page.add_argument("artifact", metavar="ARTIFACT")
-    page.add_argument("-o", "--output", default="report.html", metavar="FILE", help="the page (default: report.html)")
-    page.add_argument("--against", metavar="OLD", help="show what changed: an artifact, or an installed folder")
-    page.add_argument("--history", metavar="FOLDER", help="show the sizes of the releases in this folder")
+    page.add_argument(
+        "-o", "--output", default="report.html", metavar="FILE", help="file to write (default: report.html)"
+    )
+    page.add_argument("--against", metavar="OLD", help="artifact or installation to compare with")
+    page.add_argument("--history", metavar="FOLDER", help="folder of artifacts whose sizes to show for comparison")
     _add_vulnerabilities(page)
     page.add_argument("--json", action="store_true", help="print the result as one JSON object")
     page.set_defaults(run=_report)
@@ -77,7 +79,7 @@ def _parsers() -> Tuple[argparse.ArgumentParser, Dict[str, argparse.ArgumentPars
 
 def _add_vulnerabilities(parser: argparse.ArgumentParser) -> None:
     """Add the option that names known weaknesses."""
-    text = "known weaknesses in the form of OSV: a record, a list, or a zip or folder of them"
+    text = "known vulnerabilities as OSV records: a record, a list, or a zip or folder of them"
     parser.add_argument("--vulnerabilities", metavar="FILE", help=text)
 
 

@@ -120,4 +120,4 @@ def test_the_verbs_of_a_root_need_no_artifact(where: str, host: Host, root: Path
 
 def test_a_verb_of_an_artifact_needs_one(capsys: Any) -> None:
     assert __main__.main(["verify", "--allowed-signers", "x"]) == 2
-    assert capsys.readouterr().err.startswith("error: deployable-zipfile verify: names no artifact. Run: ")
+    assert capsys.readouterr().err.startswith("error: deployable-zipfile verify: an artifact is missing. Run: ")
