@@ -68,6 +68,9 @@ def check(plan: Plan, locked: requirements.Requirements, strict: bool, warn: Cal
         WheelError: a wheel is missing, there twice, or cannot run; named.
     """
     target = plan.target
+    # A lock may name the very pip or setuptools that the virtual environment starts with.
+    started = {facts.file for facts in plan.bootstrap}
+    plan = plan._replace(wheels=tuple(facts for facts in plan.wheels if facts.file not in started))
     _check_each(plan, warn)
     for text in _doubts(plan):
         if strict:

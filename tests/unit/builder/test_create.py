@@ -1259,6 +1259,22 @@ def test_a_wheel_that_needs_pkg_resources_is_warned_about_where_nothing_has_it(
     assert why not in text
 
 
+@pytest.mark.parametrize("names", [("pip",), ("setuptools",), ("pip", "setuptools")])
+@pytest.mark.parametrize("marker", ["", "; python_version >= '3'", "; python_full_version < '3.99'"])
+def test_a_lock_may_name_what_the_virtual_environment_starts_with(
+    names: Sequence[str], marker: str, site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index.add("foo", "1.0", requires=["setuptools"])
+    if sys.version_info >= (3, 12):
+        index.add("setuptools", "81.0.0")
+    pins = {path.name.split("-")[0]: path.name.split("-")[1] for path in sorted(index.folder.glob("*-*.whl"))}
+    lines = [f"{name}=={pins[name]} {marker}" for name in sorted({"setuptools", *names})]
+    done, _ = run(capsys, site, lock(site, "foo==1.0", *lines), tmp_path / "out")
+    (target,) = manifest(done["path"]).targets
+    held = [one.file for one in (*target.wheels, *target.bootstrap)]
+    assert len(held) == len(set(held)) == 3
+
+
 def test_every_python_whose_venv_has_setuptools_gets_one_with_pkg_resources() -> None:
     lines = [line for line in requirements_file.read(pip.BOOTSTRAP).lines if line.requirement.name == "setuptools"]
     for minor in range(8, 15):
