@@ -2,7 +2,8 @@
 
     python -m tools.lock [NAME]... [--upgrade]
 
-Without names all of them, in the order in which one builds on another. Needs uv and the network.
+Without names all of them, in the order in which one builds on another. Needs uv and the network. The benchmark's
+workloads, ``workloads/NAME``, are written only by name: what is measured stays the same from release to release.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import sys
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence
 
-REQUIREMENTS = Path(__file__).resolve().parent.parent / "requirements"
+ROOT = Path(__file__).resolve().parent.parent
+REQUIREMENTS = ROOT / "requirements"
 
 # The oldest Python that installs each lock.
 OLDEST: Dict[str, str] = {
@@ -33,6 +35,8 @@ OLDEST: Dict[str, str] = {
     "rehearse": "3.10",
     "ansible": "3.11",
 }
+# Workloads of the benchmark, in benchmarks/, which is measured with 3.11.
+WORKLOADS: Dict[str, str] = {"workloads/cfgov": "3.11.5", "workloads/many": "3.11.5", "workloads/native": "3.11.5"}
 # A lock that is installed beside another takes the other's versions.
 FOLLOWS: Dict[str, List[str]] = {
     "report": ["build"],
@@ -51,21 +55,21 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="locks to write (default: all)")
     parser.add_argument("--upgrade", action="store_true", help="take newer versions than the locks hold")
     arguments = parser.parse_args(argv)
-    unknown = sorted(set(arguments.names) - set(OLDEST))
+    known = {**OLDEST, **WORKLOADS}
+    unknown = sorted(set(arguments.names) - set(known))
     if unknown:
-        parser.error(f"unknown lock {unknown[0]!r}, known are {', '.join(OLDEST)}")
-    for name in OLDEST:
+        parser.error(f"unknown lock {unknown[0]!r}, known are {', '.join(known)}")
+    for name in known if arguments.names else OLDEST:
         if name in arguments.names or not arguments.names:
-            code = subprocess.run(
-                command(name, arguments.upgrade), cwd=str(REQUIREMENTS.parent), check=False
-            ).returncode
+            code = subprocess.run(command(name, arguments.upgrade), cwd=str(ROOT), check=False).returncode
             if code:
                 return code
     return 0
 
 
 def command(name: str, upgrade: bool = False) -> List[str]:
-    """Return the uv command that writes ``requirements/NAME.txt``."""
+    """Return the uv command that writes ``requirements/NAME.txt``, or ``benchmarks/NAME.txt`` of a workload."""
+    folder = "benchmarks" if name in WORKLOADS else "requirements"
     constraints = [part for other in FOLLOWS.get(name, []) for part in ("--constraint", f"requirements/{other}.txt")]
     return [
         "uv",
@@ -76,14 +80,14 @@ def command(name: str, upgrade: bool = False) -> List[str]:
         "--generate-hashes",
         "--no-emit-index-url",
         "--python-version",
-        OLDEST[name],
+        {**OLDEST, **WORKLOADS}[name],
         "--custom-compile-command",
         f"nox -s lock -- {name}",
         *constraints,
         *(["--upgrade"] if upgrade else []),
-        f"requirements/{name}.in",
+        f"{folder}/{name}.in",
         "--output-file",
-        f"requirements/{name}.txt",
+        f"{folder}/{name}.txt",
     ]
 
 
