@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from ..errors import ArtifactError
 from . import layout, patches
@@ -27,7 +27,21 @@ _HEX_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _HEX_MAGIC = re.compile(r"[0-9a-f]{8}\Z")
 _PYTHON = re.compile(r"3\.[0-9]{1,2}\Z")
 _BELOW = re.compile(r"(?!\.{1,2}(/|\Z))[^/\\:\x00-\x1f\x7f]+(/(?!\.{1,2}(/|\Z))[^/\\:\x00-\x1f\x7f]+){0,63}\Z")
+# One member as it is written: a name that needs no escape, printable ASCII.
+_MEMBER = re.compile(
+    r',"([ !#-\[\]-~]{1,1024})":\{"mode":(420|493),"sha256":"([0-9a-f]{64})","size":(0|[1-9][0-9]{0,9})\}'
+)
+_MODES = {str(mode): mode for mode in layout.FILE_MODES}
+_BEFORE_MEMBERS = b'"members":{'
 _MEMBER_KEYS = ["mode", "sha256", "size"]
+
+
+class Known(NamedTuple):
+    """The members of a text in canonical form, read before it is parsed."""
+
+    members: Dict[str, Member]
+    text: bytes  # canonical, of the members
+    rest: bytes  # the whole text with no members
 
 
 def read(text: bytes) -> Manifest:
@@ -37,7 +51,13 @@ def read(text: bytes) -> Manifest:
         ArtifactError: not UTF-8 JSON, a duplicate or unknown key, a wrong type, a newer schema,
             or a build id that is not the hash of the rest.
     """
-    document = document_of(layout.MANIFEST, text, _object)
+    return read_with_build_id(text)[0]
+
+
+def read_with_build_id(text: bytes) -> Tuple[Manifest, str]:
+    """Return what :func:`read` does, and its build id, which takes long to find again where there are many members."""
+    known = known_members(text)
+    document = document_of(layout.MANIFEST, known.rest if known else text, _object)
     if type(document.get("schema")) is not int or document["schema"] != SCHEMA_VERSION:
         raise ArtifactError(
             layout.MANIFEST,
@@ -51,17 +71,17 @@ def read(text: bytes) -> Manifest:
         shebang=fields.text("shebang"),
         source=_source(fields.part("source")),
         targets=tuple(_target(part) for part in fields.parts("targets")),
-        members=_members(fields),
+        members=_members(fields, known),
         directories=fields.texts("directories"),
         payloads=tuple(_payload(part) for part in fields.parts("payloads")),
         site=_site(fields.part("site")) if fields.has("site") else None,
     )
     stated = fields.text("build_id")
     fields.end("schema")
-    if stated != manifest.build_id:
+    if stated != manifest.build_id_with(known.text if known else None):
         raise ArtifactError(layout.MANIFEST, "its build id is not the hash of its content", "Copy the artifact again")
     _check_plan(manifest)
-    return manifest
+    return manifest, stated
 
 
 def read_listing(name: str, text: bytes) -> Dict[str, Member]:
@@ -70,12 +90,42 @@ def read_listing(name: str, text: bytes) -> Dict[str, Member]:
     Raises:
         ArtifactError: as for :func:`read`.
     """
-    fields = Fields(name, document_of(name, text, _object))
+    known = known_members(text)
+    fields = Fields(name, document_of(name, known.rest if known else text, _object))
     if fields.number("schema") != SCHEMA_VERSION:
         raise ArtifactError(name, "has an unknown schema", "Copy the artifact again")
-    members = _members(fields)
+    members = _members(fields, known)
     fields.end()
     return members
+
+
+def known_members(text: bytes) -> Optional[Known]:
+    """Return the members of *text* where they are in canonical form, as this tool writes them, in one pass.
+
+    None: they are not, or are wrong, and only the parser can tell which. A member's text can be nothing else in JSON,
+    and what holds it is parsed as if it had no members; so an object of members in any other place is refused there.
+    """
+    if len(text) > layout.MAX_MANIFEST:
+        return None
+    begin = text.find(_BEFORE_MEMBERS) + len(_BEFORE_MEMBERS) - 1
+    end = text.find(b"}},", begin) + 2
+    if begin < len(_BEFORE_MEMBERS) - 1 or end < 2:
+        return None
+    written = text[begin:end]
+    if not written.isascii() or written.count(b'"sha256":"') > layout.MAX_MEMBERS:
+        return None
+    members: Dict[str, Member] = {}
+    new, last, position = tuple.__new__, "", 0
+    for found in _MEMBER.finditer("," + written[1:-1].decode("ascii")):
+        name, mode, digest, size = found.groups()
+        start, end_of_member = found.span()
+        if start != position or name <= last:
+            return None
+        members[name] = new(Member, (int(size), _MODES[mode], digest))
+        last, position = name, end_of_member
+    if position != len(written) - 1 or max(member.size for member in members.values()) > layout.MAX_SIZE:
+        return None
+    return Known(members, written, text[:begin] + b"{}" + text[end:])
 
 
 def _object(pairs: List[Tuple[str, Any]]) -> Any:
@@ -93,8 +143,12 @@ def _object(pairs: List[Tuple[str, Any]]) -> Any:
     return document
 
 
-def _members(fields: Fields) -> Dict[str, Member]:
+def _members(fields: Fields, known: Optional[Known]) -> Dict[str, Member]:
     value = fields.take("members")
+    if known:
+        if value != {}:
+            fields.refuse("'members' is not an object of members")
+        return known.members
     if not isinstance(value, dict) or not all(isinstance(item, Member) for item in value.values()):
         fields.refuse("'members' is not an object of members")
     return dict(value)

@@ -111,8 +111,16 @@ class Manifest(NamedTuple):
     @property
     def build_id(self) -> str:
         """Content hash of everything, the same wherever the same bytes are built: 32 hexadecimal digits."""
+        return self.build_id_with(None)
+
+    def build_id_with(self, members: Optional[bytes]) -> str:
+        """Return the build id.
+
+        Parameters:
+            members: their canonical text, where it is known, since it takes long to write.
+        """
         digest = hashlib.sha256()
-        for part in _canonical_parts(self._document(), self.members):
+        for part in _canonical_parts(self._document(), self.members, members):
             digest.update(part)
         return digest.hexdigest()[:_BUILD_ID_LENGTH]
 
@@ -175,7 +183,9 @@ def is_callable(text: str) -> bool:
     return len(parts) == 2 and all(map(is_module, parts))
 
 
-def _canonical_parts(document: Dict[str, Any], members: Dict[str, Member]) -> Iterator[bytes]:
+def _canonical_parts(
+    document: Dict[str, Any], members: Dict[str, Member], text: Optional[bytes] = None
+) -> Iterator[bytes]:
     """Yield the canonical text of *document* with its *members* in pieces: it is never whole twice in memory."""
     comma = "{"
     for key in sorted([*document, "members"]):
@@ -183,15 +193,21 @@ def _canonical_parts(document: Dict[str, Any], members: Dict[str, Member]) -> It
         comma = ","
         if key != "members":
             yield _canonical(document[key])
-            continue
-        inner = "{"
-        for name in sorted(members):
-            size, mode, sha256 = members[name]
-            text = f'{inner}{_quoted(name)}:{{"mode":{mode},"sha256":"{sha256}","size":{size}}}'
-            yield text.encode("ascii")
-            inner = ","
-        yield b"}" if members else b"{}"
+        elif text is not None:
+            yield text
+        else:
+            yield from _canonical_members(members)
     yield b"}\n"
+
+
+def _canonical_members(members: Dict[str, Member]) -> Iterator[bytes]:
+    comma = "{"
+    for name in sorted(members):
+        size, mode, sha256 = members[name]
+        text = f'{comma}{_quoted(name)}:{{"mode":{mode},"sha256":"{sha256}","size":{size}}}'
+        yield text.encode("ascii")
+        comma = ","
+    yield b"}" if members else b"{}"
 
 
 def _canonical(value: Any) -> bytes:

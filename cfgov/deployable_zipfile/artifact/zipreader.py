@@ -515,6 +515,7 @@ class Artifact:
         size: bytes.
         container: the strict reader.
         manifest: what it says of itself.
+        build_id: the manifest's.
     """
 
     def __init__(self, path: str, descriptor: int, size: int) -> None:
@@ -522,7 +523,7 @@ class Artifact:
         self.size = size
         self.descriptor = descriptor
         self.container = Container(descriptor, 0, size, path, first_line=True)
-        self.manifest = manifest_reader.read(self._manifest_text())
+        self.manifest, self.build_id = manifest_reader.read_with_build_id(self._manifest_text())
         self._check_members()
 
     @classmethod
@@ -660,8 +661,9 @@ class Artifact:
         problem = project_name_problem(manifest.project)
         if problem:
             self.container.refuse(layout.MANIFEST, f"its project name {problem}")
+        own = f"{manifest.project}/"
         for name in self.members:
-            if not self._is_allowed(name):
+            if not (name.startswith(own) or self._is_allowed(name)):
                 self.container.refuse(name, "unexpected member")
         for name in (layout.MAIN, layout.INSTALL_WHEELS, layout.LOADENV, layout.LOADENV_PTH, layout.LOADENV_START):
             if name not in self.members:

@@ -18,9 +18,6 @@ import zipfile
 import zlib
 from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
 from ..artifact.record import RecordRow
 from ..artifact.wheel import Wheel, normalised
 from ..errors import WheelError
@@ -285,6 +282,8 @@ def _metadata(wheel: Wheel, doubts: List[str]) -> _Metadata:
     import email.parser  # takes long, and a build from the cache reads no metadata
     import email.policy
 
+    from packaging.requirements import InvalidRequirement, Requirement
+
     name = f"{wheel.dist_info}/METADATA"
     message = email.parser.HeaderParser(policy=email.policy.compat32).parsestr(wheel.text(name))
     requires = tuple(str(line).replace("\n", " ") for line in message.get_all("Requires-Dist") or ())
@@ -302,6 +301,8 @@ def _requires_python(text: str, doubts: List[str]) -> str:
 
     What cannot be read at all restricts nothing, as with pip.
     """
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
     plain = _STARRED.sub(r"\1", text)
     try:
         SpecifierSet(plain)

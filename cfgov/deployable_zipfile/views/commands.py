@@ -10,7 +10,7 @@ from ..artifact.zipreader import Artifact
 from ..cli import Parser
 from ..console import Console
 from ..errors import ArtifactError, DeployableZipfileError, UsageError
-from . import contents, differences, render, sides, weaknesses
+from . import contents, render, sides, weaknesses
 from .render import Table
 
 _ANY = "any"
@@ -163,11 +163,13 @@ def _diff(arguments: argparse.Namespace, console: Console) -> None:
 
 def compared(old_path: str, new_path: str) -> Tuple[Dict[str, Any], List[Table]]:
     """Return how two artifacts or installations differ, as JSON values and as tables."""
+    from . import differences  # reads sources, which the other verbs do not
+
     with sides.opened(old_path) as old, sides.opened(new_path) as new:
         found, unread = differences.between(old, new)
         document: Dict[str, Any] = {
-            "old": old.manifest.build_id,
-            "new": new.manifest.build_id,
+            "old": old.build_id,
+            "new": new.build_id,
             "size": {"old": old.size, "new": new.size},
             "differences": [one._asdict() for one in found],
             "not_parsed": unread,

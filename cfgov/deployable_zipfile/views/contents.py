@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import email.parser
-import email.policy
 import re
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -31,7 +29,7 @@ def summary(artifact: Artifact) -> Dict[str, Any]:
     return {
         "path": artifact.path,
         "size": artifact.size,
-        "build_id": manifest.build_id,
+        "build_id": artifact.build_id,
         "tool": manifest.tool_version,
         "project": manifest.project,
         "commit": manifest.source.commit,
@@ -42,8 +40,7 @@ def summary(artifact: Artifact) -> Dict[str, Any]:
         "parts": _parts(artifact),
         "packages": [
             _package(side, name, known.get(name, bill.NOTHING))
-            for name in sorted(artifact.members)
-            if layout.is_wheel(name)
+            for name in sorted(filter(layout.is_wheel, artifact.members))
         ],
     }
 
@@ -77,7 +74,9 @@ def _floor(target: manifests.Target, known: Dict[str, bill.Entry]) -> Tuple[str,
 def _parts(artifact: Artifact) -> Dict[str, int]:
     sizes: Dict[str, int] = {}
     for name, entry in artifact.members.items():
-        part = name if "/" not in name else "/".join(name.split("/")[: 2 if name.startswith(".") else 1])
+        part = name.partition("/")[0]
+        if part[0] == ".":
+            part = "/".join(name.split("/")[:2])
         sizes[part] = sizes.get(part, 0) + entry.compressed
     return dict(sorted(sizes.items()))
 
@@ -99,5 +98,8 @@ def _package(side: ArtifactSide, member: str, known: bill.Entry) -> Dict[str, An
 
 
 def _licence(wheel: Wheel) -> str:
+    import email.parser  # takes long to load, and the bill of materials mostly says it
+    import email.policy
+
     text = wheel.text(f"{wheel.dist_info}/METADATA", _MAX_METADATA)
     return masked(wheels.licence(email.parser.HeaderParser(policy=email.policy.compat32).parsestr(text)))

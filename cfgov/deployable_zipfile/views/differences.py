@@ -42,12 +42,13 @@ def between(old: Side, new: Side) -> Result:
         DeployableZipfileError: one of the two breaks a rule of its form.
     """
     found = _packages(old, new) + _entry_points(old, new)
-    before, after = _files(old), _files(new)
+    changed = sources.changed_files(old, new)
+    before, after = _files(old, changed), _files(new, changed)
     for kind in _FILE_KINDS:
         found += _changed(kind, before[kind], after[kind])
     found += _changed("empty folder", _folders(old.manifest), _folders(new.manifest))
     found += _targets(old.manifest, new.manifest)
-    named, unread = _names(old, new)
+    named, unread = _names(old, new, changed)
     found += named + _changed("tool", _tool(old.manifest), _tool(new.manifest))
     found += [
         Difference("drift", change, path, "", side.path) for side in (old, new) for change, path in side.drifted()
@@ -174,10 +175,13 @@ def _site(manifest: manifests.Manifest) -> Dict[str, str]:
     return {key.replace("_", "-"): text for key, text in texts.items() if text}
 
 
-def _files(side: Side) -> Dict[str, Dict[str, str]]:
-    """Return digest and mode of the project's files by kind and name."""
+def _files(side: Side, changed: List[str]) -> Dict[str, Dict[str, str]]:
+    """Return digest and mode of those of the project's files that *changed*, by kind and name."""
     found: Dict[str, Dict[str, str]] = {kind: {} for kind in _FILE_KINDS}
-    for name, member in side.files.items():
+    for name in changed:
+        member = side.files.get(name)
+        if member is None:
+            continue
         if name.startswith(f"{layout.STATIC}/"):
             kind = "static file"
         else:
@@ -190,9 +194,9 @@ def _folders(manifest: manifests.Manifest) -> Dict[str, str]:
     return dict.fromkeys(manifest.directories, "empty")
 
 
-def _names(old: Side, new: Side) -> Tuple[List[Difference], List[str]]:
+def _names(old: Side, new: Side, changed: List[str]) -> Tuple[List[Difference], List[str]]:
     """Compare what the project's sources read and set."""
-    before, after = sources.compared(old, new)
+    before, after = sources.compared(old, new, changed)
     found = _changed_names("environment key", _read(before.environment), _read(after.environment))
     settings = [_settings(one) for one in (before, after)]
     found += _changed_names("setting", settings[0], settings[1])

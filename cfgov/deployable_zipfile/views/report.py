@@ -201,7 +201,7 @@ def _packages(document: Dict[str, Any]) -> Tuple[List[Dict[str, Any]], List[List
 def _changes(request: Request, document: Dict[str, Any]) -> Dict[str, Any]:
     with sides.opened(request.against) as old, sides.opened(request.artifact) as new:
         found, unread = differences.between(old, new)
-        build, before = old.manifest.build_id, old.size
+        build, before = old.build_id, old.size
     groups = []
     for kind in dict.fromkeys(one.kind for one in found):
         of_kind = [one for one in found if one.kind == kind]
@@ -230,7 +230,7 @@ def _history(request: Request, project: str) -> List[Dict[str, Any]]:
                 manifest = artifact.manifest
                 if manifest.project == project:
                     release = manifest.source.epoch, os.path.basename(path), artifact.size
-                    found.setdefault(manifest.build_id, release)
+                    found.setdefault(artifact.build_id, release)
         except ArtifactError:
             continue  # a zip of something else
     releases = sorted((epoch, name, size, build_id) for build_id, (epoch, name, size) in found.items())[-MAX_HISTORY:]

@@ -12,7 +12,6 @@ from ..artifact import delta, layout, manifest_reader, manifests
 from ..artifact.wheel import Wheel
 from ..artifact.zipreader import Artifact, Container
 from ..errors import ArtifactError, DestinationError
-from ..install import drift
 from . import bill
 
 MAX_SOURCE = 4 * 1024 * 1024  # bytes of one Python file that is parsed
@@ -24,12 +23,14 @@ class Side:
     Attributes:
         path: absolute.
         manifest: what it says of itself.
+        build_id: the manifest's.
         size: bytes of the artifact's file; None for a destination.
         files: the project's files by name, those in nested payloads included.
     """
 
     path: str
     manifest: manifests.Manifest
+    build_id: str
     size: Optional[int]
     files: Dict[str, manifests.Member]
 
@@ -64,7 +65,8 @@ class ArtifactSide(Side):
     def __init__(self, artifact: Artifact) -> None:
         delta.refuse(artifact)
         self.artifact = artifact
-        self.path, self.manifest, self.size = artifact.path, artifact.manifest, artifact.size
+        self.path, self.size = artifact.path, artifact.size
+        self.manifest, self.build_id = artifact.manifest, artifact.build_id
         self._nested: Dict[str, Container] = {}
         self.files = _project_files(self.manifest, self.manifest.members)
         for payload in self.manifest.payloads:
@@ -105,7 +107,7 @@ class InstalledSide(Side):
     def __init__(self, path: str) -> None:
         self.path = os.path.abspath(path)
         try:
-            self.manifest = manifest_reader.read(self._kept(layout.MANIFEST))
+            self.manifest, self.build_id = manifest_reader.read_with_build_id(self._kept(layout.MANIFEST))
             self.files = _project_files(self.manifest, self.manifest.members)
             for payload in self.manifest.payloads:
                 text = self._kept(payload.listing)
@@ -127,6 +129,8 @@ class InstalledSide(Side):
 
     def drifted(self) -> List[Tuple[str, str]]:
         """Return what ``verify DEST`` finds."""
+        from ..install import drift  # only of an installation
+
         found = drift.compare(self.path)
         groups = (("changed", found.changed), ("removed", found.missing), ("added", found.added))
         return [(change, path) for change, paths in groups for path in paths]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterable, NamedTuple, Optional, Set, Tuple
+from typing import Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from .. import durable
 from ..artifact import layout, manifests
@@ -22,19 +22,27 @@ class Found(NamedTuple):
     unread: Tuple[str, ...]  # files that are no Python which this interpreter knows
 
 
-def compared(old: Side, new: Side) -> Tuple[Found, Found]:
+def changed_files(old: Side, new: Side) -> List[str]:
+    """Return the names of the project's files that are not the same on both sides, sorted."""
+    changed = [name for name, member in old.files.items() if new.files.get(name) != member]
+    return sorted([*changed, *(new.files.keys() - old.files.keys())])
+
+
+def compared(old: Side, new: Side, changed: List[str]) -> Tuple[Found, Found]:
     """Return the names whose presence can differ between *old* and *new*, on each side.
 
     Files that are the same on both sides are searched for nothing but the names that the others differ in.
+
+    Parameters:
+        changed: what :func:`changed_files` finds.
     """
-    changed = [name for name in sorted({*old.files, *new.files}) if old.files.get(name) != new.files.get(name)]
     before, after = Project(old), Project(new)
     sides = [project.found(name for name in changed if name in project.python) for project in (before, after)]
-    same = sorted(set(after.python).difference(changed))
     doubtful = {
         kind: {*getattr(sides[0], kind)} ^ {*getattr(sides[1], kind)} for kind in ("environment", "read")
     }  # fmt: skip
-    elsewhere = after.searched(same, doubtful["environment"] | doubtful["read"])
+    keys = doubtful["environment"] | doubtful["read"]
+    elsewhere = after.searched(sorted(set(after.python).difference(changed)) if keys else (), keys)
     return _without(sides[0], elsewhere, before), _without(sides[1], elsewhere, after)
 
 

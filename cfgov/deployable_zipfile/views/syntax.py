@@ -24,6 +24,9 @@ _DATABASE_URL = ("dj_database_url.config", "env", "DATABASE_URL")
 _DJANGO = "django.conf.settings"
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _BRANCHES = (ast.stmt, ast.Tuple, ast.List, ast.Starred, ast.ExceptHandler, ast.withitem)
+_IMPORTS = (ast.Import, ast.ImportFrom)
+_BINDINGS = (ast.Assign, ast.AnnAssign, ast.For, ast.comprehension)
+_READS = (ast.Subscript, ast.Compare, ast.Call)  # that can read the environment
 _LONGEST = 20  # parts of a dotted name
 DEEPEST = 8  # modules or functions that a name is followed through
 
@@ -49,6 +52,8 @@ class Module:
         aliases: what imported names stand for, dotted.
         stars: modules from which everything is imported.
         constants: names that stand for texts.
+        nodes: of the tree, all of them.
+        reads: those that can read the environment.
         readers: names of objects that read the environment.
     """
 
@@ -61,11 +66,14 @@ class Module:
         self.constants: Dict[str, Set[str]] = {}
         self.readers: Set[str] = set()
         self._wrappers: Optional[Dict[str, Wrapper]] = None
-        self.nodes = list(ast.walk(tree))
+        self.nodes = _walked(tree)
         for node in self.nodes:
-            self._look_at_import(node)
+            if isinstance(node, _IMPORTS):
+                self._look_at_import(node)
         for node in self.nodes:
-            self._look_at_binding(node)
+            if isinstance(node, _BINDINGS):
+                self._look_at_binding(node)
+        self.reads = [node for node in self.nodes if isinstance(node, _READS)]
 
     def _look_at_import(self, node: ast.AST) -> None:
         if isinstance(node, ast.Import):
@@ -154,11 +162,29 @@ class Module:
         positional = [*getattr(arguments, "posonlyargs", ()), *arguments.args]
         names = [argument.arg for argument in positional]
         own = [name for name in names if name not in ("self", "cls")]
-        for node in ast.walk(body):
+        parameters = {*names, *(one.arg for one in arguments.kwonlyargs)}
+        if not parameters:
+            return None
+        for node in _walked(body):
+            if not isinstance(node, _READS):
+                continue
             for key in _keys(node, self, project):
-                if isinstance(key, ast.Name) and key.id in [*names, *(one.arg for one in arguments.kwonlyargs)]:
+                if isinstance(key, ast.Name) and key.id in parameters:
                     return Wrapper(own.index(key.id) if key.id in own else -1, key.id)
         return None
+
+
+def _walked(tree: ast.AST) -> List[ast.AST]:
+    """Return what :func:`ast.walk` does but the contexts (Load, Store, ...), in its order, much faster."""
+    found = [tree]
+    for node in found:  # it grows
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if isinstance(value, list):
+                found += [item for item in value if isinstance(item, ast.AST)]
+            elif isinstance(value, ast.AST) and not isinstance(value, ast.expr_context):
+                found.append(value)
+    return found
 
 
 def _keys(node: ast.AST, module: Module, project: Project) -> Iterator[ast.AST]:
@@ -232,7 +258,7 @@ def _wrapper_of(dotted: str, module: Module, project: Project) -> Optional[Wrapp
 
 def environment(module: Module, project: Project) -> Set[str]:
     """Return the environment variables that *module* reads."""
-    return {text for node in module.nodes for key in _keys(node, module, project) for text in module.texts(key)}
+    return {text for node in module.reads for key in _keys(node, module, project) for text in module.texts(key)}
 
 
 def settings_read(module: Module) -> Set[str]:
@@ -241,8 +267,9 @@ def settings_read(module: Module) -> Set[str]:
     for node in module.nodes:
         names: Iterable[str] = ()
         owner: ast.AST = node
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
-            owner, names = node.value, [node.attr]
+        if isinstance(node, ast.Attribute):
+            if isinstance(node.ctx, ast.Load) and _SETTING.match(node.attr):
+                owner, names = node.value, [node.attr]
         elif isinstance(node, ast.Call) and len(node.args) > 1 and module.dotted(node.func) in ("getattr", "hasattr"):
             owner, names = node.args[0], module.texts(node.args[1])
         if names and module.dotted(owner) == _DJANGO:

@@ -12,7 +12,6 @@ import zipfile
 import zlib
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
-import cvss
 from packaging.version import InvalidVersion, Version
 
 from .. import durable
@@ -273,6 +272,8 @@ def _vector(text: str) -> Any:
     """Return *text* as a vector of the library ``cvss``, None when it is none."""
     if len(text) > _LONGEST_VECTOR or ":" not in text:
         return None
+    import cvss  # only where there are weaknesses to rate
+
     kinds = {"CVSS:4.0/": cvss.CVSS4, "CVSS:3.0/": cvss.CVSS3, "CVSS:3.1/": cvss.CVSS3}
     try:
         return kinds.get(text[:9], cvss.CVSS2)(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Iterator
 
 import pytest
 
@@ -197,6 +197,73 @@ def test_a_listing_is_read_as_strictly() -> None:
     ]:
         with pytest.raises(ArtifactError, match=why):
             manifest_reader.read_listing("000.json", text)
+
+
+def outcome(read: Callable[[bytes], object], text: bytes) -> object:
+    try:
+        return read(text)
+    except ArtifactError as error:
+        return str(error)
+
+
+NESTED = b'"members":{"a":{"mode":420,"sha256":"' + b"0" * 64 + b'","size":0}}'
+
+
+def hostile_texts(good: bytes) -> Iterator[bytes]:
+    """Yield *good* with bytes changed, added, doubled and gone, and with members where none belong."""
+    yield good
+    for place in range(0, len(good), 13):
+        for byte in (b'"', b"\\", b"{", b"}", b",", b"0", b"-", b"\xc3", b"\n", b" "):
+            yield good[:place] + byte + good[place + 1 :]
+            yield good[:place] + byte + good[place:]
+        yield good[:place] + good[place + 1 :]
+        yield good[:place] + good[place : place + 90] + good[place:]
+    for key in (b'"schema":', b'"members":', b'"mode":420,'):
+        yield good.replace(key, NESTED + b"," + key, 1)
+        yield good.replace(key, b'"x\\' + NESTED + b"," + key, 1)
+        yield good.replace(key, b'"x":{' + NESTED + b',"y":1},' + key, 1)
+    yield good.replace(b'"size":3', b'"size":4294967296')
+    yield good.replace(b'"size":3', b'"size":4294967295')
+    yield good.replace(b'"mode":420', b'"mode":493')
+    yield good.replace(b'"mode":420', b'"mode":438')
+    yield good.replace(b'"a/b.py"', b'"a/' + b"b" * 1100 + b'.py"')
+
+
+@pytest.mark.parametrize("kind", ["manifest", "listing"])
+def test_members_read_at_once_are_those_that_the_parser_reads(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["a/b.py", "a/c d.py", "a/'{}[]:,.txt", *manifest().members]
+    members = {name: MEMBER._replace(size=number + 3) for number, name in enumerate(names)}
+    read: Callable[[bytes], object] = manifest_reader.read_with_build_id
+    good = manifest(members=members).to_json()
+    if kind == "listing":
+        good = manifests.listing_to_json(members)
+        read = lambda text: manifest_reader.read_listing("000.json", text)  # noqa: E731
+    known = manifest_reader.known_members(good)
+    assert known is not None
+    assert known.members == members
+
+    texts = list(hostile_texts(good))
+    quick = [outcome(read, text) for text in texts]
+    monkeypatch.setattr(manifest_reader, "known_members", lambda text: None)
+    parsed = [outcome(read, text) for text in texts]
+    assert [isinstance(one, str) for one in quick] == [isinstance(one, str) for one in parsed]
+    assert [one for one in quick if not isinstance(one, str)] == [one for one in parsed if not isinstance(one, str)]
+
+
+@pytest.mark.parametrize("name", ["é.py", 'a".py', "a\\.py", "\x7f", "x" * 1025])
+def test_a_name_that_needs_an_escape_is_left_to_the_parser(name: str) -> None:
+    members = {name: MEMBER, "a/b.py": MEMBER}
+    text = manifests.listing_to_json(members)
+
+    assert manifest_reader.known_members(text) is None
+    assert manifest_reader.read_listing("000.json", text) == members
+
+
+def test_more_members_than_an_artifact_can_have_are_left_to_the_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = manifests.listing_to_json({f"a/{number}": MEMBER for number in range(5)})
+    assert manifest_reader.known_members(text)
+    monkeypatch.setattr(layout, "MAX_MEMBERS", 4)
+    assert manifest_reader.known_members(text) is None
 
 
 GOOD_MODULES = ["a", "_", "a1.b_2", "é", "größe.wsgi", "名前"]
