@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Sequence
+from typing import Dict, Iterator, List, Mapping, Optional, Sequence
 
 from deployable_zipfile import extract
 from deployable_zipfile.builder import parsers
@@ -70,7 +70,7 @@ def pages() -> Dict[str, str]:
     }
 
 
-def _page(title: str, lead: str, parsers: Dict[str, argparse.ArgumentParser]) -> str:
+def _page(title: str, lead: str, parsers: Mapping[str, argparse.ArgumentParser]) -> str:
     sections = [line for name, parser in parsers.items() for line in _section(name, parser)]
     return "\n".join([f"# {title}", "", NOTE, "", lead, *sections]) + "\n"
 

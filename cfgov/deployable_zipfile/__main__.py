@@ -94,9 +94,7 @@ def _artifact_of(verb: str, words: List[str]) -> Tuple[str, List[str]]:
     from .errors import UsageError
     from .extract import OF_A_ROOT, verb_parsers
 
-    options = verb_parsers("")[verb]._option_string_actions
-    values = {number + 1 for number, word in enumerate(words) if word in options and options[word].nargs is None}
-    places = [number for number, word in enumerate(words) if not word.startswith("-") and number not in values]
+    places = verb_parsers("", [verb])[verb].positions(words)
     for looks in (_is_artifact, os.path.isfile, *(() if verb in OF_A_ROOT else (bool,))):
         for number in places:
             if looks(words[number]):

@@ -9,7 +9,7 @@ import re
 import signal
 import sys
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Callable, Dict, NoReturn, Optional, Sequence, cast
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, NoReturn, Optional, Sequence, cast
 
 from . import inherited
 from .console import Console
@@ -35,6 +35,12 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise UsageError with argparse's *message*."""
         raise UsageError("the command line", message, f"{self._meant(message)}Run: {self.prog} --help")
+
+    def positions(self, words: Sequence[str]) -> List[int]:
+        """Return where in *words* is one that is neither an option nor the value of one."""
+        options = self._option_string_actions
+        values = {number + 1 for number, word in enumerate(words) if word in options and options[word].nargs is None}
+        return [number for number, word in enumerate(words) if not word.startswith("-") and number not in values]
 
     def _meant(self, message: str) -> str:
         """Return which options are like those that *message* does not know, as a question, "" for none."""
@@ -83,6 +89,11 @@ def add_signature_options(parser: Any) -> None:
         help="require a signature by one of these: an allowed signers file of SSH, or PEM public keys",
     )
     parser.add_argument("--revoked-keys", type=named, metavar="FILE", help="revoked SSH keys (a KRL)")
+
+
+def signature_options(arguments: argparse.Namespace) -> List[str]:
+    """Return the values of these options: signature, allowed signers and revoked keys, "" for each not given."""
+    return [getattr(arguments, name, None) or "" for name in ("signature", "allowed_signers", "revoked_keys")]
 
 
 def integer(least: int, most: int) -> Callable[[str], int]:
@@ -198,14 +209,25 @@ def failure(error: BaseException) -> DeployableZipfileError:
         return Interrupted("this run", "was interrupted", "Run it again")
     if isinstance(error, OSError):
         return _unforeseen(error)
-    if isinstance(error, (ImportError, EOFError, SyntaxError)) or type(error).__module__ == "zlib":
-        # Modules are loaded when they are needed, from a file that may have changed since the start.
-        why = f"its own code cannot be loaded ({type(error).__name__}: {error})"
-        return ArtifactError("this artifact", why, "Copy it again")
     if isinstance(error, MemoryError):
         return DeployableZipfileError("this run", "there is not enough memory", "Use --workers 1")
+    damaged = isinstance(error, (ImportError, EOFError, SyntaxError)) or type(error).__module__ == "zlib"
+    if damaged or _is_loading(error):
+        why = f"cannot load its own code ({type(error).__name__}: {error})"
+        return ArtifactError("this artifact", why, "Copy it again")
     what = f"met a defect ({type(error).__name__}: {error})"
     return DeployableZipfileError("this run", what, "Run it with --debug and report it")
+
+
+def _is_loading(error: BaseException) -> bool:
+    """Tell whether a module was being loaded: from a file that nobody has verified, or that changed since the start."""
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if code.co_name == "<module>" or code.co_filename.startswith(("<frozen importlib", "<frozen zipimport")):
+            return True
+        trace = trace.tb_next
+    return False
 
 
 def _catch_signals() -> Dict[int, Any]:

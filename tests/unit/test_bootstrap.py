@@ -77,17 +77,29 @@ def rewritten(tmp_path: Path, change: Dict[str, bytes]) -> Path:
     return path
 
 
+BASE = "install/base.py"
 DAMAGED = [b"", b"(", b"\0", b"1 / 0", b"import nothing_of_that_name", b"\xff\xfe"]
 
 
 @pytest.mark.parametrize("content", sampled(DAMAGED, [b"", b"1 / 0"]))
-@pytest.mark.parametrize("name", sampled(["extract.py", "errors.py", "artifact/zipreader.py"], ["errors.py"]))
+@pytest.mark.parametrize("name", sampled(["extract.py", "errors.py", "cli.py"], ["errors.py"]))
 def test_damaged_code_of_its_own_is_one_line(name: str, content: bytes, tmp_path: Path) -> None:
     done = run_python(rewritten(tmp_path, {f".deploy/runtime/{name}": content}), "-d", "x", code=3)
     assert error_line(done).startswith("error: this artifact: cannot load its own code (")
     assert error_line(done).endswith("). Copy it again.")
     done = run_python(tmp_path / "site.zip", "-d", "x", "--debug", code=1)
     assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize("content", sampled(DAMAGED[1:], [b"\0", b"1 / 0"]))
+@pytest.mark.parametrize(
+    "name", sampled(["artifact/zipreader.py", "verbs/install.py", "install/base.py"], ["install/base.py"])
+)
+def test_damaged_code_that_is_loaded_later_is_one_line(name: str, content: bytes, tmp_path: Path) -> None:
+    done = run_python(rewritten(tmp_path, {f".deploy/runtime/{name}": content}), "-d", tmp_path / "x", code=3)
+    assert error_line(done).startswith("error: this artifact: cannot load its own code (")
+    assert error_line(done).endswith("). Copy it again.")
+    assert not (tmp_path / "x").exists()
 
 
 def test_a_damaged_deflate_stream_is_one_line(tmp_path: Path) -> None:

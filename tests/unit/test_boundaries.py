@@ -14,6 +14,7 @@ from typing import Dict, FrozenSet, Iterator, List, Set, Tuple
 import pytest
 
 from deployable_zipfile.artifact import layout
+from deployable_zipfile.builder import runtime
 from tests.support.documentation import ROOT
 from tests.support.helpers import run_cli
 from tests.unit.test_bootstrap import older
@@ -71,6 +72,7 @@ MAY_IMPORT: Dict[str, Set[str]] = {
     "artifact": set(),
     "install": {"artifact", "install_wheels"},
     "deploy": {"artifact", "install", "loadenv"},
+    "verbs": {"artifact", "install", "deploy"},
     "builder": {"artifact", "install", "install_wheels"},
     "views": {"artifact", "install", "builder"},
 }
@@ -152,6 +154,11 @@ def test_the_modules_are_found() -> None:
     assert {"builder.settings", "builder.zipwriter", *STORIES} < set(BUILDER)
 
 
+def test_a_build_packs_every_module_that_travels() -> None:
+    packed = {path[: -len(".py")].replace("/", ".") for path in runtime._modules()}
+    assert {name.replace(".__init__", "") for name in packed} - {"__init__"} == set(TRAVELS) - {""}
+
+
 @pytest.mark.parametrize("name", TRAVELS)
 def test_what_travels_needs_the_standard_library_only(name: str) -> None:
     assert Imports(name).absolute - standard_library() - {"__future__"} == set()
@@ -197,9 +204,10 @@ def test_the_artifact_and_the_installer_do_not_know_the_command_line() -> None:
 
 
 def test_an_installation_loads_nothing_of_a_deployment() -> None:
-    tree = ast.parse(MODULES["extract"].read_text(encoding="utf-8"))
-    top = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
-    assert not [node.module for node in top if (node.module or "").startswith("deploy")]
+    for name in ("extract", "verbs.install", "verbs.environment", "verbs.subject"):
+        tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+        top = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+        assert not [node.module for node in top if (node.module or "").startswith("deploy")], name
 
 
 @pytest.mark.parametrize("name", sorted(set(BUILDER) - set(STORIES)))

@@ -11,7 +11,7 @@ from .contents import Item, of_bytes
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _NOT_SHIPPED = ("create.py", "__main__.py")
-_TRAVELS = ("artifact", "deploy", "install")
+_TRAVELS = ("artifact", "deploy", "install", "verbs")
 _AT_ROOT = {"bootstrap.py": layout.MAIN, "install_wheels.py": layout.INSTALL_WHEELS, "loadenv.py": layout.LOADENV}
 
 

@@ -229,7 +229,7 @@ def _options(arguments: argparse.Namespace) -> Options:
 
 
 def _wish(arguments: argparse.Namespace) -> Wish:
-    texts = [getattr(arguments, name, None) or "" for name in ("signature", "allowed_signers", "revoked_keys")]
+    texts = cli.signature_options(arguments)
     return Wish(getattr(arguments, "require_signature", None), *texts)
 
 

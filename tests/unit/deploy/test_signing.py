@@ -335,7 +335,7 @@ class TestVerbs:
     def test_a_folder_has_no_signature(self, signed: Host, capsys: Any, tmp_path: Path) -> None:
         code, said = self.run(signed, capsys, "verify", str(tmp_path), *require(signed)[1:])
         assert code == 2
-        assert "a folder has no signature" in said.err
+        assert "is a folder, which has no signature" in said.err
 
     def test_a_signature_without_allowed_signers_is_a_usage_error(self, signed: Host, capsys: Any) -> None:
         assert self.run(signed, capsys, "verify", "--signature", "x")[0] == 2
