@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, List
+from typing import Any, Iterable, List, Union
 
 import pytest
 from hypothesis import settings
@@ -15,14 +15,20 @@ EXAMPLES = settings.default.max_examples
 EVERY_MUTATION = EXAMPLES >= 10_000
 
 
-def sampled(values: Iterable[Any], quick: Iterable[Any]) -> List[Any]:
-    """Return *values* as parameters (tuples for several names); those not in *quick* only run with ``--deep``."""
-    chosen = list(quick)
+def sampled(values: Iterable[Any], quick: Union[int, Iterable[Any]], whole: bool = False) -> List[Any]:
+    """Return *values* as parameters; those not in *quick* only run with ``--deep``.
+
+    Parameters:
+        quick: values, or how many of the first ones.
+        whole: a tuple is one value, not one for each of several names; a named tuple always is.
+    """
     every = list(values)
+    chosen = every[:quick] if isinstance(quick, int) else list(quick)
     assert chosen
     assert all(value in every for value in chosen)
-    return [value if value in chosen else _deep(value) for value in every]
+    return [value if value in chosen else _deep(value, whole) for value in every]
 
 
-def _deep(value: Any) -> Any:
-    return pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.deep)
+def _deep(value: Any, whole: bool) -> Any:
+    several = type(value) is tuple and not whole
+    return pytest.param(*(value if several else (value,)), marks=pytest.mark.deep)

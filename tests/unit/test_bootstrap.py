@@ -33,7 +33,7 @@ def older(version: str) -> str:
     return found
 
 
-@pytest.mark.parametrize("version", ["2.7", "3.6", "3.7"])
+@pytest.mark.parametrize("version", sampled(["2.7", "3.6", "3.7"], 1))
 def test_an_old_python_is_told_what_is_needed(version: str, tmp_path: Path) -> None:
     python = older(version)
     site = make_artifact(tmp_path / "site.zip")
@@ -52,7 +52,7 @@ def test_it_runs_with_any_flags(flags: List[str], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    sampled(["json", "email", "calendar", "platform", "argparse", "struct", "errors", "extract"], ["json", "errors"]),
+    sampled(["json", "email", "calendar", "platform", "argparse", "struct", "errors", "extract"], ["json"]),
 )
 def test_a_project_named_like_a_module_shadows_nothing(name: str, tmp_path: Path) -> None:
     site = make_artifact(tmp_path / "site.zip", {"__init__.py": "raise SystemExit('shadowed')\n"}, name=name)
@@ -246,7 +246,7 @@ def test_bytecode_for_another_magic_number_is_left_and_the_sources_are_taken(tmp
 
 
 @pytest.mark.parametrize("share", sampled([0.1, 0.5, 0.9], [0.5]))
-@pytest.mark.parametrize("damage", [b"\0" * 64, b"\xff" * 3, b"N"])
+@pytest.mark.parametrize("damage", sampled([b"\0" * 64, b"\xff" * 3, b"N"], 1))
 def test_damaged_bytecode_is_one_line(share: float, damage: bytes, tmp_path: Path) -> None:
     def damaged(nested: bytes) -> bytes:
         with zipfile.ZipFile(io.BytesIO(nested)) as archive:

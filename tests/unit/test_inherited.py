@@ -33,7 +33,7 @@ def test_a_timer_of_the_caller_does_not_end_this_process() -> None:
     )
     own = (
         f"import sys, time; sys.path.insert(0, {PACKAGE!r}); from deployable_zipfile import inherited;"
-        "inherited.claim(); time.sleep(1); print('alive')"
+        "inherited.claim(); time.sleep(0.6); print('alive')"
     )
     assert run_cli([sys.executable, "-c", program, own]).stdout == "alive\n"
 

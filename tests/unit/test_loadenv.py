@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from deployable_zipfile import loadenv
 from deployable_zipfile.loadenv import EnvironmentFileError, read_environment
+from tests.support.depth import sampled
 from tests.support.helpers import SECRET, run_cli
 
 PACKAGE = Path(loadenv.__file__).parent
@@ -280,7 +281,7 @@ BAD_FILES: Dict[str, Union[str, bytes]] = {
 
 @pytest.mark.parametrize("case", sorted(BAD_FILES))
 @pytest.mark.parametrize(
-    "options", [[], ["-I"], ["-X", "dev"], ["-v"]], ids=lambda options: "".join(options) or "plain"
+    "options", sampled([[], ["-I"], ["-X", "dev"], ["-v"]], 2), ids=lambda options: "".join(options) or "plain"
 )
 def test_a_bad_file_stops_before_any_other_code_and_shows_no_value(site: Site, case: str, options: List[str]) -> None:
     text = BAD_FILES[case]
@@ -294,7 +295,7 @@ def test_a_bad_file_stops_before_any_other_code_and_shows_no_value(site: Site, c
         assert line.endswith(".")
 
 
-@pytest.mark.parametrize("case", sorted(BAD_FILES))
+@pytest.mark.parametrize("case", sampled(sorted(BAD_FILES), 6))
 def test_a_bad_file_is_a_warning_and_not_loaded_when_strictness_is_off(site: Site, case: str) -> None:
     text = BAD_FILES[case]
     site.file.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8"))
@@ -419,7 +420,7 @@ def broken(site: Site) -> Iterator[Site]:
 
 
 @pytest.mark.parametrize("case", sorted(BROKEN_LOADERS))
-@pytest.mark.parametrize("way", ["plain", "-I", "added"])
+@pytest.mark.parametrize("way", sampled(["plain", "-I", "added"], 1))
 def test_a_broken_loader_stops_the_interpreter_with_one_line(broken: Site, case: str, way: str) -> None:
     _break(broken, BROKEN_LOADERS[case])
     options = [] if way == "plain" else [way]

@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from deployable_zipfile import __version__
+from tests.support.depth import sampled
 from tools import interpreters
 
 if sys.version_info >= (3, 11):
@@ -67,8 +68,14 @@ def build(checkout: Path, kind: str, folder: Path, umask: int = 0o022) -> Path:
     return built
 
 
-def test_the_wheel_holds_the_package_and_nothing_else(checkout: Path, tmp_path: Path) -> None:
-    with zipfile.ZipFile(str(build(checkout, "wheel", tmp_path))) as wheel:
+@pytest.fixture(name="built", scope="module")
+def _built(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Path]:
+    """Return both distributions."""
+    return {kind: build(checkout, kind, tmp_path_factory.mktemp(kind)) for kind in ("wheel", "sdist")}
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(built: Dict[str, Path]) -> None:
+    with zipfile.ZipFile(str(built["wheel"])) as wheel:
         names = set(wheel.namelist())
 
     info = f"deployable_zipfile-{__version__}.dist-info"
@@ -78,19 +85,20 @@ def test_the_wheel_holds_the_package_and_nothing_else(checkout: Path, tmp_path: 
     assert names == described | {name.split("/", 1)[1] for name in tracked(PACKAGE)}
 
 
-def test_the_sdist_holds_the_package_and_what_describes_it(checkout: Path, tmp_path: Path) -> None:
-    with tarfile.open(str(build(checkout, "sdist", tmp_path))) as sdist:
+def test_the_sdist_holds_the_package_and_what_describes_it(built: Dict[str, Path]) -> None:
+    with tarfile.open(str(built["sdist"])) as sdist:
         names = {name.split("/", 1)[1] for name in sdist.getnames()}
 
     assert names == {*tracked(PACKAGE), *BESIDE, "PKG-INFO", ".gitignore"}
 
 
-@pytest.mark.parametrize("kind", ["wheel", "sdist"])
-def test_the_same_files_give_the_same_distribution(kind: str, checkout: Path, tmp_path: Path) -> None:
-    one = build(checkout, kind, tmp_path / "one", umask=0o022)
+@pytest.mark.parametrize("kind", sampled(["wheel", "sdist"], 1))
+def test_the_same_files_give_the_same_distribution(
+    kind: str, checkout: Path, built: Dict[str, Path], tmp_path: Path
+) -> None:
     two = build(shutil.copytree(str(checkout), str(tmp_path / "copy")), kind, tmp_path / "two", umask=0o077)
 
-    assert one.read_bytes() == two.read_bytes()
+    assert built[kind].read_bytes() == two.read_bytes()
 
 
 def test_what_travels_in_an_artifact_and_is_no_code_is_in_the_wheel() -> None:

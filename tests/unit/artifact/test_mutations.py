@@ -213,6 +213,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.deep
 @settings(max_examples=max(200, EXAMPLES if EVERY_MUTATION else 0), deadline=SECONDS * 1000)
 @given(path=st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=6), value=JSON, remove=st.booleans())
 def test_a_manifest_with_any_value_changed_and_signed_again_is_refused_or_harmless(

@@ -369,6 +369,7 @@ def test_the_quick_reader_of_rows_reads_what_the_strict_one_reads_or_leaves_it_t
         assert found == record_module._strict_rows(text)
 
 
+@pytest.mark.deep
 def test_letters_of_names_are_those_of_ascii_and_everything_beyond_its_controls() -> None:
     every = "".join(map(chr, range(sys.maxunicode + 1)))
     low = every[:0xA1]

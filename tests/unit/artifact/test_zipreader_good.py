@@ -16,7 +16,7 @@ import pytest
 from deployable_zipfile.artifact import layout
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.errors import DeployableZipfileError
-from tests.support.depth import EVERY_MUTATION
+from tests.support.depth import EVERY_MUTATION, sampled
 from tests.support.drafts import DEFLATED, Draft, Raw, demo_wheel, draft, zip_of
 from tests.support.helpers import read_tree
 from tests.support.hostile import INFO, Change, added, both, prove, raw_members, setting
@@ -117,7 +117,9 @@ UNZIP = ["unzip", "-V", "-q", "-d", "{to}", "{file}"]
 BSDTAR = ["bsdtar", "-C", "{to}", "-xf", "{file}"]
 
 
-@pytest.mark.parametrize("command", [words for words in (UNZIP, BSDTAR) if shutil.which(words[0])], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", sampled([words for words in (UNZIP, BSDTAR) if shutil.which(words[0])], 1), ids=" ".join
+)
 def test_other_programs_extract_what_we_read(command: List[str], tmp_path: Path) -> None:
     for number, (name, content) in enumerate(GOOD_CASES):
         path, to = tmp_path / f"{number}.zip", tmp_path / str(number)

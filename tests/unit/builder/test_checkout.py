@@ -13,6 +13,7 @@ import pytest
 from deployable_zipfile.builder import checkout
 from deployable_zipfile.builder.git import run as run_git
 from deployable_zipfile.errors import BuildInputError
+from tests.support.depth import sampled
 from tests.support.helpers import write_tree
 from tests.unit.builder.conftest import commit_all, git
 
@@ -143,7 +144,12 @@ def with_submodule(site: Path) -> None:
     assert not compare(site)
 
 
-@pytest.mark.parametrize("case", CHANGES)
+@pytest.mark.parametrize(
+    "case",
+    sampled(
+        CHANGES, ["edited", "staged", "executable", "assume-unchanged", "skip-worktree and deleted", "became a link"]
+    ),
+)
 def test_a_packed_byte_that_is_not_the_commits_is_seen(site: Path, case: str) -> None:
     change, paths = CHANGES[case]
     change(site)
@@ -295,15 +301,18 @@ def test_a_damaged_checkout_is_refused_with_gits_own_words(site: Path) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [
-        ["-C", ".", "status"],
-        ["status", "--porcelain=v2"],
-        ["worktree", "list"],
-        ["rev-parse", "--git-common-dir"],
-        ["ls-files", "--recurse-submodules"],
-        ["log", "--no-show-signature"],
-        ["switch", "main"],
-    ],
+    sampled(
+        [
+            ["-C", ".", "status"],
+            ["status", "--porcelain=v2"],
+            ["worktree", "list"],
+            ["rev-parse", "--git-common-dir"],
+            ["ls-files", "--recurse-submodules"],
+            ["log", "--no-show-signature"],
+            ["switch", "main"],
+        ],
+        2,
+    ),
 )
 def test_the_stand_in_for_git_1_8_3_1_refuses_what_that_did_not_have(
     site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: List[str]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.depth import sampled
 from tests.support.helpers import write_tree
 from tests.support.hostile_parent import CLEAN, STATE, spoiled
 from tests.unit.builder.conftest import git as run_git
@@ -76,14 +77,17 @@ ASK_GIT = """
 
 @pytest.mark.parametrize(
     ("program", "said"),
-    [
-        (COMPILE, "['__pycache__/one.cpython-0.pyc'] ('bad.py',)\n"),
-        (FAILING_PIP, "pip download no\n"),
-        (SLOW_PIP, "pip download took longer than 0 seconds\n"),
-        (ASK, "{}.{}\n".format(*sys.version_info[:2])),
-        (FAILING_UV, "uv cannot export it (can't open)\n"),
-        (ASK_GIT, "git rev-parse failed \n{'manage.py': None}\n"),
-    ],
+    sampled(
+        [
+            (COMPILE, "['__pycache__/one.cpython-0.pyc'] ('bad.py',)\n"),
+            (FAILING_PIP, "pip download no\n"),
+            (SLOW_PIP, "pip download took longer than 0 seconds\n"),
+            (ASK, "{}.{}\n".format(*sys.version_info[:2])),
+            (FAILING_UV, "uv cannot export it (can't open)\n"),
+            (ASK_GIT, "git rev-parse failed \n{'manage.py': None}\n"),
+        ],
+        1,
+    ),
     ids=["compile", "pip fails", "pip is slow", "ask a Python", "uv fails", "ask git"],
 )
 def test_a_program_of_a_build_starts_clean_and_its_end_is_known(tmp_path: Path, program: str, said: str) -> None:

@@ -234,7 +234,7 @@ def test_without_the_cache_nothing_is_kept(
     assert not (tmp_path / "cache").exists()
 
 
-@pytest.mark.parametrize("home", ["/nowhere", "/proc"])
+@pytest.mark.parametrize("home", sampled(["/nowhere", "/proc"], 1))
 def test_without_a_home_that_can_be_written_a_build_keeps_nothing_and_says_so(
     site: Path,
     index: Index,
@@ -389,11 +389,14 @@ def test_a_wheel_that_runs_code_at_every_start_is_warned_about_or_refused(
 
 @pytest.mark.parametrize(
     ("line", "missing"),
-    [
-        ("#!/usr/bin/env no-such-python", "no-such-python"),
-        ("#!/opt/no/python", "/opt/no/python"),
-        ("#!/bin/sh python", ""),
-    ],
+    sampled(
+        [
+            ("#!/usr/bin/env no-such-python", "no-such-python"),
+            ("#!/opt/no/python", "/opt/no/python"),
+            ("#!/bin/sh python", ""),
+        ],
+        1,
+    ),
 )
 def test_it_says_how_to_start_a_file_whose_first_line_does_not_work_here(
     site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, missing: str
@@ -453,7 +456,7 @@ def test_without_hashes_a_wheel_that_was_built_anew_under_one_version_is_packed(
 CHANGES = ["CFLAGS", "CC", "PYCURL_SSL_LIBRARY", "PIP_NO_BINARY", "backend", "constraint"]
 
 
-@pytest.mark.parametrize("change", sampled(CHANGES, ["CC", "backend"]))
+@pytest.mark.parametrize("change", sampled(CHANGES, ["backend"]))
 def test_an_sdist_is_built_anew_when_what_it_is_built_with_changes(
     site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
     change: str,
@@ -624,7 +627,7 @@ def test_more_files_than_a_zip_can_start_with_are_packed_nested(
     assert made.targets[0].project_bytecode is not None
 
 
-@pytest.mark.parametrize("failing", ["copy", "fsync"])
+@pytest.mark.parametrize("failing", sampled(["copy", "fsync"], 1))
 def test_a_full_disk_is_one_line_and_the_old_artifact_stays(
     site: Path,
     index: Index,
@@ -671,7 +674,7 @@ def test_a_signal_ends_the_build_with_one_line_and_nothing_left(
     assert not list((tmp_path / "cache").rglob("work-*"))
 
 
-@pytest.mark.parametrize("value", ["soon", "-1", "1"])
+@pytest.mark.parametrize("value", sampled(["soon", "-1", "1"], 1))
 def test_a_bad_source_date_epoch_is_refused(
     site: Path,
     index: Index,
@@ -900,7 +903,7 @@ def test_without_settings_a_missing_argument_is_one_line(
     )
 
 
-@pytest.mark.parametrize("given", sampled(["out.zip", "out", "./out.zip", "a.b.zip", "a.b"], ["./out.zip", "a.b"]))
+@pytest.mark.parametrize("given", sampled(["out.zip", "out", "./out.zip", "a.b.zip", "a.b"], ["./out.zip"]))
 def test_the_suffix_is_written_once(
     site: Path,
     index: Index,
@@ -951,7 +954,7 @@ def spoil(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("case", "project"), [*((case, ".") for case in DIRTY), ("include", ""), ("include", "../site_one")]
+    ("case", "project"), sampled([*((case, ".") for case in DIRTY), ("include", ""), ("include", "../site_one")], 3)
 )
 def test_whatever_is_not_the_commits_makes_it_dirty(
     site: Path,
@@ -1059,9 +1062,7 @@ def test_a_git_lfs_pointer_in_place_of_its_file_is_refused_by_name(
     )
 
 
-@pytest.mark.parametrize(
-    "value", sampled(["python3", "python4", ("python3",), None, []], ["python4", ("python3",), None])
-)
+@pytest.mark.parametrize("value", sampled(["python3", "python4", ("python3",), None, []], ["python4", ("python3",)]))
 def test_upstreams_callers_may_give_one_python_or_several(
     site: Path, index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: Any
 ) -> None:
@@ -1189,13 +1190,16 @@ def test_what_cannot_be_mended_is_refused_without_that_advice(
 
 @pytest.mark.parametrize(
     "files",
-    [
-        {"loadenv.py": ""},
-        {"site_one.pth": "x"},
-        {"foo/__pycache__": "", "foo/a.py": ""},
-        {"foo-1.0.data/data/lib64": "x"},
-        {"foo-1.0.data/purelib/foo-1.0.dist-info/RECORD": "x"},
-    ],
+    sampled(
+        [
+            {"loadenv.py": ""},
+            {"site_one.pth": "x"},
+            {"foo/__pycache__": "", "foo/a.py": ""},
+            {"foo-1.0.data/data/lib64": "x"},
+            {"foo-1.0.data/purelib/foo-1.0.dist-info/RECORD": "x"},
+        ],
+        2,
+    ),
 )
 def test_what_the_target_would_refuse_to_install_fails_the_build(
     site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], files: Dict[str, str]
@@ -1322,7 +1326,7 @@ MISSING = [
 
 @pytest.mark.parametrize(
     ("text", "module", "number", "fix"),
-    sampled(MISSING, [MISSING[0], MISSING[2]]),
+    sampled(MISSING, 1),
 )
 def test_a_missing_module_is_named_with_the_requirement_that_brings_it(
     site: Path, index: Index, capsys: pytest.CaptureFixture[str], text: str, module: str, number: int, fix: str
@@ -1343,11 +1347,14 @@ def test_a_module_that_was_left_out_is_named_with_its_place(
 
 @pytest.mark.parametrize(
     ("text", "why"),
-    [
-        ("import os\nos.environ['REAL']\n", "KeyError: 'REAL' (site_one/site_one/wsgi.py:2)"),
-        ("application = 1\n", "TypeError: site_one.wsgi:application is not callable (the start)"),
-        ("import os\napplication = 1\nos._exit(3)\n", "exit status 3"),
-    ],
+    sampled(
+        [
+            ("import os\nos.environ['REAL']\n", "KeyError: 'REAL' (site_one/site_one/wsgi.py:2)"),
+            ("application = 1\n", "TypeError: site_one.wsgi:application is not callable (the start)"),
+            ("import os\napplication = 1\nos._exit(3)\n", "exit status 3"),
+        ],
+        1,
+    ),
 )
 def test_what_the_real_environment_may_mend_is_a_warning(
     site: Path, index: Index, capsys: pytest.CaptureFixture[str], text: str, why: str
@@ -1423,7 +1430,7 @@ def test_one_python_that_is_named_twice_is_no_matter(
     assert "are those of the latter" not in text
 
 
-@pytest.mark.parametrize("name", ["out.ZIP", "out.Zip"])
+@pytest.mark.parametrize("name", sampled(["out.ZIP", "out.Zip"], 1))
 def test_a_suffix_in_capitals_is_one_too(
     site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:

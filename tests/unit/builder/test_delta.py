@@ -11,6 +11,7 @@ import pytest
 from deployable_zipfile.artifact import delta
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.views import commands
+from tests.support.depth import sampled
 from tests.unit.builder.conftest import Index, commit_all
 from tests.unit.builder.test_create import failed, lock, pinned, run
 
@@ -67,7 +68,7 @@ def test_an_old_artifact_that_is_none_is_refused_before_anything_is_built(
     assert not (tmp_path / "out.zip").exists()
 
 
-@pytest.mark.parametrize("words", [["inspect", "out.delta.zip"], ["diff", "out.zip", "out.delta.zip"]])
+@pytest.mark.parametrize("words", sampled([["inspect", "out.delta.zip"], ["diff", "out.zip", "out.delta.zip"]], 1))
 def test_what_shows_whole_artifacts_names_the_build_of_a_delta(
     words: List[Any], site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ import yaml
 
 from deployable_zipfile import __main__ as command_line
 from deployable_zipfile.builder import init, settings
+from tests.support.depth import sampled
 from tests.support.helpers import write_tree
 from tests.unit.builder.conftest import commit_all
 from tests.unit.builder.test_project import django
@@ -80,7 +81,7 @@ def test_print_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert not (made / ".github").exists()
 
 
-@pytest.mark.parametrize("below", ["", "backend"])
+@pytest.mark.parametrize("below", sampled(["", "backend"], ["backend"]))
 def test_the_workflow_is_at_the_top_of_the_checkout_and_names_the_project(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], below: str
 ) -> None:

@@ -12,12 +12,13 @@ from deployable_zipfile import __main__ as command
 from deployable_zipfile.install import signature
 from tests.support import signatures
 from tests.support.artifacts import make_artifact
+from tests.support.depth import sampled
 
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Path]:
     folder = tmp_path_factory.mktemp("keys")
-    made = {"ssh": signatures.ssh_key(folder / "ssh"), "rsa": signatures.ssh_key(folder / "rsa", "rsa")}
+    made = {"ssh": signatures.ssh_key(folder / "ssh")}
     made.update(pem=signatures.pem_key(folder / "pem"), ec=signatures.pem_key(folder / "ec", "EC"))
     return made
 
@@ -27,8 +28,10 @@ def artifact(tmp_path: Path) -> Path:
     return make_artifact(tmp_path / "site.zip", bytecode=False)
 
 
-@pytest.mark.parametrize("kind", ["ssh", "rsa", "pem", "ec"])
+@pytest.mark.parametrize("kind", sampled(["ssh", "rsa", "pem", "ec"], ["ssh", "pem"]))
 def test_the_signature_is_good(artifact: Path, keys: Dict[str, Path], kind: str, tmp_path: Path) -> None:
+    if kind == "rsa":
+        keys = dict(keys, rsa=signatures.ssh_key(tmp_path / "rsa", "rsa"))
     assert command.main(["sign", str(artifact), "--key", str(keys[kind])]) == 0
     if kind in ("ssh", "rsa"):
         allowed = signatures.allow(tmp_path / "allowed", keys[kind])
@@ -44,6 +47,7 @@ def test_a_second_signature_replaces_the_first(artifact: Path, keys: Dict[str, P
     assert Path(f"{artifact}.sig").stat().st_size == 256
 
 
+@pytest.mark.deep
 def test_the_form_can_be_chosen_where_a_key_fits_both(artifact: Path, tmp_path: Path) -> None:
     key = tmp_path / "both"
     signatures.run("ssh-keygen", "-q", "-t", "rsa", "-m", "PEM", "-N", "", "-f", key)

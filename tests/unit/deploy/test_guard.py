@@ -10,6 +10,7 @@ from typing import Dict, List, Tuple
 import pytest
 
 from deployable_zipfile.deploy import guard
+from tests.support.depth import sampled
 from tests.support.helpers import run_cli
 
 PACKAGE = Path(guard.__file__).parents[1]
@@ -48,22 +49,28 @@ def guarded(places: Tuple[Path, Path], code: str) -> Tuple[str, List[Dict[str, s
 
 @pytest.mark.parametrize(
     ("code", "tried"),
-    [
-        ("open(outside + '/new', 'w')", "to write {out}/new"),
-        ("import os; os.remove(outside + '/file')", "to write {out}/file"),
-        ("import os; os.rename(inside + '/confined', outside + '/new')", "to write {out}/new"),
-        ("import os; os.chmod(outside + '/file', 0o600)", "to write {out}/file"),
-        ("import os; d = os.open(outside, os.O_RDONLY); os.mkdir('new', dir_fd=d)", "to write {out}/new"),
-        ("import os; os.symlink(outside, inside + '/l'); open(inside + '/l/file', 'a')", "to write {in}/l/file"),
-        ("import shutil; shutil.rmtree(outside)", "to write {out}/file"),
-        ("import sqlite3; sqlite3.connect(outside + '/file')", "to open the SQLite database {out}/file"),
-        ("import sqlite3; sqlite3.connect('file:' + outside + '/file?mode=rw', uri=True)", "the SQLite database {out}"),
-        ("import socket; socket.socket().connect(('127.0.0.1', 9))", "to connect to 127.0.0.1:9"),
-        ("import socket; socket.socket(socket.AF_UNIX).connect('/run/x')", "to connect to /run/x"),
-        ("import socket; socket.getaddrinfo('db.example.org', 5432)", "to look up db.example.org, port 5432"),
-        ("import subprocess; subprocess.run(['/bin/touch', outside + '/new'])", "to start /bin/touch"),
-        ("import os; os.system('touch /x')", "to start touch"),
-    ],
+    sampled(
+        [
+            ("open(outside + '/new', 'w')", "to write {out}/new"),
+            ("import os; os.remove(outside + '/file')", "to write {out}/file"),
+            ("import os; os.rename(inside + '/confined', outside + '/new')", "to write {out}/new"),
+            ("import os; os.chmod(outside + '/file', 0o600)", "to write {out}/file"),
+            ("import os; d = os.open(outside, os.O_RDONLY); os.mkdir('new', dir_fd=d)", "to write {out}/new"),
+            ("import os; os.symlink(outside, inside + '/l'); open(inside + '/l/file', 'a')", "to write {in}/l/file"),
+            ("import shutil; shutil.rmtree(outside)", "to write {out}/file"),
+            ("import sqlite3; sqlite3.connect(outside + '/file')", "to open the SQLite database {out}/file"),
+            (
+                "import sqlite3; sqlite3.connect('file:' + outside + '/file?mode=rw', uri=True)",
+                "the SQLite database {out}",
+            ),
+            ("import socket; socket.socket().connect(('127.0.0.1', 9))", "to connect to 127.0.0.1:9"),
+            ("import socket; socket.socket(socket.AF_UNIX).connect('/run/x')", "to connect to /run/x"),
+            ("import socket; socket.getaddrinfo('db.example.org', 5432)", "to look up db.example.org, port 5432"),
+            ("import subprocess; subprocess.run(['/bin/touch', outside + '/new'])", "to start /bin/touch"),
+            ("import os; os.system('touch /x')", "to start touch"),
+        ],
+        5,
+    ),
 )
 def test_what_leads_out_is_refused_and_recorded(places: Tuple[Path, Path], code: str, tried: str) -> None:
     said, recorded = guarded(places, code)
@@ -76,15 +83,18 @@ def test_what_leads_out_is_refused_and_recorded(places: Tuple[Path, Path], code:
 
 @pytest.mark.parametrize(
     "code",
-    [
-        "open(outside + '/file').read()",
-        "open(inside + '/new', 'w')",
-        "open('/dev/null', 'w')",
-        "import sqlite3; sqlite3.connect(':memory:'); sqlite3.connect(inside + '/db')",
-        "import socket; socket.getaddrinfo('localhost', 80); socket.getaddrinfo('127.0.0.1', 80)",
-        "import subprocess; subprocess.run(['uname'], stdout=subprocess.DEVNULL, check=True)",
-        "import asyncio; asyncio.run(asyncio.sleep(0))",
-    ],
+    sampled(
+        [
+            "open(outside + '/file').read()",
+            "open(inside + '/new', 'w')",
+            "open('/dev/null', 'w')",
+            "import sqlite3; sqlite3.connect(':memory:'); sqlite3.connect(inside + '/db')",
+            "import socket; socket.getaddrinfo('localhost', 80); socket.getaddrinfo('127.0.0.1', 80)",
+            "import subprocess; subprocess.run(['uname'], stdout=subprocess.DEVNULL, check=True)",
+            "import asyncio; asyncio.run(asyncio.sleep(0))",
+        ],
+        3,
+    ),
 )
 def test_what_stays_inside_or_only_reads_is_allowed(places: Tuple[Path, Path], code: str) -> None:
     assert guarded(places, code) == ("done", [])

@@ -13,6 +13,7 @@ import pytest
 from deployable_zipfile.deploy import health
 from deployable_zipfile.deploy.health import Check, prove
 from deployable_zipfile.errors import DeploymentError, UsageError
+from tests.support.depth import sampled
 from tests.support.sites import Server
 
 NEW, OLD = "a" * 32, "b" * 32
@@ -176,10 +177,10 @@ def ends_in_time(url: str, timeout: float, why: str) -> None:
     assert min(late) < 1.0, late
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("scheme", sampled(["http", "https"], 1))
 def test_a_server_that_hangs_ends_at_the_deadline(silent: str, scheme: str) -> None:
     """For https it hangs before the handshake."""
-    ends_in_time(silent.replace("http", scheme), 0.3, "no answer")
+    ends_in_time(silent.replace("http", scheme), 0.15, "no answer")
 
 
 def test_a_server_that_takes_no_connection_ends_at_the_deadline() -> None:
@@ -191,13 +192,13 @@ def test_a_server_that_takes_no_connection_ends_at_the_deadline() -> None:
             other = waiting.enter_context(socket.socket())
             other.setblocking(False)
             other.connect_ex(listener.getsockname())
-        ends_in_time(f"http://127.0.0.1:{listener.getsockname()[1]}/", 0.3, "no answer")
+        ends_in_time(f"http://127.0.0.1:{listener.getsockname()[1]}/", 0.15, "no answer")
 
 
 def test_nobody_on_the_port_ends_at_the_deadline() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    ends_in_time(f"http://127.0.0.1:{port}/", 0.3, "refused")
+    ends_in_time(f"http://127.0.0.1:{port}/", 0.15, "refused")
 
 
 @pytest.mark.parametrize(
@@ -219,10 +220,10 @@ def test_a_header_is_read() -> None:
     assert health.parse_header("X-Forwarded-Proto:  https ") == ("X-Forwarded-Proto", "https")
 
 
-@pytest.mark.parametrize("said", [answer(OLD), answer(None, 500)])
+@pytest.mark.parametrize("said", sampled([answer(OLD), answer(None, 500)], 1, whole=True))
 def test_wrong_answers_without_end_end_at_the_deadline(said: Tuple[int, Dict[str, str], bytes]) -> None:
     with Server(lambda _: said) as server:
-        ends_in_time(server.url, 0.4, "answers in 0 s")
+        ends_in_time(server.url, 0.2, "answers in 0 s")
 
 
 def drip(*pieces: bytes, again: bytes = b"", pause: float = 0.05) -> Callable[[socket.socket], None]:
@@ -280,20 +281,20 @@ DRIPPING = {
 }
 
 
-@pytest.mark.parametrize("what", DRIPPING)
+@pytest.mark.parametrize("what", sampled(DRIPPING, ["status line", "chunks"]))
 def test_a_server_that_drips_ends_at_the_deadline(what: str) -> None:
     with talking(DRIPPING[what]) as url:
-        ends_in_time(url, 0.5, "no answer")
+        ends_in_time(url, 0.2, "no answer")
 
 
 def test_a_fast_flood_ends_at_the_deadline() -> None:
     flood = drip(again=b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, pause=0)
     with talking(flood) as url:
-        ends_in_time(url, 0.5, "no answer")
+        ends_in_time(url, 0.2, "no answer")
 
 
 def test_a_name_that_takes_long_to_look_up_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     done = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: done.wait(20) and [])
-    ends_in_time("http://slow.example/", 0.3, "not complete within")
+    ends_in_time("http://slow.example/", 0.15, "not complete within")
     done.set()

@@ -34,8 +34,6 @@ def graceful(*_):
 signal.signal(signal.SIGUSR1, graceful)
 for _ in range(count):
     start()
-time.sleep(0.3)
-print("ready", flush=True)
 while True:
     for one in list(children):
         if one.poll() is not None:
@@ -43,13 +41,15 @@ while True:
             start()
     time.sleep(0.01)
 """
-OBEYS = "import signal, sys, time; signal.signal(signal.SIGUSR1, lambda *_: sys.exit()); time.sleep(60)"
+READY = "print('ready', flush=True);"  # signals do what the test wants from here on
+OBEYS = f"import signal, sys, time; signal.signal(signal.SIGUSR1, lambda *_: sys.exit()); {READY} time.sleep(60)"
 # Loads for a moment, in one thread, before it has all of them.
 LOADS = (
-    "import signal, sys, threading, time; signal.signal(signal.SIGUSR1, lambda *_: sys.exit()); time.sleep(0.5);"
-    "[threading.Thread(target=time.sleep, args=(60,), daemon=True).start() for _ in range(3)]; time.sleep(60)"
+    f"import signal, sys, threading, time; signal.signal(signal.SIGUSR1, lambda *_: sys.exit()); {READY}"
+    "time.sleep(0.2); [threading.Thread(target=time.sleep, args=(60,), daemon=True).start() for _ in range(3)];"
+    "time.sleep(60)"
 )
-IGNORES = "import signal, time; signal.signal(signal.SIGUSR1, signal.SIG_IGN); time.sleep(60)"
+IGNORES = f"import signal, time; signal.signal(signal.SIGUSR1, signal.SIG_IGN); {READY} time.sleep(60)"
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -69,7 +69,7 @@ def httpd() -> Iterator[Start]:
         )
         started.append(process)
         assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+        assert [process.stdout.readline() for _ in range(count)] == ["ready\n"] * count
         return process
 
     yield start
@@ -134,7 +134,7 @@ class TestModWsgiSignal:
         name = group()
         httpd(f"(wsgi:{name})", 2, IGNORES)
         with pytest.raises(DeploymentError, match="old ones among them"):
-            restart.ModWsgiSignal(name).restart(RELEASE, 0.5)
+            restart.ModWsgiSignal(name).restart(RELEASE, 0.3)
 
     def test_another_httpd_with_the_same_group_is_left_alone(self, httpd: Start, tmp_path: Path) -> None:
         name = group()
@@ -239,7 +239,7 @@ class TestSystemd:
     ) -> None:
         self.install(tmp_path, monkeypatch, does)
         with pytest.raises(DeploymentError, match=why):
-            restart.Systemd("site.service").restart(RELEASE, 0.5)
+            restart.Systemd("site.service").restart(RELEASE, 0.3)
 
     def test_a_unit_that_is_not_there_is_found_out_before_anything_is_changed(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

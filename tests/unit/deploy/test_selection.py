@@ -12,6 +12,7 @@ import pytest
 from deployable_zipfile.deploy import journal, selection
 from deployable_zipfile.deploy.releases import Root, release_target
 from deployable_zipfile.errors import DeploymentError
+from tests.support.depth import sampled
 from tests.support.roots import add, ident, make_root
 
 
@@ -117,17 +118,18 @@ class TestPrune:
         assert selection.prunable(root, 1, 60.0, time.time()) == []
         assert self.names(selection.prunable(root, 1, 60.0, time.time() + 120)) == [1, 2]
 
-    def test_five_thousand_releases_are_sorted_out(self, root: Root) -> None:
+    @pytest.mark.parametrize("count", sampled([500, 5000], 1))
+    def test_thousands_of_releases_are_sorted_out(self, root: Root, count: int) -> None:
         lines = []
-        for number in range(5000):
+        for number in range(count):
             folder = root.releases / ident(number) / ".deploy"
             folder.mkdir(parents=True)
             (folder / "installed.json").write_text("{}")
             record = {"time": "2026-01-01T00:00:00Z", "event": "live", "by": "a@b", "details": {}}
             lines.append(json.dumps(dict(record, release=release_target(ident(number)))))
         root.journal.path.write_text("\n".join(lines) + "\n")
-        root.switch(release_target(ident(4999)))
-        assert self.names(selection.prunable(root, 5, None, time.time())) == list(range(4995))
+        root.switch(release_target(ident(count - 1)))
+        assert self.names(selection.prunable(root, 5, None, time.time())) == list(range(count - 5))
 
 
 def test_the_list_says_what_each_release_is(root: Root) -> None:

@@ -14,6 +14,7 @@ from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.deploy import site
 from deployable_zipfile.errors import DeploymentError, UsageError
 from tests.support.artifacts import make_artifact
+from tests.support.depth import sampled
 from tests.support.helpers import run_cli
 
 
@@ -103,7 +104,7 @@ NO_LIFESPAN = ASGI.replace(
 
 @pytest.mark.parametrize(
     ("text", "wsgi", "asgi"),
-    [(WSGI, "m:application", ""), (ASGI, "", "m:app"), (NO_LIFESPAN, "", "m:app")],
+    sampled([(WSGI, "m:application", ""), (ASGI, "", "m:app"), (NO_LIFESPAN, "", "m:app")], 2),
 )
 def test_one_request_is_sent_into_the_callable(tmp_path: Path, text: str, wsgi: str, asgi: str) -> None:
     (tmp_path / "m.py").write_text(text)

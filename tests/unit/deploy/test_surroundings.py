@@ -185,11 +185,23 @@ def test_under_nohup_a_hang_up_is_survived_and_a_termination_is_not(host: Host, 
             break
         time.sleep(0.05)
     done.send_signal(signal.SIGHUP)
-    time.sleep(0.5)
+    time.sleep(0.2)
     assert done.poll() is None
     done.send_signal(signal.SIGTERM)
     said = done.communicate(timeout=60)[0]
     assert done.returncode == 130, said
+
+
+def wait_until_it_has_open(process: "subprocess.Popen[bytes]", path: Path) -> None:
+    """Wait until *process* has opened the lock in *path*, which is held, and had time to ask for it."""
+    opened = Path("/proc", str(process.pid), "fd")
+    for _ in range(600):
+        if os.path.realpath(path) in {os.path.realpath(one) for one in opened.iterdir()}:
+            break
+        time.sleep(0.02)
+    else:
+        pytest.fail("the deployment never asked for the lock")
+    time.sleep(0.2)
 
 
 def test_options_are_read_under_the_lock(host: Host, root: Path) -> None:
@@ -203,7 +215,7 @@ def test_options_are_read_under_the_lock(host: Host, root: Path) -> None:
             ],
             stdout=subprocess.PIPE,
         )
-        time.sleep(1.5)
+        wait_until_it_has_open(waiting, releases.Root(root).lock)
         path = root / ".deploy" / "journal.jsonl"
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         for line in lines:
@@ -230,9 +242,7 @@ SECRET = 'cAn4ry/"of+this" test&'
 GIVE_AWAY = ("of+this", "OF+THIS", "of%2Bthis", "b2YrdGhpcy", "9mK3RoaX", "vZit0aGlz")  # the last three in base64
 
 
-@pytest.mark.parametrize(
-    "how", sampled(["migrate", "manage", "restart", "config-test", "wsgi"], ["migrate", "restart"])
-)
+@pytest.mark.parametrize("how", sampled(["migrate", "manage", "restart", "config-test", "wsgi"], ["migrate"]))
 @pytest.mark.parametrize("json_wanted", sampled([[], ["--json"]], [["--json"]]))
 def test_no_secret_is_shown_or_kept_whichever_command_prints_it(
     host: Host, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, json_wanted: List[str]
@@ -265,7 +275,9 @@ def test_no_secret_is_shown_or_kept_whichever_command_prints_it(
 
 @pytest.mark.parametrize(
     ("option", "text"),
-    [("--manage", "demo {0}"), ("--restart", "command:/bin/echo {0}"), ("--health-header", "Authorization: {0}")],
+    sampled(
+        [("--manage", "demo {0}"), ("--restart", "command:/bin/echo {0}"), ("--health-header", "Authorization: {0}")], 1
+    ),
 )
 def test_an_option_that_holds_a_secret_is_refused(host: Host, root: Path, option: str, text: str) -> None:
     secret = "cAn4ry-of-this-option"

@@ -44,6 +44,7 @@ class TestGoingBack:
         assert host.deploy("one", "--step-timeout", "0.5") == 8
         assert "collectstatic: did not end within" in host.error()
 
+    @pytest.mark.usefixtures("without_commands")
     def test_an_unhealthy_release_is_left_for_the_one_before(
         self, host: Host, root: Path, artifacts: Dict[str, Path]
     ) -> None:
@@ -57,18 +58,21 @@ class TestGoingBack:
         assert host.current() == one
         assert host.states() == {one: "live", two: "bad"}
 
+    @pytest.mark.usefixtures("without_commands")
     def test_a_first_release_that_fails_leaves_no_current(self, host: Host, root: Path) -> None:
         with Server(lambda _: (500, {}, b"")) as sick:
             assert host.deploy("one", "--health-url", sick.url, "--health-timeout", "0.3") == 8
         assert "no release was live before" in host.error()
         assert not os.path.lexists(str(root / "current"))
 
+    @pytest.mark.usefixtures("without_commands")
     def test_a_failing_restart_goes_back(self, host: Host) -> None:
         (one,) = host.given("one")
         assert host.deploy("two", "--restart", "command:false") == 8
         assert "going back failed too" in host.error()  # the same command restarts the old one
         assert host.current() == one
 
+    @pytest.mark.usefixtures("without_commands")
     def test_going_back_that_fails_too_is_said_with_what_is_current(self, host: Host) -> None:
         (one,) = host.given("one")
         with Server(lambda _: (500, {}, b"")) as sick:
@@ -92,6 +96,7 @@ class TestGoingBack:
         assert host.states()[two] == "live"
 
     @pytest.mark.parametrize("step", sampled(["collectstatic", "switch", "restart", "health"], ["switch"]))
+    @pytest.mark.usefixtures("without_commands")
     def test_an_interruption_goes_back_and_marks_nothing_bad(
         self, host: Host, monkeypatch: pytest.MonkeyPatch, step: str
     ) -> None:
@@ -112,11 +117,10 @@ class TestGoingBack:
         host.live("two")
 
     # Every step, with every kind of failure and with real kills: tests/integration/test_deployment_faults.py.
-    @pytest.mark.parametrize(
-        "step", sampled(["environment", *AFTER_SWITCH, "prune"], ["environment", AFTER_SWITCH[0], "prune"])
-    )
+    @pytest.mark.parametrize("step", sampled(["environment", *AFTER_SWITCH, "prune"], [AFTER_SWITCH[0], "prune"]))
     @pytest.mark.parametrize("when", sampled(["before", "after"], ["after"]))
     @pytest.mark.parametrize("error", [OSError(28, "No space left on device")])
+    @pytest.mark.usefixtures("without_commands")
     def test_a_failure_before_or_after_a_step_leaves_a_whole_live_release(
         self, host: Host, monkeypatch: pytest.MonkeyPatch, step: str, when: str, error: Exception
     ) -> None:

@@ -26,6 +26,7 @@ from deployable_zipfile.errors import ArtifactError, BuildInputError, Deployable
 from deployable_zipfile.install import base, drift, installation
 from tests.support import faults
 from tests.support.artifacts import PYTHON, make_artifact, simple_wheel
+from tests.support.depth import sampled
 from tests.support.drafts import STORED, Raw, zip_of
 from tests.support.helpers import make_wheel, read_tree, run_cli, write_tree
 
@@ -122,7 +123,7 @@ def whole(path: Path, destination: Path) -> Dict[str, Tuple[int, bytes]]:
     return expected
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", sampled([1, 2], 1))
 def test_with_an_installation_the_tree_is_the_same_to_the_last_byte(
     builds: Builds, workers: int, tmp_path: Path
 ) -> None:
@@ -208,7 +209,7 @@ def with_a_pipe(tree: Path) -> None:
     os.mkfifo(str(page))
 
 
-@pytest.mark.parametrize("damage", [edited, shortened, without_a_page, with_a_link, with_a_pipe])
+@pytest.mark.parametrize("damage", sampled([edited, shortened, without_a_page, with_a_link, with_a_pipe], 2))
 def test_an_installation_that_was_changed_is_not_taken_for_the_build(
     damage: Callable[[Path], None], tmp_path: Path
 ) -> None:

@@ -345,7 +345,7 @@ def test_what_follows_an_ssh_signature_is_refused(place: Place, spoil: Callable[
 
 
 @pytest.mark.parametrize("spoil", [longer, with_zeros])
-@pytest.mark.parametrize("kind", sampled(["pem", "ec", "rsa4096", "p521"], ["pem", "ec", "p521"]))
+@pytest.mark.parametrize("kind", sampled(["pem", "ec", "rsa4096", "p521"], ["pem"]))
 def test_what_follows_a_raw_signature_is_refused_although_openssl_ignores_it(
     place: Place, spoil: Callable[[Path], None], kind: str, tmp_path: Path
 ) -> None:
@@ -363,7 +363,7 @@ def test_what_follows_a_raw_signature_is_refused_although_openssl_ignores_it(
 
 
 @pytest.mark.parametrize("spoil", BAD_FILES)
-@pytest.mark.parametrize("form", ["ssh", "openssl"])
+@pytest.mark.parametrize("form", sampled(["ssh", "openssl"], 1))
 def test_a_bad_signature_file_is_refused(place: Place, spoil: Callable[[Path], None], form: str) -> None:
     if form == "openssl":
         openssl(place)
@@ -373,7 +373,7 @@ def test_a_bad_signature_file_is_refused(place: Place, spoil: Callable[[Path], N
 
 
 @pytest.mark.parametrize("spoil", [one for one in BAD_FILES if one not in (link, cut)])
-@pytest.mark.parametrize("form", ["ssh", "openssl"])
+@pytest.mark.parametrize("form", sampled(["ssh", "openssl"], 1))
 def test_so_is_a_bad_allowed_signers_file(place: Place, spoil: Callable[[Path], None], form: str) -> None:
     if form == "openssl":
         openssl(place)

@@ -40,6 +40,7 @@ def package(tmp_path: Path) -> Path:
     return Path(shutil.copytree(str(diagrams.PACKAGE), str(tmp_path / "deployable_zipfile")))
 
 
+@pytest.mark.deep
 def test_an_import_the_wrong_way_round_is_refused(package: Path) -> None:
     with (package / "artifact" / "layout.py").open("a") as file:
         file.write("\nfrom ..deploy import rollout\n")
@@ -48,6 +49,7 @@ def test_an_import_the_wrong_way_round_is_refused(package: Path) -> None:
         diagrams.modules_diagram(package)
 
 
+@pytest.mark.deep
 def test_a_new_module_and_a_new_step_change_them(package: Path, drawn: Dict[str, str]) -> None:
     (package / "deploy" / "fresh.py").write_text('"""A module."""\n')
     path = package / "deploy" / "steps.py"
