@@ -172,7 +172,7 @@ def build(wanted: Options, console: Console, wishes: Wishes, record: Optional[un
         how = _how_to_pack(context, chosen.selections[0], run_as)
         house, plans = _collect(context, locked, chosen, kept)
         former = stack.enter_context(last.opened(kept, output.path))
-        packer = pack.Packer(how, house, plans, chosen.selections, chosen.state, console)
+        packer = pack.Packer(how, kept, plans, chosen.selections, chosen.state, console)
         packed = packer.pack(output.temporary, former)
         source.check_unchanged(chosen.selections)
         path = _prove(output, packed, former)

@@ -10,6 +10,7 @@ from deployable_zipfile.artifact import layout
 from deployable_zipfile.builder import sbom
 from tests.support.artifacts import Content, make_artifact
 from tests.support.helpers import make_wheel
+from tests.support.wheels import collected
 
 MARKUP = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=1>"
 
@@ -34,7 +35,12 @@ def hostile(path: Path) -> Path:
         inner = {"a/<svg onload=window.hacked=1>.so": "x", f"{'<b>'}.pth": ""}
         wheels.append(make_wheel(path.parent / "hostile", f"p{number}", "1.0", inner, metadata=metadata))
     parts = [
-        sbom.Part(f"wheels/{one.name}", one.name[:2], "1.0", "a" * 64, MARKUP, f"{MARKUP}.tar.gz", (MARKUP,), ())
+        sbom.Part(
+            f"wheels/{one.name}",
+            collected(one.name[:2], licence=MARKUP, built_from=f"{MARKUP}.tar.gz"),
+            (MARKUP,),
+            (),
+        )
         for one in wheels[:2]
     ]
     return make_artifact(path, files, wheels, extra={layout.SBOM: sbom.document(MARKUP, "", 0, parts)}, payload=True)
@@ -52,7 +58,7 @@ def large(path: Path, packages: int = 120, files: int = 30_000) -> Path:
             f"wheels/{one.name}" for one in wheels[max(0, number // 2 - 1) : number // 2 + 1] if one != wheels[-1]
         )
         licence = ("MIT", "BSD-3-Clause", "Apache-2.0", "")[number % 4]
-        parts.append(sbom.Part(member, f"pkg{number}", f"1.{number}", "a" * 64, licence, "", ("x",), needs))
+        parts.append(sbom.Part(member, collected(f"pkg{number}", f"1.{number}", licence=licence), ("x",), needs))
     project: Dict[str, Content] = {"__init__.py": ""}
     for number in range(files):
         project[f"app{number % 97}/templates/part{number % 7}/page_{number:05}.html"] = f"<p>{number}</p>" * (

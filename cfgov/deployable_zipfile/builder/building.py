@@ -14,7 +14,8 @@ from packaging.utils import canonicalize_name
 
 from ..console import Console
 from ..errors import BuildInputError, WheelError, masked
-from . import inputs, pip, requirements, targets, wheelcache, wheels
+from . import inputs, pip, proving, requirements, rewriting, targets, wheelcache
+from .collected import CollectedWheel
 from .needs import Needs
 from .wheelcache import WheelCache
 
@@ -36,7 +37,7 @@ class Building:
         self._store = store
         self._console = console
 
-    def made(self, runner: pip.Runner, target: targets.Target, line: requirements.Line) -> wheels.Facts:
+    def made(self, runner: pip.Runner, target: targets.Target, line: requirements.Line) -> CollectedWheel:
         """Build what a line names by URL or path.
 
         Kept for the next build is what a hash or a commit fixes. What a folder holds today is built today.
@@ -49,18 +50,18 @@ class Building:
         if line.fixed and line.kind != "folder":
             name = wheelcache.key("made", where, line.options, target.identity, self._needs.inputs(target))
         known = self._store.kept.document("made", name) if name else None
-        facts = self._store.known(*known) if known else None
-        if facts is None:
+        wheel = self._store.known(*known) if known else None
+        if wheel is None:
             self._console.step(f"  building {shown}")
-            facts = self._built(runner, line, where)
+            wheel = self._built(runner, line, where)
             if name:
-                self._store.kept.keep_document("made", name, *wheelcache.references([facts]))
+                self._store.kept.keep_document("made", name, *wheelcache.references([wheel]))
         if not line.named:
-            self._needs.locked = inputs.named(self._needs.locked, [(line.place, facts.name)])
-        self.built.append(facts.file)
-        return facts
+            self._needs.locked = inputs.named(self._needs.locked, [(line.place, wheel.name)])
+        self.built.append(wheel.file)
+        return wheel
 
-    def _built(self, runner: pip.Runner, line: requirements.Line, where: str) -> wheels.Facts:
+    def _built(self, runner: pip.Runner, line: requirements.Line, where: str) -> CollectedWheel:
         if line.kind == "folder":
             line = line._replace(requirement=self._copied(line))
         built = pip.build(runner, requirements.as_pip_lines([line], self._needs.options()))
@@ -87,7 +88,7 @@ class Building:
         requirement.url = parts._replace(path=quote(copy)).geturl()
         return requirement
 
-    def wheel(self, runner: pip.Runner, target: targets.Target, path: str) -> wheels.Facts:
+    def wheel(self, runner: pip.Runner, target: targets.Target, path: str) -> CollectedWheel:
         """Keep what pip fetched: a wheel as it is, an sdist as the wheel that is built from it."""
         name = requirements.project_of(os.path.basename(path))
         options = [
@@ -105,18 +106,18 @@ class Building:
         key = wheelcache.key("built", sdist.sha256, target.identity, settings, self._needs.inputs(target))
         # Without a lock the build backend may be another one today, as everything else.
         built = self._store.kept.document("built", key) if self._needs.locked.fixed else None
-        facts = self._store.known(*built) if built else None
-        if facts is None:
+        wheel = self._store.known(*built) if built else None
+        if wheel is None:
             self._console.step(f"  building {os.path.basename(path)}")
             url = "file://" + quote(sdist.path)
             line = requirements.Line(path, Requirement(f"{name} @ {url}"), (), tuple(settings), named=False)
             built = pip.build(runner, requirements.as_pip_lines([line], self._needs.options()))
-            facts = self._store.proven(self._store.kept.keep_file(self._repacked(built)), origin)
-            self._store.kept.keep_document("built", key, *wheelcache.references([facts]))
-        self.built.append(facts.file)
-        return facts
+            wheel = self._store.proven(self._store.kept.keep_file(self._repacked(built)), origin)
+            self._store.kept.keep_document("built", key, *wheelcache.references([wheel]))
+        self.built.append(wheel.file)
+        return wheel
 
-    def _sound(self, path: str) -> wheels.Facts:
+    def _sound(self, path: str) -> CollectedWheel:
         """Keep the wheel *path* as it is, or mended if it is broken and that is allowed."""
         kept = self._store.kept.keep_file(path)
         file, allowed = os.path.basename(path), self._needs.settings.allow
@@ -126,7 +127,7 @@ class Building:
             folder = os.path.join(self._store.kept.work, f"mended-{kept.sha256[:16]}")
             os.makedirs(folder, exist_ok=True)
             mended = os.path.join(folder, file)
-            if not wheels.mend(kept.path, mended):
+            if not _is_mended(kept.path, mended):
                 raise
             if not {file, canonicalize_name(file.partition("-")[0])} & {*allowed, *map(canonicalize_name, allowed)}:
                 raise WheelError(
@@ -138,5 +139,16 @@ class Building:
         folder = built + ".repacked"
         os.mkdir(folder)
         path = os.path.join(folder, os.path.basename(built))
-        wheels.repack(built, path)
+        rewriting.repack(built, path)
         return path
+
+
+def _is_mended(path: str, output: str) -> bool:
+    """Write the wheel *path* again as *output*, and say whether that is sound."""
+    if not rewriting.mend(path, output):
+        return False
+    try:
+        proving.prove(output, "", 0)
+    except WheelError:
+        return False
+    return True

@@ -14,23 +14,12 @@ from urllib.parse import unquote, urlsplit
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from .collected import CollectedWheel
 from .markers import KERNEL, Releases
 
 # What a target without compiled files may have otherwise than the build.
 PLATFORM = ("platform_machine", "sys_platform", "os_name", "platform_system")
 _VISITS = 5  # of one project in a circle of requirements, as in pip
-
-
-class Wheel(NamedTuple):
-    """What of a wheel decides where it is needed and where it can be used."""
-
-    file: str  # file name, different for each wheel
-    name: str  # normalised (PEP 503)
-    version: str
-    requires: Tuple[str, ...] = ()  # Requires-Dist lines
-    requires_python: str = ""
-    origin: str = ""  # file name of the sdist it was built from
-    spare: bool = False  # gives way to another wheel of the same name
 
 
 class Problem(NamedTuple):
@@ -58,23 +47,28 @@ class Outcome(NamedTuple):
 
 
 def follow(
-    roots: Sequence[Tuple[str, Requirement]], wheels: Sequence[Wheel], at: Releases, sure: bool = False
+    roots: Sequence[Tuple[str, Requirement]],
+    wheels: Sequence[CollectedWheel],
+    at: Releases,
+    spare: FrozenSet[str] = frozenset(),
+    sure: bool = False,
 ) -> Outcome:
     """Follow the requirements of *roots* through *wheels*, for every release at once.
 
     Parameters:
         roots: (place, requirement) of every line of the requirements file.
         wheels: of one target; several of one project only where markers of *roots* tell them apart.
+        spare: file names of wheels that give way to others of their projects.
         sure: follow only requirements that hold in any case.
     """
-    known: Dict[str, List[Wheel]] = {}
+    known: Dict[str, List[CollectedWheel]] = {}
     for wheel in wheels:
         known.setdefault(wheel.name, []).append(wheel)
     places = {wheel.file: at.all for wheel in wheels}
     problems: List[Problem] = []
     for name, several in known.items():
         if len(several) > 1:
-            places.update(_told_apart(name, several, roots, at, problems))
+            places.update(_told_apart(name, several, roots, at, spare, problems))
     seen: Dict[Tuple[str, str], int] = {}
     waiting = [(place, requirement, at.where(requirement.marker, "", sure)) for place, requirement in roots]
     while waiting:
@@ -92,7 +86,7 @@ def follow(
                 if new:
                     seen[wheel.file, extra] = seen.get((wheel.file, extra), 0) | new
                     by = f"{wheel.name} {wheel.version}"
-                    waiting += [(by, one, new & at.where(one.marker, extra, sure)) for one in _parsed(wheel.requires)]
+                    waiting += [(by, one, new & at.where(one.marker, extra, sure)) for one in wheel.requirements]
         if uncovered:
             problems.append(_absent(requirement, wanted_by, candidates, uncovered))
     needed = {wheel.file: seen.get((wheel.file, ""), 0) for wheel in wheels}
@@ -100,7 +94,10 @@ def follow(
 
 
 def platform_markers(
-    roots: Sequence[Tuple[str, Requirement]], wheels: Sequence[Wheel], markers: Mapping[str, str]
+    roots: Sequence[Tuple[str, Requirement]],
+    wheels: Sequence[CollectedWheel],
+    markers: Mapping[str, str],
+    spare: FrozenSet[str] = frozenset(),
 ) -> Tuple[str, ...]:
     """Return the marker variables of the platform whose values the plan depends on, as few as possible."""
     if not any(name in line for name in PLATFORM for line in _lines(roots, wheels)):
@@ -108,7 +105,7 @@ def platform_markers(
 
     def outcomes(known: Sequence[str]) -> Tuple[Outcome, Outcome]:
         at = Releases(markers, KERNEL.union(PLATFORM).difference(known))
-        return follow(roots, wheels, at), follow(roots, wheels, at, sure=True)
+        return follow(roots, wheels, at, spare), follow(roots, wheels, at, spare, sure=True)
 
     depends: Tuple[str, ...] = PLATFORM
     expected = outcomes(depends)
@@ -119,7 +116,9 @@ def platform_markers(
     return depends
 
 
-def install_order(roots: Sequence[Tuple[str, Requirement]], wheels: Sequence[Wheel], at: Releases) -> Tuple[str, ...]:
+def install_order(
+    roots: Sequence[Tuple[str, Requirement]], wheels: Sequence[CollectedWheel], at: Releases
+) -> Tuple[str, ...]:
     """Return the names of *wheels* in the order in which pip installs them.
 
     What nothing else in the set requires comes last, so that its files win. Wheels of one weight, which pip defines
@@ -152,10 +151,10 @@ def install_order(roots: Sequence[Tuple[str, Requirement]], wheels: Sequence[Whe
 
 
 def _graph(
-    roots: Sequence[Tuple[str, Requirement]], wheels: Sequence[Wheel], at: Releases
+    roots: Sequence[Tuple[str, Requirement]], wheels: Sequence[CollectedWheel], at: Releases
 ) -> Dict[str, FrozenSet[str]]:
     """Return what each project requires for some release; "" is the lock, "a[x]" for an extra, as in pip."""
-    known: Dict[str, List[Wheel]] = {}
+    known: Dict[str, List[CollectedWheel]] = {}
     for wheel in wheels:
         known.setdefault(wheel.name, []).append(wheel)
     needed = [(one, "") for _, one in roots if at.where(one.marker)]
@@ -166,7 +165,7 @@ def _graph(
         if node in graph:
             continue
         name, _, extras = node.rstrip("]").partition("[")
-        required = [one for wheel in known[name] for one in _parsed(wheel.requires)]
+        required = [one for wheel in known[name] for one in wheel.requirements]
         found = _nodes(
             [one for one in required for extra in extras.split(",") if at.where(one.marker, extra)], known
         ) | ({name} if extras else set())
@@ -175,7 +174,7 @@ def _graph(
     return graph
 
 
-def _nodes(required: Iterable[Requirement], known: Mapping[str, Sequence[Wheel]]) -> Set[str]:
+def _nodes(required: Iterable[Requirement], known: Mapping[str, Sequence[CollectedWheel]]) -> Set[str]:
     found = set()
     for one in required:
         name, extras = canonicalize_name(one.name), ",".join(sorted(map(canonicalize_name, one.extras)))
@@ -184,12 +183,12 @@ def _nodes(required: Iterable[Requirement], known: Mapping[str, Sequence[Wheel]]
     return found
 
 
-def names_needed(requires: Sequence[str], at: Releases) -> FrozenSet[str]:
-    """Return the normalised names that Requires-Dist lines may require for some release, without extras."""
-    return frozenset(canonicalize_name(one.name) for one in _parsed(tuple(requires)) if at.where(one.marker))
+def names_needed(wheel: CollectedWheel, at: Releases) -> FrozenSet[str]:
+    """Return the normalised names of what *wheel* may require for some release, without extras."""
+    return frozenset(canonicalize_name(one.name) for one in wheel.requirements if at.where(one.marker))
 
 
-def _lines(roots: Sequence[Tuple[str, Requirement]], wheels: Sequence[Wheel]) -> Iterable[str]:
+def _lines(roots: Sequence[Tuple[str, Requirement]], wheels: Sequence[CollectedWheel]) -> Iterable[str]:
     yield from (str(requirement.marker) for _, requirement in roots if requirement.marker)
     for wheel in wheels:
         yield from wheel.requires
@@ -205,9 +204,10 @@ def _merged(problems: Sequence[Problem]) -> Tuple[Problem, ...]:
 
 def _told_apart(
     name: str,
-    several: Sequence[Wheel],
+    several: Sequence[CollectedWheel],
     roots: Sequence[Tuple[str, Requirement]],
     at: Releases,
+    spare: FrozenSet[str],
     problems: List[Problem],
 ) -> Dict[str, int]:
     """Return the releases that each of *several* wheels of one project is for.
@@ -218,11 +218,11 @@ def _told_apart(
     places: Dict[str, int] = {}
     for wheel in several:
         claims = [at.where(line.marker) for line in lines if _is_named_by(wheel, line)]
-        places[wheel.file] = 0 if wheel.spare else functools.reduce(int.__or__, claims, 0)
+        places[wheel.file] = 0 if wheel.file in spare else functools.reduce(int.__or__, claims, 0)
     claimed = functools.reduce(int.__or__, places.values(), 0)
     free = [wheel for wheel in several if not places[wheel.file]]
     # A spare one fills only what the wheels of the lock leave.
-    for wheel in [one for one in free if not one.spare] or free:
+    for wheel in [one for one in free if one.file not in spare] or free:
         places[wheel.file] = at.all & ~claimed
     before = 0
     for number, wheel in enumerate(several):
@@ -234,26 +234,21 @@ def _told_apart(
     return places
 
 
-def _is_named_by(wheel: Wheel, requirement: Requirement) -> bool:
+def _is_named_by(wheel: CollectedWheel, requirement: Requirement) -> bool:
     """Say whether a line of the lock names this very *wheel* among several of its project."""
     if requirement.url:
         return unquote(os.path.basename(urlsplit(requirement.url).path)) in (wheel.file, wheel.origin)
     return bool(requirement.specifier) and _fulfils(wheel, requirement)
 
 
-def _fulfils(wheel: Wheel, requirement: Requirement) -> bool:
+def _fulfils(wheel: CollectedWheel, requirement: Requirement) -> bool:
     return bool(requirement.url) or requirement.specifier.contains(wheel.version, prereleases=True)
 
 
-def _absent(requirement: Requirement, wanted_by: str, candidates: Sequence[Wheel], releases: int) -> Problem:
+def _absent(requirement: Requirement, wanted_by: str, candidates: Sequence[CollectedWheel], releases: int) -> Problem:
     found = f"only {candidates[0].version} is there" if candidates else "it is not there"
     return Problem(str(requirement), f"is required by {wanted_by}, and {found}", "Lock it as well", releases)
 
 
-def _unfit(wheel: Wheel, releases: int) -> Problem:
+def _unfit(wheel: CollectedWheel, releases: int) -> Problem:
     return Problem(wheel.file, f"needs Python {wheel.requires_python}", "Lock another version", releases)
-
-
-@functools.lru_cache(maxsize=None)
-def _parsed(requires: Tuple[str, ...]) -> Tuple[Requirement, ...]:
-    return tuple(map(Requirement, requires))

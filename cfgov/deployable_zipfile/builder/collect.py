@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 
-from ..artifact import patches, wheel
+from ..artifact import patches
+from ..artifact.wheel import Wheel
 from ..console import Console
 from ..errors import BuildInputError
-from . import cache, markers, planning, requirements, surroundings, targets, wheelcache, wheels
+from . import cache, markers, planning, requirements, surroundings, targets, wheelcache
 from .building import Building
+from .collected import CollectedWheel
 from .fetching import Fetching
 from .needs import Needs, Settings
 from .pinned_pip import PinnedPip
@@ -28,7 +30,6 @@ class Wheelhouse:
         kept: the cache.
 
     Attributes:
-        paths: where the wheels are, by SHA-256.
         from_cache: labels of the targets whose wheels all came from the cache.
         built: file names of the wheels that were built from sdists.
     """
@@ -44,8 +45,6 @@ class Wheelhouse:
         self._pip = PinnedPip(self._needs, self._store)
         self._building = Building(self._needs, self._store, console)
         self._fetching = Fetching(self._needs, self._store, console)
-        self._requested: Dict[targets.Target, FrozenSet[str]] = {}
-        self.paths = self._store.paths
         self.built = self._building.built
 
     def plan(self, target: targets.Target) -> planning.Plan:
@@ -69,11 +68,11 @@ class Wheelhouse:
             self.from_cache.append(target.label)
             return plan
         plan = self._fetched(target)
-        made = {facts.name for facts in plan.wheels if facts.built_from}
+        made = {wheel.name for wheel in plan.wheels if wheel.built_from}
         folders = requirements.names(line for line in self._needs.lines(target) if line.kind == "folder")
         document = [
             self._needs.inputs(target) if made - folders else "",
-            wheelcache.references(facts for facts in plan.wheels if facts.name not in folders),
+            wheelcache.references(wheel for wheel in plan.wheels if wheel.name not in folders),
             wheelcache.references(plan.bootstrap),
         ]
         if target.label not in self._fetching.incomplete:
@@ -89,7 +88,7 @@ class Wheelhouse:
             group = [self._store.known(*reference) for reference in references]
             if None in group:
                 return None
-            groups.append([facts for facts in group if facts is not None])
+            groups.append([wheel for wheel in group if wheel is not None])
         wheels_, bootstrap = groups
         folders = [line for line in self._needs.lines(target) if line.kind == "folder"]
         if folders:
@@ -112,34 +111,37 @@ class Wheelhouse:
         if found is None:
             said: List[str] = []
             done = planning.check(plan, self._needs.locked, strict, said.append)
-            files = [[facts.file for facts in group] for group in (done.wheels, done.bootstrap)]
+            files = [[wheel.file for wheel in group] for group in (done.wheels, done.bootstrap)]
             found = [files, done.holds, done.limited, done.markers, said]
             self._store.kept.keep_document("checked", name, found)
         files, holds, limited, markers, warnings = found
         for text in warnings:
             warn(text)
-        known = {facts.file: facts for facts in plan.wheels + plan.bootstrap}
+        known = {wheel.file: wheel for wheel in plan.wheels + plan.bootstrap}
         return plan._replace(
             wheels=tuple(known[file] for file in files[0]),
             bootstrap=tuple(known[file] for file in files[1]),
             holds=_ranges(holds),
             limited=tuple((file, _ranges(ranges)) for file, ranges in limited),
             markers=tuple((variable, value) for variable, value in markers),
+            requested=requirements.names(self._needs.lines(plan.target)),
         )
 
-    def rehearsed(self, chosen: Sequence[wheels.Facts], python: str, project: str) -> List[Tuple[str, str, List[str]]]:
+    def rehearsed(
+        self, chosen: Sequence[CollectedWheel], python: str, project: str
+    ) -> List[Tuple[str, str, List[str]]]:
         """Plan the installation of *chosen*; return (wheel, later wheel, paths) where one replaces files of another.
 
         Raises:
             WheelError: the target would refuse a wheel.
         """
-        name = wheelcache.key("rehearsed", python, project, [[facts.sha256, facts.file] for facts in chosen])
+        name = wheelcache.key("rehearsed", python, project, [[wheel.sha256, wheel.file] for wheel in chosen])
         found = self._store.kept.document("rehearsed", name)
         if found is None:
             from .. import install_wheels  # the installer itself, which a build from the cache does not need
 
             with contextlib.ExitStack() as stack:
-                opened = [self._opened(stack, facts) for facts in chosen]
+                opened = [self._opened(stack, wheel) for wheel in chosen]
                 pairs: Dict[Tuple[str, str], List[str]] = {}
                 for one in install_wheels.examine(opened, python, project):
                     pairs.setdefault((one.first, one.second), []).append(one.path)
@@ -147,15 +149,9 @@ class Wheelhouse:
             self._store.kept.keep_document("rehearsed", name, found)
         return [(first, second, list(paths)) for first, second, paths in found]
 
-    def _opened(self, stack: contextlib.ExitStack, facts: wheels.Facts) -> wheel.Wheel:
+    def _opened(self, stack: contextlib.ExitStack, wheel: CollectedWheel) -> Wheel:
         advice = "Lock another version, or leave it out"
-        return stack.enter_context(wheel.Wheel.open(self._store.paths[facts.sha256], facts.file, advice))
-
-    def requested(self, target: targets.Target) -> FrozenSet[str]:
-        """Return the projects that the requirements file itself names for *target*."""
-        if target not in self._requested:
-            self._requested[target] = requirements.names(self._needs.lines(target))
-        return self._requested[target]
+        return stack.enter_context(Wheel.open(wheel.path, wheel.file, advice))
 
     def _check_python(self, target: targets.Target) -> None:
         """Refuse a lock that was not made for the Python or the platform of *target*."""
@@ -183,18 +179,18 @@ class Wheelhouse:
             runner = runner._replace(cache="")  # a server may say that a file stays fresh which nothing pins
         lines = [self._fetching.chosen(target, line) for line in wanted]
         sources = [line for line in lines if line.kind in ("vcs", "folder", "archive")]
-        made: List[wheels.Facts] = []
+        made: List[CollectedWheel] = []
         for line in sources:
             made.append(self._building.made(runner, target, line))
             fetched(1)
-        built = [(line, facts) for line, facts in zip(sources, made)]
-        found = {facts.sha256: facts for facts in made}
+        built = [(line, wheel) for line, wheel in zip(sources, made)]
+        found = {wheel.sha256: wheel for wheel in made}
         files = self._fetching.files(runner, target, [line for line in lines if line not in sources], built)
-        files = [file for file in files if os.path.basename(file) not in {facts.file for facts in made}]
+        files = [file for file in files if os.path.basename(file) not in {wheel.file for wheel in made}]
         with self._console.phase(f"Checking {len(files)} files, and building the sdists", len(files)) as checked:
             for file in files:
-                facts = self._building.wheel(runner, target, file)
-                found[facts.sha256] = facts
+                wheel = self._building.wheel(runner, target, file)
+                found[wheel.sha256] = wheel
                 checked(1)
         return planning.Plan(target, wheelcache.in_order(found.values()), bootstrap)
 

@@ -12,7 +12,8 @@ from packaging.requirements import Requirement
 
 from ..console import Console
 from ..errors import BuildInputError
-from . import markers, pip, requirements, targets, urls, wheels
+from . import markers, pip, requirements, targets, urls
+from .collected import CollectedWheel
 from .needs import Needs
 from .wheelcache import WheelCache
 
@@ -37,7 +38,7 @@ class Fetching:
         runner: pip.Runner,
         target: targets.Target,
         lines: Sequence[requirements.Line],
-        built: Sequence[Tuple[requirements.Line, wheels.Facts]],
+        built: Sequence[Tuple[requirements.Line, CollectedWheel]],
     ) -> List[str]:
         """Let pip fetch *lines*: from the URLs that a lock names, or else by version and hash from the index.
 
@@ -65,7 +66,7 @@ class Fetching:
         runner: pip.Runner,
         target: targets.Target,
         lines: Sequence[requirements.Line],
-        built: Sequence[Tuple[requirements.Line, wheels.Facts]],
+        built: Sequence[Tuple[requirements.Line, CollectedWheel]],
     ) -> List[str]:
         """Let pip fetch *lines* for *target*, for each of its patch releases.
 
@@ -152,12 +153,12 @@ class Fetching:
             copy.write(urls.content(file.url, _LARGEST_FILE))
         return "file://" + quote(path)
 
-    def _stand_in(self, line: requirements.Line, facts: wheels.Facts) -> requirements.Line:
+    def _stand_in(self, line: requirements.Line, wheel: CollectedWheel) -> requirements.Line:
         """Return the line of the wheel that was built for *line*."""
         folder = tempfile.mkdtemp(dir=self._store.kept.work)
-        path = os.path.join(folder, facts.file)
-        shutil.copyfile(self._store.paths[facts.sha256], path)
+        path = os.path.join(folder, wheel.file)
+        shutil.copyfile(wheel.path, path)
         extras = f"[{','.join(sorted(line.requirement.extras))}]" if line.requirement.extras else ""
         return line._replace(
-            requirement=Requirement(f"{facts.name}{extras} @ file://{quote(path)}"), hashes=(), options=()
+            requirement=Requirement(f"{wheel.name}{extras} @ file://{quote(path)}"), hashes=(), options=()
         )

@@ -13,7 +13,8 @@ from ..artifact import layout, manifests
 from ..console import Console
 from ..errors import BuildInputError
 from ..workers import cores
-from . import bytecode, cache, contents, targets, wheels, zipwriter
+from . import bytecode, cache, contents, targets, zipwriter
+from .collected import CollectedWheel
 
 _PROJECT, _RUNTIME = "project", "runtime"
 _Found = Tuple[Optional[cache.Kept], int]  # an archive, None where nothing could be compiled; files that were skipped
@@ -40,26 +41,23 @@ class Overlays:
         self._console = console
         self._workers = workers
 
-    def of_wheels(
-        self, goal: targets.Target, chosen: Sequence[wheels.Facts], paths: Mapping[str, str]
-    ) -> Dict[str, Overlay]:
+    def of_wheels(self, goal: targets.Target, chosen: Sequence[CollectedWheel]) -> Dict[str, Overlay]:
         """Return the archives of *chosen*, by wheel file name; a wheel without Python files has none.
 
         Parameters:
             goal: its interpreter compiles.
-            paths: of the wheels, by SHA-256.
 
         Raises:
             BuildInputError: the interpreter failed.
         """
-        keys = {facts.file: self._key(goal, facts.sha256) for facts in chosen}
+        keys = {wheel.file: self._key(goal, wheel.sha256) for wheel in chosen}
         found = {file: self._found(key) for file, key in keys.items()}
-        missing = [facts for facts in chosen if found[facts.file] is None]
+        missing = [wheel for wheel in chosen if found[wheel.file] is None]
         if missing:
-            units = [bytecode.Unit(facts.file, paths[facts.sha256], facts.python_files) for facts in missing]
+            units = [bytecode.Unit(wheel.file, wheel.path, wheel.python_files) for wheel in missing]
             results = self._compiled(f"Compiling {len(missing)} wheels for Python {goal.python}", units, goal)
-            for facts in missing:
-                found[facts.file] = self._keep(keys[facts.file], facts.file[: -len(".whl")], results[facts.file])
+            for wheel in missing:
+                found[wheel.file] = self._keep(keys[wheel.file], wheel.file[: -len(".whl")], results[wheel.file])
         return {file: one for file in keys for one in _overlay(goal, found[file], file[: -len(".whl")])}
 
     def of_project(

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from .. import __version__
 from ..artifact import layout, manifests
 from ..console import Console
-from . import cache, collect, components, last, overlays, planning, runtime, source, targets, wheels, zipwriter
+from . import cache, collected, components, last, overlays, planning, runtime, source, targets, zipwriter
+from .collected import CollectedWheel
 from .contents import FileContent, Item, of_bytes
 
 _MANIFEST_ENTRY = 130  # bytes of one member in the manifest beside its name
@@ -42,8 +43,8 @@ class Packer:
     """Writes the members of the artifact, in the order in which they are read.
 
     Parameters:
-        house: where the wheels are.
-        plans: which of them each target installs.
+        kept: the cache.
+        plans: the wheels that each target installs.
         chosen: files of the project, then of the static folders.
         state: where the project came from.
     """
@@ -51,19 +52,19 @@ class Packer:
     def __init__(
         self,
         settings: Settings,
-        house: collect.Wheelhouse,
+        kept: cache.Cache,
         plans: Sequence[planning.Plan],
         chosen: Sequence[source.Selection],
         state: manifests.Source,
         console: Console,
     ) -> None:
         self._settings = settings
-        self._house = house
+        self._kept = kept
         self._plans = plans
         self._chosen = chosen
         self._state = state
         self._console = console
-        self._overlays = overlays.Overlays(house.kept, console, settings.workers)
+        self._overlays = overlays.Overlays(kept, console, settings.workers)
         self._bytecode: Dict[Tuple[str, str], str] = {}  # (wheel file, or "" for the project; cache tag) -> member
         self._packed: Dict[str, manifests.Member] = {}  # the project's files, in the artifact or in its payloads
         self._began = time.time_ns()
@@ -125,44 +126,39 @@ class Packer:
 
     def _documents(self) -> List[Item]:
         """Return what is said of the content beside the manifest."""
-        items = [
-            of_bytes(layout.SBOM, components.bill(self._house.kept, self._settings.project, self._state, self._plans))
-        ]
+        items = [of_bytes(layout.SBOM, components.bill(self._kept, self._settings.project, self._state, self._plans))]
         if self._settings.environment:
             items.insert(0, of_bytes(layout.ENVIRONMENT_SCHEMA, self._settings.environment))
         return items
 
     def _of_file(self, file: source.File) -> Item:
         content = FileContent(file.path, file.size, inode=file.inode)
-        sha256 = self._house.kept.memory.known(file.path, file.identity, "sha256") or ""
+        sha256 = self._kept.memory.known(file.path, file.identity, "sha256") or ""
         return Item(file.name, content, file.mode, sha256=sha256)
 
     def _remember(self, files: Sequence[source.File]) -> None:
         """Let the next build know what these files hold, as long as they are the same."""
         for file in files:
-            self._house.kept.memory.keep(
-                file.path, file.identity, "sha256", self._packed[file.name].sha256, self._began
-            )
+            self._kept.memory.keep(file.path, file.identity, "sha256", self._packed[file.name].sha256, self._began)
 
     def _wheels(self) -> List[Item]:
         items = {}
         for plan in self._plans:
-            for folder, group in components.folders(plan):
-                for facts in group:
-                    kept = cache.Kept(self._house.paths[facts.sha256], facts.sha256, facts.size, facts.crc)
-                    items[f"{folder}/{facts.file}"] = _of_kept(f"{folder}/{facts.file}", kept)
+            for folder, group in plan.folders:
+                for wheel in group:
+                    items[f"{folder}/{wheel.file}"] = _of_kept(f"{folder}/{wheel.file}", wheel)
         return [items[name] for name in sorted(items)]
 
     def _wheel_bytecode(self) -> List[Item]:
         items = {}
         for goal in self._compiling():
             chosen = {
-                facts.file: facts
+                wheel.file: wheel
                 for plan in self._plans
                 if plan.target.cache_tag == goal.cache_tag
-                for facts in plan.wheels + plan.bootstrap
+                for wheel in plan.wheels + plan.bootstrap
             }
-            made = self._overlays.of_wheels(goal, [chosen[name] for name in sorted(chosen)], self._house.paths)
+            made = self._overlays.of_wheels(goal, [chosen[name] for name in sorted(chosen)])
             for file, overlay in made.items():
                 self._bytecode[file, goal.cache_tag] = overlay.member
                 items[overlay.member] = _of_kept(overlay.member, overlay.kept)
@@ -212,7 +208,7 @@ class Packer:
         step = layout.MAX_PAYLOAD_MEMBERS
         for number, first in enumerate(range(0, len(files), step)):
             payload = manifests.Payload(f"{layout.PAYLOAD}/{number:03}.zip", f"{layout.PAYLOAD}/{number:03}.json")
-            path = os.path.join(self._house.kept.work, f"payload-{number:03}")
+            path = os.path.join(self._kept.work, f"payload-{number:03}")
             with zipwriter.Archive(path, workers=self._settings.workers, progress=advance) as nested:
                 nested.add(files[first : first + step])
             self._packed.update(nested.members)
@@ -245,27 +241,27 @@ class Packer:
             abi=target.abi,
             machine=target.machine,
             libc="glibc",
-            libc_floor=wheels.glibc_floor(everything, target.machine),
-            libraries=wheels.system_libraries(everything, target.machine),
+            libc_floor=collected.glibc_floor(everything, target.machine),
+            libraries=collected.system_libraries(everything, target.machine),
             cache_tag=target.cache_tag if shipped else "",
             magic=target.magic if shipped else "",
-            wheels=tuple(self._planned(layout.WHEELS, facts, plan) for facts in plan.wheels),
-            bootstrap=tuple(self._planned(layout.BOOTSTRAP_WHEELS, facts, plan) for facts in plan.bootstrap),
+            wheels=tuple(self._planned(layout.WHEELS, wheel, plan) for wheel in plan.wheels),
+            bootstrap=tuple(self._planned(layout.BOOTSTRAP_WHEELS, wheel, plan) for wheel in plan.bootstrap),
             project_bytecode=self._bytecode.get(("", target.cache_tag)),
             patch_releases=plan.holds,
             markers=plan.markers,
         )
 
-    def _planned(self, folder: str, facts: wheels.Facts, plan: planning.Plan) -> manifests.PlannedWheel:
+    def _planned(self, folder: str, wheel: CollectedWheel, plan: planning.Plan) -> manifests.PlannedWheel:
         return manifests.PlannedWheel(
-            file=f"{folder}/{facts.file}",
-            name=facts.name,
-            version=facts.version,
-            requested=folder == layout.WHEELS and facts.name in self._house.requested(plan.target),
-            bytecode=self._bytecode.get((facts.file, plan.target.cache_tag)),
-            patch_releases=dict(plan.limited).get(facts.file, ()),
+            file=f"{folder}/{wheel.file}",
+            name=wheel.name,
+            version=wheel.version,
+            requested=folder == layout.WHEELS and wheel.name in plan.requested,
+            bytecode=self._bytecode.get((wheel.file, plan.target.cache_tag)),
+            patch_releases=dict(plan.limited).get(wheel.file, ()),
         )
 
 
-def _of_kept(name: str, kept: cache.Kept) -> Item:
+def _of_kept(name: str, kept: Union[cache.Kept, CollectedWheel]) -> Item:
     return Item(name, FileContent(kept.path, kept.size), stored=True, sha256=kept.sha256, crc=kept.crc)

@@ -10,7 +10,8 @@ from typing import Dict, List, Tuple
 from packaging.requirements import Requirement
 
 from ..errors import BuildInputError
-from . import cache, markers, pip, requirements, requirements_file, surroundings, targets, wheelcache, wheels
+from . import cache, markers, pip, requirements, requirements_file, surroundings, targets, wheelcache
+from .collected import CollectedWheel
 from .needs import Needs
 from .wheelcache import WheelCache
 
@@ -22,7 +23,7 @@ class PinnedPip:
         self._needs = needs
         self._store = store
         self._bootstrap = requirements_file.read(pip.BOOTSTRAP)
-        self._pips: Dict[str, Tuple[wheels.Facts, ...]] = {}
+        self._pips: Dict[str, Tuple[CollectedWheel, ...]] = {}
 
     @property
     def digest(self) -> str:
@@ -32,9 +33,9 @@ class PinnedPip:
     def runner(self, target: targets.Target) -> pip.Runner:
         """Return the pinned pip, run by the target's interpreter, or by this one when there is none."""
         goal = target if target.interpreter else targets.of_interpreter(sys.executable)
-        tool = next(facts for facts in self.bootstrap_of(goal) if facts.name == "pip")
+        tool = next(wheel for wheel in self.bootstrap_of(goal) if wheel.name == "pip")
         folder = os.path.join(self._store.kept.work, f"pip-{tool.version}")
-        command = pip.unpacked(self._store.paths[tool.sha256], goal.interpreter, folder)
+        command = pip.unpacked(tool.path, goal.interpreter, folder)
         return self._run_by(command, goal.interpreter, tool.version)
 
     def _run_by(self, command: Tuple[str, ...], interpreter: str, version: str = "") -> pip.Runner:
@@ -49,21 +50,21 @@ class PinnedPip:
             no_index="--wheelhouse" if settings.wheelhouse else surroundings.no_index(interpreter),
         )  # fmt: skip
 
-    def bootstrap_of(self, target: targets.Target) -> Tuple[wheels.Facts, ...]:
+    def bootstrap_of(self, target: targets.Target) -> Tuple[CollectedWheel, ...]:
         """Return the pinned pip, and what else a virtual environment of *target* starts with."""
         if target.python not in self._pips:
             name = wheelcache.key("bootstrap", self._bootstrap.digest, target.python)
             document = self._store.kept.document("bootstrap", name)
-            found = [self._store.known(*reference) for reference in document or []]
-            facts = [one for one in found if one is not None]
-            if not document or len(facts) != len(document):
-                facts, pinned = self._fetched_bootstrap(target)
+            known = [self._store.known(*reference) for reference in document or []]
+            found = [wheel for wheel in known if wheel is not None]
+            if not document or len(found) != len(document):
+                found, pinned = self._fetched_bootstrap(target)
                 if pinned:
-                    self._store.kept.keep_document("bootstrap", name, wheelcache.references(facts))
-            self._pips[target.python] = wheelcache.in_order(facts)
+                    self._store.kept.keep_document("bootstrap", name, wheelcache.references(found))
+            self._pips[target.python] = wheelcache.in_order(found)
         return self._pips[target.python]
 
-    def _fetched_bootstrap(self, target: targets.Target) -> Tuple[List[wheels.Facts], bool]:
+    def _fetched_bootstrap(self, target: targets.Target) -> Tuple[List[CollectedWheel], bool]:
         """Return the pinned wheels, and True; other releases and False without an index that has them."""
         interpreters = [path for path in (target.interpreter, sys.executable) if path]
         command = pip.starting_command(interpreters, self._store.kept.work)

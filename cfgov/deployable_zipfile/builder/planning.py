@@ -5,17 +5,16 @@ A chapter between ``collect.py``, which finds the wheels, and ``pack.py``, which
 
 from __future__ import annotations
 
-import os
-from typing import AbstractSet, Callable, Dict, List, NamedTuple, Sequence, Tuple
-from urllib.parse import unquote, urlsplit
+from typing import AbstractSet, Callable, Dict, FrozenSet, List, NamedTuple, Sequence, Tuple
 
 from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from ..artifact import patches
+from ..artifact import layout, patches
 from ..errors import WheelError
-from . import closure, markers, requirements, targets, wheels
+from . import closure, collected, markers, requirements, targets
+from .collected import CollectedWheel
 
 _PIP_FLOOR = Version("26.1.2")  # older ones let an entry point's name leave the environment (CVE-2026-8643)
 _PIP_FLOOR_FROM = (3, 10)  # the oldest Python that such a pip exists for
@@ -25,11 +24,17 @@ class Plan(NamedTuple):
     """The wheels of one target, in the order of their names, or once checked in the order of installation."""
 
     target: targets.Target
-    wheels: Tuple[wheels.Facts, ...]
-    bootstrap: Tuple[wheels.Facts, ...]  # pip, and what else a virtual environment starts with
+    wheels: Tuple[CollectedWheel, ...]
+    bootstrap: Tuple[CollectedWheel, ...]  # pip, and what else a virtual environment starts with
     holds: Tuple[patches.Range, ...] = ()  # releases of Python that it is complete for, (): all of them
     limited: Tuple[Tuple[str, Tuple[patches.Range, ...]], ...] = ()  # files that only these releases need
     markers: Tuple[Tuple[str, str], ...] = ()  # variables and values that it depends on
+    requested: FrozenSet[str] = frozenset()  # names of projects that the requirements file itself names
+
+    @property
+    def folders(self) -> Tuple[Tuple[str, Tuple[CollectedWheel, ...]], ...]:
+        """The wheels by their folder in the artifact."""
+        return (layout.WHEELS, self.wheels), (layout.BOOTSTRAP_WHEELS, self.bootstrap)
 
 
 def distinct(plans: Sequence[Plan]) -> List[Plan]:
@@ -42,20 +47,20 @@ def distinct(plans: Sequence[Plan]) -> List[Plan]:
     for plan in plans:
         groups = []
         for group in (plan.wheels, plan.bootstrap):
-            groups.append(tuple(_named_apart(facts, plan.target, names) for facts in group))
+            groups.append(tuple(_named_apart(wheel, plan.target, names) for wheel in group))
         result.append(plan._replace(wheels=groups[0], bootstrap=groups[1]))
     return result
 
 
-def _named_apart(facts: wheels.Facts, target: targets.Target, names: Dict[str, str]) -> wheels.Facts:
-    if names.setdefault(facts.file, facts.sha256) == facts.sha256:
-        return facts
-    if not facts.built_from:
-        raise WheelError(facts.file, "is offered with two contents under one name", "Use one package index")
-    distribution, version, rest = facts.file.split("-", 2)
+def _named_apart(wheel: CollectedWheel, target: targets.Target, names: Dict[str, str]) -> CollectedWheel:
+    if names.setdefault(wheel.file, wheel.sha256) == wheel.sha256:
+        return wheel
+    if not wheel.built_from:
+        raise WheelError(wheel.file, "is offered with two contents under one name", "Use one package index")
+    distribution, version, rest = wheel.file.split("-", 2)
     renamed = f"{distribution}-{version}-1{target.abi}-{rest}"
-    names[renamed] = facts.sha256
-    return facts._replace(file=renamed)
+    names[renamed] = wheel.sha256
+    return wheel._replace(file=renamed)
 
 
 def check(plan: Plan, locked: requirements.Requirements, strict: bool, warn: Callable[[str], None]) -> Plan:
@@ -69,8 +74,8 @@ def check(plan: Plan, locked: requirements.Requirements, strict: bool, warn: Cal
     """
     target = plan.target
     # A lock may name the very pip or setuptools that the virtual environment starts with.
-    started = {facts.file for facts in plan.bootstrap}
-    plan = plan._replace(wheels=tuple(facts for facts in plan.wheels if facts.file not in started))
+    started = _spare(plan)
+    plan = plan._replace(wheels=tuple(wheel for wheel in plan.wheels if wheel.file not in started))
     _check_each(plan, warn)
     for text in _doubts(plan):
         if strict:
@@ -80,9 +85,9 @@ def check(plan: Plan, locked: requirements.Requirements, strict: bool, warn: Cal
     at = markers.Releases(target.markers)
     roots = [(line.place, line.requirement) for line in locked.lines]
     # Nothing of the lock asks for these: they make the virtual environment.
-    roots += [("the virtual environment", Requirement(name)) for name in sorted(facts.name for facts in plan.bootstrap)]
-    judged = [_judged(facts, facts in plan.bootstrap) for facts in plan.wheels + plan.bootstrap]
-    outcome = closure.follow(roots, judged, at)
+    roots += [("the virtual environment", Requirement(name)) for name in sorted(wheel.name for wheel in plan.bootstrap)]
+    everything = plan.wheels + plan.bootstrap
+    outcome = closure.follow(roots, everything, at, _spare(plan))
     outcome = outcome._replace(problems=(*outcome.problems, *limits(locked, at)))
     holding = at.all & ~outcome.failing
     _check_holding(target, at, outcome, holding)
@@ -95,16 +100,14 @@ def check(plan: Plan, locked: requirements.Requirements, strict: bool, warn: Cal
             f"only. On {where}, {problem}"
         )
     limited = _limited(plan, at, outcome, holding)
-    order = closure.install_order(roots, judged, at)
-    wheels_ = tuple(sorted(limited.wheels, key=lambda facts: (order.index(facts.name), facts.file)))
-    return limited._replace(wheels=wheels_, holds=ranges, markers=_markers(plan, roots, judged))
+    order = closure.install_order(roots, everything, at)
+    wheels_ = tuple(sorted(limited.wheels, key=lambda wheel: (order.index(wheel.name), wheel.file)))
+    return limited._replace(wheels=wheels_, holds=ranges, markers=_markers(plan, roots))
 
 
-def _judged(facts: wheels.Facts, spare: bool) -> closure.Wheel:
-    origin = unquote(os.path.basename(urlsplit(facts.built_from.partition(" ")[0]).path))
-    return closure.Wheel(
-        facts.file, facts.name, facts.version, facts.requires, facts.requires_python, origin, spare
-    )  # fmt: skip
+def _spare(plan: Plan) -> FrozenSet[str]:
+    """Return the files that give way to other wheels of their projects."""
+    return frozenset(wheel.file for wheel in plan.bootstrap)
 
 
 def limits(locked: requirements.Requirements, at: markers.Releases) -> List[closure.Problem]:
@@ -146,46 +149,44 @@ def _limited(plan: Plan, at: markers.Releases, outcome: closure.Outcome, holding
     A wheel that nothing asks for is one that pip fetched for a reason of its own, and is for every release.
     """
     every = plan.wheels + plan.bootstrap
-    needed = {facts.file: outcome.needed[facts.file] & holding for facts in every}
+    needed = {wheel.file: outcome.needed[wheel.file] & holding for wheel in every}
     limited = {file: at.ranges(chosen) for file, chosen in needed.items() if chosen and chosen != holding}
-    named = {facts.name for facts in plan.wheels if needed[facts.file]}
+    named = {wheel.name for wheel in plan.wheels if needed[wheel.file]}
     kept = [
-        facts
-        for facts in plan.wheels
-        if needed[facts.file] or (not outcome.needed[facts.file] and facts.name not in named)
+        wheel
+        for wheel in plan.wheels
+        if needed[wheel.file] or (not outcome.needed[wheel.file] and wheel.name not in named)
     ]
     return plan._replace(
         wheels=tuple(kept),
-        bootstrap=tuple(facts for facts in plan.bootstrap if needed[facts.file]),
+        bootstrap=tuple(wheel for wheel in plan.bootstrap if needed[wheel.file]),
         limited=tuple(sorted(limited.items())),
     )
 
 
-def _markers(
-    plan: Plan, roots: Sequence[Tuple[str, Requirement]], judged: Sequence[closure.Wheel]
-) -> Tuple[Tuple[str, str], ...]:
-    values = plan.target.markers
-    names = set(closure.platform_markers(roots, judged, values))
-    if not all(any(tag.endswith("-any") for tag in facts.tags) for facts in plan.wheels + plan.bootstrap):
+def _markers(plan: Plan, roots: Sequence[Tuple[str, Requirement]]) -> Tuple[Tuple[str, str], ...]:
+    values, everything = plan.target.markers, plan.wheels + plan.bootstrap
+    names = set(closure.platform_markers(roots, everything, values, _spare(plan)))
+    if not all(any(tag.endswith("-any") for tag in wheel.tags) for wheel in everything):
         names |= {"platform_machine", "sys_platform"}
     return tuple((name, values[name]) for name in sorted(names))
 
 
-def every_wheel(plans: Sequence[Plan]) -> List[wheels.Facts]:
+def every_wheel(plans: Sequence[Plan]) -> List[CollectedWheel]:
     """Return every wheel of *plans* once, sorted by file name."""
-    found = {facts.file: facts for plan in plans for facts in plan.wheels + plan.bootstrap}
+    found = {wheel.file: wheel for plan in plans for wheel in plan.wheels + plan.bootstrap}
     return [found[name] for name in sorted(found)]
 
 
 def _check_each(plan: Plan, warn: Callable[[str], None]) -> None:
     target = plan.target
     tags = target.tags
-    for facts in plan.wheels + plan.bootstrap:
-        wheels.check_fits(facts, target.label, tags, target.machine, target.glibc)
-        if facts.built_from and any(tag.endswith(f"-linux_{target.machine}") for tag in facts.tags):
-            floor = wheels.glibc_floor([facts], target.machine)
-            warn(f"{facts.file}: was compiled here, it needs glibc {floor} and the libraries of this system")
-    if not any(facts.name == "pip" for facts in plan.wheels + plan.bootstrap):
+    for wheel in plan.wheels + plan.bootstrap:
+        collected.check_fits(wheel, target.label, tags, target.machine, target.glibc)
+        if wheel.built_from and any(tag.endswith(f"-linux_{target.machine}") for tag in wheel.tags):
+            floor = collected.glibc_floor([wheel], target.machine)
+            warn(f"{wheel.file}: was compiled here, it needs glibc {floor} and the libraries of this system")
+    if not any(wheel.name == "pip" for wheel in plan.wheels + plan.bootstrap):
         raise WheelError("pip", f"is missing among the bootstrap wheels for {target.label}", "Install the tool again")
 
 
@@ -196,39 +197,39 @@ def _doubts(plan: Plan) -> List[str]:
     pkg_resources that is not there.
     """
     found = [
-        f"{facts.file}: runs code at every start of Python ({', '.join(facts.startup)})"
-        for facts in plan.wheels
-        if facts.startup
+        f"{wheel.file}: runs code at every start of Python ({', '.join(wheel.startup)})"
+        for wheel in plan.wheels
+        if wheel.startup
     ]
-    found += [f"{facts.file}: {doubt}" for facts in plan.wheels for doubt in facts.doubts]
+    found += [f"{wheel.file}: {doubt}" for wheel in plan.wheels for doubt in wheel.doubts]
     found += [
-        f"{facts.file}: was broken and is packed with a new RECORD, as allowed"
-        for facts in plan.wheels
-        if facts.built_from.partition(" ")[0].endswith(".whl")
+        f"{wheel.file}: was broken and is packed with a new RECORD, as allowed"
+        for wheel in plan.wheels
+        if wheel.built_from.partition(" ")[0].endswith(".whl")
     ]
     found += _without_pkg_resources(plan)
     release = Version(plan.target.version).release[:2]
-    for facts in plan.wheels + plan.bootstrap:
-        if facts.name == "pip" and release >= _PIP_FLOOR_FROM and Version(facts.version) < _PIP_FLOOR:
-            found.append(f"{facts.file}: is older than pip {_PIP_FLOOR}, which closed CVE-2026-8643")
+    for wheel in plan.wheels + plan.bootstrap:
+        if wheel.name == "pip" and release >= _PIP_FLOOR_FROM and Version(wheel.version) < _PIP_FLOOR:
+            found.append(f"{wheel.file}: is older than pip {_PIP_FLOOR}, which closed CVE-2026-8643")
     return found
 
 
 def _without_pkg_resources(plan: Plan) -> List[str]:
     """Name the wheels that import pkg_resources, which setuptools has no more since version 82."""
     everything = plan.wheels + plan.bootstrap
-    if any(name.startswith("pkg_resources/") for facts in everything for _, name in facts.python_files):
+    if any(name.startswith("pkg_resources/") for wheel in everything for _, name in wheel.python_files):
         return []
     return [
-        f"{facts.file}: imports pkg_resources ({facts.pkg_resources}), which no wheel here has; lock setuptools<82"
-        for facts in plan.wheels
-        if facts.pkg_resources
+        f"{wheel.file}: imports pkg_resources ({wheel.pkg_resources}), which no wheel here has; lock setuptools<82"
+        for wheel in plan.wheels
+        if wheel.pkg_resources
     ]
 
 
 def rehearse(
     plan: Plan,
-    rehearsed: Callable[[Sequence[wheels.Facts], str, str], List[Tuple[str, str, List[str]]]],
+    rehearsed: Callable[[Sequence[CollectedWheel], str, str], List[Tuple[str, str, List[str]]]],
     project: str,
     modules: AbstractSet[str],
     warn: Callable[[str], None],
@@ -244,16 +245,16 @@ def rehearse(
         WheelError: naming wheel and inner file.
     """
     everything = plan.wheels + plan.bootstrap
-    own = {facts.file for facts in plan.bootstrap}
+    own = {wheel.file for wheel in plan.bootstrap}
     limited = dict(plan.limited)
     starts = {one.first for ranges in [plan.holds, *limited.values()] for one in ranges} or {plan.target.version}
-    chosen: Dict[Tuple[str, ...], List[wheels.Facts]] = {}
+    chosen: Dict[Tuple[str, ...], List[CollectedWheel]] = {}
     for start in sorted(starts):
         patch = patches.parsed(start)
-        facts = [one for one in everything if patches.hold(limited.get(one.file, ()), patch)]
-        chosen.setdefault(tuple(one.file for one in facts), facts)
-    for facts in chosen.values():
-        for first, second, paths in rehearsed(facts, plan.target.python, project):
+        together = [one for one in everything if patches.hold(limited.get(one.file, ()), patch)]
+        chosen.setdefault(tuple(one.file for one in together), together)
+    for together in chosen.values():
+        for first, second, paths in rehearsed(together, plan.target.python, project):
             more = f" and {len(paths) - 1} more file{'s' if len(paths) > 2 else ''}" if len(paths) > 1 else ""
             end = "" if second in own else ", as with pip"
             warn(f"{first} and {second}: both hold {paths[0]}{more} with different content; {second} wins{end}")

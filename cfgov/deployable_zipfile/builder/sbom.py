@@ -9,6 +9,8 @@ import uuid
 from typing import TYPE_CHECKING, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from .. import __version__
+from .collected import CollectedWheel
+from .embedded import Embedded
 
 # The library takes as long to import as a whole build from the cache does, which needs none of it.
 if TYPE_CHECKING:
@@ -20,30 +22,13 @@ FORMAT = 3  # for caches
 _NAMESPACE = uuid.UUID("0f6a4d0e-6d0b-5c0e-9d55-7c1f6c0f7b55")  # of serial numbers made from content
 
 
-class Library(NamedTuple):
-    """A library that was copied into a wheel."""
-
-    where: str  # the file in the wheel: the library, or a bill of materials that names it
-    name: str
-    version: str  # "" when unknown
-    sha256: str  # of the file, "" when unknown
-    purl: str  # "" when unknown
-    licence: str
-
-
 class Part(NamedTuple):
     """One wheel in the artifact."""
 
     member: str  # its name in the artifact
-    name: str
-    version: str
-    sha256: str
-    licence: str  # SPDX expression or free text, "" when unknown
-    built_from: str  # the sdist it was built from here, "" when downloaded
+    wheel: CollectedWheel
     targets: Tuple[str, ...]
     needs: Tuple[str, ...]  # members that it requires
-    floors: Tuple[str, ...] = ()  # "MACHINE GLIBC FILE": the file of the wheel that needs the highest glibc
-    embedded: Tuple[Library, ...] = ()
 
 
 def document(project: str, version: str, epoch: int, parts: Sequence[Part], pythons: Sequence[str] = ()) -> bytes:
@@ -75,10 +60,24 @@ def document(project: str, version: str, epoch: int, parts: Sequence[Part], pyth
     bom.register_dependency(root, [*_known(components, sorted(set(components) - needed)), *interpreters])
     for interpreter in interpreters:
         bom.register_dependency(interpreter)
-    content = [project, version, epoch, [list(part) for part in sorted(parts)], list(pythons), __version__]
+    content = [
+        project,
+        version,
+        epoch,
+        [_content(part) for part in sorted(parts, key=lambda part: part.member)],
+        list(pythons),
+        __version__,
+    ]
     bom.serial_number = uuid.uuid5(_NAMESPACE, hashlib.sha256(json.dumps(content).encode("ascii")).hexdigest())
     text = JsonV1Dot6(bom).output_as_string(indent=1)
     return json.dumps(json.loads(text), indent=1, sort_keys=True, ensure_ascii=True).encode("ascii") + b"\n"
+
+
+def _content(part: Part) -> List[object]:
+    """Return what the serial number follows from."""
+    wheel = part.wheel
+    about = [wheel.name, wheel.version, wheel.sha256, wheel.licence, wheel.built_from]
+    return [part.member, *about, part.targets, part.needs, wheel.floors, wheel.embedded]
 
 
 def _interpreter(python: str) -> Component:
@@ -97,7 +96,7 @@ def _interpreter(python: str) -> Component:
     )
 
 
-def _library(member: str, number: int, library: Library) -> Component:
+def _library(member: str, number: int, library: Embedded) -> Component:
     from cyclonedx.model import HashAlgorithm, HashType, Property
     from cyclonedx.model.component import Component, ComponentType
 
@@ -128,22 +127,23 @@ def _component(part: Part) -> Component:
     from cyclonedx.model.component import Component, ComponentType
     from packageurl import PackageURL
 
+    wheel = part.wheel
     properties = [Property(name="deployable-zipfile:member", value=part.member)]
     properties += [Property(name="deployable-zipfile:target", value=target) for target in part.targets]
-    properties += [Property(name="deployable-zipfile:glibc", value=floor) for floor in part.floors]
-    if part.built_from:
-        properties.append(Property(name="deployable-zipfile:built-from", value=part.built_from))
-    licences = [_licence(part.licence)] if part.licence else []
+    properties += [Property(name="deployable-zipfile:glibc", value=floor) for floor in wheel.floors]
+    if wheel.built_from:
+        properties.append(Property(name="deployable-zipfile:built-from", value=wheel.built_from))
+    licences = [_licence(wheel.licence)] if wheel.licence else []
     return Component(
-        name=part.name,
-        version=part.version,
+        name=wheel.name,
+        version=wheel.version,
         type=ComponentType.LIBRARY,
         bom_ref=part.member,
-        purl=PackageURL("pypi", None, part.name, part.version),
-        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=part.sha256)],
+        purl=PackageURL("pypi", None, wheel.name, wheel.version),
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=wheel.sha256)],
         licenses=licences,
         properties=properties,
-        components=[_library(part.member, number, library) for number, library in enumerate(part.embedded)],
+        components=[_library(part.member, number, library) for number, library in enumerate(wheel.embedded)],
     )
 
 

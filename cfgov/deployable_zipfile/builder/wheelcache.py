@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Dict, Iterable, List, Optional, Tuple
+from typing import Iterable, List, Optional, Tuple
 
 from .. import __version__
-from . import cache, wheels
+from . import cache, collected, proving
+from .collected import CollectedWheel
 
 FORMAT = 4  # of the documents in the cache
 
@@ -15,34 +16,28 @@ class WheelCache:
 
     Parameters:
         kept: the cache.
-
-    Attributes:
-        paths: where the wheels are, by SHA-256.
     """
 
     def __init__(self, kept: cache.Cache) -> None:
         self.kept = kept
-        self.paths: Dict[str, str] = {}
 
-    def known(self, sha256: str, file: str, built_from: str) -> Optional[wheels.Facts]:
+    def known(self, sha256: str, file: str, built_from: str) -> Optional[CollectedWheel]:
         """Return what is known of a wheel; None when it is not there any more. See :func:`references`."""
         kept = self.kept.file(sha256, file)
         if kept is None:
             return None
-        self.paths[sha256] = kept.path
         document = self.kept.document("facts", _facts_key(sha256, file))
-        return wheels.from_document(document) if document else self.proven(kept, built_from)
+        return collected.from_document(document, kept.path) if document else self.proven(kept, built_from)
 
-    def proven(self, kept: cache.Kept, built_from: str) -> wheels.Facts:
+    def proven(self, kept: cache.Kept, built_from: str) -> CollectedWheel:
         """Check every file of the wheel *kept*, and remember what is known of it.
 
         Raises:
             WheelError: it is broken.
         """
-        facts = wheels.prove(kept.path, kept.sha256, kept.crc, built_from)
-        self.paths[kept.sha256] = kept.path
-        self.kept.keep_document("facts", _facts_key(kept.sha256, facts.file), wheels.to_document(facts))
-        return facts
+        wheel = proving.prove(kept.path, kept.sha256, kept.crc, built_from)
+        self.kept.keep_document("facts", _facts_key(kept.sha256, wheel.file), collected.to_document(wheel))
+        return wheel
 
 
 def key(kind: str, *parts: object) -> str:
@@ -51,14 +46,14 @@ def key(kind: str, *parts: object) -> str:
 
 
 def _facts_key(sha256: str, file: str) -> str:
-    return cache.key("facts", FORMAT, wheels.FORMAT, __version__, sha256, file)
+    return cache.key("facts", FORMAT, collected.FORMAT, __version__, sha256, file)
 
 
-def references(facts: Iterable[wheels.Facts]) -> List[List[str]]:
+def references(wheels: Iterable[CollectedWheel]) -> List[List[str]]:
     """Return what finds wheels again in the cache."""
-    return [[one.sha256, one.file, one.built_from] for one in facts]
+    return [[one.sha256, one.file, one.built_from] for one in wheels]
 
 
-def in_order(facts: Iterable[wheels.Facts]) -> Tuple[wheels.Facts, ...]:
-    """Return *facts* by the names of their projects and files."""
-    return tuple(sorted(facts, key=lambda one: (one.name, one.file)))
+def in_order(wheels: Iterable[CollectedWheel]) -> Tuple[CollectedWheel, ...]:
+    """Return *wheels* by the names of their projects and files."""
+    return tuple(sorted(wheels, key=lambda one: (one.name, one.file)))

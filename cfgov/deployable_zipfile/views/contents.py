@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from ..artifact import layout, manifests
 from ..artifact.wheel import Wheel
 from ..artifact.zipreader import Artifact
-from ..builder import wheels
+from ..builder import embedded, metadata
 from ..errors import masked
 from . import bill
 from .sides import ArtifactSide
@@ -90,8 +90,8 @@ def _package(side: ArtifactSide, member: str, known: bill.Entry) -> Dict[str, An
         "size": wheel.size,
         "licence": known.licence or _licence(wheel),
         "origin": f"built from {known.built_from}" if known.built_from else "wheel",
-        "compiled": sorted(name for name in wheel.files if _COMPILED.match(name) and not wheels.EMBEDDED.match(name)),
-        "embedded": sorted(name for name in wheel.files if wheels.EMBEDDED.match(name)),
+        "compiled": sorted(name for name in wheel.files if _COMPILED.match(name) and not embedded.EMBEDDED.match(name)),
+        "embedded": sorted(name for name in wheel.files if embedded.EMBEDDED.match(name)),
         "pth": sorted(name for name in wheel.files if name.endswith((".pth", ".start"))),
         "needs": list(known.needs),
     }
@@ -102,4 +102,4 @@ def _licence(wheel: Wheel) -> str:
     import email.policy
 
     text = wheel.text(f"{wheel.dist_info}/METADATA", _MAX_METADATA)
-    return masked(wheels.licence(email.parser.HeaderParser(policy=email.policy.compat32).parsestr(text)))
+    return masked(metadata.licence(email.parser.HeaderParser(policy=email.policy.compat32).parsestr(text)))

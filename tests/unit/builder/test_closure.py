@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 import pytest
 from packaging.requirements import Requirement
 
 from deployable_zipfile.artifact import patches
 from deployable_zipfile.builder import closure, markers, targets
+from deployable_zipfile.builder.collected import CollectedWheel
+from tests.support.wheels import collected
 
 MARKERS = targets.of_name("cp311-manylinux_2_17_x86_64").markers
 AT = markers.Releases(MARKERS)
 
 
-def wheel(name: str, *requires: str, version: str = "1.0", python: str = "", spare: bool = False) -> closure.Wheel:
-    return closure.Wheel(f"{name}-{version}-py3-none-any.whl", name, version, requires, python, spare=spare)
+def wheel(name: str, *requires: str, version: str = "1.0", python: str = "") -> CollectedWheel:
+    return collected(name, version, requires=requires, requires_python=python)
 
 
 def roots(*requirements: str) -> List[Tuple[str, Requirement]]:
@@ -28,14 +30,17 @@ def told(chosen: int) -> str:
     return "all" if chosen == AT.final else patches.described(AT.ranges(chosen)) or "none"
 
 
-def followed(lines: List[Tuple[str, Requirement]], *wheels: closure.Wheel) -> Tuple[Dict[str, str], str]:
+def followed(
+    lines: List[Tuple[str, Requirement]], *wheels: CollectedWheel, spare: Sequence[CollectedWheel] = ()
+) -> Tuple[Dict[str, str], str]:
     """Return the releases that need each wheel, and those that the plan does not hold for."""
-    outcome = closure.follow(lines, wheels, AT)
+    wheels = (*wheels, *spare)
+    outcome = closure.follow(lines, wheels, AT, frozenset(one.file for one in spare))
     needed = {f"{one.name} {one.version}": told(outcome.needed[one.file]) for one in wheels}
     return needed, told(outcome.failing)
 
 
-def why(lines: List[Tuple[str, Requirement]], *wheels: closure.Wheel) -> List[str]:
+def why(lines: List[Tuple[str, Requirement]], *wheels: CollectedWheel) -> List[str]:
     return [str(problem) for problem in closure.follow(lines, wheels, AT).problems]
 
 
@@ -174,9 +179,12 @@ def test_the_plan_depends_on_as_few_variables_as_possible(requires: List[str], d
 
 def test_a_spare_wheel_fills_what_the_lock_leaves() -> None:
     lines = roots('setuptools==70.0; python_full_version < "3.11.3"', "setuptools")
-    have = (wheel("setuptools", version="70.0"), wheel("setuptools", version="75.0", spare=True))
-    assert followed(lines, *have)[0] == {"setuptools 70.0": "3.11.0 to 3.11.2", "setuptools 75.0": "3.11.3 or later"}
-    assert followed(roots("setuptools"), *have)[0] == {"setuptools 70.0": "all", "setuptools 75.0": "none"}
+    have, spare = wheel("setuptools", version="70.0"), [wheel("setuptools", version="75.0")]
+    assert followed(lines, have, spare=spare)[0] == {
+        "setuptools 70.0": "3.11.0 to 3.11.2",
+        "setuptools 75.0": "3.11.3 or later",
+    }
+    assert followed(roots("setuptools"), have, spare=spare)[0] == {"setuptools 70.0": "all", "setuptools 75.0": "none"}
 
 
 def test_a_complete_set_misses_nothing() -> None:
@@ -207,7 +215,7 @@ def test_pre_releases_that_are_locked_are_accepted() -> None:
 
 def test_needed_names_are_those_of_the_target_without_extras() -> None:
     lines = ["Foo_Bar>=1", "win; sys_platform == 'win32'", "more; extra == 'all'", 'old; python_full_version<"3.11.3"']
-    assert closure.names_needed(lines, AT) == frozenset(["foo-bar", "old"])
+    assert closure.names_needed(wheel("a", *lines), AT) == frozenset(["foo-bar", "old"])
 
 
 @pytest.mark.parametrize(
@@ -222,5 +230,5 @@ def test_needed_names_are_those_of_the_target_without_extras() -> None:
         (["aa", "bb"], [wheel("aa", "gone; python_version < '3'", "bb; python_version > '3'"), wheel("bb")], "bb aa"),
     ],
 )
-def test_wheels_are_installed_in_pips_order(lines: List[str], wheels: List[closure.Wheel], order: str) -> None:
+def test_wheels_are_installed_in_pips_order(lines: List[str], wheels: List[CollectedWheel], order: str) -> None:
     assert " ".join(closure.install_order(roots(*lines), wheels, AT)) == order

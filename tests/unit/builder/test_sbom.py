@@ -7,9 +7,18 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from deployable_zipfile.builder import sbom
+from deployable_zipfile.builder.elf import Elf
+from deployable_zipfile.builder.embedded import Embedded
+from tests.support.wheels import collected
 
-FOO = sbom.Part("wheels/foo.whl", "foo", "1.0", "a" * 64, "MIT", "", ("cp311-x",), ("wheels/bar.whl",))
-BAR = sbom.Part("wheels/bar.whl", "bar", "2.0", "b" * 64, "Some Licence of our own", "bar.tar.gz", ("cp38-x",), ())
+FOO = sbom.Part("wheels/foo.whl", collected("foo", licence="MIT"), ("cp311-x",), ("wheels/bar.whl",))
+OWN = collected("bar", "2.0", sha256="b" * 64, licence="Some Licence of our own", built_from="bar.tar.gz")
+BAR = sbom.Part("wheels/bar.whl", OWN, ("cp38-x",), ())
+
+
+def changed(**fields: object) -> sbom.Part:
+    """Return the part FOO with another wheel."""
+    return FOO._replace(wheel=FOO.wheel._replace(**fields))  # type: ignore[arg-type]
 
 
 def test_the_same_parts_give_the_same_bytes_in_any_order() -> None:
@@ -34,18 +43,18 @@ def test_it_says_what_the_artifact_is_made_of() -> None:
 
 
 def test_a_site_without_commit_and_licences_is_fine() -> None:
-    bill = json.loads(sbom.document("site", "", 1700000000, [FOO._replace(licence="")]).decode("ascii"))
+    bill = json.loads(sbom.document("site", "", 1700000000, [changed(licence="")]).decode("ascii"))
     assert "version" not in bill["metadata"]["component"]
     assert "licenses" not in bill["components"][0]
 
 
 def test_it_is_valid_and_names_what_a_wheel_embeds_and_the_interpreters() -> None:
     libraries = (
-        sbom.Library("foo.libs/libz-0a1b2c3d.so.1", "libz.so.1", "", "c" * 64, "", ""),
-        sbom.Library("x.cdx.json", "zlib", "1.2", "", "pkg:rpm/almalinux/zlib@1.2", "Zlib"),
-        sbom.Library("x.cdx.json", "odd", "", "", "no package URL", "Not a licence that is known"),
+        Embedded("foo.libs/libz-0a1b2c3d.so.1", "libz.so.1", "", "c" * 64, "", ""),
+        Embedded("x.cdx.json", "zlib", "1.2", "", "pkg:rpm/almalinux/zlib@1.2", "Zlib"),
+        Embedded("x.cdx.json", "odd", "", "", "no package URL", "Not a licence that is known"),
     )
-    part = FOO._replace(embedded=libraries, floors=("x86_64 2.17 foo.so",), licence="MIT OR Apache-2.0")
+    part = changed(embedded=libraries, elves=(Elf("x86_64", (2, 17), "foo.so", (), ()),), licence="MIT OR Apache-2.0")
     text = sbom.document("site", "c0ffee", 1700000000, [part, BAR], ["3.8", "3.11"]).decode("ascii")
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     bill = json.loads(text)
@@ -55,6 +64,7 @@ def test_it_is_valid_and_names_what_a_wheel_embeds_and_the_interpreters() -> Non
     ]["licenses"] == [{"expression": "MIT OR Apache-2.0"}]
     assert parts["foo"]["purl"] == "pkg:pypi/foo@1.0"
     assert parts["foo"]["hashes"] == [{"alg": "SHA-256", "content": "a" * 64}]
+    assert {"name": "deployable-zipfile:glibc", "value": "x86_64 2.17 foo.so"} in parts["foo"]["properties"]
     embedded = {one["name"]: one for one in parts["foo"]["components"]}
     assert embedded["libz.so.1"]["hashes"] == [{"alg": "SHA-256", "content": "c" * 64}]
     assert (embedded["zlib"]["purl"], embedded["zlib"]["version"]) == ("pkg:rpm/almalinux/zlib@1.2", "1.2")
@@ -70,5 +80,5 @@ def test_it_is_valid_and_names_what_a_wheel_embeds_and_the_interpreters() -> Non
     "licence", ["MIT", "MIT OR (GPL-2.0-only WITH Classpath-exception-2.0)", "see <b>", "x" * 1000, "é\u202e"]
 )
 def test_any_licence_makes_a_valid_document(licence: str) -> None:
-    text = sbom.document("site", "", 0, [FOO._replace(licence=licence)]).decode("ascii")
+    text = sbom.document("site", "", 0, [changed(licence=licence)]).decode("ascii")
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None

@@ -12,10 +12,12 @@ from deployable_zipfile.__main__ import main
 from deployable_zipfile.artifact import layout, manifests
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.builder import sbom
+from deployable_zipfile.builder.elf import Elf
 from deployable_zipfile.views import commands
 from tests.support.artifacts import make_artifact, simple_wheel
 from tests.support.helpers import make_wheel
 from tests.support.releases import hostile, weaknesses
+from tests.support.wheels import collected
 
 
 def test_diff_names_exactly_what_differs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,8 +137,9 @@ def test_inspect_tells_all_that_is_known_of_a_package(tmp_path: Path, capsys: py
     metadata = "Metadata-Version: 2.4\nName: alpha\nVersion: 1.0\nLicense-Expression: MIT OR Apache-2.0\n"
     wheel = make_wheel(tmp_path, "alpha", "1.0", {"alpha/__init__.py": "", **files}, metadata=metadata)
     member = f"wheels/{wheel.name}"
-    floor = f"{platform.machine()} 2.28 alpha/_speed.cpython-311-x86_64-linux-gnu.so"
-    part = sbom.Part(member, "alpha", "1.0", "a" * 64, "MIT OR Apache-2.0", "alpha-1.0.tar.gz", ("x",), (), (floor,))
+    needs = Elf(platform.machine(), (2, 28), "alpha/_speed.cpython-311-x86_64-linux-gnu.so", (), ())
+    known = collected("alpha", licence="MIT OR Apache-2.0", built_from="alpha-1.0.tar.gz", elves=(needs,))
+    part = sbom.Part(member, known, ("x",), ())
     bill = sbom.document("site_one", "", 0, [part])
 
     def dirty(manifest: manifests.Manifest) -> manifests.Manifest:
