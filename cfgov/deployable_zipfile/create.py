@@ -192,7 +192,7 @@ def build(wanted: Options, console: Console, wishes: Wishes, record: Optional[un
 def _read_lock(context: Context) -> requirements.Requirements:
     """Read the requirements or the lock."""
     asked = context.options
-    selection = inputs.Selection(asked.group, asked.extra)
+    selection = inputs.Selection(asked.group, asked.extra, asked.project)
     return inputs.gathered(asked.requirements, asked.extra_requirements, selection, asked.require_hashes, context.warn)
 
 

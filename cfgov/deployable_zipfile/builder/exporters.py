@@ -10,10 +10,17 @@ import os
 import shutil
 import subprocess
 import sys
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+
+from packaging.utils import canonicalize_name
 
 from .. import process
 from ..errors import BuildInputError, conceal, masked
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 _TIMEOUT = 300  # seconds; both take less than two
 _TOOLS = {"uv.lock": "uv", "poetry.lock": "poetry"}
@@ -35,11 +42,39 @@ def tool(path: str) -> str:
     return _TOOLS.get(os.path.basename(path), "")
 
 
-def exported(path: str, groups: Sequence[str], extras: Sequence[str]) -> Exported:
+def member(path: str, project: str) -> str:
+    """Return the member of the workspace of the lock at *path* that is packed, "" for the whole lock.
+
+    That is the nearest Python project in *project* or a folder above it, below the folder of the lock.
+    """
+    top, folder = os.path.realpath(os.path.dirname(os.path.abspath(path))), os.path.realpath(project)
+    if tool(path) != "uv" or not folder.startswith(os.path.join(top, "")):
+        return ""
+    while folder != top:
+        found = _toml(os.path.join(folder, "pyproject.toml")).get("project", {}).get("name")
+        if isinstance(found, str):
+            members = _toml(path, b"[[package]]").get("manifest", {}).get("members", [])
+            return canonicalize_name(found) if canonicalize_name(found) in members else ""
+        folder = os.path.dirname(folder)
+    return ""
+
+
+def _toml(path: str, end: bytes = b"") -> Dict[str, Any]:
+    """Return the content of a TOML file, before *end* if that is given; nothing of a file that is missing or broken."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+        return tomllib.loads((content.partition(end)[0] if end else content).decode("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return {}  # the tool that owns it will say what is wrong
+
+
+def exported(path: str, groups: Sequence[str], extras: Sequence[str], package: str = "") -> Exported:
     """Return what the lock at *path* says.
 
     Parameters:
         groups, extras: to take beside the project's own dependencies.
+        package: member of the workspace to take instead of all that the lock is for.
 
     Raises:
         BuildInputError: the tool is not installed, or refuses; with its own words.
@@ -54,6 +89,7 @@ def exported(path: str, groups: Sequence[str], extras: Sequence[str]) -> Exporte
         )
     chosen = [word for group in groups for word in ("--group" if name == "uv" else "--with", group)]
     chosen += [word for extra in extras for word in ("--extra" if name == "uv" else "--extras", extra)]
+    chosen += ["--package", package] if package else []
     if name == "uv":
         arguments = ["export", "--frozen", "--format", "pylock.toml", "--no-default-groups", "--no-header", "--quiet"]
     else:

@@ -154,7 +154,7 @@ jobs:
     uses: {_REUSABLE}@v{__version__}
     with:
       project: {_yaml(below or ".")}
-      requirements: {_yaml(place + requirements)}
+      requirements: {_yaml(os.path.normpath(place + requirements))}
       basename: {_yaml(found.name)}
       python-version: {_yaml(python)}
 """
@@ -200,13 +200,19 @@ def _append(path: str, text: str) -> None:
 
 
 def _requirements(root: str) -> str:
-    """Return the file that most probably holds what production needs."""
+    """Return the file that most probably holds what production needs, in *root* or the nearest folder above it.
+
+    Not above the top of the checkout.
+    """
     candidates = [*_LOCKS]
     for stage in _STAGES:
         candidates += [f"requirements/{stage}.txt", f"requirements-{stage}.txt", f"requirements_{stage}.txt"]
         candidates += [f"{stage}-requirements.txt", f"{stage}_requirements.txt"]
     candidates += ["requirements.txt", "requirements/base.txt"]
-    return next((name for name in candidates if os.path.isfile(os.path.join(root, name))), "")
+    below = _below_checkout(root)
+    above = [os.path.join(*[os.pardir] * depth) for depth in range(1, len(below.split(os.sep)) + 1)] if below else []
+    paths = [os.path.join(folder, name) for folder in ("", *above) for name in candidates]
+    return next((path for path in paths if os.path.isfile(os.path.join(root, path))), "")
 
 
 def _has_server(root: str, requirements: str) -> bool:

@@ -20,6 +20,7 @@ class Selection(NamedTuple):
 
     groups: Tuple[str, ...] = ()
     extras: Tuple[str, ...] = ()
+    project: str = ""  # folder of what is packed, which may be one member of a workspace
 
 
 def gathered(
@@ -59,7 +60,8 @@ def read(path: str, selection: Selection = Selection()) -> requirements.Requirem
         if pylock.is_lock(path):
             return _of_pylock(path, requirements_file.content(path), selection)
     if exporters.tool(path):
-        exported = exporters.exported(path, selection.groups, selection.extras)
+        member = exporters.member(path, selection.project) if selection.project else ""
+        exported = exporters.exported(path, selection.groups, selection.extras, member)
         if exported.is_pylock:
             return _of_pylock(path, exported.content, Selection())
         return requirements_file.read(path, urls.content, exported.content)

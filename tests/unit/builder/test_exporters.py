@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import List
 
 import pytest
 
@@ -127,3 +128,44 @@ def test_constraints_and_hashes_that_the_environment_asks_for_hold(
     monkeypatch.setenv("PIP_REQUIRE_HASHES", "true")
     with pytest.raises(BuildInputError, match=r"gives no hashes, and PIP_REQUIRE_HASHES is set"):
         inputs.read(path)
+
+
+def of_member(name: str) -> str:
+    return f'[project]\nname = "{name}"\nversion = "1"\n'
+
+
+@pytest.mark.parametrize(
+    ("packed", "asked"),
+    [
+        ("site", ["--package", "web-site"]),
+        ("site/web", ["--package", "web-site"]),
+        ("apps/shop", ["--package", "shop"]),
+        ("", []),
+        ("apps", []),
+        ("docs", []),
+        ("outsider", []),
+        ("broken", []),
+        ("../elsewhere", []),
+    ],
+)
+def test_of_a_workspace_the_member_that_is_packed_is_exported(
+    project: Path, tmp_path: Path, packed: str, asked: List[str]
+) -> None:
+    write_tree(
+        project,
+        {
+            "uv.lock": 'version = 1\n[manifest]\nmembers = ["shop", "web-site"]\n[[package]]\nname = "shop"\nwrong\n',
+            "pyproject.toml": of_member("root"),
+            "site/pyproject.toml": of_member("Web_Site"),
+            "site/web/wsgi.py": "",
+            "apps/shop/pyproject.toml": of_member("shop"),
+            "docs/pyproject.toml": "[tool.black]\n",
+            "outsider/pyproject.toml": of_member("outsider"),
+            "broken/pyproject.toml": "[project\n",
+            "../elsewhere/pyproject.toml": of_member("shop"),
+        },
+    )
+    (tmp_path / "says").write_text(PYLOCK)
+    inputs.read(str(project / "uv.lock"), inputs.Selection(project=str(project / packed)))
+    _, arguments = eval((tmp_path / "seen").read_text())
+    assert arguments[arguments.index("--quiet") + 1 :] == asked

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, List
 
 import pytest
 import yaml
@@ -162,3 +163,22 @@ def test_the_variables_that_the_project_reads_are_proposed_and_nothing_is_run(tm
 
 def test_a_project_that_reads_nothing_gets_no_proposal(tmp_path: Path, capsys: Any) -> None:
     assert "environment" not in run(capsys, project(tmp_path), "--print").replace("deployable-zipfile.environment", "x")
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        (["uv.lock"], "../../uv.lock"),
+        (["uv.lock", "apps/requirements.txt"], "../requirements.txt"),
+        (["uv.lock", "apps/shop/requirements/prod.txt"], "requirements/prod.txt"),
+        (["../requirements.txt"], ""),
+    ],
+)
+def test_in_a_folder_of_a_repository_the_lock_may_be_above_it(tmp_path: Path, files: List[str], found: str) -> None:
+    top = write_tree(tmp_path / "top", {**{f"apps/shop/{name}": text for name, text in django("shop").items()}})
+    write_tree(top, dict.fromkeys(files, ""))
+    commit_all(top)
+    made = init.look(str(top / "apps" / "shop"))
+    assert made.requirements == found
+    if found:
+        assert f'requirements: "{Path(os.path.normpath(f"apps/shop/{found}")).as_posix()}"' in init.workflow(made)
