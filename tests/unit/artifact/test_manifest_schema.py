@@ -165,7 +165,7 @@ def test_what_the_schema_refuses_the_code_refuses_too(case: str) -> None:
 def test_the_documented_check_with_other_tools_works(tmp_path: Path) -> None:
     draft().write(tmp_path / "artifact.zip")
     text = (DOCS / "artifact.md").read_text()
-    [block] = re.findall(r"with nothing of ours:\n\n((?:    .*\n|\n)+)", text)
+    [block] = re.findall(r"without our code:\n\n((?:    .*\n|\n)+)", text)
     program = "\n".join(line[4:] for line in block.splitlines())
     subprocess.run([sys.executable, "-c", program], cwd=str(tmp_path), check=True)
 
@@ -176,7 +176,7 @@ def test_the_documented_check_notices_a_changed_member(tmp_path: Path) -> None:
     made.member("shop/settings.py").content = b"DEBUG = True\n" * 20
     made.write(tmp_path / "artifact.zip")
     text = (DOCS / "artifact.md").read_text()
-    [block] = re.findall(r"with nothing of ours:\n\n((?:    .*\n|\n)+)", text)
+    [block] = re.findall(r"without our code:\n\n((?:    .*\n|\n)+)", text)
     program = "\n".join(line[4:] for line in block.splitlines())
     done = subprocess.run([sys.executable, "-c", program], cwd=str(tmp_path), stderr=subprocess.PIPE)
     assert b"AssertionError: shop/settings.py" in done.stderr
