@@ -9,18 +9,18 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from .. import durable
 from ..artifact import manifests
-from ..artifact.zipreader import Window
 from ..console import Console
 from ..errors import DestinationError
-from ..install_wheels import Place, Source, is_own, is_script
+from ..install_wheels import Place, Source
 from ..workers import run
 from . import links
-from .store import Damaged, Entry, Row, Seen, Store, key_of, seen_in, seen_of, state_of
-from .writer import Job, bytecode_path, compiled, make_folders, write_files
+from .entries import Damaged, Entry, Seen, key_of, seen_in, seen_of, state_of, write_seen
+from .store import Store
+from .unpacking import BYTECODE, WHEEL, unpacked
+from .writer import Job, bytecode_path, compiled
 
 _WAIT = 60.0  # seconds for another installation that uses the store
 _BATCH = 256  # files
-_WHEEL, _BYTECODE = "wheel", "bytecode"  # folders of an entry: a path may be in both
 
 
 class _Use(NamedTuple):
@@ -85,7 +85,7 @@ class Sharing:
         """Keep for the next use what the files are like now, and that this installation has them."""
         try:
             for entry in entries:
-                self._store.save(entry)
+                write_seen(entry)
             keys = [entry.key for entry in entries]
             self._store.refer(place.destination, self._manifest.build_id, keys)
         except OSError as error:
@@ -111,57 +111,14 @@ class Sharing:
     def _say_damaged(self, label: str, what: str) -> None:
         self._console.warn(f"store {self._store.path}: {label} was changed there ({what}); it is unpacked again")
 
+    def _made(self, sources: List[Source], workers: int) -> List[Entry]:
+        return unpacked(self._store, sources, [self._key(source) for source in sources], workers)
+
     def _key(self, source: Source) -> str:
         members = self._manifest.members
         shipped = source.plan.bytecode if source.bytecode is not None else None
         bytecode = members[shipped].sha256 if shipped else ""
         return key_of(members[source.plan.file].sha256, bytecode, sys.implementation.cache_tag or "")
-
-    def _made(self, sources: List[Source], workers: int) -> List[Entry]:
-        """Unpack *sources* into the store."""
-        if not sources:
-            return []
-        os.makedirs(self._store.new, mode=0o700, exist_ok=True)
-        jobs: List[Job] = []
-        owners: List[Tuple[int, str]] = []
-        for number, source in enumerate(sources):
-            for inner, window, name in _contents(source):
-                entry = window.files[name] if window is source.wheel else window.entries[name]  # type: ignore[attr-defined]
-                mode = entry.mode if window is source.wheel else 0o644
-                jobs.append(Job(f"{number}/{inner}", window, entry, mode, "", ""))
-                owners.append((number, inner))
-        make_folders(self._store.new, [job.path.rpartition("/")[0] for job in jobs] + _numbers(sources), workers)
-        write_files(self._store.new, jobs, workers)
-        entries = []
-        for number, source in enumerate(sources):
-            entries.append(
-                Entry(self._key(source), source.wheel.filename, os.path.join(self._store.new, str(number)), {}, {})
-            )
-        for index, row, seen in self._looked_at(jobs, workers):
-            number, inner = owners[index]
-            entries[number].rows[inner], entries[number].seen[inner] = row, seen
-        self._store.publish(entries)
-        return entries
-
-    def _looked_at(self, jobs: List[Job], workers: int) -> List[Tuple[int, Row, Seen]]:
-        """Return what was written for each of *jobs*."""
-
-        def look(number: int) -> List[Tuple[int, str, Tuple[int, int, int]]]:
-            rows = []
-            for index in range(number * _BATCH, min((number + 1) * _BATCH, len(jobs))):
-                job = jobs[index]
-                path = f"{self._store.new}/{job.path}"
-                digest = _recorded(job) or durable.digest(path)
-                status = os.lstat(path)
-                rows.append((index, digest, (status.st_ino, status.st_mtime_ns, status.st_ctime_ns)))
-            return rows
-
-        found: Dict[int, Tuple[str, Seen]] = {}
-        for rows in run(look, -(-len(jobs) // _BATCH), workers):
-            found.update((index, (digest, seen)) for index, digest, seen in rows)
-        return [
-            (index, Row(job.mode, job.entry.size, found[index][0]), found[index][1]) for index, job in enumerate(jobs)
-        ]
 
     def _shared(
         self,
@@ -175,9 +132,9 @@ class Sharing:
         """Share what the entries have; a damaged entry is made again and shared once more."""
         by_window: Dict[int, Tuple[int, str]] = {}
         for number, source in enumerate(sources):
-            by_window[id(source.wheel)] = (number, _WHEEL)
+            by_window[id(source.wheel)] = (number, WHEEL)
             if source.bytecode is not None:
-                by_window[id(source.bytecode)] = (number, _BYTECODE)
+                by_window[id(source.bytecode)] = (number, BYTECODE)
 
         def used(job: Job) -> Optional[_Use]:
             number, folder = by_window.get(id(job.window), (-1, ""))
@@ -303,28 +260,6 @@ def stored_members(store: str, manifest: manifests.Manifest, destination: str) -
                 if shelf.has(key_of(manifest.members[wheel.file].sha256, digest, tag)):
                     found.update(filter(None, (wheel.file, shipped)))
     return found
-
-
-def _numbers(sources: List[Source]) -> List[str]:
-    return [str(number) for number in range(len(sources))]
-
-
-def _contents(source: Source) -> List[Tuple[str, Window, str]]:
-    """Return what an entry of *source* holds: path in it, window, name there. Scripts and RECORD are each release's."""
-    wheel = source.wheel
-    found: List[Tuple[str, Window, str]] = [
-        (f"{_WHEEL}/{name}", wheel, name) for name in wheel.files if not is_own(wheel, name) and not is_script(name)
-    ]
-    if source.bytecode is not None:
-        found += [(f"{_BYTECODE}/{name}", source.bytecode, name) for name in source.bytecode.entries]
-    return found
-
-
-def _recorded(job: Job) -> str:
-    """Return the SHA-256 that the content of *job* was proven against, "" when it was against none."""
-    record = getattr(job.window, "record", {})
-    row = record.get(job.entry.name)
-    return row.sha256 if row is not None else ""
 
 
 def _share_one(use: _Use, tree: str, how: List[links.Way], ids: Tuple[int, int]) -> Optional[Seen]:

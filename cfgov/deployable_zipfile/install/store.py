@@ -3,10 +3,6 @@
 An entry is a wheel with its bytecode. It is prepared in ``new``, put on the disk, and moved into place by one rename,
 so that an entry is complete or absent whatever happens. Every command takes one lock, which ends with its process:
 what is in ``new`` when the lock was just taken belongs to nobody.
-
-Files of an entry may be one and the same as files of installations (hard links), so an edit of one is an edit of all.
-The store therefore keeps for every file its digest, and the inode, size and times that it had when the digest was
-last known to be right. A file that differs in one of them is read and compared before it is used.
 """
 
 from __future__ import annotations
@@ -17,9 +13,7 @@ import hashlib
 import json
 import os
 import re
-import stat
-import struct
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Callable, Dict, Iterator, List, Optional, Set
 
 from .. import durable, removal
 from ..artifact import strict_json
@@ -27,61 +21,25 @@ from ..errors import DestinationError
 from ..signals import unbroken
 from . import installed, inventory, ownership
 from .destination import content_of
+from .entries import (
+    FORMAT,
+    INDEX,
+    Damaged,
+    Entry,
+    files_in,
+    is_linked,
+    read_entry,
+    seen_of,
+    state_of,
+    write_index,
+    write_seen,
+)
 
-FORMAT = 1
 MARK = "store.json"
 ENTRIES = "entries"
 _NEW = "new"
 _REFERENCES = "references"
-_INDEX, _SEEN = "index", "seen"
-_MAX_INDEX = 128 * 1024 * 1024  # bytes
 _KEY = re.compile(r"[0-9a-f]{64}\Z")
-_TIMES = struct.Struct("<Qqq")
-_NEVER = (0, 0, 0)
-
-Seen = Tuple[int, int, int]  # inode, mtime_ns, ctime_ns
-
-
-class Row(NamedTuple):
-    """What one file of an entry is."""
-
-    mode: int
-    size: int  # bytes
-    sha256: str  # hexadecimal
-
-
-class Entry:
-    """One wheel in the store.
-
-    Attributes:
-        key: its name, see :func:`key_of`.
-        label: the wheel's file name.
-        folder: absolute path.
-        rows: every file by its path in the folder.
-        seen: what each file was like when its content was last known to be right.
-    """
-
-    def __init__(self, key: str, label: str, folder: str, rows: Dict[str, Row], seen: Dict[str, Seen]) -> None:
-        self.key = key
-        self.label = label
-        self.folder = folder
-        self.rows = rows
-        self.seen = seen
-
-
-class Damaged(ValueError):
-    """An entry that cannot be read, or is not whole."""
-
-
-def key_of(wheel: str, bytecode: str, cache_tag: str) -> str:
-    """Return the name of the entry for a wheel.
-
-    Parameters:
-        wheel, bytecode: SHA-256 of the wheel and of its bytecode archive, "" when it has none.
-        cache_tag: of the Python that reads the bytecode.
-    """
-    text = f"{FORMAT}\n{wheel}\n{bytecode}\n{cache_tag}\n"
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def is_store(path: str) -> bool:
@@ -183,67 +141,25 @@ class Store:
 
     def has(self, key: str) -> bool:
         """Tell whether there is an entry *key*; whether it is whole is another question."""
-        return os.path.isfile(os.path.join(self.entries, key, _INDEX))
+        return os.path.isfile(os.path.join(self.entries, key, INDEX))
 
     def entry(self, key: str) -> Optional[Entry]:
-        """Return the entry *key*, None when there is none. Its files have not been looked at.
+        """Return the entry *key*, as :func:`entries.read_entry` does."""
+        return read_entry(os.path.join(self.entries, key), key)
 
-        Raises:
-            Damaged: its index cannot be read, is not whole, or is of another entry.
-        """
-        folder = os.path.join(self.entries, key)
-        if not os.path.lexists(folder):
-            return None
-        try:
-            text = durable.read_file(os.path.join(folder, _INDEX), _MAX_INDEX)
-            digest, _, body = text.partition(b"\n")
-            if hashlib.sha256(body).hexdigest().encode("ascii") != digest:
-                raise ValueError("its checksum is wrong")
-            document = json.loads(body)
-            if document["key"] != key:
-                raise ValueError("it is of another entry")
-            rows = {str(name): Row(mode, size, sha256) for name, mode, size, sha256 in document["files"]}
-            label = str(document["wheel"])
-            seen = os.path.join(folder, _SEEN)
-            if os.path.lexists(seen) and not stat.S_ISREG(os.lstat(seen).st_mode):
-                raise ValueError(f"{_SEEN} is not a file")
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise Damaged(f"{_INDEX}: {reason}") from None
-        return Entry(key, label, folder, rows, _read_seen(folder, rows))
-
-    def save(self, entry: Entry) -> None:
-        """Write what the files of *entry* were last like.
-
-        Nothing is lost when a crash undoes it or cuts it short: it has a checksum, and without it the files are read.
-        So it is written anew and not renamed over the old one, for which ext4 would wait for the disk.
-        """
-        path = os.path.join(entry.folder, _SEEN)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        body = b"".join(_TIMES.pack(*entry.seen.get(name, _NEVER)) for name in entry.rows)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        with open(descriptor, "wb") as file:
-            file.write(hashlib.sha256(body).digest() + body)
-
-    def publish(self, entries: List[Entry]) -> None:
-        """Move *entries*, whose files are complete in ``new``, into their place; they are on the disk before that.
+    def publish(self, made: List[Entry]) -> None:
+        """Move the entries *made*, complete in ``new``, into their place; they are on the disk before that.
 
         Raises:
             OSError: the store cannot be written.
         """
-        for entry in entries:
-            files = [[name, row.mode, row.size, row.sha256] for name, row in entry.rows.items()]
-            document = {"key": entry.key, "wheel": entry.label, "files": files}
-            body = json.dumps(document, separators=(",", ":")).encode("ascii") + b"\n"
-            descriptor = os.open(os.path.join(entry.folder, _INDEX), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-            with open(descriptor, "wb") as file:
-                file.write(hashlib.sha256(body).hexdigest().encode("ascii") + b"\n" + body)
-            self.save(entry)
-        if not entries:
+        for entry in made:
+            write_index(entry)
+            write_seen(entry)
+        if not made:
             return
         durable.sync_file_system(self.path)
-        for entry in entries:
+        for entry in made:
             place = os.path.join(self.entries, entry.key)
             if os.path.lexists(place):
                 self.take_out(entry.key)
@@ -293,7 +209,7 @@ class Store:
         wanted = self._wanted(tidy)
         found = {}
         for key in self.names():
-            if key in wanted or _is_linked(os.path.join(self.entries, key)):
+            if key in wanted or is_linked(os.path.join(self.entries, key)):
                 continue
             try:
                 entry = self.entry(key)
@@ -343,7 +259,7 @@ class Store:
                 if now is not None and now[:2] == old[:2]:
                     entry.seen[name] = now
             if os.path.isdir(entry.folder):
-                self.save(entry)
+                write_seen(entry)
 
     def drift(self) -> inventory.Drift:
         """Read every file of every entry and compare it with what was unpacked."""
@@ -356,7 +272,7 @@ class Store:
             try:
                 entry = self.entry(key)
             except Damaged:
-                changed.append(f"{inner}/{_INDEX}")
+                changed.append(f"{inner}/{INDEX}")
                 continue
             if entry is None:
                 continue
@@ -364,62 +280,8 @@ class Store:
                 state = state_of(os.path.join(entry.folder, name), row)
                 (missing if state == "missing" else changed if state else []).append(f"{inner}/{name}")
             checked += len(entry.rows)
-            added += [f"{inner}/{name}" for name in _files_in(entry.folder) if name not in entry.rows]
+            added += [f"{inner}/{name}" for name in files_in(entry.folder) if name not in entry.rows]
         return inventory.Drift(sorted(changed), sorted(missing), sorted(added), checked)
-
-
-def seen_of(entry: Entry, name: str) -> Optional[Seen]:
-    """Return what the file *name* of *entry* is like; None when its kind, size or mode is another than it should be."""
-    try:
-        status = os.lstat(f"{entry.folder}/{name}")
-    except OSError:
-        return None
-    return seen_in(status, entry.rows[name])
-
-
-def seen_in(status: os.stat_result, row: Row) -> Optional[Seen]:
-    """Return the part of *status* that a write changes; None when kind, size or mode is not that of *row*."""
-    if status.st_mode != stat.S_IFREG | row.mode or status.st_size != row.size:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_ctime_ns
-
-
-def state_of(path: str, row: Row) -> str:
-    """Return "missing", "changed", or "" when the file is what *row* says, content included."""
-    try:
-        status = os.lstat(path)
-        if seen_in(status, row) is None:
-            return "changed"
-        return "" if durable.digest(path) == row.sha256 else "changed"
-    except (FileNotFoundError, NotADirectoryError):
-        return "missing"
-    except OSError:
-        return "changed"
-
-
-def _read_seen(folder: str, rows: Dict[str, Row]) -> Dict[str, Seen]:
-    try:
-        text = durable.read_file(os.path.join(folder, _SEEN), _MAX_INDEX)
-    except OSError:
-        return {}
-    body = text[32:]
-    if len(body) != len(rows) * _TIMES.size or hashlib.sha256(body).digest() != text[:32]:
-        return {}
-    return {name: values for name, values in zip(rows, _TIMES.iter_unpack(body)) if values != _NEVER}
-
-
-def _is_linked(folder: str) -> bool:
-    return any(os.lstat(os.path.join(folder, name)).st_nlink > 1 for name in _files_in(folder))
-
-
-def _files_in(folder: str) -> Iterator[str]:
-    """Yield everything in the folder of an entry but folders and our own files."""
-    for place, folders, names in os.walk(folder):
-        links = [name for name in folders if os.path.islink(os.path.join(place, name))]
-        for name in [*names, *links]:
-            inner = os.path.relpath(os.path.join(place, name), folder)
-            if inner not in (_INDEX, _SEEN):
-                yield inner
 
 
 def _is_there(destination: str, build_id: str) -> bool:
