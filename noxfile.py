@@ -126,7 +126,7 @@ def e2e(session: nox.Session) -> None:
 @nox.session
 def benchmark(session: nox.Session) -> None:
     """Measure builds and deployments side by side with other tools; -- --quick, -- --write puts it into the docs."""
-    install(session, "build", "benchmark")
+    install(session, "build", "report", "benchmark")
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 

@@ -3,7 +3,8 @@
     python -m benchmarks [--quick] [--rounds N] [--only NAME]... [--lock FILE]... [--write] [--json FILE]
 
 Whole commands are measured from outside, as a person would type them, each run on a file system that was made for it;
-docs/benchmarks.md explains the rows. --only takes a row or a group: deploy, second, build, prove, growth.
+docs/benchmarks.md explains the rows. --only takes a row or a group: deploy, second, build, prove, look, growth.
+Deployments are measured with every workload, the other rows with the first one.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
-from benchmarks import growth, report
+from benchmarks import growth, large, report
 from benchmarks.flows import FLOWS, OURS, REFERENCE, Flow
 from benchmarks.material import ROOT, Material, prepare, say
 from benchmarks.measure import Run, host, measured, prepared
 from benchmarks.volume import Volume
 
-GROUPS = ("deploy", "second", "build", "prove", "growth")
+GROUPS = ("deploy", "second", "build", "prove", "look", "growth")
+_WORKLOADS = ("cfgov", "many", "native")  # in benchmarks/workloads
 _NEEDED = ("git", "sha256sum", "tar", "unzip", "zip")
-# What --quick leaves out: rows that no goal needs and that take long.
-_SLOW = ("pip", "tar", "build, cold", "deployable-zipfile, one core", "second release, delta", "--help")
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -57,30 +58,44 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 def _run(
     arguments: argparse.Namespace, scratch: Path, failed: List[str]
 ) -> "tuple[List[report.Workload], report.Growth, List[str]]":
-    workloads = []
-    flows = [flow for flow in FLOWS if _is_wanted(flow, arguments)]
-    others = any(flow.name in ("pex", "shiv") for flow in flows)
+    workloads: List[report.Workload] = []
+    facts = host()
     with Volume(scratch, arguments.gigabytes) as volume:
-        for lock in arguments.lock or [ROOT / "requirements" / "deployment.txt"]:
+        for lock in _locks(arguments):
+            began = time.monotonic()
             folder = scratch / lock.stem
             folder.mkdir()
-            material = prepare(lock.resolve(), folder, others)
-            workloads.append(
-                report.Workload(lock.stem, material, _rounds(flows, material, volume, arguments.rounds, failed))
-            )
+            flows = [flow for flow in FLOWS if _is_wanted(flow, arguments, first=not workloads)]
+            material = prepare(lock.resolve(), folder, any(flow.name in ("pex", "shiv") for flow in flows))
+            if any(flow.name.endswith(", large") for flow in flows):
+                material = material._replace(large=large.releases(folder))
+            results = _rounds(flows, material, volume, arguments.rounds, failed)
+            workloads.append(report.Workload(lock.stem, material, results, tuple({flow.group for flow in flows})))
+            say(f"{lock.stem}: {time.monotonic() - began:.0f} s")
         grown = report.Growth()
         if not arguments.only or "growth" in arguments.only:
             grown = _growth(arguments.quick, scratch, workloads[0].material, volume)
         rounds = "1 round" if arguments.rounds == 1 else f"{arguments.rounds} rounds"
-        facts = [*host(), volume.fact, f"{rounds} in turns; medians, and in brackets the extremes"]
+        facts += [volume.fact, f"{rounds} in turns; medians, and in brackets the extremes"]
         facts += ["ratios are medians of the ratios in one round; memory is that of the largest process"]
         return workloads, grown, facts
 
 
-def _is_wanted(flow: Flow, arguments: argparse.Namespace) -> bool:
+def _locks(arguments: argparse.Namespace) -> List[Path]:
+    """Return what is packed with the site: the workloads that are given, else the benchmark's own, else the site's."""
+    if arguments.lock:
+        return list(arguments.lock)
+    if arguments.quick or arguments.only:
+        return [ROOT / "requirements" / "deployment.txt"]
+    return [ROOT / "benchmarks" / "workloads" / f"{name}.txt" for name in _WORKLOADS]
+
+
+def _is_wanted(flow: Flow, arguments: argparse.Namespace, first: bool) -> bool:
+    if not first and (flow.once or flow.group != "deploy"):
+        return False
     if arguments.only:
         return flow.name in arguments.only or flow.group in arguments.only
-    return not (arguments.quick and flow.name in _SLOW)
+    return not (arguments.quick and flow.once)
 
 
 def _rounds(
@@ -96,7 +111,7 @@ def _rounds(
             results[flow.name] = []
     for number in range(rounds):
         for flow in flows:
-            if flow.name not in results:
+            if flow.name not in results or (flow.once and number):
                 continue
             try:
                 run = _once(flow, material, volume)
@@ -121,8 +136,8 @@ def _once(flow: Flow, material: Material, volume: Volume) -> Run:
 
 
 def _growth(quick: bool, scratch: Path, material: Material, volume: Volume) -> report.Growth:
-    wheels = (1, 30, 300) if quick else (1, 3, 10, 30, 100, 300)
-    files = (100, 1000, 10_000) if quick else (100, 1000, 10_000, 30_000, 100_000)
+    wheels = (1, 30, 300) if quick else (1, 10, 100, 300)
+    files = (100, 1000, 10_000) if quick else (100, 1000, 10_000, 100_000)
     return report.Growth(
         growth.wheels(wheels, scratch, volume),
         growth.files(files, scratch, volume),
@@ -161,7 +176,9 @@ def _document(workloads: Sequence[report.Workload], grown: report.Growth, facts:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__.split("\n")[0], allow_abbrev=False)
-    parser.add_argument("--quick", action="store_true", help="only what the goals need, and smaller sizes: ten minutes")
+    parser.add_argument(
+        "--quick", action="store_true", help="only what the goals need, the site's own packages and smaller sizes"
+    )
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="runs of each flow (default: 3)")
     parser.add_argument(
         "--only", action="append", metavar="NAME", help=f"a row, or a group: {', '.join(GROUPS)}; repeatable"
@@ -171,7 +188,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         type=Path,
         metavar="FILE",
-        help="hashed requirements to pack with the site; repeatable",
+        help="hashed requirements to pack with the site; repeatable (default: those in benchmarks/workloads)",
     )
     parser.add_argument("--write", action="store_true", help="write tables and plots into docs/")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every single run there too")

@@ -7,9 +7,9 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Callable, List, NamedTuple
+from typing import Callable, List, NamedTuple, Sequence
 
-from benchmarks.material import CREATE, Material, tool
+from benchmarks.material import CREATE, PACKAGE, Material, tool
 
 OURS, REFERENCE = "deployable-zipfile", "uv with bytecode"
 Script = Callable[[Material], str]
@@ -24,6 +24,7 @@ class Flow(NamedTuple):
     script: Script
     before: Script = lambda _: ""  # not measured
     bytecode: bool = False  # promised at the end
+    once: bool = False  # no goal needs it, and it takes long: only the first round of the first workload
     times: int = 1  # that the script does the same, for what is too short to be timed once
     skip: Callable[[Material], str] = lambda _: ""  # the reason, "" to run it
 
@@ -137,6 +138,7 @@ DEPLOY = (
         "the same with `--workers 1`, no wait",
         _ours("--no-sync --workers 1"),
         bytecode=True,
+        once=True,
     ),
     Flow(
         "deployable-zipfile, no bytecode",
@@ -152,12 +154,13 @@ DEPLOY = (
         bytecode=True,
     ),
     Flow("uv", "deploy", "the same without bytecode", _uv("")),
-    Flow("pip", "deploy", "`unzip`, `venv`, `pip install`, which compiles by default", _pip, bytecode=True),
+    Flow("pip", "deploy", "`unzip`, `venv`, `pip install`, which compiles by default", _pip, bytecode=True, once=True),
     Flow(
         "pex",
         "deploy",
         "`pex` file to a virtualenv with bytecode, and its first import",
         _pex,
+        once=True,
         skip=_without("pex", "pex cannot pack this site"),
     ),
     Flow(
@@ -165,6 +168,7 @@ DEPLOY = (
         "deploy",
         "first start of a `shiv` file with bytecode, which unpacks it",
         _shiv,
+        once=True,
         skip=_without("shiv", "shiv cannot pack this site"),
     ),
     Flow(
@@ -178,6 +182,7 @@ DEPLOY = (
         "deploy",
         "the same files uncompressed",
         lambda material: f"mkdir site\ntar -C site -xf {_quoted(material.tar)}",
+        once=True,
     ),
 )  # fmt: skip
 
@@ -205,6 +210,7 @@ SECOND = (
         _ours(f"{_STORE} --base first", lambda material: material.delta or material.second),
         _store_before,
         True,
+        once=True,
         skip=_without("delta", "this version of create has no --against"),
     ),
     Flow(
@@ -242,6 +248,7 @@ BUILD = (
         "no cache at all; the wheels are in a folder",
         lambda material: _create(material, options=f"--no-cache --wheelhouse {_quoted(material.house)}"),
         lambda material: f"cp -a {_quoted(material.source)} source",
+        once=True,
     ),
     Flow(
         "build, warm",
@@ -295,6 +302,7 @@ PROVE = (
         "prove",
         "of the artifact",
         lambda material: _often(f"{PYTHON} -I {_quoted(material.artifact)} --help", _MANY),
+        once=True,
         times=_MANY,
     ),
     Flow(
@@ -315,4 +323,40 @@ PROVE = (
     ),
 )
 
-FLOWS: List[Flow] = [*DEPLOY, *SECOND, *BUILD, *PROVE]
+
+def _looked(words: str, releases: Callable[[Material], Sequence[Path]]) -> Script:
+    """Return a verb of the build side; *words* name the releases as {0} and {1}."""
+
+    def script(material: Material) -> str:
+        paths = [_quoted(path) for path in releases(material)]
+        verb = words.format(*paths)
+        return f"PYTHONPATH={_quoted(PACKAGE)} {PYTHON} -m deployable_zipfile {verb} >/dev/null"
+
+    return script
+
+
+def _read(command: str, releases: Callable[[Material], Sequence[Path]]) -> Script:
+    return lambda material: f"{command.format(*map(_quoted, releases(material)))} >/dev/null"
+
+
+def _looks(of: str, releases: Callable[[Material], Sequence[Path]], skip: Callable[[Material], str]) -> List[Flow]:
+    rows = (
+        ("inspect", "", _looked("inspect {0}", releases), False),
+        ("diff", "with the next release", _looked("diff {0} {1}", releases), False),
+        ("report", "against the next release", _looked("report {1} --against {0}", releases), False),
+        ("sha256sum of one", "reading the bytes of one", _read("sha256sum {0}", releases), False),
+        ("sha256sum of both", "of the two that are compared", _read("sha256sum {0} {1}", releases), False),
+        ("cat", "reading them without looking at them", _read("cat {0}", releases), True),
+    )
+    return [
+        Flow(f"{name}{of}", "look", title or "what it holds", script, skip=skip, once=once)
+        for name, title, script, once in rows
+    ]
+
+
+LOOK = (
+    *_looks("", lambda material: (material.artifact, material.second), lambda _: ""),
+    *_looks(", large", lambda material: material.large, _without("large", "only of the first workload")),
+)
+
+FLOWS: List[Flow] = [*DEPLOY, *SECOND, *BUILD, *PROVE, *LOOK]

@@ -13,7 +13,7 @@ PACKAGES, FILES = 120, 30_000
 _MODULES = 60  # of one package
 _CHANGED = 20  # files of the second release, and one package
 _KINDS = ("py", "html", "js", "css", "svg")
-_LARGEST = 40_000  # bytes of one text; their mean is then about 8 KB, as in a site-packages
+_LARGEST = 34_000  # bytes of one text; their mean is then about 8 KB, as in a site-packages
 
 
 def releases(scratch: Path) -> Tuple[Path, Path]:
@@ -34,11 +34,12 @@ def releases(scratch: Path) -> Tuple[Path, Path]:
             path.parent.mkdir(parents=True)
         path.write_text(f"{chosen.choice(texts)}\n# {number}\n", encoding="utf-8")
     (project / "wsgi.py").write_text("application = None\n", encoding="utf-8")
-    first = _built(folder, project, house, wheels, "first")
+    first = folder / "first.zip"
+    _built(folder, project, house, wheels).rename(first)
     for path in sorted(project.rglob("*.py"))[:_CHANGED]:
         path.write_text(f"{path.read_text(encoding='utf-8')}# second\n", encoding="utf-8")
     wheels[0] = _package(house, 0, "2", texts, chosen)
-    return first, _built(folder, project, house, wheels, "second")
+    return first, _built(folder, project, house, wheels)
 
 
 def _texts() -> List[str]:
@@ -53,8 +54,8 @@ def _package(house: Path, number: int, version: str, texts: List[str], chosen: "
     return wheel(house, f"large-{number}", version, files)
 
 
-def _built(folder: Path, project: Path, house: Path, wheels: List[Path], name: str) -> Path:
-    lock, output = folder / f"{name}.txt", folder / f"{name}.zip"
+def _built(folder: Path, project: Path, house: Path, wheels: List[Path]) -> Path:
+    lock, output = folder / "lock.txt", folder / "second.zip"
     lock.write_text(f"--find-links {house}\n" + "".join(map(line, wheels)), encoding="utf-8")
     create(folder, lock, output, folder / "cache", "--all-files", "--no-bytecode", project=project)
     return output

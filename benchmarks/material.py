@@ -11,10 +11,11 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 ROOT = Path(__file__).resolve().parent.parent
-CREATE = ROOT / "cfgov" / "deployable_zipfile" / "create.py"
+PACKAGE = ROOT / "cfgov"
+CREATE = PACKAGE / "deployable_zipfile" / "create.py"
 CHANGING = "benchmark-changing"  # a wheel of the benchmark's own that has two releases
 _CHANGED_FILES = 20  # of the project, in the second release
 
@@ -36,6 +37,7 @@ class Material(NamedTuple):
     delta: Optional[Path]  # what of it the first one lacks; None: the tool cannot make it yet
     pex: Optional[Path]
     shiv: Optional[Path]
+    large: Tuple[Path, ...] = ()  # two releases with many more packages and files, of the first workload
 
     @property
     def pip(self) -> str:
@@ -83,9 +85,9 @@ def prepare(lock: Path, scratch: Path, others: bool) -> Material:
     say("preparing what the other tools start from")
     plain = _plain(artifact, manifest["project"], wheels, scratch / "plain.zip")
     tree, tar = _final_files(artifact, scratch)
-    packed = [_pex(house, scratch), _shiv(house, scratch)] if others else [None, None]
+    pex, shiv = (_pex(house, scratch), _shiv(house, scratch)) if others else (None, None)
     return Material(
-        artifact, plain, tree, tar, wheels, manifest["project"], source, locks[0], house, bare, second, delta, *packed
+        artifact, plain, tree, tar, wheels, manifest["project"], source, locks[0], house, bare, second, delta, pex, shiv
     )
 
 

@@ -89,7 +89,7 @@ def host() -> List[str]:
     return [
         (
             f"{len(os.sched_getaffinity(0))} cores, {_processor()}, Linux {platform.release()}, "
-            f"load {os.getloadavg()[0]:.1f} at the end"
+            f"load {os.getloadavg()[0]:.1f} at the start"
         ),
         f"Python {platform.python_version()}; " + "; ".join(map(_version, _COMPARED)),
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from benchmarks.flows import FLOWS, OURS, REFERENCE, Flow
 from benchmarks.growth import Point, linear
@@ -18,6 +18,7 @@ _GROUPS = {
     "second": ("Second release", "first release, store"),
     "build": ("Build", "zip -6"),
     "prove": ("Verification and starts", ""),
+    "look": ("Looking at artifacts", ""),
 }
 
 
@@ -27,6 +28,7 @@ class Workload(NamedTuple):
     name: str
     material: Material
     results: Results
+    groups: Tuple[str, ...]  # of rows that were to be measured
 
 
 class Growth(NamedTuple):
@@ -65,31 +67,64 @@ def goals(workloads: Sequence[Workload], growth: Growth) -> List[Goal]:
     """Return every goal with what was found."""
     found: List[Goal] = []
     for load in workloads:
-        results, name = load.results, load.name
-        found += [
-            _ratio(f"{name}: deployment with bytecode / unzip", results, OURS, "unzip", 0.65),
-            _ratio(f"{name}: deployment with bytecode / uv with bytecode", results, OURS, REFERENCE, 0.23),
-            _ratio(f"{name}: the same, waiting for the disk / unzip", results, f"{OURS}, on disk", "unzip", 0.80),
-            _ratio(f"{name}: without bytecode / unzip", results, f"{OURS}, no bytecode", "unzip", 0.50),
-            _ratio(f"{name}: second release / first", results, "second release, store", "first release, store", 0.35),
-            _ratio(
-                f"{name}: second release / uv with its cache",
-                results,
-                "second release, store",
-                "second release, uv",
-                0.85,
-            ),
-            _share(load),
-        ]
-        for row, most in (("build, warm", 0.9), ("build, few files changed", 0.5), ("build, nothing changed", 0.2)):
-            found.append(_ratio(f"{name}: {row} / zip -6, CPU", results, row, "zip -6", most, "cpu"))
-            found.append(_ratio(f"{name}: {row} / zip -6, wall", results, row, "zip -6", most))
-        found += [
-            _ratio(f"{name}: verify / sha256sum", results, "verify", "sha256sum", 1.5),
-            _value(f"{name}: info", results, "info", "wall", 0.08, 1, "s"),
-            _loadenv(load),
-        ]
+        found += [goal for group, of_group in _GOALS.items() if group in load.groups for goal in of_group(load)]
     return [*found, *_growth(growth)]
+
+
+def _deploy(load: Workload) -> List[Goal]:
+    results, name = load.results, load.name
+    return [
+        _ratio(f"{name}: deployment with bytecode / unzip", results, OURS, "unzip", 0.65),
+        _ratio(f"{name}: deployment with bytecode / uv with bytecode", results, OURS, REFERENCE, 0.23),
+        _ratio(f"{name}: the same, waiting for the disk / unzip", results, f"{OURS}, on disk", "unzip", 0.80),
+        _ratio(f"{name}: without bytecode / unzip", results, f"{OURS}, no bytecode", "unzip", 0.50),
+        _share(load),
+    ]
+
+
+def _second(load: Workload) -> List[Goal]:
+    results, name = load.results, load.name
+    return [
+        _ratio(f"{name}: second release / first", results, "second release, store", "first release, store", 0.35),
+        _ratio(
+            f"{name}: second release / uv with its cache",
+            results,
+            "second release, store",
+            "second release, uv",
+            0.85,
+        ),
+    ]
+
+
+def _build(load: Workload) -> List[Goal]:
+    results, name, found = load.results, load.name, []
+    for row, most in (("build, warm", 0.9), ("build, few files changed", 0.5), ("build, nothing changed", 0.2)):
+        found.append(_ratio(f"{name}: {row} / zip -6, CPU", results, row, "zip -6", most, "cpu"))
+        found.append(_ratio(f"{name}: {row} / zip -6, wall", results, row, "zip -6", most))
+    return found
+
+
+def _prove(load: Workload) -> List[Goal]:
+    results, name = load.results, load.name
+    return [
+        _ratio(f"{name}: verify / sha256sum", results, "verify", "sha256sum", 1.5),
+        _value(f"{name}: info", results, "info", "wall", 0.08, 1, "s"),
+        _loadenv(load),
+    ]
+
+
+def _look(load: Workload) -> List[Goal]:
+    found = []
+    for of in ("", ", large"):
+        for verb, read in (("inspect", "one"), ("diff", "both")):
+            what = f"{load.name}: {verb}{of} / sha256sum of {read}"
+            found.append(_ratio(what, load.results, f"{verb}{of}", f"sha256sum of {read}{of}", 1.5))
+    return found
+
+
+_GOALS: Dict[str, Callable[[Workload], List[Goal]]] = {
+    "deploy": _deploy, "second": _second, "build": _build, "prove": _prove, "look": _look,
+}  # fmt: skip
 
 
 def _ratio(what: str, results: Results, one: str, other: str, most: float, field: str = "wall") -> Goal:

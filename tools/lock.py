@@ -42,7 +42,7 @@ FOLLOWS: Dict[str, List[str]] = {
     "report": ["build"],
     "test": ["build", "report"],
     "site": ["deployment", "test"],
-    "benchmark": ["build"],
+    "benchmark": ["build", "report"],
     "lint": ["build"],
     "release": ["build"],
     "ansible": ["e2e"],

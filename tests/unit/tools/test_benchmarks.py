@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import List
+from types import SimpleNamespace
+from typing import Any, List
 
 import pytest
 
 from benchmarks import growth, report
+from benchmarks.__main__ import GROUPS, _is_wanted, _locks, _parser
 from benchmarks.flows import DEPLOY, FLOWS
 from benchmarks.measure import Run, measured
 
@@ -75,8 +77,49 @@ def test_every_row_has_a_name_of_its_own_and_a_known_group() -> None:
     names = [flow.name for flow in FLOWS]
 
     assert len(set(names)) == len(names)
-    assert {flow.group for flow in FLOWS} == {"deploy", "second", "build", "prove"}
+    assert {flow.group for flow in FLOWS} == {*GROUPS} - {"growth"} == {*report._GROUPS} == {*report._GOALS}
     assert [flow.name for flow in DEPLOY if flow.bytecode]
+
+
+def wanted(words: List[str], first: bool = True) -> List[str]:
+    arguments = _parser().parse_args(words)
+    return [flow.name for flow in FLOWS if _is_wanted(flow, arguments, first)]
+
+
+def test_a_goal_is_of_rows_that_every_round_measures() -> None:
+    every = {flow.name for flow in FLOWS if not flow.once}
+
+    assert {"deployable-zipfile", "unzip", "uv with bytecode", "zip -6", "inspect, large", "diff"} <= every
+    assert set(wanted(["--quick"])) == every
+    assert set(wanted([])) == {flow.name for flow in FLOWS}
+
+
+def test_the_other_workloads_are_only_deployed() -> None:
+    assert set(wanted([], first=False)) == {flow.name for flow in DEPLOY if not flow.once}
+    assert wanted(["--only", "look"], first=False) == []
+    assert wanted(["--only", "unzip"]) == ["unzip"]
+
+
+def test_the_workloads_are_pinned_with_hashes() -> None:
+    found = _locks(_parser().parse_args([]))
+
+    assert len(found) == 3
+    for path in found:
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if "==" in line and line[0].isalnum()]
+        assert len(lines) > 20
+        assert all(line.endswith("\\") for line in lines), f"{path}: a package without hashes"
+    assert [path.name for path in _locks(_parser().parse_args(["--quick"]))] == ["deployment.txt"]
+    assert _locks(_parser().parse_args(["--lock", "x.txt", "--lock", "y.txt"])) == [Path("x.txt"), Path("y.txt")]
+
+
+def test_goals_are_of_the_groups_that_were_measured() -> None:
+    material: Any = SimpleNamespace(delta=None)
+    results = {"inspect, large": [run(3)], "sha256sum of one, large": [run(2.5)]}
+    rows = [goal.row for goal in report.goals([report.Workload("w", material, results, ("look",))], report.Growth())]
+
+    assert "| w: inspect, large / sha256sum of one | ≤ 1.50 | 1.2 x | met |" in rows
+    assert "| w: diff / sha256sum of both | ≤ 1.50 | not measured | |" in rows
+    assert [row for row in rows if "unzip" in row] == []
 
 
 def test_a_command_that_fails_ends_the_measurement(tmp_path: Path) -> None:
