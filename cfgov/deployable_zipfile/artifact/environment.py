@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from typing import Any, Dict, List, Mapping, NamedTuple, NoReturn, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, NoReturn, Optional, Tuple, Union
 
 from ..errors import ArtifactError, printable, shortened
 from . import layout, strict_json, value_types
@@ -20,6 +20,7 @@ from .zipreader import Artifact
 MAX_KEYS = 300
 MAX_TEXT = 1000  # characters of a description, a default, an example or a choice
 MAX_CHOICES = 200
+LARGEST = 10**40  # that a bound may be, either way: more digits no integer has
 SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 _OWN = "x-deployable-zipfile"  # what our own checker reads; the standard keywords are made from it
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,199}\Z")
@@ -27,6 +28,8 @@ _ALIKE = 0.83  # ratio of difflib: two slips in a name of ten letters
 _MOST_COMPARED = 200  # names
 _TEXTS = ("pattern", "default", "example", "description")
 _FLAGS = ("required", "secret")
+_BOUNDS = ("minimum", "maximum")  # as in JSON Schema, where they mean nothing for a text: only this checks them
+Bound = Union[int, float]
 
 
 class Variable(NamedTuple):
@@ -41,6 +44,8 @@ class Variable(NamedTuple):
     default: Optional[str] = None  # what the project does without it; information
     example: str = ""
     description: str = ""
+    minimum: Optional[Bound] = None  # of integer and number, both included
+    maximum: Optional[Bound] = None
 
     def fault(self, value: str) -> str:
         """Say what is wrong with *value* without naming it, "" when nothing is."""
@@ -50,6 +55,8 @@ class Variable(NamedTuple):
             return "" if value in self.choices else f"must be one of {', '.join(self.choices)}"
         if not value_types.fits(self.type, value):
             return value_types.ADVICE[self.type]
+        if not self._within(value):
+            return f"must be {self.range}"
         try:
             if self.pattern and not Pattern(self.pattern).matches(value):
                 return f"must match the pattern {self.pattern}"
@@ -57,7 +64,32 @@ class Variable(NamedTuple):
             return "is too long to be compared with its pattern"
         return ""
 
-    def property(self) -> Dict[str, Any]:
+    @property
+    def range(self) -> str:
+        """Return which numbers it may be, "" for any."""
+        if self.minimum is not None and self.maximum is not None:
+            return f"from {self.minimum} to {self.maximum}"
+        if self.minimum is not None:
+            return f"at least {self.minimum}"
+        return "" if self.maximum is None else f"at most {self.maximum}"
+
+    def _within(self, value: str) -> bool:
+        if not self.range:
+            return True
+        number = int(value) if self.type == "integer" else float(value)
+        return (self.minimum is None or number >= self.minimum) and (self.maximum is None or number <= self.maximum)
+
+    def facts(self) -> List[str]:
+        """Return what is declared of it, in words."""
+        facts = [self.type, "required" if self.required else "optional"]
+        facts += ["secret"] if self.secret else []
+        facts += [f"one of {', '.join(self.choices)}"] if self.choices else []
+        facts += [self.range] if self.range else []
+        facts += [f"matches {self.pattern}"] if self.pattern else []
+        facts += [f"default: {self.default or 'empty'}"] if self.default is not None else []
+        return facts
+
+    def schema(self) -> Dict[str, Any]:
         """Return its part of the schema."""
         document: Dict[str, Any] = {"type": "string", _OWN: self._own()}
         form = f"^(?:{value_types.FORMS[self.type]})$" if self.type in value_types.FORMS else ""
@@ -72,6 +104,7 @@ class Variable(NamedTuple):
             document["enum"] = [*self.choices, *([] if self.required else [""])]
         if self.type == "url" and self.required:
             document["format"] = "uri"
+        document.update({key: bound for key, bound in self.bounds() if bound is not None})
         if self.description:
             document["description"] = self.description
         if self.default is not None:
@@ -82,6 +115,10 @@ class Variable(NamedTuple):
             document["writeOnly"] = True
         return document
 
+    def bounds(self) -> List[Tuple[str, Optional[Bound]]]:
+        """Return its minimum and maximum by their names."""
+        return [("minimum", self.minimum), ("maximum", self.maximum)]
+
     def _own(self) -> Dict[str, Any]:
         found = {key: value for key, value in self._asdict().items() if value != Variable._field_defaults.get(key)}
         del found["name"]
@@ -91,7 +128,12 @@ class Variable(NamedTuple):
         """Return a value for an example file; of a secret, one that can be taken for no real one."""
         if self.secret:
             return "CHANGE-ME"
-        return self.example or self.default or (self.choices[0] if self.choices else value_types.EXAMPLES[self.type])
+        if self.example or self.default or self.choices:
+            return self.example or self.default or self.choices[0]
+        usual = value_types.EXAMPLES[self.type]
+        if self._within(usual):
+            return usual
+        return str(self.maximum if self.minimum is None else self.minimum)
 
 
 class Contract(NamedTuple):
@@ -127,7 +169,7 @@ class Contract(NamedTuple):
             "$schema": SCHEMA,
             "title": f"environment.json of {project}",
             "type": "object",
-            "properties": {name: variable.property() for name, variable in self.variables.items()},
+            "properties": {name: variable.schema() for name, variable in self.variables.items()},
             "required": [name for name, variable in self.variables.items() if variable.required],
             "additionalProperties": {"type": "string"},
         }
@@ -205,14 +247,29 @@ def _variable(name: str, options: Any, with_values: bool) -> Variable:
         Pattern(variable.pattern)
     except ValueError as error:
         raise ValueError(f"{name}: pattern {error}") from None
-    if variable.pattern and variable.choices:
-        raise ValueError(f"{name}: give either a pattern or choices")
-    if variable.secret and (variable.default or variable.example):
-        raise ValueError(f"{name}: a secret has no default and no example, which every artifact would show")
+    _check_together(variable)
     for what, value in (("default", variable.default or ""), ("example", variable.example)):
         if with_values and value and variable.fault(value):
             raise ValueError(f"{name}: its own {what} {variable.fault(value)}")
     return variable
+
+
+def _check_together(variable: Variable) -> None:
+    """Refuse options that exclude each other."""
+    if variable.pattern and variable.choices:
+        raise ValueError(f"{variable.name}: give either a pattern or choices")
+    if variable.secret and (variable.default or variable.example):
+        raise ValueError(f"{variable.name}: a secret has no default and no example, which every artifact would show")
+    if not variable.range:
+        return
+    if variable.type not in ("integer", "number"):
+        raise ValueError(f"{variable.name}: only an integer or a number has a minimum and a maximum")
+    if variable.choices:
+        raise ValueError(f"{variable.name}: give either choices or a minimum and a maximum")
+    if variable.type == "integer" and not all(isinstance(bound, (int, type(None))) for _, bound in variable.bounds()):
+        raise ValueError(f"{variable.name}: minimum and maximum of an integer must be integers")
+    if variable.minimum is not None and variable.maximum is not None and variable.minimum > variable.maximum:
+        raise ValueError(f"{variable.name}: its minimum is above its maximum")
 
 
 def _problem(key: str, value: Any) -> str:
@@ -221,6 +278,9 @@ def _problem(key: str, value: Any) -> str:
         return "" if value in known and isinstance(value, str) else f"must be one of {', '.join(known)}"
     if key in _FLAGS:
         return "" if isinstance(value, bool) else "must be true or false"
+    if key in _BOUNDS:
+        fits = type(value) in (int, float) and -LARGEST <= value <= LARGEST
+        return "" if fits else f"must be a number from -{LARGEST:.0e} to {LARGEST:.0e}".replace("e+", "e")
     if key == "choices":
         fits = (
             isinstance(value, (list, tuple))
@@ -235,7 +295,7 @@ def _problem(key: str, value: Any) -> str:
             return f"must be a text of at most {MAX_TEXT} characters"
         shown = value.replace("\n", " ") if key == "description" else value
         return "" if shown.isprintable() else "holds characters that cannot be printed"
-    return f"is not known; known are type, choices, {', '.join([*_FLAGS, *_TEXTS])}"
+    return f"is not known; known are type, choices, {', '.join([*_FLAGS, *_BOUNDS, *_TEXTS])}"
 
 
 def _letters(name: str) -> str:
@@ -262,12 +322,7 @@ def _is_shown(variable: Variable) -> bool:
 
 def _described(variable: Variable) -> List[str]:
     """Return comments for an example file."""
-    facts = [variable.type, "required" if variable.required else "optional"]
-    facts += ["secret"] if variable.secret else []
-    facts += [f"one of {', '.join(variable.choices)}"] if variable.choices else []
-    facts += [f"matches {variable.pattern}"] if variable.pattern else []
-    facts += [f"default: {variable.default or 'empty'}"] if variable.default is not None else []
-    return [*variable.description.splitlines(), "; ".join(facts)]
+    return [*variable.description.splitlines(), "; ".join(variable.facts())]
 
 
 def _plain(pattern: str) -> str:

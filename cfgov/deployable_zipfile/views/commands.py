@@ -132,6 +132,7 @@ def _facts(document: Dict[str, Any]) -> List[Table]:
                 for one in packages
             ],
         ),
+        Table(("variable of environment.json", "declared as"), list(document["environment"].items())),
         Table(("runs at every start", "file"), [(one["name"], file) for one in packages for file in one["pth"]]),
         _listed("compiled modules of", packages, "compiled"),
         _listed("libraries embedded in", packages, "embedded"),

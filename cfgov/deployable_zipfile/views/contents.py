@@ -37,6 +37,7 @@ def summary(artifact: Artifact) -> Dict[str, Any]:
         "site": manifest.site._asdict() if manifest.site else None,
         "files": len(side.files),
         "targets": [_target(target, known) for target in manifest.targets],
+        "environment": side.variables(),
         "parts": _parts(artifact),
         "packages": [
             _package(side, name, known.get(name, bill.NOTHING))

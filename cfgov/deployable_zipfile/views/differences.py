@@ -49,6 +49,7 @@ def between(old: Side, new: Side) -> Result:
     found += _changed("empty folder", _folders(old.manifest), _folders(new.manifest))
     found += _targets(old.manifest, new.manifest)
     named, unread = _names(old, new, changed)
+    found += _declared(old, new)
     found += named + _changed("tool", _tool(old.manifest), _tool(new.manifest))
     found += [
         Difference("drift", change, path, "", side.path) for side in (old, new) for change, path in side.drifted()
@@ -192,6 +193,12 @@ def _files(side: Side, changed: List[str]) -> Dict[str, Dict[str, str]]:
 
 def _folders(manifest: manifests.Manifest) -> Dict[str, str]:
     return dict.fromkeys(manifest.directories, "empty")
+
+
+def _declared(old: Side, new: Side) -> List[Difference]:
+    """Compare the declared variables of environment.json, where both sides know them."""
+    before, after = old.variables(), new.variables()
+    return _changed("declared variable", before, after) if before is not None and after is not None else []
 
 
 def _names(old: Side, new: Side, changed: List[str]) -> Tuple[List[Difference], List[str]]:

@@ -8,7 +8,7 @@ import os
 from typing import Dict, Iterator, List, Optional, Tuple
 
 from .. import durable
-from ..artifact import delta, layout, manifest_reader, manifests
+from ..artifact import delta, environment, layout, manifest_reader, manifests
 from ..artifact.wheel import Wheel
 from ..artifact.zipreader import Artifact, Container
 from ..errors import ArtifactError, DestinationError
@@ -49,6 +49,10 @@ class Side:
         Not known is what an installation does not keep: its wheels.
         """
         del member
+        return None
+
+    def variables(self) -> Optional[Dict[str, str]]:
+        """Return what is declared of each variable of environment.json, in words; None: not known, as of scripts."""
         return None
 
     def drifted(self) -> List[Tuple[str, str]]:
@@ -94,6 +98,11 @@ class ArtifactSide(Side):
         """Return the wheel's scripts."""
         points = self.wheel(member).entry_points()
         return sorted(f"{point.name} = {point.module}:{point.attributes}" for point in points)
+
+    def variables(self) -> Optional[Dict[str, str]]:
+        """Return what the project declares."""
+        contract = environment.contract_of(self.artifact)
+        return {name: "; ".join(one.facts()) for name, one in contract.variables.items()} if contract else {}
 
     def _bill_text(self) -> Optional[bytes]:
         return self.artifact.read(layout.SBOM) if layout.SBOM in self.artifact.members else None

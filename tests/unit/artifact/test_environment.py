@@ -29,6 +29,7 @@ FULL: Dict[str, Any] = {
     "DATA": {"type": "path", "required": False},
     "DEBUG": {"type": "boolean", "default": "false"},
     "RATE": {"type": "number", "default": "0.5"},
+    "PORT": {"type": "integer", "required": False, "minimum": 1, "maximum": 65535},
 }
 GOOD = {"SECRET_KEY": "x", "STAGE": "dev", "CODE": "AB12", "HOSTS": '["a"]'}
 
@@ -59,10 +60,11 @@ def test_another_validator_says_the_same_of_all_that_a_schema_can_say(given: Dic
     contract = declared(FULL)
     validator = jsonschema.Draft202012Validator(json.loads(contract.to_json("site_one")))
     beyond = {"url", "list", "json"}  # their form is more than a pattern
+    ranged = {"PORT"}  # "minimum" does not apply to a string
     ours = {name for name, _ in contract.problems(given)}
     theirs = {error.path[0] if error.path else error.message.split("'")[1] for error in validator.iter_errors(given)}
     assert ours >= theirs
-    assert ours - theirs <= {name for name in FULL if FULL[name].get("type") in beyond}
+    assert ours - theirs <= {name for name in FULL if FULL[name].get("type") in beyond} | ranged
 
 
 def test_all_problems_come_at_once_and_no_value_with_them() -> None:
@@ -91,6 +93,51 @@ def test_each_type_takes_its_texts_and_no_other(kind: str, good: Any, bad: Any) 
     variable = Variable("KEY", kind)
     assert [one for one in good if variable.fault(one)] == []
     assert [one for one in bad if not variable.fault(one)] == []
+
+
+RANGES: Dict[str, Any] = {
+    "both": ({"type": "integer", "minimum": 1, "maximum": 64}, ["1", "64", "+7", "007"], ["0", "65", "-1", "9" * 40]),
+    "at least": ({"type": "integer", "minimum": -5}, ["-5", "0", "9" * 40], ["-6", "-" + "9" * 40]),
+    "at most": ({"type": "integer", "maximum": 0}, ["0", "-0", "-1"], ["1", "+1"]),
+    "one value": ({"type": "integer", "minimum": 3, "maximum": 3}, ["3"], ["2", "4"]),
+    "beyond a float": ({"type": "integer", "maximum": 2**53}, [str(2**53)], [str(2**53 + 1)]),
+    "number": ({"type": "number", "minimum": 0, "maximum": 1}, ["0", "1", "1.", ".5", "1e-9"], ["-.1", "1.01", "2e0"]),
+    "fraction": ({"type": "number", "minimum": 0.1, "maximum": 0.3}, ["0.1", "0.3", "3e-1"], ["0.09", "0.31", "1e308"]),
+    "with a pattern": ({"type": "integer", "minimum": 10, "pattern": "[0-9]+0"}, ["10", "200"], ["0", "15"]),
+}
+
+
+@pytest.mark.parametrize("kind", RANGES)
+def test_a_number_is_within_its_range_which_is_told_without_the_value(kind: str) -> None:
+    options, good, bad = RANGES[kind]
+    contract = declared({"KEY": options})
+    assert [value for value in good if contract.problems({"KEY": value})] == []
+    assert [value for value in bad if not contract.problems({"KEY": value})] == []
+    [(name, fault)] = contract.problems({"KEY": "-" + "8" * 39}) or contract.problems({"KEY": "8" * 39})
+    assert name == "KEY"
+    assert fault.startswith(("must be from ", "must be at least ", "must be at most ", "must match"))
+    assert "88" not in fault
+    text = contract.to_json("site_one")
+    assert Contract.from_json(text, "site_one") == contract
+    assert {key: json.loads(text)["properties"]["KEY"].get(key) for key in ("minimum", "maximum")} == {
+        key: options.get(key) for key in ("minimum", "maximum")
+    }
+
+
+def test_a_value_that_is_no_number_gets_the_advice_of_its_type() -> None:
+    contract = declared({"PORT": {"type": "integer", "minimum": 1}, "RATE": {"type": "number", "maximum": 1}})
+    assert contract.problems({"PORT": "x", "RATE": "nan"}) == [
+        ("PORT", "must be an integer"),
+        ("RATE", "must be a number"),
+    ]
+    assert contract.problems({"PORT": "", "RATE": "1"}) == [("PORT", "must not be empty")]
+
+
+@pytest.mark.parametrize("options", [RANGES[kind][0] for kind in RANGES if kind != "with a pattern"])
+def test_an_example_is_within_its_range(options: Any) -> None:
+    contract = declared({"KEY": options})
+    assert contract.problems(json.loads(contract.example("json"))) == []
+    assert contract.variables["KEY"].range in contract.example("env").splitlines()[0]
 
 
 def test_an_empty_value_is_none_of_a_required_variable_and_any_of_an_optional_one() -> None:
@@ -182,6 +229,18 @@ def test_an_unknown_name_is_allowed_and_one_slip_gets_a_hint(name: str, known: s
         ({"choices": ["a"], "pattern": "a"}, "either a pattern or choices"),
         ({"type": "integer", "default": "x"}, "its own default must be an integer"),
         ({"type": "integer", "default": 5}, "must be a text"),
+        ({"type": "integer", "minimum": 1, "default": "0"}, "its own default must be at least 1"),
+        ({"type": "number", "maximum": 1, "example": "1.5"}, "its own example must be at most 1"),
+        ({"minimum": 1}, "only an integer or a number"),
+        ({"type": "url", "maximum": 1}, "only an integer or a number"),
+        ({"type": "integer", "minimum": 2, "maximum": 1}, "its minimum is above its maximum"),
+        ({"type": "integer", "minimum": 1.5}, "must be integers"),
+        ({"type": "integer", "minimum": 1, "choices": ["1"]}, "either choices or"),
+        ({"type": "integer", "minimum": "1"}, "minimum must be a number"),
+        ({"type": "integer", "minimum": True}, "minimum must be a number"),
+        ({"type": "number", "maximum": float("nan")}, "maximum must be a number from -1e40 to 1e40"),
+        ({"type": "number", "maximum": float("inf")}, "maximum must be a number"),
+        ({"type": "integer", "maximum": 10**41}, "maximum must be a number"),
         ({"secret": True, "default": "x"}, "a secret has no default"),
         ({"secret": True, "example": "x"}, "a secret has no default"),
         ({"description": "x" * 1001}, "at most 1000"),

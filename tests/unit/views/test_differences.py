@@ -10,6 +10,7 @@ import pytest
 
 from deployable_zipfile.__main__ import main
 from deployable_zipfile.artifact import layout, manifests
+from deployable_zipfile.artifact.environment import declared
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.install import installation
 from tests.support.artifacts import Content, make_artifact, simple_wheel
@@ -268,3 +269,40 @@ def test_a_source_that_is_no_python_ends_nothing(kind: str, tmp_path: Path, caps
     assert "site_one/bad.py" in output.out
     if kind != "attributes":  # which newer parsers take
         assert "site_one/bad.py cannot be parsed" in output.err
+
+
+def declaring(path: Path, table: Dict[str, Any]) -> Path:
+    text = declared(table).to_json("site_one")
+    return make_artifact(path, {"__init__.py": ""}, extra={layout.ENVIRONMENT_SCHEMA: text}, bytecode=False)
+
+
+def test_declared_variables_are_compared_and_no_description_of_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table: Dict[str, Any] = {"GONE": {}, "SAME": {"secret": True}, "WORKERS": {"type": "integer", "minimum": 1}}
+    old = declaring(tmp_path / "old.zip", table)
+    table = {**table, "WORKERS": {"type": "integer", "minimum": 1, "maximum": 64}, "NEW": {"choices": ["a"]}}
+    del table["GONE"]
+    table["SAME"] = {"secret": True, "description": "Other words."}
+    new = declaring(tmp_path / "new.zip", table)
+
+    found = [one for one in diff(capsys, old, new)["differences"] if one["kind"] == "declared variable"]
+    assert [(one["change"], one["name"], one["old"], one["new"]) for one in found] == [
+        ("removed", "GONE", "string; required", ""),
+        ("added", "NEW", "", "string; required; one of a"),
+        ("changed", "WORKERS", "integer; required; at least 1", "integer; required; from 1 to 64"),
+    ]
+    assert main(["inspect", str(new)]) == 0
+    assert "from 1 to 64" in capsys.readouterr().out
+
+
+def test_an_artifact_that_declares_nothing_lacks_every_variable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = make_artifact(tmp_path / "old.zip", {"__init__.py": ""}, bytecode=False)
+    new = declaring(tmp_path / "new.zip", {"KEY": {}})
+    assert named(diff(capsys, old, new)) == [("declared variable", "added", "KEY")]
+    assert named(diff(capsys, new, old)) == [("declared variable", "removed", "KEY")]
+    with Artifact.open(str(new)) as opened:
+        installation.install(opened, str(tmp_path / "dest"), workers=1, sync=False)
+    assert named(diff(capsys, tmp_path / "dest", new)) == []
