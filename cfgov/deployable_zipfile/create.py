@@ -170,7 +170,7 @@ def build(wanted: Options, console: Console, wishes: Wishes, record: Optional[un
         kept = stack.enter_context(cache.Cache(cache.chosen_folder(wanted.cache, wanted.cache_dir, context.warn)))
         chosen = provenance.choose(context, locked, output.names, kept)
         how = _how_to_pack(context, chosen.selections[0], run_as)
-        house, plans = _collect(context, locked, chosen, kept)
+        plans, from_sdists = _collect(context, locked, chosen, kept)
         former = stack.enter_context(last.opened(kept, output.path))
         packer = pack.Packer(how, kept, plans, chosen.selections, chosen.state, console)
         packed = packer.pack(output.temporary, former)
@@ -183,10 +183,10 @@ def build(wanted: Options, console: Console, wishes: Wishes, record: Optional[un
         written = _put_in_place(output, packed, former, kept)
         if record:
             record.holds &= wishes == Wishes() and packed.members is None
-            evidence.note(record, wanted, locked, chosen, plans, house)
+            evidence.note(record, wanted, locked, chosen, plans, kept)
         made = delta.write(written, base, wanted.output, wanted.workers, console) if base else None
-    built = tuple(sorted(set(house.built)))
-    return Built(written, packed.manifest, tuple(context.warnings), tuple(house.from_cache), built, made)
+    from_cache = tuple(plan.target.label for plan in plans if plan.from_cache)
+    return Built(written, packed.manifest, tuple(context.warnings), from_cache, from_sdists, made)
 
 
 def _read_lock(context: Context) -> requirements.Requirements:
@@ -229,8 +229,8 @@ def _site(context: Context, chosen: source.Selection, wanted: project.Wanted) ->
 
 def _collect(
     context: Context, locked: requirements.Requirements, chosen: provenance.Chosen, kept: cache.Cache
-) -> Tuple[collect.Wheelhouse, List[planning.Plan]]:
-    """Collect the wheels and plan for each target, checked, what it installs."""
+) -> Tuple[List[planning.Plan], Tuple[str, ...]]:
+    """Return for each target what it installs, checked, and the wheels that were built from sdists."""
     asked, warn = context.options, context.warn
     how = needs.Settings(
         asked.only_binary, asked.cache, asked.timeout, asked.wheelhouse, asked.build_constraint, asked.allow
@@ -242,8 +242,8 @@ def _collect(
     modules = {file.name.split("/")[1].partition(".py")[0] for file in chosen.files if file.name.endswith(".py")}
     for plan in plans:
         planning.rehearse(plan, house.rehearsed, asked.name, modules, warn)
-    source.check_sizes(chosen.files, sum(facts.size for facts in planning.every_wheel(plans)))
-    return house, plans
+    source.check_sizes(chosen.files, sum(wheel.size for wheel in planning.every_wheel(plans)))
+    return plans, tuple(sorted(set(house.built)))
 
 
 def _prove(output: Output, packed: pack.Packed, former: Optional[last.Last]) -> str:

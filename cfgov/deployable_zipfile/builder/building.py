@@ -68,7 +68,7 @@ class Building:
         path = self._repacked(built)
         if not line.named:
             where = where.replace(line.requirement.name, requirements.project_of(os.path.basename(path)))
-        return self._store.proven(self._store.kept.keep_file(path), where)
+        return self._store.keep(path, where)
 
     def _copied(self, line: requirements.Line) -> Requirement:
         """Return the requirement of a copy of the folder: a build leaves files behind, and may pick up old ones."""
@@ -112,7 +112,7 @@ class Building:
             url = "file://" + quote(sdist.path)
             line = requirements.Line(path, Requirement(f"{name} @ {url}"), (), tuple(settings), named=False)
             built = pip.build(runner, requirements.as_pip_lines([line], self._needs.options()))
-            wheel = self._store.proven(self._store.kept.keep_file(self._repacked(built)), origin)
+            wheel = self._store.keep(self._repacked(built), origin)
             self._store.kept.keep_document("built", key, *wheelcache.references([wheel]))
         self.built.append(wheel.file)
         return wheel
@@ -133,7 +133,7 @@ class Building:
                 raise WheelError(
                     error.what, error.why, f"Lock another version, or pack it mended with --allow {file}"
                 ) from None
-        return self._store.proven(self._store.kept.keep_file(mended), f"{file} sha256:{kept.sha256}")
+        return self._store.keep(mended, f"{file} sha256:{kept.sha256}")
 
     def _repacked(self, built: str) -> str:
         folder = built + ".repacked"

@@ -30,7 +30,6 @@ class Wheelhouse:
         kept: the cache.
 
     Attributes:
-        from_cache: labels of the targets whose wheels all came from the cache.
         built: file names of the wheels that were built from sdists.
     """
 
@@ -38,7 +37,6 @@ class Wheelhouse:
         self, settings: Settings, locked: requirements.Requirements, kept: cache.Cache, console: Console
     ) -> None:
         self.kept = kept
-        self.from_cache: List[str] = []
         self._console = console
         self._store = WheelCache(kept)
         self._needs = Needs(settings, locked)
@@ -65,7 +63,6 @@ class Wheelhouse:
         plan = self._recalled(target, self._store.kept.document("plans", name))
         if plan is not None:
             self._console.step(f"Wheels for {target.label}: the lock is unchanged, {len(plan.wheels)} from the cache")
-            self.from_cache.append(target.label)
             return plan
         plan = self._fetched(target)
         made = {wheel.name for wheel in plan.wheels if wheel.built_from}
@@ -94,7 +91,7 @@ class Wheelhouse:
         if folders:
             runner = self._pip.runner(target)
             wheels_ += [self._building.made(runner, target, line) for line in folders]
-        return planning.Plan(target, wheelcache.in_order(wheels_), tuple(bootstrap))
+        return planning.Plan(target, wheelcache.in_order(wheels_), tuple(bootstrap), from_cache=True)
 
     def checked(self, plan: planning.Plan, strict: bool, warn: Callable[[str], None]) -> planning.Plan:
         """Return *plan* as :func:`check` does, from the cache when the same was checked before, with its warnings.

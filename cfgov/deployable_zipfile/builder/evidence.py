@@ -11,7 +11,7 @@ import sys
 from typing import Iterator, Sequence
 
 from ..errors import masked, printable
-from . import cache, checkout, collect, exclusions, planning, requirements, settings, source, surroundings, unchanged
+from . import cache, checkout, exclusions, planning, requirements, settings, source, surroundings, unchanged
 from .options import Options
 from .outcome import Built, program
 from .provenance import Chosen
@@ -23,18 +23,18 @@ def note(
     locked: requirements.Requirements,
     chosen: Chosen,
     plans: Sequence[planning.Plan],
-    house: collect.Wheelhouse,
+    kept: cache.Cache,
 ) -> None:
     """Record what a build that wrote nothing followed from, as far as that can be recorded."""
     record.holds &= (
         _is_of_a_commit(options, chosen)
         and _is_locked(options, locked)
-        and _is_from_the_cache(options, plans, house)
+        and _is_from_the_cache(options, plans)
         and not any(words[0] == "status" and said for _, words, _, said in record.answers)
         and len({folder for folder, *_ in record.answers}) == 1  # no submodules
     )
     if record.holds:
-        _note_files(record, options, chosen.selections[0], house.kept)
+        _note_files(record, options, chosen.selections[0], kept)
         record.files(locked.files, follow=True)
 
 
@@ -71,12 +71,12 @@ def _is_locked(options: Options, locked: requirements.Requirements) -> bool:
     )
 
 
-def _is_from_the_cache(options: Options, plans: Sequence[planning.Plan], house: collect.Wheelhouse) -> bool:
+def _is_from_the_cache(options: Options, plans: Sequence[planning.Plan]) -> bool:
     """Say whether nothing was built or fetched, and for the running Python only."""
     if options.python or options.extra_python or options.target or options.build_constraint:
         return False
-    built = any(facts.built_from for facts in planning.every_wheel(plans))
-    return not built and {plan.target.label for plan in plans} == set(house.from_cache)
+    built = any(wheel.built_from for wheel in planning.every_wheel(plans))
+    return not built and all(plan.from_cache for plan in plans)
 
 
 def _note_files(record: unchanged.Record, options: Options, selection: source.Selection, kept: cache.Cache) -> None:

@@ -90,4 +90,4 @@ class PinnedPip:
                     raise error from None
                 fix = f"Add it: pip download --no-deps --dest {house} {error.what}"
                 raise BuildInputError(error.what, f"is not in {house}, and every artifact carries it", fix) from None
-        return [self._store.proven(self._store.kept.keep_file(file), "") for file in files], pinned
+        return [self._store.keep(file) for file in files], pinned

@@ -30,6 +30,7 @@ class Plan(NamedTuple):
     limited: Tuple[Tuple[str, Tuple[patches.Range, ...]], ...] = ()  # files that only these releases need
     markers: Tuple[Tuple[str, str], ...] = ()  # variables and values that it depends on
     requested: FrozenSet[str] = frozenset()  # names of projects that the requirements file itself names
+    from_cache: bool = False  # as an earlier build with this lock collected it
 
     @property
     def folders(self) -> Tuple[Tuple[str, Tuple[CollectedWheel, ...]], ...]:

@@ -29,6 +29,17 @@ class WheelCache:
         document = self.kept.document("facts", _facts_key(sha256, file))
         return collected.from_document(document, kept.path) if document else self.proven(kept, built_from)
 
+    def keep(self, path: str, built_from: str = "") -> CollectedWheel:
+        """Move the wheel at *path* into the cache, and prove it.
+
+        Parameters:
+            built_from: the sdist it was built from here, "" when it was downloaded.
+
+        Raises:
+            WheelError: it is broken.
+        """
+        return self.proven(self.kept.keep_file(path), built_from)
+
     def proven(self, kept: cache.Kept, built_from: str) -> CollectedWheel:
         """Check every file of the wheel *kept*, and remember what is known of it.
 
