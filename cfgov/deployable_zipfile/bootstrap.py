@@ -17,6 +17,30 @@ _ARCHIVE = getattr(_LOADER, "archive", None)
 sys.path[:] = [path for path in sys.path if path != _ARCHIVE]
 
 
+def end_quietly():
+    # type: () -> None
+    """Let Ctrl-C and its like end the process without a traceback until the runtime is loaded and catches them."""
+    import os
+
+    try:
+        import _signal as signal  # type: ignore[import-not-found]  # built in
+    except ImportError:
+        import signal  # Python 2
+
+    def end(_number, _frame):
+        # type: (int, Any) -> None
+        os.write(2, b"error: this run: was interrupted. Run it again.\n")
+        os._exit(130)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, end)
+
+
+if __name__ == "__main__":
+    end_quietly()  # before anything else: until then Ctrl-C ends in a traceback
+
+
 def main():
     # type: () -> int
     """Check the Python, load the runtime, run the command line and return its exit code."""
@@ -146,26 +170,6 @@ class CompiledModules(object):  # noqa: UP004  # Python 2 needs the base
         exec(module.__spec__.loader_state, module.__dict__)
 
 
-def end_quietly():
-    # type: () -> None
-    """Let Ctrl-C and its like end the process without a traceback until the runtime is loaded and catches them."""
-    import os
-
-    try:
-        import _signal as signal  # type: ignore[import-not-found]  # built in
-    except ImportError:
-        import signal  # Python 2
-
-    def end(_number, _frame):
-        # type: (int, Any) -> None
-        os.write(2, b"error: this run: was interrupted. Run it again.\n")
-        os._exit(130)
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, end)
-
-
 def leave(code):
     # type: (int) -> None
     """End the process with all that was read in memory: to free it in pieces takes as long as a short command."""
@@ -181,7 +185,6 @@ def leave(code):
 
 
 if __name__ == "__main__":
-    end_quietly()
     try:
         CODE = main()
     except KeyboardInterrupt:  # before the command line catches signals itself

@@ -245,6 +245,21 @@ def test_an_interrupt_before_the_runtime_is_loaded_leaves_no_traceback(site: Pat
     assert error_line(done) == "error: this run: was interrupted. Run it again."
 
 
+INTERRUPTED_AT_THE_START = """
+import os, runpy, signal, sys
+def trace(frame, event, argument):
+    if frame.f_code.co_name == "CompiledModules":
+        os.kill(os.getpid(), signal.SIGINT)
+sys.settrace(trace)
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+
+
+def test_an_interrupt_while_the_first_module_is_executed_leaves_no_traceback(site: Path) -> None:
+    done = run_python("-c", INTERRUPTED_AT_THE_START, site, code=130)
+    assert done.stderr == "error: this run: was interrupted. Run it again.\n"
+
+
 def test_verify_of_a_tree_names_what_drifted(run: Any, tmp_path: Path) -> None:
     run("-d", tmp_path / "dest")
     said = run("verify", tmp_path / "dest")
