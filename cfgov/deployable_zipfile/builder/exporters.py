@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from packaging.utils import canonicalize_name
 
@@ -28,6 +28,18 @@ _BY_HAND = {
     "uv": "uv export --frozen --format pylock.toml -o pylock.toml",
     "poetry": "poetry export -o requirements.txt",
 }
+# Files of other tools, which can be read once they are exported as a requirements file or pylock.toml.
+_COMPILE = "uv pip compile --generate-hashes {} -o requirements.txt"
+_FOREIGN = {
+    "pdm.lock": ("a lock of PDM", "pdm export --format pylock --production -o pylock.toml"),
+    "pipfile.lock": ("a lock of Pipenv", "pipenv requirements --hash > requirements.txt"),
+    "pipfile": ("an input of Pipenv, not a lock", "pipenv lock, then pipenv requirements --hash > requirements.txt"),
+    "pyproject.toml": ("a project's own file, not a lock", _COMPILE),
+    "setup.py": ("a project's own file, not a lock", _COMPILE),
+    "setup.cfg": ("a project's own file, not a lock", _COMPILE),
+}
+_CONDA = ("a file of conda", "list the packages that are wheels in a requirements file")
+_CONDA_NAMES = ("environment.yml", "environment.yaml", "conda-lock.yml", "pixi.lock")
 
 
 class Exported(NamedTuple):
@@ -67,6 +79,23 @@ def _toml(path: str, end: bytes = b"") -> Dict[str, Any]:
         return tomllib.loads((content.partition(end)[0] if end else content).decode("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
         return {}  # the tool that owns it will say what is wrong
+
+
+def foreign(name: str) -> Tuple[str, str]:
+    """Return what a file of this *name* is and how to make one of it that can be read; "" twice for any other file."""
+    known = _CONDA if name.lower() in _CONDA_NAMES else _FOREIGN.get(name.lower(), ("", ""))
+    return known[0], known[1].format(name)
+
+
+def check_known(path: str) -> None:
+    """Refuse a file of another tool, which is not a list of requirements.
+
+    Raises:
+        BuildInputError: it is one; with the command that exports it.
+    """
+    what, how = foreign(os.path.basename(path))
+    if what and os.path.isfile(path):
+        raise BuildInputError(path, f"is {what}, which is not read", f"Export it: {how}")
 
 
 def exported(path: str, groups: Sequence[str], extras: Sequence[str], package: str = "") -> Exported:

@@ -15,7 +15,7 @@ from typing import Dict, List, NamedTuple, Tuple
 from .. import __version__
 from ..artifact import manifests
 from ..errors import BuildInputError
-from . import checkout, naming, project, settings, source
+from . import checkout, exporters, naming, project, settings, source
 
 # What holds a project's requirements, the most exact first; in DIR and in DIR/requirements.
 _LOCKS = ("pylock.toml", "uv.lock", "poetry.lock")
@@ -224,6 +224,13 @@ def _has_server(root: str, requirements: str) -> bool:
 
 def _requirements_lines(found: Found) -> List[str]:
     if not found.requirements:
+        for name in sorted(os.listdir(found.folder)):
+            what, how = exporters.foreign(name)
+            if what.startswith("a lock"):
+                return [
+                    f"# Not found. {name} is {what}, which is not read. Export it: {how}",
+                    f"# requirements = {_toml(how.split()[-1])}",
+                ]
         return ['# requirements = "requirements.txt"  # not found: lock with uv pip compile --generate-hashes']
     lines = [f"requirements = {_toml(found.requirements)}"]
     if not found.server:

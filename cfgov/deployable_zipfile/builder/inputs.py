@@ -65,6 +65,7 @@ def read(path: str, selection: Selection = Selection()) -> requirements.Requirem
         if exported.is_pylock:
             return _of_pylock(path, exported.content, Selection())
         return requirements_file.read(path, urls.content, exported.content)
+    exporters.check_known(path)
     _check_unused(path, selection)
     locked = requirements_file.read(path, urls.content)
     if pip.hashes_required() and not locked.fixed and locked.lines:

@@ -112,6 +112,26 @@ def test_other_files_are_no_locks_of_a_tool() -> None:
     assert [exporters.tool(path) for path in ("a/uv.lock", "poetry.lock", "requirements.txt")] == ["uv", "poetry", ""]
 
 
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("pdm.lock", "pdm export --format pylock --production -o pylock.toml"),
+        ("Pipfile.lock", "pipenv requirements --hash > requirements.txt"),
+        ("Pipfile", "pipenv lock, then pipenv requirements --hash"),
+        ("pyproject.toml", "uv pip compile --generate-hashes pyproject.toml -o requirements.txt"),
+        ("setup.py", "uv pip compile --generate-hashes setup.py -o requirements.txt"),
+        ("environment.yml", "list the packages that are wheels in a requirements file"),
+    ],
+)
+def test_a_file_of_another_tool_is_named_with_the_way_to_export_it(project: Path, name: str, command: str) -> None:
+    path = project / name
+    path.write_text("[project]\nname = 'x'\n")
+    with pytest.raises(BuildInputError) as caught:
+        inputs.read(str(path))
+    assert f"{name}: is a" in str(caught.value)
+    assert f"which is not read. Export it: {command}" in str(caught.value)
+
+
 def test_a_group_means_nothing_in_a_requirements_file(project: Path) -> None:
     path = write_tree(project, {"r.txt": "foo==1\n"}) / "r.txt"
     for selection, option in ((inputs.Selection(("dev",)), "--group"), (inputs.Selection((), ("pg",)), "--extra")):

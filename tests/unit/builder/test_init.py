@@ -182,3 +182,11 @@ def test_in_a_folder_of_a_repository_the_lock_may_be_above_it(tmp_path: Path, fi
     assert made.requirements == found
     if found:
         assert f'requirements: "{Path(os.path.normpath(f"apps/shop/{found}")).as_posix()}"' in init.workflow(made)
+
+
+@pytest.mark.parametrize(("lock", "made"), [("pdm.lock", "pylock.toml"), ("Pipfile.lock", "requirements.txt")])
+def test_a_lock_that_must_be_exported_first_is_named_with_the_command(tmp_path: Path, lock: str, made: str) -> None:
+    found = init.look(str(write_tree(tmp_path / "shop", {**django("shop"), lock: "{}", "Pipfile": "", "setup.py": ""})))
+    text = init.section(found)
+    assert f"# Not found. {lock} is a lock of " in text
+    assert f'# requirements = "{made}"' in text
