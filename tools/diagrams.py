@@ -1,4 +1,4 @@
-"""Write the two diagrams of ``docs/architecture.md`` from the code: the modules, and the way of the data.
+"""Write the two diagrams of ``docs/architecture.md`` from the code: the modules, and the data flow.
 
     python -m tools.diagrams [--check]
 
@@ -145,7 +145,7 @@ def data_diagram(package: Path) -> str:
         parts += row
         width = max(width, 10 + 5 * (_WIDTH - 20 + 25))
         y += 22
-    return _document("The way of the data, in the order of the calls", parts, width, y)
+    return _document("The data flow, in the order of the calls", parts, width, y)
 
 
 def _function(path: Path, name: str) -> ast.FunctionDef:
