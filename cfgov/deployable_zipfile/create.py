@@ -41,40 +41,34 @@ import argparse
 import contextlib
 import importlib.util
 import time
-from typing import Iterator, List, Optional, Sequence, Tuple, Union
+from typing import ContextManager, Iterator, Optional, Sequence, Tuple, Union
 
 from .artifact import manifests, zipreader
 from .console import Console
 from .errors import BuildInputError
 
 try:
-    for _needed in ("cyclonedx", "elftools", "rich"):  # imported when they are needed
+    for _needed in ("cyclonedx", "elftools", "packaging", "rich"):  # imported when they are needed
         if importlib.util.find_spec(_needed) is None:
             raise ModuleNotFoundError(name=_needed)
     from .builder import (
         cache,
-        collect,
         commands,
-        delta,
         evidence,
         git,
-        inputs,
         last,
-        needs,
         options,
         outcome,
         pack,
         parsers,
-        planning,
         project,
         provenance,
-        reproducible,
-        requirements,
         settings,
         source,
-        targets,
+        stock,
+        supplies,
         unchanged,
-    )
+    )  # fmt: skip
     from .builder.options import Context, Options, Wishes
     from .builder.outcome import Built
     from .builder.output import Output, Written
@@ -143,6 +137,8 @@ def main(arguments: Optional[Sequence[str]] = None, prog: Optional[str] = None) 
 def again() -> None:
     """Run the second build of ``--verify-reproducible``, in a process of its own, from the options in a file."""
 
+    from .builder import reproducible
+
     def run(parsed: argparse.Namespace, console: Console) -> None:
         build(reproducible.given(parsed.options), console, Wishes())
 
@@ -164,36 +160,27 @@ def build(wanted: Options, console: Console, wishes: Wishes, record: Optional[un
         if record:
             stack.enter_context(git.listened(record.answers))
         run_as = project.check(wanted.wanted)
-        base = stack.enter_context(delta.opened_base(wishes.against)) if wishes.against else None
-        locked = _read_lock(context)
-        output = stack.enter_context(Output(wanted.output))
+        base = stack.enter_context(_opened_base(wishes.against)) if wishes.against else None
         kept = stack.enter_context(cache.Cache(cache.chosen_folder(wanted.cache, wanted.cache_dir, context.warn)))
-        chosen = provenance.choose(context, locked, output.names, kept)
+        lock = supplies.Supplies(context, kept)
+        output = stack.enter_context(Output(wanted.output))
+        chosen = provenance.choose(context, lock.projects, output.names, kept)
         how = _how_to_pack(context, chosen.selections[0], run_as)
-        plans, from_sdists = _collect(context, locked, chosen, kept)
+        taken = lock.take(chosen.files)
         former = stack.enter_context(last.opened(kept, output.path))
-        packer = pack.Packer(how, kept, plans, chosen.selections, chosen.state, console)
-        packed = packer.pack(output.temporary, former)
+        packed = pack.Packer(how, taken, chosen, kept, console).pack(output.temporary, former)
         source.check_unchanged(chosen.selections)
         path = _prove(output, packed, former)
         if wishes.check:
-            _try_imports(context, path, packed.manifest, plans, chosen.selections[0].root, kept.work)
+            _try_imports(context, path, packed.manifest, taken, chosen.selections[0].root, kept.work)
         if wishes.repeat:
-            reproducible.check(path, context, bool(chosen.state.commit), kept.work)
+            _repeat(context, path, chosen, kept.work)
         written = _put_in_place(output, packed, former, kept)
         if record:
             record.holds &= wishes == Wishes() and packed.members is None
-            evidence.note(record, wanted, locked, chosen, plans, kept)
-        made = delta.write(written, base, wanted.output, wanted.workers, console) if base else None
-    from_cache = tuple(plan.target.label for plan in plans if plan.from_cache)
-    return Built(written, packed.manifest, tuple(context.warnings), from_cache, from_sdists, made)
-
-
-def _read_lock(context: Context) -> requirements.Requirements:
-    """Read the requirements or the lock."""
-    asked = context.options
-    selection = inputs.Selection(asked.group, asked.extra, asked.project)
-    return inputs.gathered(asked.requirements, asked.extra_requirements, selection, asked.require_hashes, context.warn)
+            evidence.note(record, wanted, taken, chosen, kept)
+        made = _delta(context, written, base) if base else None
+    return Built(written, packed.manifest, tuple(context.warnings), taken.from_cache, taken.built, made)
 
 
 def _how_to_pack(context: Context, chosen: source.Selection, run_as: project.Wanted) -> pack.Settings:
@@ -227,25 +214,6 @@ def _site(context: Context, chosen: source.Selection, wanted: project.Wanted) ->
     return site
 
 
-def _collect(
-    context: Context, locked: requirements.Requirements, chosen: provenance.Chosen, kept: cache.Cache
-) -> Tuple[List[planning.Plan], Tuple[str, ...]]:
-    """Return for each target what it installs, checked, and the wheels that were built from sdists."""
-    asked, warn = context.options, context.warn
-    how = needs.Settings(
-        asked.only_binary, asked.cache, asked.timeout, asked.wheelhouse, asked.build_constraint, asked.allow
-    )
-    house = collect.Wheelhouse(how, locked, kept, context.console)
-    goals = targets.wanted(asked.python, asked.extra_python, asked.target, warn)
-    plans = planning.distinct([house.plan(target) for target in goals])
-    plans = [house.checked(plan, asked.strict, warn) for plan in plans]
-    modules = {file.name.split("/")[1].partition(".py")[0] for file in chosen.files if file.name.endswith(".py")}
-    for plan in plans:
-        planning.rehearse(plan, house.rehearsed, asked.name, modules, warn)
-    source.check_sizes(chosen.files, sum(wheel.size for wheel in planning.every_wheel(plans)))
-    return plans, tuple(sorted(set(house.built)))
-
-
 def _prove(output: Output, packed: pack.Packed, former: Optional[last.Last]) -> str:
     """Return where the artifact is now, once our own strict reader has taken it."""
     if former:
@@ -257,19 +225,40 @@ def _prove(output: Output, packed: pack.Packed, former: Optional[last.Last]) -> 
 
 
 def _try_imports(
-    context: Context, path: str, manifest: manifests.Manifest, plans: Sequence[planning.Plan], root: str, work: str
+    context: Context, path: str, manifest: manifests.Manifest, taken: stock.Stock, root: str, work: str
 ) -> None:
     """Import the site from what was packed, with the first interpreter at hand that the artifact is for."""
-    ours = [plan.target.interpreter for plan in plans if plan.target.interpreter and not plan.target.cross]
-    if not ours:
+    if not taken.interpreters:
         context.console.step("Not checked whether the site imports: no Python of the target is here")
         return
     with context.console.phase("Checking that the site imports from what was packed"):
         from .builder import trial
 
-        tried = trial.run(path, ours[0], manifest, root, work)
+        tried = trial.run(path, taken.interpreters[0], manifest, root, work)
     if tried.doubt:
         context.warn(f"{tried.doubt}; --no-check leaves this check out")
+
+
+def _repeat(context: Context, path: str, chosen: provenance.Chosen, work: str) -> None:
+    """Build a second time in other surroundings, and refuse an artifact that is not the same."""
+    from .builder import reproducible
+
+    reproducible.check(path, context, bool(chosen.state.commit), work)
+
+
+def _opened_base(path: str) -> ContextManager[zipreader.Artifact]:
+    """Open the artifact that a delta shall be against."""
+    from .builder import delta
+
+    return delta.opened_base(path)
+
+
+def _delta(context: Context, written: Written, base: zipreader.Artifact) -> Written:
+    """Write the delta beside the artifact."""
+    from .builder import delta
+
+    asked = context.options
+    return delta.write(written, base, asked.output, asked.workers, context.console)
 
 
 def _put_in_place(output: Output, packed: pack.Packed, former: Optional[last.Last], kept: cache.Cache) -> Written:

@@ -24,7 +24,8 @@ NOT_SHIPPED = {"create", "builder", "views", "__main__"}
 # These tell the story of a build in chapters; no other module of the builder imports a sibling.
 STORIES = (
     *("builder.commands", "builder.components", "builder.evidence", "builder.options", "builder.outcome"),
-    *("builder.parsers", "builder.provenance", "builder.runtime"),
+    *("builder.parsers", "builder.provenance", "builder.runtime", "builder.stock", "builder.stocking"),
+    *("builder.supplies",),
     *("builder.building", "builder.collect", "builder.fetching", "builder.pinned_pip", "builder.needs"),
     *("builder.wheelcache", "builder.delta", "builder.init", "builder.inputs", "builder.last", "builder.overlays"),
     *("builder.pack", "builder.planning", "builder.reproducible", "builder.source", "builder.walk"),

@@ -30,6 +30,7 @@ class Wheelhouse:
         kept: the cache.
 
     Attributes:
+        steps: what was said of wheels from the cache.
         built: file names of the wheels that were built from sdists.
     """
 
@@ -37,6 +38,7 @@ class Wheelhouse:
         self, settings: Settings, locked: requirements.Requirements, kept: cache.Cache, console: Console
     ) -> None:
         self.kept = kept
+        self.steps: List[str] = []
         self._console = console
         self._store = WheelCache(kept)
         self._needs = Needs(settings, locked)
@@ -62,7 +64,9 @@ class Wheelhouse:
         )  # fmt: skip
         plan = self._recalled(target, self._store.kept.document("plans", name))
         if plan is not None:
-            self._console.step(f"Wheels for {target.label}: the lock is unchanged, {len(plan.wheels)} from the cache")
+            text = f"Wheels for {target.label}: the lock is unchanged, {len(plan.wheels)} from the cache"
+            self._console.step(text)
+            self.steps.append(text)
             return plan
         plan = self._fetched(target)
         made = {wheel.name for wheel in plan.wheels if wheel.built_from}

@@ -1,35 +1,24 @@
-"""The bill of materials of what is packed: which wheels, for which targets, and what needs what. A chapter."""
+"""What the bill of materials says of the wheels: for which targets they are, and which needs which. A chapter."""
 
 from __future__ import annotations
 
 from typing import Dict, Iterator, Sequence
 
 from .. import __version__
-from ..artifact import manifests
 from . import cache, closure, collected, markers, planning, sbom
 
 
-def bill(kept: cache.Cache, project: str, source: manifests.Source, plans: Sequence[planning.Plan]) -> bytes:
-    """Return the bill of materials; making one takes longer than packing, so it is cached.
-
-    So is what requires what, which follows from the wheels: their names, contents and origins are the key.
-    """
-    pythons = sorted({plan.target.python for plan in plans}, key=lambda python: int(python.split(".")[1]))
-    known = (project, source.commit, source.epoch)
+def digest(plans: Sequence[planning.Plan]) -> str:
+    """Return a digest of what :func:`parts` follows from: the wheels' names, contents and origins."""
     about = [
         [plan.target.label, plan.target.markers, folder, [[one.file, one.sha256, one.built_from] for one in group]]
         for plan in plans
         for folder, group in plan.folders
     ]
-    key = cache.key(__version__, sbom.FORMAT, collected.FORMAT, *known, pythons, about)
-    text = kept.document("sbom", key)
-    if text is None:
-        text = sbom.document(*known, list(_parts(plans)), pythons).decode("ascii")
-        kept.keep_document("sbom", key, text)
-    return str(text).encode("ascii")
+    return cache.key(__version__, sbom.FORMAT, collected.FORMAT, about)
 
 
-def _parts(plans: Sequence[planning.Plan]) -> Iterator[sbom.Part]:
+def parts(plans: Sequence[planning.Plan]) -> Iterator[sbom.Part]:
     """Yield every wheel with the targets that install it and the wheels that it requires there."""
     found: Dict[str, sbom.Part] = {}
     for plan in plans:

@@ -11,7 +11,7 @@ import sys
 from typing import Iterator, Sequence
 
 from ..errors import masked, printable
-from . import cache, checkout, exclusions, planning, requirements, settings, source, surroundings, unchanged
+from . import cache, checkout, exclusions, settings, source, stock, surroundings, unchanged
 from .options import Options
 from .outcome import Built, program
 from .provenance import Chosen
@@ -20,22 +20,21 @@ from .provenance import Chosen
 def note(
     record: unchanged.Record,
     options: Options,
-    locked: requirements.Requirements,
+    taken: stock.Stock,
     chosen: Chosen,
-    plans: Sequence[planning.Plan],
     kept: cache.Cache,
 ) -> None:
     """Record what a build that wrote nothing followed from, as far as that can be recorded."""
     record.holds &= (
         _is_of_a_commit(options, chosen)
-        and _is_locked(options, locked)
-        and _is_from_the_cache(options, plans)
+        and taken.is_pinned
+        and not (options.python or options.extra_python or options.target or options.build_constraint)
         and not any(words[0] == "status" and said for _, words, _, said in record.answers)
         and len({folder for folder, *_ in record.answers}) == 1  # no submodules
     )
     if record.holds:
         _note_files(record, options, chosen.selections[0], kept)
-        record.files(locked.files, follow=True)
+        record.files(taken.files, follow=True)
 
 
 def remember(record: unchanged.Record, words: Sequence[str], options: Options, built: Built, text: str) -> None:
@@ -58,25 +57,6 @@ def _is_of_a_commit(options: Options, chosen: Chosen) -> bool:
     further = options.include or options.extra_static or options.all_files
     state = chosen.state
     return bool(state.commit) and not state.dirty and not further and "SOURCE_DATE_EPOCH" not in os.environ
-
-
-def _is_locked(options: Options, locked: requirements.Requirements) -> bool:
-    """Say whether the requirements are all in files that can be looked at, and pinned by hashes."""
-    return (
-        locked.fixed
-        and len(locked.files) == 1 + len(options.extra_requirements)
-        and not locked.constraints
-        and not any("://" in path for path in locked.files)
-        and all(line.kind == "index" or str(line.requirement.url).startswith("https://") for line in locked.lines)
-    )
-
-
-def _is_from_the_cache(options: Options, plans: Sequence[planning.Plan]) -> bool:
-    """Say whether nothing was built or fetched, and for the running Python only."""
-    if options.python or options.extra_python or options.target or options.build_constraint:
-        return False
-    built = any(wheel.built_from for wheel in planning.every_wheel(plans))
-    return not built and all(plan.from_cache for plan in plans)
 
 
 def _note_files(record: unchanged.Record, options: Options, selection: source.Selection, kept: cache.Cache) -> None:

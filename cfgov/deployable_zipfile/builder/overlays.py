@@ -6,15 +6,18 @@ With ``collect.py`` and ``pack.py`` one of the modules that tell how the steps i
 from __future__ import annotations
 
 import os
-from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .. import __version__
 from ..artifact import layout, manifests
 from ..console import Console
 from ..errors import BuildInputError
 from ..workers import cores
-from . import bytecode, cache, contents, targets, zipwriter
-from .collected import CollectedWheel
+from . import bytecode, cache, contents, zipwriter
+
+if TYPE_CHECKING:
+    from . import stock
+    from .collected import CollectedWheel
 
 _PROJECT, _RUNTIME = "project", "runtime"
 _Found = Tuple[Optional[cache.Kept], int]  # an archive, None where nothing could be compiled; files that were skipped
@@ -41,7 +44,7 @@ class Overlays:
         self._console = console
         self._workers = workers
 
-    def of_wheels(self, goal: targets.Target, chosen: Sequence[CollectedWheel]) -> Dict[str, Overlay]:
+    def of_wheels(self, goal: stock.Goal, chosen: Sequence[CollectedWheel]) -> Dict[str, Overlay]:
         """Return the archives of *chosen*, by wheel file name; a wheel without Python files has none.
 
         Parameters:
@@ -61,7 +64,7 @@ class Overlays:
         return {file: one for file in keys for one in _overlay(goal, found[file], file[: -len(".whl")])}
 
     def of_project(
-        self, goal: targets.Target, files: Mapping[str, str], members: Mapping[str, manifests.Member]
+        self, goal: stock.Goal, files: Mapping[str, str], members: Mapping[str, manifests.Member]
     ) -> Optional[Overlay]:
         """Return the archive of the project's own files; None when none of them is Python of this version.
 
@@ -75,9 +78,7 @@ class Overlays:
         digests = {name: members[name].sha256 for name in files}
         return self._of_files(goal, _PROJECT, "files of the project", files, digests)
 
-    def of_runtime(
-        self, goal: targets.Target, files: Mapping[str, str], digests: Mapping[str, str]
-    ) -> Optional[Overlay]:
+    def of_runtime(self, goal: stock.Goal, files: Mapping[str, str], digests: Mapping[str, str]) -> Optional[Overlay]:
         """Return the archive of the tool's own modules.
 
         Parameters:
@@ -90,7 +91,7 @@ class Overlays:
         return self._of_files(goal, _RUNTIME, "modules of its own", files, digests)
 
     def _of_files(
-        self, goal: targets.Target, stem: str, what: str, files: Mapping[str, str], digests: Mapping[str, str]
+        self, goal: stock.Goal, stem: str, what: str, files: Mapping[str, str], digests: Mapping[str, str]
     ) -> Optional[Overlay]:
         key = self._key(goal, cache.key([[name, digests[name]] for name in sorted(files)]))
         found = self._found(key)
@@ -103,12 +104,12 @@ class Overlays:
             found = self._keep(key, stem, result)
         return next(iter(_overlay(goal, found, stem)), None)
 
-    def _compiled(self, text: str, units: Sequence[bytecode.Unit], goal: targets.Target) -> Dict[str, bytecode.Result]:
+    def _compiled(self, text: str, units: Sequence[bytecode.Unit], goal: stock.Goal) -> Dict[str, bytecode.Result]:
         workers = self._workers or cores()
         with self._console.phase(text, sum(len(unit.files) for unit in units)) as advance:
             return bytecode.compile_units(units, goal.interpreter, goal.cache_tag, self._cache.work, workers, advance)
 
-    def _key(self, goal: targets.Target, content: str) -> str:
+    def _key(self, goal: stock.Goal, content: str) -> str:
         return cache.key(__version__, bytecode.FORMAT, contents.LEVEL, goal.identity, goal.magic, content)
 
     def _keep(self, key: str, stem: str, result: bytecode.Result) -> _Found:
@@ -134,7 +135,7 @@ class Overlays:
         return (kept, document["skipped"]) if kept else None
 
 
-def _overlay(goal: targets.Target, found: Optional[_Found], stem: str) -> List[Overlay]:
+def _overlay(goal: stock.Goal, found: Optional[_Found], stem: str) -> List[Overlay]:
     """Return the archive that was *found*: one or none."""
     kept, skipped = found or (None, 0)
     return [] if kept is None else [Overlay(f"{layout.BYTECODE}/{goal.cache_tag}/{stem}.zip", kept, skipped)]

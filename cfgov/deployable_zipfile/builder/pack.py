@@ -8,13 +8,12 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from .. import __version__
 from ..artifact import layout, manifests
 from ..console import Console
-from . import cache, collected, components, last, overlays, planning, runtime, source, targets, zipwriter
-from .collected import CollectedWheel
+from . import cache, last, overlays, provenance, runtime, source, stock, zipwriter
 from .contents import FileContent, Item, of_bytes
 
 _MANIFEST_ENTRY = 130  # bytes of one member in the manifest beside its name
@@ -43,29 +42,26 @@ class Packer:
     """Writes the members of the artifact, in the order in which they are read.
 
     Parameters:
+        taken: what comes from the lock.
+        chosen: files of the project and of the static folders, and where they came from.
         kept: the cache.
-        plans: the wheels that each target installs.
-        chosen: files of the project, then of the static folders.
-        state: where the project came from.
     """
 
     def __init__(
         self,
         settings: Settings,
+        taken: stock.Stock,
+        chosen: provenance.Chosen,
         kept: cache.Cache,
-        plans: Sequence[planning.Plan],
-        chosen: Sequence[source.Selection],
-        state: manifests.Source,
         console: Console,
     ) -> None:
         self._settings = settings
-        self._kept = kept
-        self._plans = plans
+        self._taken = taken
         self._chosen = chosen
-        self._state = state
+        self._kept = kept
         self._console = console
         self._overlays = overlays.Overlays(kept, console, settings.workers)
-        self._bytecode: Dict[Tuple[str, str], str] = {}  # (wheel file, or "" for the project; cache tag) -> member
+        self._bytecode: Dict[str, str] = {}  # member with the project's bytecode, by cache tag
         self._packed: Dict[str, manifests.Member] = {}  # the project's files, in the artifact or in its payloads
         self._began = time.time_ns()
 
@@ -75,16 +71,15 @@ class Packer:
         Raises:
             BuildInputError: a file changed meanwhile, or there is more than a zip can hold.
         """
-        chosen = [file for selection in self._chosen for file in selection.files]
-        files = [self._of_file(file) for file in chosen]
-        stored = self._wheels() + self._wheel_bytecode() + self._runtime_bytecode()
+        files = [self._of_file(file) for file in self._chosen.files]
+        stored = [_of_kept(member, kept) for member, kept in self._taken.stored] + self._runtime_bytecode()
         own = runtime.members(self._settings.project, self._settings.site.path)
         nested = self._is_too_much(own, stored, files)
         if former and not nested and former.first_line == self._settings.shebang:
             manifest = self._again(former, own, files, stored)
             if manifest is not None:
                 return Packed(manifest, former.sha256, None)
-        text = f"Packing {len(files)} files and {len(planning.every_wheel(self._plans))} wheels"
+        text = f"Packing {len(files)} files and {self._taken.wheels} wheels"
         total = sum(item.size for item in [*own, *stored, *files])
         line, workers = self._settings.shebang, self._settings.workers
         phase = self._console.phase(text, total)
@@ -98,7 +93,7 @@ class Packer:
             target.add(self._documents())
             manifest = self._manifest(target.members, payloads)
             target.add([Item(layout.MANIFEST, manifest.to_json())])
-        self._remember(chosen)
+        self._remember()
         return Packed(manifest, target.sha256, tuple(target.written))
 
     def _again(
@@ -126,7 +121,7 @@ class Packer:
 
     def _documents(self) -> List[Item]:
         """Return what is said of the content beside the manifest."""
-        items = [of_bytes(layout.SBOM, components.bill(self._kept, self._settings.project, self._state, self._plans))]
+        items = [of_bytes(layout.SBOM, self._bill())]
         if self._settings.environment:
             items.insert(0, of_bytes(layout.ENVIRONMENT_SCHEMA, self._settings.environment))
         return items
@@ -136,62 +131,31 @@ class Packer:
         sha256 = self._kept.memory.known(file.path, file.identity, "sha256") or ""
         return Item(file.name, content, file.mode, sha256=sha256)
 
-    def _remember(self, files: Sequence[source.File]) -> None:
-        """Let the next build know what these files hold, as long as they are the same."""
-        for file in files:
+    def _remember(self) -> None:
+        """Let the next build know what the files hold, as long as they are the same."""
+        for file in self._chosen.files:
             self._kept.memory.keep(file.path, file.identity, "sha256", self._packed[file.name].sha256, self._began)
-
-    def _wheels(self) -> List[Item]:
-        items = {}
-        for plan in self._plans:
-            for folder, group in plan.folders:
-                for wheel in group:
-                    items[f"{folder}/{wheel.file}"] = _of_kept(f"{folder}/{wheel.file}", wheel)
-        return [items[name] for name in sorted(items)]
-
-    def _wheel_bytecode(self) -> List[Item]:
-        items = {}
-        for goal in self._compiling():
-            chosen = {
-                wheel.file: wheel
-                for plan in self._plans
-                if plan.target.cache_tag == goal.cache_tag
-                for wheel in plan.wheels + plan.bootstrap
-            }
-            made = self._overlays.of_wheels(goal, [chosen[name] for name in sorted(chosen)])
-            for file, overlay in made.items():
-                self._bytecode[file, goal.cache_tag] = overlay.member
-                items[overlay.member] = _of_kept(overlay.member, overlay.kept)
-        return [items[name] for name in sorted(items)]
 
     def _runtime_bytecode(self) -> List[Item]:
         files = runtime.files()
         digests = runtime.digests(files)
-        made = [self._overlays.of_runtime(goal, files, digests) for goal in self._compiling()]
+        made = [self._overlays.of_runtime(goal, files, digests) for goal in self._taken.goals]
         return [_of_kept(overlay.member, overlay.kept) for overlay in made if overlay is not None]
 
     def _project_bytecode(self) -> List[Item]:
-        files = {file.name: file.path for file in self._chosen[0].files if file.name.endswith(".py")}
+        files = {file.name: file.path for file in self._chosen.selections[0].files if file.name.endswith(".py")}
         items = []
-        for goal in self._compiling():
+        for goal in self._taken.goals:
             overlay = self._overlays.of_project(goal, files, self._packed)
             if overlay is not None:
-                self._bytecode["", goal.cache_tag] = overlay.member
+                self._bytecode[goal.cache_tag] = overlay.member
                 items.append(_of_kept(overlay.member, overlay.kept))
         return items
-
-    def _compiling(self) -> List[targets.Target]:
-        """Return one target per kind of bytecode: the first whose interpreter is at hand."""
-        found: Dict[str, targets.Target] = {}
-        for plan in self._plans:
-            if plan.target.interpreter and self._settings.bytecode:
-                found.setdefault(plan.target.cache_tag, plan.target)
-        return list(found.values())
 
     def _is_too_much(self, *groups: Sequence[Item]) -> bool:
         """Say whether the project's files must be nested: the manifest lists them all."""
         items = [item for group in groups for item in group]
-        further = 3 + len(self._plans)  # bill of materials, schema, manifest, the project's bytecode
+        further = 3 + len(self._taken.targets)  # bill of materials, schema, manifest, the project's bytecode
         listed = sum(len(json.dumps(item.name)) + _MANIFEST_ENTRY for item in items)
         return len(items) + further > layout.MAX_MEMBERS or listed > layout.MAX_MANIFEST // 2
 
@@ -225,43 +189,36 @@ class Packer:
             tool_version=__version__,
             project=self._settings.project,
             shebang=self._settings.shebang,
-            source=self._state,
-            targets=tuple(self._target(plan) for plan in self._plans),
+            source=self._chosen.state,
+            targets=tuple(self._target(target) for target in self._taken.targets),
             members=dict(members),
-            directories=tuple(sorted(name for selection in self._chosen for name in selection.directories)),
+            directories=tuple(sorted(name for selection in self._chosen.selections for name in selection.directories)),
             payloads=payloads,
             site=self._settings.site,
         )
 
-    def _target(self, plan: planning.Plan) -> manifests.Target:
-        target, everything = plan.target, plan.wheels + plan.bootstrap
-        shipped = any(tag == target.cache_tag for _, tag in self._bytecode)
-        return manifests.Target(
-            python=target.python,
-            abi=target.abi,
-            machine=target.machine,
-            libc="glibc",
-            libc_floor=collected.glibc_floor(everything, target.machine),
-            libraries=collected.system_libraries(everything, target.machine),
-            cache_tag=target.cache_tag if shipped else "",
-            magic=target.magic if shipped else "",
-            wheels=tuple(self._planned(layout.WHEELS, wheel, plan) for wheel in plan.wheels),
-            bootstrap=tuple(self._planned(layout.BOOTSTRAP_WHEELS, wheel, plan) for wheel in plan.bootstrap),
-            project_bytecode=self._bytecode.get(("", target.cache_tag)),
-            patch_releases=plan.holds,
-            markers=plan.markers,
-        )
+    def _target(self, target: manifests.Target) -> manifests.Target:
+        """Return *target* with the project's bytecode, or without a word of bytecode when none is shipped."""
+        same = [one for one in self._taken.targets if one.cache_tag == target.cache_tag]
+        project = self._bytecode.get(target.cache_tag)
+        if project or any(wheel.bytecode for one in same for wheel in one.wheels + one.bootstrap):
+            return target._replace(project_bytecode=project)
+        return target._replace(cache_tag="", magic="")
 
-    def _planned(self, folder: str, wheel: CollectedWheel, plan: planning.Plan) -> manifests.PlannedWheel:
-        return manifests.PlannedWheel(
-            file=f"{folder}/{wheel.file}",
-            name=wheel.name,
-            version=wheel.version,
-            requested=folder == layout.WHEELS and wheel.name in plan.requested,
-            bytecode=self._bytecode.get((wheel.file, plan.target.cache_tag)),
-            patch_releases=dict(plan.limited).get(wheel.file, ()),
-        )
+    def _bill(self) -> bytes:
+        """Return the bill of materials; making one takes longer than packing, so it is cached."""
+        state, pythons = self._chosen.state, {target.python for target in self._taken.targets}
+        known = (self._settings.project, state.commit, state.epoch)
+        ordered = sorted(pythons, key=lambda python: int(python.split(".")[1]))
+        key = cache.key(*known, ordered, self._taken.bill)
+        text = self._kept.document("sbom", key)
+        if text is None:
+            from . import sbom
+
+            text = sbom.document(*known, list(self._taken.parts()), ordered).decode("ascii")
+            self._kept.keep_document("sbom", key, text)
+        return str(text).encode("ascii")
 
 
-def _of_kept(name: str, kept: Union[cache.Kept, CollectedWheel]) -> Item:
+def _of_kept(name: str, kept: cache.Kept) -> Item:
     return Item(name, FileContent(kept.path, kept.size), stored=True, sha256=kept.sha256, crc=kept.crc)

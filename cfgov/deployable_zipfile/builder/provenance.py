@@ -8,11 +8,10 @@ from __future__ import annotations
 import functools
 import os
 from typing import Callable, FrozenSet, List, NamedTuple, Sequence, Tuple
-from urllib.parse import unquote, urlsplit
 
 from ..artifact import layout, manifests
 from ..errors import BuildInputError
-from . import cache, checkout, credentials, requirements, source
+from . import cache, checkout, credentials, source
 from .options import Context, Options
 
 
@@ -28,10 +27,11 @@ class Chosen(NamedTuple):
         return [file for selection in self.selections for file in selection.files]
 
 
-def choose(context: Context, locked: requirements.Requirements, outputs: FrozenSet[str], kept: cache.Cache) -> Chosen:
+def choose(context: Context, projects: Sequence[str], outputs: FrozenSet[str], kept: cache.Cache) -> Chosen:
     """Choose the files of project and static folders, and say what was left out and what is not the commit's.
 
     Parameters:
+        projects: folders of Python projects that wheels are built from.
         outputs: real paths that this build writes.
 
     Raises:
@@ -47,7 +47,7 @@ def choose(context: Context, locked: requirements.Requirements, outputs: FrozenS
         *(source.static_files(folder, number, outputs, about) for number, folder in enumerate(options.extra_static)),
     )
     source.check_together(file for selection in chosen for file in selection.files)
-    dirty = _is_dirty(context, locked, state, chosen, kept)
+    dirty = _is_dirty(context, projects, state, chosen, kept)
     if not any(file.name.endswith(".py") for file in chosen[0].files):
         context.warn(f"{options.project}: holds no Python file")
     if options.name != os.path.basename(root):
@@ -98,7 +98,7 @@ def _checkout(context: Context, kept: cache.Cache) -> checkout.Checkout:
 
 def _is_dirty(
     context: Context,
-    locked: requirements.Requirements,
+    projects: Sequence[str],
     state: checkout.Checkout,
     chosen: Sequence[source.Selection],
     kept: cache.Cache,
@@ -112,11 +112,13 @@ def _is_dirty(
     if not state.root:
         return False
     left_out = _left_out(options, chosen)
-    deciding = [os.path.realpath(path) for path in (options.file, locked.path, *options.extra_requirements) if path]
+    deciding = [
+        os.path.realpath(path) for path in (options.file, options.requirements, *options.extra_requirements) if path
+    ]
     roots = [one.root for one in chosen]
     different = checkout.differences(state, _packed(chosen), roots, left_out, kept.of_commit, kept.memory.about)
     different = different.and_(checkout.input_differences(state, deciding, kept.of_commit))
-    for folder in _local_projects(locked):
+    for folder in projects:
         different = different.and_(checkout.folder_differences(state, folder))
     untracked = [
         path
@@ -170,9 +172,3 @@ def _warn_of(
         context.warn(f"packed, but not in {state.short}: {source.named(different.added)}")
     if untracked and not context.options.all_files:
         context.warn(f"git does not track, so not packed: {source.named(untracked)}")
-
-
-def _local_projects(locked: requirements.Requirements) -> List[str]:
-    """Return the folders that wheels are built from."""
-    urls = [line.requirement.url or "" for line in locked.lines if line.kind == "folder"]
-    return [os.path.realpath(unquote(urlsplit(url).path)) for url in urls]

@@ -126,7 +126,7 @@ class Record:
         Raises:
             OSError: it cannot be written.
         """
-        self.files(_own_files())
+        self.files(own_files())
         path, key = _record(folder, words)
         own = _state(artifact, False)
         if not self.holds or not path or _cache_folder(words) != folder or settles(own) >= time.time_ns():
@@ -208,7 +208,7 @@ def _place(folder: str) -> Identity:
     return status.st_dev, status.st_ino, stat.S_IFMT(status.st_mode)
 
 
-def _own_files() -> Iterator[str]:
+def own_files() -> Iterator[str]:
     """Yield the files and folders of this package, which is packed and decides how, and the running Python."""
     yield os.path.realpath(sys.executable)
     for folder, folders, names in os.walk(_PACKAGE):
@@ -217,19 +217,31 @@ def _own_files() -> Iterator[str]:
         yield from (os.path.join(folder, name) for name in names)
 
 
-def _record(folder: str, words: Sequence[str]) -> Tuple[str, str]:
-    """Return path and key of the record of a build with *words* whose cache is in *folder*; "" when there is none.
+def states(paths: Iterable[str]) -> List[Tuple[str, Identity]]:
+    """Return each of *paths* with the identity of what it leads to, () when there is nothing."""
+    return [(path, _state(path, True)) for path in paths]
 
-    The environment is a part of the key and may hold secrets, so only its digest is kept.
+
+def environment() -> Tuple[Any, ...]:
+    """Return what a build depends on beside files: this tool and Python, the machine, the folder, the variables.
+
+    Variables may hold secrets, so only a digest of this may be kept.
+
+    Raises:
+        OSError: the working directory is gone.
     """
-    try:
-        place = os.getcwd()
-    except OSError:
-        return "", ""
     variables = sorted((name, value) for name, value in os.environ.items() if name not in _OF_THE_SHELL)
     python = sys.version, sys.executable, sys.path, repr(sys.flags)
     machine = tuple(os.uname())[2:], os.uname().sysname, os.confstr("CS_GNU_LIBC_VERSION"), os.getuid()
-    about = repr((_FORMAT, __version__, _PACKAGE, python, machine, place, list(words), variables))
+    return __version__, _PACKAGE, python, machine, os.getcwd(), variables
+
+
+def _record(folder: str, words: Sequence[str]) -> Tuple[str, str]:
+    """Return path and key of the record of a build with *words* whose cache is in *folder*; "" when there is none."""
+    try:
+        about = repr((_FORMAT, environment(), list(words)))
+    except OSError:
+        return "", ""
     key = hashlib.sha256(about.encode("utf-8", "backslashreplace")).hexdigest()
     return os.path.join(folder, _FOLDER, key[:2], key), key
 

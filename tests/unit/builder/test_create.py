@@ -1098,7 +1098,7 @@ sys.exit(main(["create", "a", "b", "c"]))
 
 
 @pytest.mark.parametrize("number", sampled(["SIGINT", "SIGTERM", "SIGHUP"], ["SIGINT"]))
-@pytest.mark.parametrize("module", ["argparse", "deployable_zipfile.create", "deployable_zipfile.builder.collect"])
+@pytest.mark.parametrize("module", ["argparse", "deployable_zipfile.create", "deployable_zipfile.builder.pack"])
 def test_an_interrupt_before_the_build_begins_leaves_no_traceback(tmp_path: Path, module: str, number: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTED_WHILE_IMPORTING, module, number],

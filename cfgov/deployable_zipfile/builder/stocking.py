@@ -1,0 +1,199 @@
+"""From the lock to all that the artifact takes from it: wheels, plans, their bytecode, what the manifest says of them.
+
+A chapter, loaded only when ``stock.py`` has nothing to take over.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Sequence, Tuple
+from urllib.parse import unquote, urlsplit
+
+from ..artifact import layout, manifests
+from . import (
+    cache,
+    collect,
+    collected,
+    components,
+    inputs,
+    needs,
+    overlays,
+    planning,
+    requirements,
+    source,
+    stock,
+    targets,
+)
+from .collected import CollectedWheel
+from .options import Context
+
+
+class _Bytecode(NamedTuple):
+    """Bytecode archives of the wheels."""
+
+    members: Dict[Tuple[str, str], str]  # name in the artifact, by wheel file and cache tag
+    kept: Dict[str, cache.Kept]  # by that name
+
+
+def lock(context: Context) -> requirements.Requirements:
+    """Read the requirements or the lock.
+
+    Raises:
+        BuildInputError: it cannot be read, or gives no hashes and must.
+    """
+    asked = context.options
+    selection = inputs.Selection(asked.group, asked.extra, asked.project)
+    return inputs.gathered(asked.requirements, asked.extra_requirements, selection, asked.require_hashes, context.warn)
+
+
+def local_projects(locked: requirements.Requirements) -> List[str]:
+    """Return the folders that wheels are built from, absolute."""
+    urls = [line.requirement.url or "" for line in locked.lines if line.kind == "folder"]
+    return [os.path.realpath(unquote(urlsplit(url).path)) for url in urls]
+
+
+def stocked(
+    context: Context, locked: requirements.Requirements, files: Sequence[source.File], kept: cache.Cache
+) -> stock.Stock:
+    """Collect the wheels, plan for each target, checked, what it installs, and compile.
+
+    Parameters:
+        files: of the project and its static folders, which a wheel must not replace.
+
+    Raises:
+        DeployableZipfileError: a wheel cannot be got or does not fit.
+    """
+    said: List[str] = []
+
+    def warn(text: str) -> None:
+        said.append(text)
+        context.warn(text)
+
+    house = collect.Wheelhouse(_settings(context), locked, kept, context.console)
+    modules = stock.modules(file.name for file in files)
+    plans = _plans(context, house, modules, warn)
+    source.check_sizes(files, sum(wheel.size for wheel in planning.every_wheel(plans)))
+    goals = _goals(plans) if context.options.bytecode else []
+    made = _compiled(context, house, plans, goals)
+    packed = _wheels(plans)
+    return stock.Stock(
+        targets=tuple(_target(plan, made.members) for plan in plans),
+        goals=tuple(goals),
+        stored=(*sorted(packed.items()), *sorted(made.kept.items())),
+        wheels=len(packed),
+        interpreters=tuple(plan.target.interpreter for plan in plans if _is_at_hand(plan.target)),
+        from_cache=tuple(plan.target.label for plan in plans if plan.from_cache),
+        built=tuple(sorted(set(house.built))),
+        steps=tuple(house.steps),
+        warnings=tuple(said),
+        modules=stock.digest(modules),
+        files=tuple(locked.files),
+        is_pinned=_is_kept(plans) and _is_pinned(context, locked),
+        bill=components.digest(plans),
+        parts=lambda: list(components.parts(plans)),
+    )
+
+
+def _settings(context: Context) -> needs.Settings:
+    asked = context.options
+    return needs.Settings(
+        asked.only_binary, asked.cache, asked.timeout, asked.wheelhouse, asked.build_constraint, asked.allow
+    )
+
+
+def _plans(
+    context: Context, house: collect.Wheelhouse, modules: FrozenSet[str], warn: Callable[[str], None]
+) -> List[planning.Plan]:
+    """Return what each target installs, checked."""
+    asked = context.options
+    goals = targets.wanted(asked.python, asked.extra_python, asked.target, warn)
+    plans = planning.distinct([house.plan(target) for target in goals])
+    plans = [house.checked(plan, asked.strict, warn) for plan in plans]
+    for plan in plans:
+        planning.rehearse(plan, house.rehearsed, asked.name, modules, warn)
+    return plans
+
+
+def _goals(plans: Sequence[planning.Plan]) -> List[stock.Goal]:
+    """Return one Python per kind of bytecode: the first that is at hand."""
+    found: Dict[str, stock.Goal] = {}
+    for target in [plan.target for plan in plans if plan.target.interpreter]:
+        goal = stock.Goal(target.python, target.cache_tag, target.magic, target.interpreter, target.identity)
+        found.setdefault(target.cache_tag, goal)
+    return list(found.values())
+
+
+def _compiled(
+    context: Context, house: collect.Wheelhouse, plans: Sequence[planning.Plan], goals: Sequence[stock.Goal]
+) -> _Bytecode:
+    """Compile the wheels for each of *goals*."""
+    made = overlays.Overlays(house.kept, context.console, context.options.workers)
+    found = _Bytecode({}, {})
+    for goal in goals:
+        fitting = [plan for plan in plans if plan.target.cache_tag == goal.cache_tag]
+        for file, overlay in made.of_wheels(goal, planning.every_wheel(fitting)).items():
+            found.members[file, goal.cache_tag] = overlay.member
+            found.kept[overlay.member] = overlay.kept
+    return found
+
+
+def _wheels(plans: Sequence[planning.Plan]) -> Dict[str, cache.Kept]:
+    """Return the wheels by their names in the artifact."""
+    return {
+        f"{folder}/{wheel.file}": cache.Kept(wheel.path, wheel.sha256, wheel.size, wheel.crc)
+        for plan in plans
+        for folder, group in plan.folders
+        for wheel in group
+    }
+
+
+def _target(plan: planning.Plan, bytecode: Mapping[Tuple[str, str], str]) -> manifests.Target:
+    """Return what the manifest says of the target of *plan*, but for the project's bytecode."""
+    target, everything = plan.target, plan.wheels + plan.bootstrap
+
+    def planned(folder: str, wheel: CollectedWheel) -> manifests.PlannedWheel:
+        return manifests.PlannedWheel(
+            file=f"{folder}/{wheel.file}",
+            name=wheel.name,
+            version=wheel.version,
+            requested=folder == layout.WHEELS and wheel.name in plan.requested,
+            bytecode=bytecode.get((wheel.file, target.cache_tag)),
+            patch_releases=dict(plan.limited).get(wheel.file, ()),
+        )
+
+    return manifests.Target(
+        python=target.python,
+        abi=target.abi,
+        machine=target.machine,
+        libc="glibc",
+        libc_floor=collected.glibc_floor(everything, target.machine),
+        libraries=collected.system_libraries(everything, target.machine),
+        cache_tag=target.cache_tag,
+        magic=target.magic,
+        wheels=tuple(planned(layout.WHEELS, wheel) for wheel in plan.wheels),
+        bootstrap=tuple(planned(layout.BOOTSTRAP_WHEELS, wheel) for wheel in plan.bootstrap),
+        project_bytecode=None,
+        patch_releases=plan.holds,
+        markers=plan.markers,
+    )
+
+
+def _is_at_hand(target: targets.Target) -> bool:
+    return bool(target.interpreter) and not target.cross
+
+
+def _is_kept(plans: Sequence[planning.Plan]) -> bool:
+    """Say whether all wheels came from the cache, and none was built from an sdist."""
+    built = any(wheel.built_from for wheel in planning.every_wheel(plans))
+    return not built and all(plan.from_cache for plan in plans)
+
+
+def _is_pinned(context: Context, locked: requirements.Requirements) -> bool:
+    """Say whether the requirements are all in the files that were given, and pinned by hashes."""
+    return (
+        bool(locked.fixed and locked.lines)
+        and len(locked.files) == 1 + len(context.options.extra_requirements)
+        and not locked.constraints
+        and not any("://" in path for path in locked.files)
+        and all(line.kind == "index" or str(line.requirement.url).startswith("https://") for line in locked.lines)
+    )

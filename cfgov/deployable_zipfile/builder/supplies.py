@@ -1,0 +1,73 @@
+"""What comes from the lock: what an earlier build kept of it, or else collected now.
+
+A chapter between ``stock.py``, which finds and keeps it, and ``stocking.py``, which makes it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, List, Sequence
+
+from . import cache, source, stock
+from .options import Context
+
+if TYPE_CHECKING:
+    from . import requirements
+
+
+class Supplies:
+    """Everything that one build takes from its lock; the lock is read only when nothing was kept.
+
+    Raises:
+        BuildInputError: the lock cannot be read.
+    """
+
+    def __init__(self, context: Context, kept: cache.Cache) -> None:
+        self._context = context
+        self._kept = kept
+        self._name = stock.key(context)
+        self._found = stock.recall(kept, self._name)
+        self._locked = None if self._found else _lock(context)
+
+    @property
+    def projects(self) -> List[str]:
+        """Folders of Python projects that wheels are built from, absolute."""
+        if self._locked is None:
+            return []
+        from . import stocking
+
+        return stocking.local_projects(self._locked)
+
+    def take(self, files: Sequence[source.File]) -> stock.Stock:
+        """Return all that the artifact takes from the lock, with its warnings given.
+
+        Parameters:
+            files: of the project and its static folders.
+
+        Raises:
+            DeployableZipfileError: a wheel cannot be got or does not fit.
+        """
+        found = self._found
+        if found is None or found.modules != stock.digest(stock.modules(file.name for file in files)):
+            return self._collected(files)
+        for text in found.steps:
+            self._context.console.step(text)
+        for text in found.warnings:
+            self._context.warn(text)
+        source.check_sizes(files, sum(kept.size for _, kept in found.stored[: found.wheels]))
+        return found
+
+    def _collected(self, files: Sequence[source.File]) -> stock.Stock:
+        from . import stocking
+
+        made = stocking.stocked(self._context, self._locked or _lock(self._context), files, self._kept)
+        if (
+            made.is_pinned and self._name and stock.key(self._context) == self._name
+        ):  # the lock was not changed meanwhile
+            stock.keep(self._kept, self._name, made)
+        return made
+
+
+def _lock(context: Context) -> requirements.Requirements:
+    from . import stocking
+
+    return stocking.lock(context)

@@ -1,0 +1,207 @@
+"""What a build takes from its lock is kept for the next one, and taken over only while nothing of it can differ."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Tuple
+
+import pytest
+
+from deployable_zipfile import create
+from deployable_zipfile.builder import stocking, unchanged
+from tests.unit.builder.conftest import Index, commit_all
+from tests.unit.builder.test_create import lock, pinned
+
+
+@pytest.fixture(autouse=True)
+def _no_variable_of_pytest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the one that pytest changes between the parts of a test."""
+    monkeypatch.setattr(unchanged, "_OF_THE_SHELL", (*unchanged._OF_THE_SHELL, "PYTEST_CURRENT_TEST"))
+
+
+class Builds:
+    """Builds one project, and tells whether the lock was read for it."""
+
+    def __init__(
+        self, site: Path, index: Index, folder: Path, cache: Path, said: pytest.CaptureFixture[str], reads: List[str]
+    ) -> None:
+        self.site = site
+        self.index = index
+        self.folder = folder
+        self.cache = cache
+        self.words: List[str] = []
+        self.more: List[str] = []
+        self._said = said
+        self._reads = reads
+
+    def lock(self, *wheels: Path) -> None:
+        """Lock *wheels* and build twice: once with pip, once from the cache."""
+        self.words = [str(self.site), lock(self.site, *map(pinned, wheels)), str(self.folder / "out")]
+        for _ in range(2):
+            self.run()
+
+    def run(self) -> Tuple[Dict[str, Any], str, bool]:
+        """Return the result, what was said on stderr, and whether the lock was read."""
+        self._reads.clear()
+        status = create.main([*self.words, *self.more, "--json", "--workers", "1"])
+        said = self._said.readouterr()
+        assert status == 0, said.err
+        return json.loads(said.out), said.err, bool(self._reads)
+
+    def change(self, text: str = "VALUE = 2\n") -> None:
+        """Change the project, so that there is something to build."""
+        (self.site / "site_one" / "changed.py").write_text(text, encoding="utf-8")
+        commit_all(self.site.parent)
+
+    def kept(self, kind: str) -> List[Path]:
+        """Return the files of *kind* in the cache."""
+        return [path for path in (self.cache / kind).rglob("*") if path.is_file()]
+
+
+@pytest.fixture
+def builds(
+    site: Path,
+    index: Index,
+    own_cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Builds:
+    reads: List[str] = []
+    real = stocking.lock
+
+    def counted(context: Any) -> Any:
+        reads.append(context.options.requirements)
+        return real(context)
+
+    monkeypatch.setattr(stocking, "lock", counted)
+    made = Builds(site, index, tmp_path, own_cache, capsys, reads)
+    made.lock(index.add("foo", "1.0"))
+    return made
+
+
+def test_a_lock_that_is_unchanged_is_not_read_again_and_the_artifact_is_the_same(builds: Builds) -> None:
+    builds.change()
+    again, said, read = builds.run()
+
+    assert not read
+    assert len(again["from_cache"]) == 1
+    assert "the lock is unchanged" in said
+    (builds.folder / "out.zip").unlink()
+    for path in builds.kept("stock"):
+        path.unlink()
+    made, _, read = builds.run()
+    assert read
+    assert {**made, "warnings": []} == {**again, "warnings": []}
+
+
+def test_its_warnings_are_given_again(builds: Builds) -> None:
+    builds.lock(builds.index.add("bar", "1.0", {"bar.py": "", "bar.pth": "import bar\n"}))
+    builds.change()
+    done, said, read = builds.run()
+
+    assert not read
+    assert done["warnings"] == ["bar-1.0-py3-none-any.whl: runs code at every start of Python (bar.pth)"]
+    assert f"warning: {done['warnings'][0]}\n" in said
+
+
+def _lock(builds: Builds, patch: pytest.MonkeyPatch) -> None:
+    del patch
+    path = Path(builds.words[1])
+    path.write_text(path.read_text(encoding="utf-8") + "# other\n", encoding="utf-8")
+    commit_all(builds.site.parent)
+
+
+def _variable(builds: Builds, patch: pytest.MonkeyPatch) -> None:
+    del builds
+    patch.setenv("PIP_EXTRA_INDEX_URL", "https://other.example.org/simple")
+
+
+def _option(builds: Builds, patch: pytest.MonkeyPatch) -> None:
+    del patch
+    builds.more = ["--strict"]
+
+
+def _no_bytecode(builds: Builds, patch: pytest.MonkeyPatch) -> None:
+    del patch
+    builds.more = ["--no-bytecode"]
+
+
+def _project_name(builds: Builds, patch: pytest.MonkeyPatch) -> None:
+    del patch
+    builds.more = ["--name", "another"]
+
+
+def _configuration_of_pip(builds: Builds, patch: pytest.MonkeyPatch) -> None:
+    path = builds.folder / "pip.conf"
+    path.write_text("[global]\ntimeout = 7\n", encoding="utf-8")
+    patch.setattr("deployable_zipfile.builder.surroundings.configuration_paths", lambda interpreter: [str(path)])
+
+
+def _module(builds: Builds, patch: pytest.MonkeyPatch) -> None:
+    del patch
+    (builds.site / "another.py").write_text("VALUE = 1\n", encoding="utf-8")
+    commit_all(builds.site.parent)
+
+
+def _wheel_is_gone(builds: Builds, patch: pytest.MonkeyPatch) -> None:
+    del patch
+    [path] = [path for path in builds.kept("files") if path.name.startswith("foo-")][:1]
+    path.unlink()
+
+
+def _damaged(builds: Builds, patch: pytest.MonkeyPatch) -> None:
+    del patch
+    for path in builds.kept("stock"):
+        path.write_bytes(path.read_bytes()[:-2])
+
+
+def _a_month_later(builds: Builds, patch: pytest.MonkeyPatch) -> None:
+    del builds
+    later = time.time() + 31 * 24 * 3600
+    patch.setattr(time, "time", lambda: later)
+
+
+def _another_tool(builds: Builds, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(unchanged, "own_files", lambda: [builds.words[1], str(builds.folder)])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _lock, _variable, _option, _no_bytecode, _project_name, _configuration_of_pip, _module, _wheel_is_gone,
+        _damaged, _a_month_later, _another_tool,
+    ],
+)  # fmt: skip
+def test_after_a_change_of_what_it_follows_from_the_lock_is_read(
+    builds: Builds, change: Callable[[Builds, pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builds.change()
+    assert not builds.run()[2]
+    change(builds, monkeypatch)
+    builds.change("VALUE = 3\n")
+    assert builds.run()[2]
+
+
+@pytest.mark.parametrize("line", ["foo==1.0", "-r other.txt"])
+def test_what_files_that_are_not_looked_at_decide_is_never_taken_over(builds: Builds, line: str) -> None:
+    foo = next(path for path in builds.index.folder.iterdir() if path.name.startswith("foo-"))
+    (builds.site.parent / "other.txt").write_text(f"{pinned(foo)}\n", encoding="utf-8")
+    builds.words[1] = lock(builds.site, line)
+    for number in range(3):
+        builds.change(f"VALUE = {number}\n")
+        assert builds.run()[2]
+
+
+def test_a_damaged_wheel_is_not_taken_over(builds: Builds) -> None:
+    [path] = [path for path in builds.kept("files") if path.name.startswith("foo-")][:1]
+    content = path.read_bytes()
+    path.write_bytes(content[:9] + bytes([content[9] ^ 1]) + content[10:])
+    builds.change()
+    done, _, read = builds.run()
+
+    assert read
+    assert done["sha256"]
+    assert path.read_bytes() == content
