@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import select
-import socket
 import stat
 import time
 from typing import List, NoReturn
@@ -206,7 +205,7 @@ class Staging:
             return durable.holder(descriptor)
         if self._is_current(descriptor):
             self._lock = descriptor
-            durable.write_holder(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n")
+            durable.write_holder(descriptor, f"process {os.getpid()} on {os.uname().nodename}\n")
         return ""
 
     def _open_lock(self) -> int:
@@ -241,7 +240,7 @@ def _is_gone(holder: str) -> bool:
     Only its workers can hold the lock then, and they are about to end too.
     """
     words = holder.split()
-    if len(words) != 4 or not words[1].isdigit() or words[3] != socket.gethostname():
+    if len(words) != 4 or not words[1].isdigit() or words[3] != os.uname().nodename:
         return False
     try:
         os.kill(int(words[1]), 0)
