@@ -21,8 +21,8 @@ from deployable_zipfile.artifact.record import RecordRow, parse_record
 from deployable_zipfile.artifact.wheel import EntryPoint, Wheel
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.errors import ArtifactError, DeployableZipfileError, WheelError
-from deployable_zipfile.install import host
-from deployable_zipfile.install_wheels import Place
+from deployable_zipfile.install import finish, host, plan
+from deployable_zipfile.install.plan import Place, planned
 from tests.support.artifacts import PYTHON, container, make_artifact, simple_wheel
 from tests.support.depth import sampled
 from tests.support.helpers import File, make_wheel, read_tree
@@ -66,7 +66,7 @@ def install(
         target = artifact.manifest.targets[0]
         sources = install_wheels.open_wheels(artifact, target, host.bytecode_fits(target))
         place = Place(str(tree), destination, PYTHON, "site_one")
-        count = install_wheels.install(sources, place, workers)
+        count = install_wheels.install(planned(sources, place), workers)
     done = Installed(tree)
     assert count == len(done.files)
     return done
@@ -363,7 +363,7 @@ def test_a_script_starts_wherever_its_interpreter_lies(folder: str, tmp_path: Pa
     (tmp_path / "tool_module.py").write_text("import sys\n\ndef main():\n    print(sys.argv[1:])\n    return 7\n")
     point = EntryPoint("tool", "tool_module", "main", False)
     script = place / "tool"
-    script.write_bytes(install_wheels.script_text(f"{place}/venv/bin/python", point))
+    script.write_bytes(finish.script_text(f"{place}/venv/bin/python", point))
     script.chmod(0o755)
     done = subprocess.run(
         [str(script), "a b", "$x"],
@@ -376,13 +376,13 @@ def test_a_script_starts_wherever_its_interpreter_lies(folder: str, tmp_path: Pa
 
 def test_the_first_line_is_plain_as_long_as_old_kernels_read_it() -> None:
     longest = "/" + "x" * 124
-    assert install_wheels.shebang(longest) == f"#!{longest}\n".encode()
-    assert install_wheels.shebang(longest + "x").startswith(b"#!/bin/sh\n'''exec' ")
-    assert install_wheels.shebang("/a b").startswith(b"#!/bin/sh\n")
+    assert finish.shebang(longest) == f"#!{longest}\n".encode()
+    assert finish.shebang(longest + "x").startswith(b"#!/bin/sh\n'''exec' ")
+    assert finish.shebang("/a b").startswith(b"#!/bin/sh\n")
 
 
 def test_attributes_of_attributes_are_called(tmp_path: Path) -> None:
-    text = install_wheels.script_text("/p", EntryPoint("x", "a.b", "C.main", False)).decode()
+    text = finish.script_text("/p", EntryPoint("x", "a.b", "C.main", False)).decode()
     assert "from a.b import C\n" in text
     assert "sys.exit(C.main())" in text
 
@@ -454,7 +454,8 @@ OF_ARTIFACTS = {"is compressed a second time", "is planned as {}", "is the bytec
 
 
 def test_every_refusal_of_the_installer_is_tried_at_build_too() -> None:
-    assert refusals(install_wheels.__file__) == {why for why, _ in REFUSED.values()} | OF_ARTIFACTS
+    found = {why for module in (install_wheels, plan, finish) for why in refusals(str(module.__file__))}
+    assert found == {why for why, _ in REFUSED.values()} | OF_ARTIFACTS
 
 
 @pytest.mark.parametrize("case", sorted(REFUSED))

@@ -19,8 +19,8 @@ from ..artifact.wheel import Wheel
 from ..artifact.zipreader import Artifact
 from ..console import Console
 from ..errors import ArtifactError, BuildInputError
+from ..install.plan import Place, is_own, is_script, path_in
 from ..install.writer import bytecode_path
-from ..install_wheels import Place, is_own, is_script, path_in
 from . import cache, contents, zipwriter
 from .output import Output, Written
 

@@ -14,9 +14,9 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, 
 from ..artifact import layout, manifests
 from ..artifact.delta import Delta, Row
 from ..artifact.zipreader import Artifact, Container, Entry
-from ..install_wheels import Place, path_in
 from . import installed
 from .entries import key_of
+from .plan import Place, path_in
 from .store import ENTRIES
 from .unpacking import BYTECODE, WHEEL
 from .zip_part import Blocks

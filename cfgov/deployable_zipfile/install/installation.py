@@ -12,15 +12,16 @@ import errno
 import gc
 import os
 import time
-from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Callable, Iterator, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..artifact import manifests
 from ..artifact.zipreader import Artifact
 from ..console import Console
 from ..errors import ArtifactError, DeployableZipfileError, DestinationError
-from ..install_wheels import Place, Source, open_wheels
+from ..install_wheels import open_wheels
 from . import host, preflight, replacement, soundness, tree
 from .destination import filled_problem, normal_destination
+from .plan import Place, Plan, planned
 from .sharing import Sharing, normal_store, stored_members
 from .space import Need
 from .staging import Staging, WriteBehind, disk_error, remove_leftovers
@@ -97,14 +98,15 @@ def install(
     if problems and is_there():  # another run finished it meanwhile
         return Installed(destination, build, target.python, True, 0, time.monotonic() - began)
     _refuse([*problems, replacement.refusal(destination, build) if force else None], console)
-    sources = _verified(artifact, target, workers, console)
-    with Staging(destination, wait, console) as staging:
+    staging = Staging(destination, wait, console)
+    place = Place(staging.tree, destination, target.python, artifact.manifest.project, compiles)
+    plan = _verified(artifact, target, place, workers, console)
+    with staging:
         if is_there():
             return Installed(destination, build, target.python, True, 0, time.monotonic() - began)
         _refuse([replacement.refusal(destination, build) if force else filled_problem(destination, build)], console)
-        place = Place(staging.tree, destination, target.python, artifact.manifest.project, compiles)
-        with _writing(place, sources, artifact.manifest, sync, console) as advance:
-            count = tree.write(artifact, target, sources, place, workers, advance, sharing)
+        with _writing(plan, artifact.manifest, sync, console) as advance:
+            count = tree.write(artifact, target, plan, workers, advance, sharing)
             if force and os.path.isdir(destination):
                 replacement.carry_over(destination, place.tree)
         staging.commit(replaces=force)
@@ -129,16 +131,16 @@ def _refuse(problems: Sequence[Optional[DeployableZipfileError]], console: Conso
         raise found[0]
 
 
-def _verified(artifact: Artifact, target: manifests.Target, workers: int, console: Console) -> List[Source]:
-    """Compare every byte of *artifact* with its manifest, and open its wheels while other processes do so."""
+def _verified(artifact: Artifact, target: manifests.Target, place: Place, workers: int, console: Console) -> Plan:
+    """Compare every byte of *artifact* with its manifest, and plan where its wheels go while other processes do so."""
     with _verifying(artifact, workers, console) as finish:
         try:
-            sources = open_wheels(artifact, target, host.bytecode_fits(target))
+            plan = planned(open_wheels(artifact, target, host.bytecode_fits(target)), place)
         except DeployableZipfileError:
             finish()  # a damaged file is told before what it makes of the wheels in it
             raise
         finish()
-        return sources
+        return plan
 
 
 @contextlib.contextmanager
@@ -149,11 +151,10 @@ def _verifying(artifact: Artifact, workers: int, console: Console) -> Iterator[C
 
 
 @contextlib.contextmanager
-def _writing(
-    place: Place, sources: List[Source], manifest: manifests.Manifest, sync: bool, console: Console
-) -> Iterator[Callable[[int], None]]:
+def _writing(plan: Plan, manifest: manifests.Manifest, sync: bool, console: Console) -> Iterator[Callable[[int], None]]:
     """Show how many files are written; whatever keeps one from being written becomes an error of ours."""
-    total = sum(len(source.wheel.files) for source in sources) + len(manifest.members)
+    place = plan.place
+    total = sum(len(source.wheel.files) for source in plan.sources) + len(manifest.members)
     text = f"Installing {place.project} for Python {place.python}"
     try:
         with WriteBehind(place.tree, sync), console.phase(text, total) as advance:

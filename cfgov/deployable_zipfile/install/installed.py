@@ -11,7 +11,7 @@ from typing import Any, Dict
 from .. import durable
 from ..artifact import layout, manifests, strict_json
 from ..artifact.zipreader import Artifact
-from ..install_wheels import Place
+from .plan import Place
 from .virtualenv import base_interpreter
 
 MAX_RECORD = 4 * 1024 * 1024  # bytes of installed.json and links.json

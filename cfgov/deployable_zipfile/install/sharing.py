@@ -11,10 +11,10 @@ from .. import durable
 from ..artifact import manifests
 from ..console import Console
 from ..errors import DestinationError
-from ..install_wheels import Place, Source
 from ..workers import run
 from . import links
 from .entries import Damaged, Entry, Seen, key_of, seen_in, seen_of, state_of, write_seen
+from .plan import Place, Source
 from .store import Store
 from .unpacking import BYTECODE, WHEEL, unpacked
 from .writer import Job, bytecode_path, compiled

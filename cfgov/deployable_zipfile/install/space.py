@@ -12,7 +12,8 @@ from typing import Dict, Iterable, NamedTuple, Optional, Set
 from ..artifact import layout, manifests
 from ..artifact.names import folders_of
 from ..artifact.zipreader import Artifact
-from ..install_wheels import Place, Source, is_own, open_wheels, path_in
+from ..install_wheels import open_wheels
+from .plan import Place, Source, is_own, path_in
 from .writer import bytecode_path
 
 _SLACK = 1.02  # for what file systems keep of their own

@@ -11,9 +11,9 @@ from ..artifact import layout, manifests
 from ..artifact.names import folders_of
 from ..artifact.zipreader import Artifact
 from ..errors import ArtifactError
-from ..install_wheels import Place, Source
 from ..install_wheels import install as install_wheels
 from . import host, installed, inventory
+from .plan import Place, Plan
 from .sharing import Sharing
 from .virtualenv import make_virtualenv
 from .writer import Job, bytecode, bytecode_path, write_bytes, write_files
@@ -24,14 +24,13 @@ _FEW = 5000  # files of the project that wait for those of the wheels
 def write(
     artifact: Artifact,
     target: manifests.Target,
-    sources: List[Source],
-    place: Place,
+    plan: Plan,
     workers: int,
     progress: Callable[[int], None],
     sharing: Optional[Sharing],
 ) -> int:
     """Write everything the destination will hold; return the number of files."""
-    count = 0
+    count, place = 0, plan.place
     # The loader and its bytecode, the scripts, and what makes the virtualenv are written beside what wheels bring.
     known = inventory.Known({}, {}, set(), {place.site, f"{place.site}/__pycache__", place.scripts, layout.VENV})
     waiting: List[Job] = []  # for the processes that write the wheels' files: starting others takes longer
@@ -45,11 +44,10 @@ def write(
             write_files(place.tree, waiting, workers, progress, known.digests)
             waiting = []
     take = sharing.take if sharing else None
-    count += install_wheels(sources, place, workers, progress, known, take, waiting)
+    others = [lambda: make_virtualenv(place), lambda: _write_own_files(artifact, place)]
+    count += install_wheels(plan, workers, progress, known, take, waiting, others)
     if sharing:
         known.digests.update(sharing.digests)
-    make_virtualenv(place)
-    _write_own_files(artifact, place)
     files = inventory.written(place.tree, workers, known)
     write_bytes(f"{place.tree}/{layout.FILES}", files)
     record = installed.document(artifact, target, place, hashlib.sha256(files).hexdigest())

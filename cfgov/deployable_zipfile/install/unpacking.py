@@ -7,9 +7,9 @@ from typing import Dict, List, Sequence, Tuple
 
 from .. import durable
 from ..artifact.zipreader import Window
-from ..install_wheels import Source, is_own, is_script
 from ..workers import run
 from .entries import Entry, Row, Seen
+from .plan import Source, is_own, is_script
 from .store import Store
 from .writer import Job, make_folders, write_files
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 from ..artifact import layout
 from ..errors import TargetError
-from ..install_wheels import Place
+from .plan import Place
 from .writer import write_bytes
 
 

@@ -89,6 +89,7 @@ def write_files(
     digests: Optional[Dict[str, str]] = None,
     folders: Iterable[str] = (),
     beside: Sequence[Callable[[], None]] = (),
+    meanwhile: Sequence[Callable[[], None]] = (),
 ) -> Set[str]:
     """Write every job's file; return the paths (relative) of the bytecode files that were compiled here.
 
@@ -101,6 +102,7 @@ def write_files(
         folders: made first, with those above them, by the same processes; the others that the files need exist,
             ``__pycache__`` folders included.
         beside: other work that needs no more than the folders, done by the same processes.
+        meanwhile: other work that needs no more than the folders, done by this process while it waits for them.
 
     Raises:
         ArtifactError, WheelError: content that is not what it should be.
@@ -122,7 +124,10 @@ def write_files(
         return number, "", []
 
     everything: Set[str] = set()
+    waiting = iter(meanwhile)
     for number, found, made in run(write, files + len(beside), workers, len(batches)):
+        if number >= len(batches):
+            next(waiting, _nothing)()
         if not len(batches) <= number < files:
             continue
         everything.update(made)
@@ -132,7 +137,13 @@ def write_files(
             digests.update(zip((job.path for job in jobs[first:last]), each))
         if progress:
             progress(last - first)
+    for work in waiting:
+        work()
     return everything
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def write_bytes(path: str, data: bytes, mode: int = 0o644) -> None:

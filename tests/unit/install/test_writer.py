@@ -10,7 +10,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Dict, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
 
@@ -21,6 +21,7 @@ from deployable_zipfile.install import writer
 from deployable_zipfile.install.writer import Job
 from tests.support.artifacts import container
 from tests.support.helpers import make_wheel, read_tree, run_python
+from tests.support.processes import children
 
 CONTENT = {f"p{number % 7}/q/f{number}.txt": b"%d " % number * number for number in range(300)}
 SIZES = [0, 1, 1000, 100_000, WHOLE - 1000, WHOLE, WHOLE + 1, 3 * WHOLE]
@@ -68,6 +69,49 @@ def test_folders_are_made_with_all_above_them_at_any_depth(
     wanted = {"/".join(f"d{number % width}" for width in range(1, 12)) for number in range(200)}
     writer.make_folders(str(tree), wanted, workers)
     assert all((tree / path).is_dir() for path in wanted)
+
+
+@pytest.mark.parametrize("count", [0, 1, 300])
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_folders_come_first_and_other_work_after_them(
+    workers: int, count: int, tree: Path, zipped: Container, tmp_path: Path
+) -> None:
+    jobs = jobs_of(zipped)[:count]
+    folders = {f"{name.rpartition('/')[0]}/empty" for name in CONTENT} | {"p9/a/b/c/d/e/f"}
+    done: List[int] = []
+
+    def beside(number: int) -> Callable[[], None]:
+        def work() -> None:
+            assert all((tree / folder).is_dir() for folder in folders)
+            (tmp_path / f"beside-{number}").touch()
+
+        return work
+
+    def meanwhile(number: int) -> Callable[[], None]:
+        def work() -> None:
+            assert all((tree / folder).is_dir() for folder in folders)
+            done.append(number)
+
+        return work
+
+    digests: Dict[str, str] = {}
+    writer.write_files(
+        str(tree), jobs, workers, None, digests, folders, [beside(0), beside(1)], [meanwhile(0), meanwhile(1)]
+    )
+    assert digests == {job.path: hashlib.sha256(CONTENT[job.path]).hexdigest() for job in jobs}
+    assert sorted(path.name for path in tmp_path.glob("beside-*")) == ["beside-0", "beside-1"]
+    assert done == [0, 1]
+
+
+@pytest.mark.parametrize("place", ["beside", "meanwhile"])
+def test_what_other_work_raises_ends_all(place: str, tree: Path, zipped: Container) -> None:
+    def fail() -> None:
+        raise WheelError("wheels/a.whl", "is cut", "Copy it again")
+
+    options: Dict[str, Any] = {place: [fail], "folders": {name.rpartition("/")[0] for name in CONTENT}}
+    with pytest.raises(WheelError, match="is cut"):
+        writer.write_files(str(tree), jobs_of(zipped), 2, **options)
+    assert children() == []
 
 
 def test_a_file_that_exists_is_never_written_over(tree: Path, zipped: Container) -> None:

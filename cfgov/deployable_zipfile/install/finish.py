@@ -1,0 +1,125 @@
+"""What is written for one wheel beside its files: scripts, INSTALLER, REQUESTED and RECORD (PEP 376, PEP 427)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import sys
+from typing import Dict, Set
+
+from ..artifact.record import RecordRow
+from ..artifact.wheel import EntryPoint, Wheel
+from ..artifact.zipreader import Container, Entry
+from .plan import Place, Plan, is_module, is_own, is_script, path_in, relative
+from .writer import bytecode_path, write_bytes
+
+INSTALLER = b"deployable-zipfile\n"  # PEP 376: the tool that installed
+MAX_SHEBANG = 127  # bytes: what kernels before 5.1 read, newline not counted
+
+_UNSIGNED = RecordRow("", "", None)  # RECORD.jws and RECORD.p7s are not in RECORD (PEP 427)
+
+
+def shebang(interpreter: str) -> bytes:
+    """Return the first line or lines of a Python script for *interpreter*, an absolute path.
+
+    The kernel reads at most 127 bytes before 5.1 and splits at the first blank; where that does not do, the script is
+    started by ``sh``, to which the lines are an ``exec`` and to Python a string.
+    """
+    line = f"#!{interpreter}"
+    if len(os.fsencode(line)) <= MAX_SHEBANG and " " not in line and "\t" not in line:
+        return os.fsencode(line) + b"\n"
+    return os.fsencode(f"#!/bin/sh\n'''exec' {shlex.quote(interpreter)} \"$0\" \"$@\"\n' '''\n")
+
+
+def script_text(interpreter: str, point: EntryPoint) -> bytes:
+    """Return the text of a console or GUI script."""
+    first = point.attributes.partition(".")[0]
+    return (
+        shebang(interpreter)
+        + (
+            f"import sys\n\n"
+            f"from {point.module} import {first}\n\n"
+            f'if __name__ == "__main__":\n'
+            f"    sys.exit({point.attributes}())\n"
+        ).encode()
+    )
+
+
+def finish(plan: Plan, number: int, compiled: Set[str]) -> None:
+    """Write scripts, INSTALLER, REQUESTED and at last RECORD of one wheel.
+
+    Parameters:
+        number: of the wheel among the sources of *plan*.
+        compiled: paths of the bytecode files that were compiled here.
+
+    Raises:
+        WheelError: a script that is not what RECORD says.
+        OSError: the file system refused.
+    """
+    source, place = plan.sources[number], plan.place
+    wheel = source.wheel
+    rows = _file_rows(wheel, plan, compiled)
+    own: Dict[str, str] = {}
+    for path, (owner, entry) in plan.scripts.items():
+        if owner == number:
+            own[path] = _write_script(wheel, entry, path, place)
+    for path, (owner, point) in plan.points.items():
+        if owner == number:
+            own[path] = _write_own(path, script_text(place.interpreter, point), 0o755, place)
+    folder = f"{place.site}/{wheel.dist_info}"
+    own["INSTALLER"] = _write_own(f"{folder}/INSTALLER", INSTALLER, 0o644, place)
+    if source.plan.requested:
+        own["REQUESTED"] = _write_own(f"{folder}/REQUESTED", b"", 0o644, place)
+    record = f"{wheel.dist_info}/RECORD"
+    own["RECORD"] = _row(record, "", "")
+    text = "".join([*rows.values(), *own.values()])
+    write_bytes(f"{place.tree}/{place.site}/{record}", text.encode("utf-8"))
+
+
+def _file_rows(wheel: Wheel, plan: Plan, compiled: Set[str]) -> Dict[str, str]:
+    """Return RECORD's rows of the files that were written for *wheel* and of their bytecode, by destination path."""
+    rows: Dict[str, str] = {}
+    place = plan.place
+    tag = sys.implementation.cache_tag or ""
+    signatures = {name: _UNSIGNED for name in wheel.files if name not in wheel.record}
+    for name, row in {**wheel.record, **signatures}.items():
+        path = path_in(wheel.name, name, place)
+        job = plan.jobs.get(path)
+        if job is None or is_script(name) or is_own(wheel, name) or isinstance(job.window, Container):
+            continue  # not written, written below, or replaced by bytecode
+        digest = f"{row.algorithm}={row.digest}" if row.algorithm else ""
+        rows[path] = _row(relative(path, place), digest, str(wheel.files[name].size))
+        pyc = bytecode_path(path, tag) if is_module(path, place) else ""
+        if pyc and (pyc in compiled or pyc in plan.jobs):
+            rows.setdefault(pyc, _row(relative(pyc, place), "", ""))
+    return rows
+
+
+def _write_script(wheel: Wheel, entry: Entry, path: str, place: Place) -> str:
+    """Write a ``.data`` script; a first line ``#!python`` becomes the virtualenv's (PEP 427)."""
+    digest, size = hashlib.sha256(), 0
+    descriptor = os.open(f"{place.tree}/{path}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755)
+    with open(descriptor, "wb") as file:
+        for number, block in enumerate(wheel.proven_blocks(entry)):
+            if number == 0 and block.startswith(b"#!python"):
+                block = shebang(place.interpreter) + block.partition(b"\n")[2]
+            digest.update(block)
+            size += len(block)
+            file.write(block)
+    return _row(relative(path, place), _record_digest(digest.digest()), str(size))
+
+
+def _write_own(path: str, data: bytes, mode: int, place: Place) -> str:
+    write_bytes(f"{place.tree}/{path}", data, mode)
+    return _row(relative(path, place), _record_digest(hashlib.sha256(data).digest()), str(len(data)))
+
+
+def _record_digest(digest: bytes) -> str:
+    return f"sha256={RecordRow.encoded(digest)}"
+
+
+def _row(path: str, digest: str, size: str) -> str:
+    if "," in path or '"' in path:
+        path = '"' + path.replace('"', '""') + '"'
+    return f"{path},{digest},{size}\n"
