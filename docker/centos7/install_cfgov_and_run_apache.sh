@@ -66,12 +66,22 @@ check_settings() {
     check_number APACHE_PORT 1 65535
     check_number APACHE_PROCESS_COUNT 1 1000
     check_number LIMIT_REQUEST_BODY 0 2147483647
+    check_log ERROR_LOG
+    check_log ACCESS_LOG
     if [[ $DATABASE_URL == sqlite:///"$CFGOV_CURRENT"/* || $MEDIA_ROOT == "$CFGOV_CURRENT"/* ]]; then
         stop 2 "DATABASE_URL, MEDIA_ROOT: in $CFGOV_CURRENT only root can write. Name a path below $data"
     fi
     # The web server drops directives whose value is empty with an error that names no variable.
     export APACHE_STATUS_ALLOW_FROM=${APACHE_STATUS_ALLOW_FROM:-127.0.0.1 ::1}
     export APACHE_HTTPS_FORWARDED_HOST APACHE_UPLOADS_F_ALIAS SCL_PYTHON_VERSION
+}
+
+# httpd says it only after the installation. It takes a command ("|...") and a path below ServerRoot too.
+check_log() { # NAME
+    local folder=${!1%/*}
+    if [[ ${!1} == /* && ${!1} != "$CFGOV_PATH"/* && ! -d ${folder:-/} ]]; then
+        stop 2 "$1: $folder is not a folder. Name a file in one that exists, or in $data"
+    fi
 }
 
 check_number() { # NAME LEAST MOST

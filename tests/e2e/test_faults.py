@@ -135,6 +135,8 @@ def test_an_application_that_fails_when_it_is_imported(fail: Fail, small: Callab
         ({"APACHE_PORT": "eighty"}, "APACHE_PORT: must be an integer from 1 to 65535"),
         ({"APACHE_PORT": "65536"}, "APACHE_PORT: must be an integer from 1 to 65535"),
         ({"APACHE_PROCESS_COUNT": "many"}, "APACHE_PROCESS_COUNT: must be an integer from 1 to 1000"),
+        ({"ERROR_LOG": "/var/log/nowhere/error.log"}, "ERROR_LOG: /var/log/nowhere is not a folder"),
+        ({"ACCESS_LOG": "/etc/passwd/access.log"}, "ACCESS_LOG: /etc/passwd is not a folder"),
         ({"LIMIT_REQUEST_BODY": "-1"}, "LIMIT_REQUEST_BODY: must be an integer"),
         ({"DATABASE_URL": "sqlite:////srv/cfgov/current/test.sqlite"}, "Name a path below /srv/cfgov/data"),
         ({"MEDIA_ROOT": "/srv/cfgov/current/media"}, "Name a path below /srv/cfgov/data"),
