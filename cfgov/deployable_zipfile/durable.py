@@ -180,6 +180,14 @@ def write_all(descriptor: int, data: bytes) -> None:
             written += os.write(descriptor, view[written:])
 
 
+def write_at(descriptor: int, data: bytes, offset: int) -> None:
+    """Write *data* into an open file from byte *offset* on; its position stays what it is."""
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view, offset = view[written:], offset + written
+
+
 def sync_file(descriptor: int, mode: int = -1) -> None:
     """Put the content of an open file on the disk, with the permissions *mode* (-1 leaves them)."""
     if mode != -1:
@@ -245,6 +253,20 @@ def take_lock(
         time.sleep(min(_POLL, left))
 
 
+def is_free(path: str) -> bool:
+    """Tell whether nobody has the lock of the file *path*; a file that is gone, or cannot be locked, is not free."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return take_lock(descriptor, 0)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
 def _nothing() -> None:
     """Do nothing."""
 
@@ -252,7 +274,7 @@ def _nothing() -> None:
 def write_holder(descriptor: int, text: str) -> None:
     """Write into the open file of a lock that was taken who has it, "" for nobody."""
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, text.encode("utf-8"), 0)
+    write_at(descriptor, text.encode("utf-8"), 0)
 
 
 def holder(descriptor: int) -> str:

@@ -61,3 +61,37 @@ def test_the_way_of_a_circle_and_of_nothing_ends(tmp_path: Path) -> None:
     (tmp_path / "gone").symlink_to("nothing/at/all")
     assert durable.way_to(str(tmp_path / "one"))
     assert durable.way_to(str(tmp_path / "gone"))
+
+
+def test_a_lock_is_free_when_its_file_exists_and_nobody_has_it(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert not durable.is_free(str(path))
+    path.touch()
+    assert durable.is_free(str(path))
+    with open(path, "rb+") as file:
+        assert durable.take_lock(file.fileno(), 0)
+        assert not durable.is_free(str(path))
+    assert durable.is_free(str(path))
+    (tmp_path / "link").symlink_to(path)
+    assert not durable.is_free(str(tmp_path / "link"))
+
+
+def test_who_has_a_lock_is_read_as_it_was_written(tmp_path: Path) -> None:
+    with open(tmp_path / "lock", "wb+") as file:
+        assert durable.holder(file.fileno()) == "another process"
+        durable.write_holder(file.fileno(), "process 1234567 on a host\n")
+        durable.write_holder(file.fileno(), "process 1\n")
+        assert durable.holder(file.fileno()) == "process 1"
+        durable.write_holder(file.fileno(), "")
+        assert durable.holder(file.fileno()) == "another process"
+
+
+def test_what_is_written_at_a_place_is_whole_however_little_the_kernel_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pwrite = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda descriptor, data, offset: pwrite(descriptor, data[:3], offset))
+    (tmp_path / "file").write_bytes(b"0123456789")
+    with open(tmp_path / "file", "rb+") as file:
+        durable.write_at(file.fileno(), b"abcdefg", 2)
+    assert (tmp_path / "file").read_bytes() == b"01abcdefg9"

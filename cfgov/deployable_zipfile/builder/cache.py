@@ -262,7 +262,7 @@ class Cache:
         """Remove scratch folders whose build is gone: nobody holds their lock."""
         for name in os.listdir(self.folder):
             path = os.path.join(self.folder, name)
-            if name.startswith("work-") and _is_abandoned(os.path.join(path, ".lock")):
+            if name.startswith("work-") and durable.is_free(os.path.join(path, ".lock")):
                 shutil.rmtree(path, ignore_errors=True)
 
     def _prune(self) -> None:
@@ -325,16 +325,3 @@ def measured(path: str) -> Kept:
 
 def _digests(kept: Kept) -> Tuple[str, int]:
     return kept.sha256, kept.crc
-
-
-def _is_abandoned(lock: str) -> bool:
-    try:
-        descriptor = os.open(lock, os.O_RDWR)
-    except OSError:
-        return False  # being made, or already gone
-    try:
-        return durable.take_lock(descriptor, 0)
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)

@@ -153,13 +153,4 @@ def _is_abandoned(path: str) -> bool:
     number = os.path.basename(path).split(".zip.")[-1].partition(".")[0]
     if number.isdigit() and int(number) != os.getpid() and os.path.exists(f"/proc/{number}"):
         return False
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        return durable.take_lock(descriptor, 0)
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
+    return durable.is_free(path)

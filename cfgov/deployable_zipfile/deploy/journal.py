@@ -78,7 +78,7 @@ class Journal:
                 self._check(descriptor)
                 os.fchmod(descriptor, _MODE)
                 os.ftruncate(descriptor, good)
-                _write_at(descriptor, line.encode("ascii"), good)
+                durable.write_at(descriptor, line.encode("ascii"), good)
                 durable.sync_file(descriptor)
             finally:
                 os.close(descriptor)
@@ -228,9 +228,3 @@ def _record(line: bytes) -> Optional[Record]:
     if not all(isinstance(text, str) for text in texts) or not isinstance(record.details, dict):
         return None
     return record
-
-
-def _write_at(descriptor: int, content: bytes, offset: int) -> None:
-    while content:
-        written = os.pwrite(descriptor, content, offset)
-        content, offset = content[written:], offset + written

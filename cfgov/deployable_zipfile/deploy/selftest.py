@@ -26,7 +26,7 @@ from ..install import installation
 from . import provision
 from .excerpt import excerpt
 from .site import site_of
-from .trial import Finding, Trial, scratch_environment, scratch_folder
+from .trial import Finding, Trial, add_options, scratch_environment, scratch_folder
 
 _TIMEOUT = 900.0  # seconds for one command
 _MODULE_TIMEOUT = 120.0  # seconds without a word from the process that imports
@@ -178,18 +178,9 @@ def _steps(trial: Trial, wanted: Wanted) -> List[Tuple[str, Callable[[], object]
 def add_parsers(subparsers: Any, common: List[argparse.ArgumentParser]) -> None:
     """Add the verb ``selftest``. See :func:`verbs.add_parsers`."""
     verb = cli.add_verb(subparsers, "selftest", "install into a scratch folder and try everything", common)
-    verb.add_argument("--scratch", type=cli.path, metavar="DIR", help="parent of the scratch folder")
+    add_options(verb)
     verb.add_argument("--env-file", type=cli.path, metavar="FILE", help="environment.json to test with")
     verb.add_argument("--path", default="/", metavar="PATH", help="path of the test request (default: /)")
-    verb.add_argument(
-        "--manage", action="append", default=[], metavar="'COMMAND ...'", help="management command to run after migrate"
-    )
-    verb.add_argument(
-        "--wsgi-module", default="", metavar="MODULE[:NAME]", help="WSGI callable to use instead of the artifact's"
-    )
-    verb.add_argument(
-        "--asgi-module", default="", metavar="MODULE[:NAME]", help="ASGI callable to use instead of the artifact's"
-    )
     verb.add_argument("--ignore", action="append", default=[], metavar="WHAT", help="module or attempt that may fail")
     verb.add_argument("--keep", action="store_true", help="keep the scratch folder")
     verb.set_defaults(run=_run)

@@ -29,7 +29,7 @@ from .commands import CommandError
 from .excerpt import excerpt
 from .redaction import Secrets
 from .site import program, site_of
-from .trial import Skipped, Trial, scratch_environment, scratch_folder
+from .trial import Skipped, Trial, add_options, scratch_environment, scratch_folder
 
 _START = 60.0  # seconds for the first answer
 _HOST = "127.0.0.1"
@@ -59,17 +59,8 @@ def add_parsers(subparsers: Any, common: List[argparse.ArgumentParser]) -> None:
         metavar="N",
         help="port on 127.0.0.1; 0 takes a free one (default: 8000)",
     )
-    verb.add_argument("--scratch", type=cli.path, metavar="DIR", help="parent of the scratch folder")
+    add_options(verb)
     verb.add_argument("--env-file", type=cli.path, metavar="FILE", help="environment.json with more variables")
-    verb.add_argument(
-        "--manage", action="append", default=[], metavar="'COMMAND ...'", help="management command to run after migrate"
-    )
-    verb.add_argument(
-        "--wsgi-module", default="", metavar="MODULE[:NAME]", help="WSGI callable to use instead of the artifact's"
-    )
-    verb.add_argument(
-        "--asgi-module", default="", metavar="MODULE[:NAME]", help="ASGI callable to use instead of the artifact's"
-    )
     verb.add_argument("--path", default="/", metavar="PATH", help="path of the first request (default: /)")
     verb.add_argument("--check", action="store_true", help="stop after the first response")
     verb.set_defaults(run=_run)

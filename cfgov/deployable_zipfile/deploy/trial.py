@@ -5,6 +5,7 @@ See :mod:`confine` for the limits, :mod:`guard` for what is told of attempts, :m
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import re
@@ -14,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
-from .. import process
+from .. import cli, process
 from ..artifact import layout
 from ..errors import DeploymentError
 from . import guard, provision
@@ -181,6 +182,20 @@ class Trial(Commands):
 
 class Skipped(Exception):
     """A step that does not apply."""
+
+
+def add_options(verb: argparse.ArgumentParser) -> None:
+    """Add the options of every verb that tries a release in a scratch folder."""
+    verb.add_argument("--scratch", type=cli.path, metavar="DIR", help="parent of the scratch folder")
+    verb.add_argument(
+        "--manage", action="append", default=[], metavar="'COMMAND ...'", help="management command to run after migrate"
+    )
+    verb.add_argument(
+        "--wsgi-module", default="", metavar="MODULE[:NAME]", help="WSGI callable to use instead of the artifact's"
+    )
+    verb.add_argument(
+        "--asgi-module", default="", metavar="MODULE[:NAME]", help="ASGI callable to use instead of the artifact's"
+    )
 
 
 @contextlib.contextmanager

@@ -136,7 +136,13 @@ _CONFIG_PATH_HELP = "path of the server's configuration in the release; if it ch
 def _settings_parser() -> argparse.ArgumentParser:
     """Return the options that a root remembers; None means: as last time."""
     parser = argparse.ArgumentParser(add_help=False)
-    web = parser.add_argument_group("web server")
+    _add_web_options(parser.add_argument_group("web server"))
+    _add_health_options(parser.add_argument_group("health check"))
+    _add_host_options(parser.add_argument_group("host"))
+    return parser
+
+
+def _add_web_options(web: Any) -> None:
     web.add_argument("--restart", metavar="STRATEGY", help=_RESTART_HELP)
     web.add_argument("--first-restart", metavar="STRATEGY", help="how to start the server after the first deployment")
     web.add_argument(
@@ -153,7 +159,9 @@ def _settings_parser() -> argparse.ArgumentParser:
     )
     web.add_argument("--wsgi-module", metavar="MODULE[:NAME]", help="WSGI callable to use instead of the artifact's")
     web.add_argument("--asgi-module", metavar="MODULE[:NAME]", help="ASGI callable to use instead of the artifact's")
-    proof = parser.add_argument_group("health check")
+
+
+def _add_health_options(proof: Any) -> None:
     proof.add_argument(
         "--health-url", metavar="URL", help="must answer 200 with the build id, in X-Build-Id or the body"
     )
@@ -164,7 +172,9 @@ def _settings_parser() -> argparse.ArgumentParser:
     proof.add_argument(
         "--health-timeout", type=cli.seconds, metavar="SECONDS", help="limit for the whole check (default: 60)"
     )
-    host = parser.add_argument_group("host")
+
+
+def _add_host_options(host: Any) -> None:
     host.add_argument("--owner", metavar="USER", help="owner of shared folders; its group may read environment.json")
     host.add_argument("--group", metavar="GROUP", help="group of the web server (default: the group of --owner)")
     host.add_argument("--run-as", metavar="USER", help="user that runs the management commands")
@@ -202,7 +212,6 @@ def _settings_parser() -> argparse.ArgumentParser:
     host.add_argument(
         "--step-timeout", type=cli.seconds, metavar="SECONDS", help="limit for each command (default: 1800)"
     )
-    return parser
 
 
 def _absolute(text: str) -> str:

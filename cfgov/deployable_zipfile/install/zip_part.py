@@ -8,6 +8,7 @@ import os
 import zlib
 from typing import Iterable, List
 
+from .. import durable
 from ..artifact import headers, layout
 from ..artifact.delta import Row
 from ..artifact.zipreader import STORED, Entry
@@ -99,10 +100,7 @@ class ZipPart:
         self.size += len(data)
 
     def _put(self, data: bytes, offset: int) -> None:
-        view, at = memoryview(data), self._start + offset
-        while view:
-            written = os.pwrite(self._descriptor, view, at)
-            view, at = view[written:], at + written
+        durable.write_at(self._descriptor, data, self._start + offset)
 
     def _position(self, offset: int) -> None:
         """Go on from *offset*: what was written behind it is overwritten, or cut off."""
