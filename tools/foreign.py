@@ -1,4 +1,4 @@
-"""Projects that nobody here wrote, from their lock to a page: pack, install, self-test, deploy, serve.
+"""Third-party projects, from their lock to a page: pack, install, self-test, deploy, serve.
 
     python -m tools.foreign [NAME]... [--work FOLDER] [--write]
 
@@ -438,13 +438,13 @@ def table(lines_: Dict[str, str]) -> str:
         lines_: of the table, by name of the project.
     """
     lines = [
-        "# Projects that nobody here wrote",
+        "# Third-party projects",
         "",
-        "Written by `nox -s foreign`; the versions and commands are those of `tools/foreign.py`. Each project is",
-        "committed to git, packed from a lock with hashes and a web server, and tried with a Python outside any",
-        "virtual environment: `-d`, `selftest`, `deploy --root`, a page from the server of that release, and",
+        "`nox -s foreign` writes this page; `tools/foreign.py` has the versions and commands. Each project is",
+        "committed to git, packed from a lock with hashes together with a web server, and tested with a Python outside any",
+        "virtualenv: `-d`, `selftest`, `deploy --root`, a page from the web server of that release, and",
         "`serve --check`. *yes* means exit code 0, and status 200 for the page. Projects that the last run did not",
-        "name keep what an earlier one found.",
+        "include keep their earlier results.",
         "",
         f"CPython {platform.python_version()}, {platform.system()} {platform.machine()}.",
         "",
