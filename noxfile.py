@@ -1,4 +1,4 @@
-"""Every task of this repository, on your machine and in CI: ``nox -l`` lists them, ``tools/`` holds their programs."""
+"""The tasks of this repository, for your machine and CI. ``nox -l`` lists them; ``tools/`` contains their programs."""
 
 from __future__ import annotations
 
@@ -47,21 +47,21 @@ def tool(session: nox.Session, name: str, *arguments: str) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, types, shell scripts, image recipes, YAML and workflows."""
+    """Check style, types, shell scripts, Dockerfiles, YAML and workflows."""
     install(session, "lint", "test")
     tool(session, "lint")
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation site into site/, every warning an error; -- --site-dir FOLDER."""
+    """Build the documentation site into site/, with warnings as errors; -- --site-dir FOLDER."""
     install(session, "docs")
     session.run("mkdocs", "build", "--strict", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
 
 
 @nox.session(python=PYTHONS, tags=["ci"])
 def unit(session: nox.Session) -> None:
-    """Unit tests: no network, no engine, a few minutes; -- --deep runs the exhaustive sweeps too."""
+    """Run the unit tests (no network, no engine, a few minutes); -- --deep includes the exhaustive ones."""
     install(session, "test")
     if "--deep" not in session.posargs:
         session.log("The exhaustive sweeps are left out: nox -s deep runs them.")
@@ -70,90 +70,90 @@ def unit(session: nox.Session) -> None:
 
 @nox.session(tags=["ci"])
 def deep(session: nox.Session) -> None:
-    """The exhaustive sweeps of the unit tests: every fault, every surrounding, every hostile file."""
+    """Run the exhaustive unit tests: every fault, every environment, every hostile file."""
     install(session, "test")
     pytest(session, "tests/unit", "--numprocesses=logical", "--deep", "-m", "deep")
 
 
 @nox.session(tags=["ci"])
 def site(session: nox.Session) -> None:
-    """Tests of the site in this repository."""
+    """Run the tests of the demo site."""
     install(session, "deployment", "site")
     pytest(session, "tests/site")
 
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """Write cfgov_current_build.zip, through the builder image when it can; -- --native does without."""
+    """Build cfgov_current_build.zip, in the builder image if possible; -- --native builds on this machine."""
     install(session, "build")
     tool(session, "build_artifact")
 
 
 @nox.session
 def serve(session: nox.Session) -> None:
-    """Extract the artifact into a scratch folder and serve it; -- --port N."""
+    """Install the artifact into a scratch folder and serve the site; -- --port N."""
     tool(session, "serve")
 
 
 @nox.session
 def images(session: nox.Session) -> None:
-    """Build the builder and tester images, or pull those of a digest; -- --platform NAME (default: centos7)."""
+    """Build the builder and tester images, or pull them by digest; -- --platform NAME (default: centos7)."""
     install(session, "e2e")
     tool(session, "images")
 
 
 @nox.session
 def core(session: nox.Session) -> None:
-    """The core of the integration tests: build, install and run real artifacts, without an engine."""
+    """Run the core of the integration tests: build, install and run real artifacts, without an engine."""
     install(session, "e2e")
     pytest(session, "tests/integration", "--numprocesses=logical", "--dist=loadscope", "-m", "core")
 
 
 @nox.session(tags=["ci"])
 def integration(session: nox.Session) -> None:
-    """Real pip, real Pythons, real images; -- --platform NAME (default: centos7)."""
+    """Run the integration tests with the real pip, Pythons and images; -- --platform NAME (default: centos7)."""
     install(session, "e2e", "ansible")
     pytest(session, "tests/integration", "--numprocesses=logical", "--dist=loadfile")
 
 
 @nox.session(tags=["ci"])
 def e2e(session: nox.Session) -> None:
-    """Boot the artifact in the tester image and browse it; -- --platform NAME (default: centos7)."""
+    """Run the artifact in the tester image and test the site; -- --platform NAME (default: centos7)."""
     install(session, "e2e", "ansible")
     pytest(session, "tests/e2e")
 
 
 @nox.session
 def benchmark(session: nox.Session) -> None:
-    """Measure builds and deployments side by side with other tools; -- --quick, -- --write puts it into the docs."""
+    """Measure builds and deployments beside other tools; -- --quick, -- --write puts the results into the docs."""
     install(session, "build", "report", "benchmark")
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
 @nox.session
 def release_check(session: nox.Session) -> None:
-    """Is this commit ready: clean tree, version, changelog, exact assets, twice-built artifact identical."""
+    """Check that this commit can be released: clean tree, version, changelog, files, reproducible artifact."""
     install(session, "release", "build")
     tool(session, "release_check")
 
 
 @nox.session
 def package(session: nox.Session) -> None:
-    """Build wheel and sdist of the tool and try them; -- --output FOLDER."""
+    """Build and test the wheel and the sdist of the tool; -- --output FOLDER."""
     install(session, "release", "build")
     tool(session, "package")
 
 
 @nox.session
 def compare(session: nox.Session) -> None:
-    """Say what an artifact changes against main's; -- --artifact FILE --output FILE --page FILE."""
+    """Summarize how an artifact differs from main's; -- --artifact FILE --output FILE --page FILE."""
     install(session, "report")
     tool(session, "summary")
 
 
 @nox.session
 def release(session: nox.Session) -> None:
-    """Make the release folder and publish it; -- --dry-run stops before the upload."""
+    """Create the release folder and publish it; -- --dry-run stops before the upload."""
     install(session, "release", "report")
     tool(session, "release")
 
@@ -167,40 +167,40 @@ def rehearse(session: nox.Session) -> None:
 
 @nox.session
 def foreign(session: nox.Session) -> None:
-    """Pack, install, try and deploy projects from the package index (needs the network); -- NAME, or --write."""
+    """Pack, install, test and deploy third-party projects (needs the network); -- NAME, or --write."""
     install(session, "build", "lock")  # lock brings uv
     tool(session, "foreign")
 
 
 @nox.session
 def picture(session: nox.Session) -> None:
-    """Draw docs/images/terminal.svg from a real session (needs the package index)."""
+    """Draw docs/images/terminal.svg from a real terminal session (needs the package index)."""
     install(session, "build")
     tool(session, "picture")
 
 
 @nox.session
 def facts(session: nox.Session) -> None:
-    """Record what the images hold and compare it with the last record; -- --platform NAME."""
+    """Record what the images contain and compare it with the last record; -- --platform NAME."""
     tool(session, "facts")
 
 
 @nox.session
 def matrix(session: nox.Session) -> None:
-    """Write the versions of a session, or the platforms, as the matrix of a GitHub job; -- SESSION."""
+    """Print the Pythons of a session, or the platforms, as the matrix of a GitHub job; -- SESSION."""
     install(session, "nox")
     tool(session, "matrix")
 
 
 @nox.session
 def audit(session: nox.Session) -> None:
-    """Compare every lock with the known weaknesses, for each Python (needs the network); -- NAME."""
+    """Check every lock for known vulnerabilities, for each Python (needs the network); -- NAME."""
     install(session, "audit")
     tool(session, "audit")
 
 
 @nox.session
 def lock(session: nox.Session) -> None:
-    """Resolve requirements/*.in again into hash-pinned requirements/*.txt (needs the network); -- NAME."""
+    """Write requirements/*.txt, pinned with hashes, from requirements/*.in (needs the network); -- NAME."""
     install(session, "lock")
     tool(session, "lock")

@@ -1,4 +1,4 @@
-"""Compare every lock with the known weaknesses, once per Python that installs it.
+"""Check every lock for known vulnerabilities, once per Python that installs it.
 
     python -m tools.audit [NAME]...
 
@@ -87,7 +87,7 @@ def marker_environment(python: str, patch: str, system: Dict[str, str]) -> Dict[
 
 
 def audit(chosen: FrozenSet[str]) -> int:
-    """Compare *chosen* with the known weaknesses and return pip-audit's exit code."""
+    """Check *chosen* for known vulnerabilities and return pip-audit's exit code."""
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
         file.write("".join(f"{pin}\n" for pin in sorted(chosen)))
         file.flush()

@@ -405,7 +405,7 @@ SELINUX = """
         name: prepare
         tasks_from: selinux
   handlers:
-    - name: Label the folders
+    - name: Apply the labels
       ansible.builtin.command: restorecon -RF /srv/site
 """
 
