@@ -441,7 +441,7 @@ def table(lines_: Dict[str, str]) -> str:
         "# Third-party projects",
         "",
         "`nox -s foreign` writes this page; `tools/foreign.py` has the versions and commands. Each project is",
-        "committed to git, packed from a lock with hashes together with a web server, and tested with a Python outside any",
+        "committed to git, packed with a web server from a lock with hashes, and tested with a Python outside any",
         "virtualenv: `-d`, `selftest`, `deploy --root`, a page from the web server of that release, and",
         "`serve --check`. *yes* means exit code 0, and status 200 for the page. Projects that the last run did not",
         "include keep their earlier results.",
