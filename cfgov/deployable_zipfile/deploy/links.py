@@ -106,8 +106,11 @@ def place_link(release: Path, link: Link) -> None:
         ) from error
 
 
-def check_inner(option: str, path: str) -> None:
+def check_inner(option: str, path: str, instead: str) -> None:
     """Refuse a *path* in the release, that the project's *option* names, where a link would hide a part of it.
+
+    Parameters:
+        instead: path that the settings may name.
 
     Raises:
         DeploymentError: it belongs to the release.
@@ -115,7 +118,8 @@ def check_inner(option: str, path: str) -> None:
     try:
         _inner_path(option, path, path)
     except UsageError as error:
-        raise DeploymentError(error.what, error.why, error.fix) from None
+        fix = f"Let the settings name another folder, {instead} for instance, which then leads to the collected files"
+        raise DeploymentError(error.what, error.why, fix) from None
 
 
 def place_inner_link(release: Path, path: str, to: str) -> None:

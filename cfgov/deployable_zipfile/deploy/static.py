@@ -205,7 +205,7 @@ def _settled(context: Context, found: Collection, report: Dict[str, Any]) -> Col
     for start in (str(context.root.current), str(context.release), os.path.realpath(str(context.release))):
         if path.startswith(start + os.sep):
             inner = os.path.relpath(path, start)
-            links.check_inner("STATIC_ROOT", inner)
+            links.check_inner("STATIC_ROOT", inner, f"{context.root.path}/static")
             return found._replace(record=dict(record, inner="" if inner == found.link.name else inner))
     root = str(context.root.path)
     if os.path.islink(path):

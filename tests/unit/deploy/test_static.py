@@ -100,5 +100,8 @@ def test_a_link_to_the_collection_takes_the_place_of_an_empty_folder(tmp_path: P
     for _ in range(2):
         links.place_inner_link(tmp_path, "portal/static", "static")
     assert os.readlink(str(tmp_path / "portal" / "static")) == "../static"
-    with pytest.raises(DeploymentError, match="belongs to the release"):
-        links.check_inner("STATIC_ROOT", "venv/static")
+    for path in ("venv/static", "venv/lib/python3.11/site-packages/shop/static.dist", ".deploy/static"):
+        with pytest.raises(
+            DeploymentError, match=r"belongs to the release\. Let the settings name .* /srv/shop/static"
+        ):
+            links.check_inner("STATIC_ROOT", path, "/srv/shop/static")
