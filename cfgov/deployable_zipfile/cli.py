@@ -19,7 +19,6 @@ from .signals import ENDING_SIGNALS
 if TYPE_CHECKING:
     from pathlib import Path
 
-BASE_HELP = "complete a delta from this installation, store or artifact of the old build"
 _MAX_DIGITS = 20  # Python refuses to convert very long ones
 MAX_SECONDS = 86_400  # one day
 MAX_DAYS = 3650
@@ -75,6 +74,12 @@ def add_verb(verbs: Any, name: str, about: str, parents: Sequence[argparse.Argum
     """
     description = f"{about[0].upper()}{about[1:]}."
     return cast(argparse.ArgumentParser, verbs.add_parser(name, parents=parents, help=about, description=description))
+
+
+def add_base_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names what a delta is completed from."""
+    about = "complete a delta from this installation, store or artifact of the old build"
+    parser.add_argument("--base", action="append", type=named, default=[], metavar="PATH", help=about)
 
 
 def add_signature_options(parser: Any) -> None:

@@ -83,6 +83,20 @@ def digest(path: str, follow: bool = False) -> str:
     return found.hexdigest()
 
 
+def state(same: Callable[[], bool]) -> str:
+    """Return the state of what is compared with a record: "missing", "changed", or "" when it is as it was.
+
+    Parameters:
+        same: compares it. What cannot be read now could be when it was written, so that is a change.
+    """
+    try:
+        return "" if same() else "changed"
+    except (FileNotFoundError, NotADirectoryError):
+        return "missing"
+    except OSError:
+        return "changed"
+
+
 def read_file(path: str, most: int) -> bytes:
     """Return the content of the regular file *path* of at most *most* bytes; a link is not followed.
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import time
 from pathlib import Path
-from typing import Callable, Mapping, Optional, Sequence
+from typing import Callable, List, Mapping, Optional, Sequence
 
 from .. import durable, process
 from ..artifact import layout
@@ -205,3 +206,20 @@ class _Writer:
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def words_of(option: str, text: str) -> List[str]:
+    """Return the words of the command *text*, as a shell splits it.
+
+    Raises:
+        UsageError: a quotation mark is missing; *option* is what gave it.
+    """
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UsageError(option, f"cannot be split into words ({error})") from None
+
+
+def can_start(word: str) -> bool:
+    """Tell whether *word* is a program that can be started from any folder: in PATH, or by its absolute path."""
+    return ("/" not in word or os.path.isabs(word)) and shutil.which(word, path=process.search_path()) is not None

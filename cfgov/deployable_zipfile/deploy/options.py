@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple
 
-from .. import process
 from ..errors import UsageError
 from . import health, links, provision, restart
-from .commands import person
+from .commands import can_start, person, words_of
 from .signing import Wish
 
 NO_STORE = "none"  # no absolute path, so no store's
@@ -166,9 +164,6 @@ def _check_command(option: str, text: str) -> None:
     """Refuse a command that cannot be started; a part of the release that is not there yet may be named."""
     if not text:
         return
-    try:
-        words = shlex.split(text)
-    except ValueError as error:
-        raise UsageError(option, f"cannot be split into words ({error})") from None
-    if not words or ("{release}" not in words[0] and shutil.which(words[0], path=process.search_path()) is None):
+    words = words_of(option, text)
+    if not words or ("{release}" not in words[0] and not can_start(words[0])):
         raise UsageError(option, f"command not found: {words[0] if words else text!r}", "Give its absolute path")

@@ -15,7 +15,6 @@ None of them reports success when it signalled nothing. Figures: docs/deploy.md.
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import signal
 import time
@@ -25,6 +24,7 @@ from typing import Callable, Dict, List, NamedTuple, NoReturn, Optional, Sequenc
 from .. import process
 from ..errors import DeploymentError, UsageError
 from . import processes
+from .commands import can_start, words_of
 from .processes import PROC, Process
 
 PID_FILES = (
@@ -275,15 +275,12 @@ class Command(Strategy):
 
     def __init__(self, command: str, run: Optional[Run] = None) -> None:
         self._run = run or _run
-        try:
-            self._words = shlex.split(command)
-        except ValueError as error:
-            raise UsageError("--restart command", f"cannot be split into words ({error})") from None
+        self._words = words_of("--restart command", command)
 
     def prepare(self) -> None:
         """See :meth:`Strategy.prepare`."""
         word = self._words[0]
-        if ("/" in word and not os.path.isabs(word)) or shutil.which(word, path=process.search_path()) is None:
+        if not can_start(word):
             raise DeploymentError(word, "command not found", "Give its absolute path")
 
     def restart(self, _release: Release, timeout: float) -> str:

@@ -61,7 +61,7 @@ def _add_deploy(subparsers: Any, parents: List[argparse.ArgumentParser]) -> None
         metavar="FILE",
         help="environment.json of the release (default: that of the live release)",
     )
-    verb.add_argument("--base", action="append", type=cli.named, metavar="PATH", help=cli.BASE_HELP)
+    cli.add_base_option(verb)
     verb.add_argument(
         "--migrate",
         choices=("auto", "check", "skip"),

@@ -194,16 +194,13 @@ def _hexadecimal(row: RecordRow) -> str:
 
 def _state(path: str, digests: Set[str]) -> str:
     """Return "missing", "changed", or "" when the file is as it was."""
-    try:
-        if not stat.S_ISREG(os.lstat(path).st_mode):
-            return "changed"
-        if all(_digest(path, digest) != digest for digest in digests if digest):
-            return "changed" if any(digests) else ""
-    except (FileNotFoundError, NotADirectoryError):
-        return "missing"
-    except OSError:
-        return "changed"  # unreadable now, readable when it was installed
-    return ""
+    known = [digest for digest in digests if digest]
+
+    def same() -> bool:
+        is_file = stat.S_ISREG(os.lstat(path).st_mode)
+        return is_file and (not known or any(_digest(path, digest) == digest for digest in known))
+
+    return durable.state(same)
 
 
 def _digest(path: str, like: str) -> str:

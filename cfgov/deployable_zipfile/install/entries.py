@@ -142,15 +142,7 @@ def seen_in(status: os.stat_result, row: Row) -> Optional[Seen]:
 
 def state_of(path: str, row: Row) -> str:
     """Return "missing", "changed", or "" when the file is what *row* says, content included."""
-    try:
-        status = os.lstat(path)
-        if seen_in(status, row) is None:
-            return "changed"
-        return "" if durable.digest(path) == row.sha256 else "changed"
-    except (FileNotFoundError, NotADirectoryError):
-        return "missing"
-    except OSError:
-        return "changed"
+    return durable.state(lambda: seen_in(os.lstat(path), row) is not None and durable.digest(path) == row.sha256)
 
 
 def _read_seen(folder: str, rows: Dict[str, Row]) -> Dict[str, Seen]:

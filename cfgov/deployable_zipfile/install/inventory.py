@@ -218,19 +218,18 @@ def parsed(text: bytes) -> Inventory:
 def state(destination: str, path: str, entry: Entry, inventory: Inventory) -> str:
     """Return "missing", "changed", or "" when *path* is as *entry* says: kind, mode, owner and content."""
     place = os.path.join(destination, path)
-    try:
+
+    def same() -> bool:
         status = os.lstat(place)
         if _kind(status.st_mode) != entry.kind or (status.st_uid, status.st_gid) != (inventory.uid, inventory.gid):
-            return "changed"
+            return False
         if entry.kind == "link":
-            return "" if os.readlink(place) == entry.detail else "changed"
+            return os.readlink(place) == entry.detail
         if stat.S_IMODE(status.st_mode) != entry.mode:
-            return "changed"
-        return "changed" if entry.kind == "file" and durable.digest(place) != entry.detail else ""
-    except (FileNotFoundError, NotADirectoryError):
-        return "missing"
-    except OSError:
-        return "changed"  # unreadable now, readable when it was installed
+            return False
+        return entry.kind != "file" or durable.digest(place) == entry.detail
+
+    return durable.state(same)
 
 
 def _kind(mode: int) -> str:

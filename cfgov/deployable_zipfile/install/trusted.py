@@ -30,11 +30,8 @@ def read_signature(path: str) -> bytes:
 def read(path: str, limit: int) -> bytes:
     """Return the content of a file that decides who is trusted: nobody else may be able to change it."""
     try:
-        if os.geteuid() == 0:
-            ownership.check_folder(path)
+        _check_way(path)
         content, status = _content(path, limit, 0)
-    except DestinationError as error:
-        raise ArtifactError(error.what, error.why, error.fix) from None
     except OSError as error:
         refuse(path, f"cannot be read ({error.strerror})", "Name the allowed signers that this host trusts")
     _check_trusted(path, status)
@@ -43,12 +40,16 @@ def read(path: str, limit: int) -> bytes:
 
 def check_folder(path: str) -> None:
     """Refuse a folder of such files that somebody else can change."""
+    _check_way(path)
+    _check_trusted(path, os.stat(path))
+
+
+def _check_way(path: str) -> None:
+    """Refuse a path that somebody else can change, if this is root."""
     try:
-        if os.geteuid() == 0:
-            ownership.check_folder(path)
+        ownership.check_folder(path)
     except DestinationError as error:
         raise ArtifactError(error.what, error.why, error.fix) from None
-    _check_trusted(path, os.stat(path))
 
 
 def _check_trusted(path: str, status: os.stat_result) -> None:

@@ -22,7 +22,7 @@ def add_parsers(subparsers: Any, common: List[argparse.ArgumentParser]) -> None:
     verb = cli.add_verb(subparsers, "check", "check whether this artifact can be installed here", common)
     verb.add_argument("-d", "--destination", type=cli.named, metavar="DEST", help="also check this destination")
     verb.add_argument("--env-file", type=cli.named, metavar="FILE", help="also check this environment.json")
-    verb.add_argument("--base", action="append", type=cli.named, default=[], metavar="PATH", help=cli.BASE_HELP)
+    cli.add_base_option(verb)
     verb.set_defaults(run=_run)
 
 

@@ -24,7 +24,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--force", action="store_true", help="reinstall this build in DEST, where it is installed already"
     )
-    parser.add_argument("--base", action="append", type=cli.named, default=[], metavar="PATH", help=cli.BASE_HELP)
+    cli.add_base_option(parser)
     parser.add_argument("--store", type=cli.named, metavar="DIR", help="share unpacked wheels with other installations")
     parser.add_argument(
         "--no-compile", action="store_true", help="do not compile Python files that come without bytecode"

@@ -11,6 +11,7 @@ from typing import Dict
 
 import pytest
 
+from deployable_zipfile.deploy import options, restart
 from deployable_zipfile.deploy.commands import CommandError, Commands, Log, person
 from deployable_zipfile.deploy.redaction import Secrets
 from deployable_zipfile.errors import DeploymentError, UsageError
@@ -177,3 +178,21 @@ def test_a_failed_command_shows_the_error_and_neither_its_advice_nor_its_values(
         commands(release).python("test", ["-c", code])
     assert re.search(shown, raised.value.why)
     assert "canary" not in str(raised.value)
+
+
+@pytest.mark.parametrize("word", ["./check", "bin/check", "../here/bin/check"])
+def test_a_command_by_a_relative_path_is_refused_wherever_it_is(
+    word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commands are started in another folder than the one in which somebody wrote the option."""
+    for path in (tmp_path / "here" / "check", tmp_path / "here/bin/check"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("#!/bin/sh\n")
+        path.chmod(0o755)
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(UsageError, match=f"--config-test: command not found: {word!r}. Give its absolute path"):
+        options.Settings(config_test=f"{word} -t").check()
+    with pytest.raises(DeploymentError, match="command not found"):
+        restart.parse(f"command:{word} -t").prepare()
+    options.Settings(config_test=f"{os.path.abspath(word)} -t").check()
+    restart.parse(f"command:{os.path.abspath(word)} -t").prepare()
