@@ -55,6 +55,12 @@ def test_every_block_has_a_language_and_known_needs(document: str) -> None:
             assert block.needs <= NEEDS, f"{block.place}: {sorted(block.needs - NEEDS)}"
 
 
+@pytest.mark.parametrize("document", documents())
+def test_no_mark_of_a_merge_is_left(document: str) -> None:
+    lines = (ROOT / document).read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if re.match(r"(<{7}|={7}|>{7}|\|{7})(\s|\Z)", line)] == []
+
+
 @pytest.mark.parametrize("language", ["sh", "bash", "shell"])
 def test_commands_have_one_language(language: str) -> None:
     assert [b.place for name in documents() for b in blocks(name) if b.language == language] == []

@@ -7,6 +7,7 @@ there RECORD (PEP 376) takes the place of the wheels, and bytecode caches are le
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import os
 import stat
@@ -22,6 +23,7 @@ from .installed import MAX_RECORD
 from .inventory import Drift
 
 _IGNORED_FOLDERS = ("__pycache__",)
+_RUN = (".py", ".pyc", ".pyo", ".so", ".pth")  # what Python would run, were it added
 _BLOCK = 1024 * 1024
 # Belongs to the virtualenv or comes later; not in any RECORD.
 _OWN = (layout.LOADENV, layout.LOADENV_PTH, os.path.basename(layout.LOADENV_START))
@@ -76,6 +78,8 @@ def compare(destination: str) -> Drift:
     present = set(_present(destination, tops, () if listed else _IGNORED_FOLDERS))
     unrecorded = {*_unrecorded(manifest), *linked(destination), f"{_SCRIPTS}/python{installed['python']}"}
     added = sorted(present - known - unrecorded)
+    collection = _collection(destination, manifest)
+    added = [path for path in added if not _is_collected(destination, path, *collection)]
     return Drift(sorted(changed), sorted(missing), added, len(known), manifest.build_id)
 
 
@@ -246,6 +250,35 @@ def linked(destination: str) -> Iterator[str]:
             continue
         if os.path.islink(place) and os.readlink(place) == target:
             yield path
+
+
+def _collection(destination: str, manifest: manifests.Manifest) -> Tuple[str, str]:
+    """Return the folder of the project that a deployment added the static files to, and where they were collected.
+
+    Both are empty when there is none: the folder is a link then, or the project's STATIC_ROOT is elsewhere.
+    """
+    try:
+        record = strict_json.bounded_json(durable.read_file(os.path.join(destination, layout.STATIC_FILES), MAX_RECORD))
+        inner, link = str(record["inner"]), str(record["link"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return "", ""  # without the record what is there was added
+    plain = inner == os.path.normpath(inner) and link and "/" not in link and not link.startswith(".")
+    if not plain or not inner.startswith(manifest.project + "/") or link in (layout.VENV, manifest.project):
+        return "", ""
+    return inner, link
+
+
+def _is_collected(destination: str, path: str, inner: str, link: str) -> bool:
+    """Say whether *path* is a copy of a collected static file, and not one that Python or Django would run."""
+    if not inner or not path.startswith(inner + "/") or path.endswith(_RUN) or "templates" in path.split("/"):
+        return False
+    collected = os.path.join(destination, link, os.path.relpath(path, inner))
+    place = os.path.join(destination, path)
+    try:
+        plain = stat.S_ISREG(os.lstat(place).st_mode) and not os.stat(place).st_mode & 0o7022
+        return plain and filecmp.cmp(place, collected, shallow=False)
+    except OSError:
+        return False
 
 
 def _unrecorded(manifest: manifests.Manifest) -> Set[str]:

@@ -20,7 +20,7 @@ from deployable_zipfile.install import drift, installation, soundness
 from deployable_zipfile.install.inventory import Drift
 from tests.support.artifacts import PYTHON, make_artifact, simple_wheel
 from tests.support.depth import sampled
-from tests.support.helpers import make_wheel, run_cli
+from tests.support.helpers import make_wheel, run_cli, write_tree
 
 SITE = f"venv/lib/python{PYTHON}/site-packages"
 
@@ -99,6 +99,33 @@ def test_what_was_added_is_named(path: str, tmp_path: Path) -> None:
     tree = installed(tmp_path)
     (tree / path).write_text("x")
     assert found(tree) == ([], [], [path])
+
+
+def test_static_files_that_a_deployment_added_to_those_of_the_project_are_its_own(tmp_path: Path) -> None:
+    tree = installed(tmp_path)
+    project = next(path for path in tree.iterdir() if (path / "sub").is_dir()).name
+    files = {"css/a.css": "a{}", "b.js": "1", "evil.py": "x = 1", "admin/index.html": "<p>", "templates/a.html": ""}
+    for folder in ("static-a", f"{project}/sub/collected"):
+        write_tree(tree / folder, files)
+    (tree / "static").symlink_to("static-a")
+    names = [f"{project}/sub/collected/{name}" for name in sorted(files)]
+    assert found(tree)[2] == sorted(names)
+
+    def recorded(inner: str, link: str = "static") -> List[str]:
+        (tree / layout.STATIC_FILES).write_text(json.dumps({"inner": inner, "link": link}))
+        return found(tree)[2]
+
+    run = [name for name in names if name.endswith((".py", "templates/a.html"))]
+    assert recorded(f"{project}/sub/collected") == run
+    for inner, link in (
+        (project, "static"), ("", "static"), ("venv/lib", "static"), (f"{project}/sub/collected", project),
+        (f"{project}/sub/../sub/collected", "static"), (f"{project}/sub/collected", "../static"), ("..", "static"),
+    ):  # fmt: skip
+        assert recorded(inner, link) == sorted(names)
+    (tree / project / "sub/collected/b.js").write_text("2")
+    (tree / project / "sub/collected/new.css").write_text("b{}")
+    changed = [f"{project}/sub/collected/{name}" for name in ("b.js", "new.css")]
+    assert recorded(f"{project}/sub/collected") == sorted([*run, *changed])
 
 
 def test_links_that_a_deployment_made_are_its_own_until_they_lead_elsewhere(tmp_path: Path) -> None:
