@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
-from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "cfgov/deployable_zipfile/"
@@ -40,6 +40,14 @@ NAMED: Mapping[str, str] = {"argument in seconds": r"_?seconds"}
 # ... and by a text of the module.
 WRITTEN: Mapping[str, str] = {"normal form of a name (PEP 503)": "[-_.]+"}
 
+# The functions that tell a way of the data, by the module in which each release has had them.
+WAYS: Mapping[str, Sequence[Tuple[str, str]]] = {
+    "requirements to an artifact": [("create.py", "build"), ("create.py", "create_zipfile")],
+    "an artifact to a destination": [("install/installation.py", "install"), ("unpack.py", "install")],
+}
+ARCHITECTURE = "docs/architecture.md"  # its table of what a wheel is on its way
+_OF_A_WHEEL = re.compile(r"^\| `[\w.]+`[^|]*\| `[\w/]+:\w+` \|$", re.MULTILINE)
+
 Files = Mapping[str, str]
 
 
@@ -54,17 +62,18 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 
 def present() -> Files:
-    """Return the Python files of the working tree by name."""
-    names = _git("ls-files", "-z", "*.py").decode("utf-8").split("\0")
+    """Return the Python files of the working tree, and the page of the architecture, by name."""
+    names = _git("ls-files", "-z", "*.py", ARCHITECTURE).decode("utf-8").split("\0")
     return {name: (ROOT / name).read_text("utf-8") for name in names if name and (ROOT / name).exists()}
 
 
 def committed(commit: str) -> Files:
-    """Return the Python files of *commit* by name."""
+    """Return the Python files of *commit*, and the page of the architecture, by name."""
     files: Dict[str, str] = {}
     with tarfile.open(fileobj=io.BytesIO(_git("archive", "--format=tar", commit))) as archive:
         for member in archive:
-            file = archive.extractfile(member) if member.isfile() and member.name.endswith(".py") else None
+            wanted = member.isfile() and (member.name.endswith(".py") or member.name == ARCHITECTURE)
+            file = archive.extractfile(member) if wanted else None
             if file is not None:
                 files[member.name] = file.read().decode("utf-8")
     return files
@@ -87,6 +96,11 @@ def measured(files: Files) -> Dict[str, str]:
         rows[f"modules with a function for the {what}"] = _told(_named(trees, re.compile(pattern)))
     for what, text in WRITTEN.items():
         rows[f"modules with the {what}"] = _told(_written(trees, text))
+    for what, starts in WAYS.items():
+        rows[f"from {what}: modules that the story calls, and calls"] = _way(trees, starts)
+    rows["records with name and version of a package"] = _told(_records(trees))
+    kinds = len(_OF_A_WHEEL.findall(files.get(ARCHITECTURE, "")))
+    rows["what a wheel is on its way from the lock to site-packages"] = str(kinds) if kinds else "not recorded"
     for title, folder in (("source", PACKAGE), ("tests", "tests/"), ("tools", "tools/")):
         rows[f"lines of {title}"] = str(sum(_lines(text) for name, text in files.items() if name.startswith(folder)))
     return rows
@@ -153,6 +167,64 @@ def _written(trees: Mapping[str, ast.Module], text: str) -> Dict[str, int]:
         for name, tree in trees.items()
     }
     counts = {name: sum(text in one for one in texts) for name, texts in constants.items()}
+    return {name: count for name, count in counts.items() if count}
+
+
+def _way(trees: Mapping[str, ast.Module], starts: Sequence[Tuple[str, str]]) -> str:
+    """Return how many modules are called by the first of *starts* that is there, and in how many different calls.
+
+    Its module's own functions are followed. Calls of methods are not seen, nor what the called modules call.
+    """
+    for module, start in starts:
+        tree = trees.get(module, ast.Module([], []))
+        own = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+        if start in own:
+            found = _called(own, start, _imported(trees, module, tree))
+            return f"{len({there for there, _ in found})} modules, {len(found)} calls"
+    return "not there"
+
+
+def _called(own: Mapping[str, ast.FunctionDef], start: str, imported: Mapping[str, str]) -> Set[Tuple[str, str]]:
+    """Return module and name of what *start*, and the functions of its module that it calls, call elsewhere."""
+    found: Set[Tuple[str, str]] = set()
+    seen, waiting = {start}, [start]
+    while waiting:
+        for name in filter(None, map(_call, ast.walk(own[waiting.pop()]))):
+            first, _, rest = name.partition(".")
+            if first in own and not rest and first not in seen:
+                seen.add(first)
+                waiting.append(first)
+            elif first in imported:
+                found.add((imported[first], name))
+    return found
+
+
+def _imported(trees: Mapping[str, ast.Module], module: str, tree: ast.Module) -> Dict[str, str]:
+    """Return the module of ours, errors left out, that each name which *tree* imports is, or comes from."""
+    found: Dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            folders = module.split("/")[: -node.level]
+            base = [*folders, *(node.module.split(".") if node.module else [])]
+            for alias in node.names:
+                places = ["/".join([*base, alias.name]) + ".py", "/".join(base) + ".py"]
+                there = next((place for place in places if place in trees and place != "errors.py"), "")
+                if there:
+                    found[alias.asname or alias.name] = there
+    return found
+
+
+def _records(trees: Mapping[str, ast.Module]) -> Dict[str, int]:
+    """Return how many classes of each module have the fields name and version."""
+    counts: Dict[str, int] = {}
+    for name, tree in trees.items():
+        for node in ast.walk(tree):
+            fields = {
+                one.target.id
+                for one in (node.body if isinstance(node, ast.ClassDef) else [])
+                if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name)
+            }
+            counts[name] = counts.get(name, 0) + ({"name", "version"} <= fields)
     return {name: count for name, count in counts.items() if count}
 
 

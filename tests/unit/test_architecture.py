@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
-from typing import List, Set
+from typing import List, Set, Tuple
 
 import pytest
 
@@ -54,3 +55,25 @@ def test_a_row_that_is_removed_is_missed(gone: str) -> None:
 
     assert gone in named(text)
     assert gone not in named(changed)
+
+
+def way_of_a_wheel() -> List[Tuple[str, str, str]]:
+    """Return the rows of the table of what a wheel is on its way: the type, module and function that makes it."""
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w.]+)`[^|]*\| `([\w/]+):(\w+)` \|$", text, re.M)
+    assert len(rows) > 4
+    return rows
+
+
+@pytest.mark.parametrize("row", way_of_a_wheel(), ids=lambda row: row[0])
+def test_what_a_wheel_is_on_its_way_is_what_the_functions_say(row: Tuple[str, str, str]) -> None:
+    kind, module, function = row
+    tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == function]
+    (made,) = found
+    words = {node.id for node in ast.walk(made) if isinstance(node, ast.Name)}
+    words |= {node.attr for node in ast.walk(made) if isinstance(node, ast.Attribute)}
+    assert kind.rpartition(".")[2] in words
+    if "." in kind:
+        place = next(path for path in PACKAGE.rglob("*.py") if path.stem == kind.partition(".")[0])
+        assert f"class {kind.partition('.')[2]}(" in place.read_text(encoding="utf-8")

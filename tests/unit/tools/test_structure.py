@@ -33,6 +33,46 @@ def test_it_counts_what_is_large_and_each_mechanism() -> None:
     assert (rows["lines of tests"], rows["lines of tools"]) == ("1", "2")
 
 
+STORY = """
+from .builder import collect
+from .builder.pack import Packer as Writer
+from .errors import Failed
+import os
+
+def build():
+    os.getcwd()
+    _chosen()
+    Writer(1).write()
+    raise Failed()
+
+def _chosen():
+    collect.plan()
+    collect.plan()
+    collect.check()
+    build()
+
+def other():
+    collect.never()
+"""
+RECORD = "class {}:\n    name: str\n    version: str\n    path: str\n"
+
+
+def test_the_ways_of_the_data_are_followed_through_the_storys_own_functions() -> None:
+    package = "cfgov/deployable_zipfile/"
+    files = {f"{package}{name}.py": "" for name in ("builder/__init__", "builder/collect", "builder/pack", "errors")}
+    files[f"{package}builder/collect.py"] = RECORD.format("One") + "class Other:\n    name: str\n"
+    table = "| `a.B`, in a `C` | `d/e:f` |\n| `str`, a path | `e:g` |\n| `other` | a row of another table |\n"
+    rows = structure.measured({**files, f"{package}create.py": STORY, structure.ARCHITECTURE: table})
+    assert rows["from requirements to an artifact: modules that the story calls, and calls"] == "2 modules, 3 calls"
+    assert rows["from an artifact to a destination: modules that the story calls, and calls"] == "not there"
+    assert rows["records with name and version of a package"] == "1: builder/collect.py 1"
+    assert rows["what a wheel is on its way from the lock to site-packages"] == "2"
+
+
+def test_a_commit_without_the_table_of_a_wheel_says_so() -> None:
+    assert structure.measured(FILES)["what a wheel is on its way from the lock to site-packages"] == "not recorded"
+
+
 @pytest.mark.parametrize(("size", "counts"), [(39, "0"), (40, "1: m.py:long 41")])
 def test_a_function_of_forty_lines_beside_its_docstring_is_not_large(size: int, counts: str) -> None:
     text = "def long():\n    '''One.'''\n" + "    pass\n" * size
