@@ -142,20 +142,35 @@ def tracked(checkout: Checkout, folder: str) -> Dict[str, Optional[bool]]:
 
 
 def untracked(checkout: Checkout, paths: Sequence[str]) -> List[str]:
-    """Return what git neither tracks nor ignores below *paths*, relative to the root; a folder ends with "/"."""
+    """Return what git neither tracks nor ignores below *paths*, relative to the root; a folder ends with "/".
+
+    Submodules included: git itself names only those that hold something.
+    """
     inside = [
         os.path.relpath(path, checkout.root) for path in map(os.path.realpath, paths) if _is_below(path, checkout)
     ]
     if not inside:
         return []
-    text = git.run(checkout.root, "status", "--porcelain", "-z", "--untracked-files=normal", "--", *inside)
+    found = set(_untracked(checkout.root, inside))
+    if os.path.lexists(os.path.join(checkout.root, ".gitmodules")):
+        for way in inside:
+            below = "" if way == os.curdir else f"{way}/"
+            for root, prefix, _ in _checkouts(checkout.root, below)[1:]:
+                within = below[len(prefix) :] or os.curdir if below.startswith(prefix) else os.curdir
+                found.update(prefix + name for name in _untracked(root, [within]))
+    return sorted(found)
+
+
+def _untracked(root: str, paths: Sequence[str]) -> List[str]:
+    """Return the same of one repository, below *paths* relative to it."""
+    text = git.run(root, "status", "--porcelain", "-z", "--untracked-files=normal", "--", *paths)
     found, fields = [], iter(text.split("\0"))
     for field in fields:
         if field.startswith("??"):
             found.append(field[3:])
         elif "R" in field[:2] or "C" in field[:2]:
             next(fields)
-    return sorted(found)
+    return found
 
 
 def differences(

@@ -237,6 +237,19 @@ def test_untracked_files_are_those_below_the_given_paths(site: Path, monkeypatch
     assert checkout.untracked(state, [str(site.parent)])[0] == "outside.txt"
 
 
+@pytest.mark.usefixtures("_each_git")
+def test_untracked_files_of_submodules_are_named_too(site: Path) -> None:
+    with_submodule(site)
+    state = checkout.find(str(site))
+    assert checkout.untracked(state, [str(site)]) == []
+    write_tree(site / "vendor", {"new.py": "x", "more/a.txt": "x", ".gitignore": "*.log\n.gitignore\n", "a.log": ""})
+    names = ["site_one/vendor/more/", "site_one/vendor/new.py"]
+    for paths in ([site], [site.parent], [site / "vendor"], [site, site / "manage.py"]):
+        assert checkout.untracked(state, [str(path) for path in paths]) == names
+    assert checkout.untracked(state, [str(site / "vendor" / "more")]) == names[:1]
+    assert checkout.untracked(state, [str(site / "site_one")]) == []
+
+
 def test_a_missing_submodule_is_refused(site: Path, tmp_path: Path) -> None:
     with_submodule(site)
     git(tmp_path, "clone", "--quiet", str(site.parent), str(tmp_path / "clone"))
