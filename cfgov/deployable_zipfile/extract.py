@@ -62,9 +62,10 @@ def _parsed(argv: List[str], archive: Optional[str]) -> Tuple[argparse.Namespace
         _parser(archive).print_help()
         raise UsageError("the command line", "names nothing to do", "Give -d DEST, or a verb")
     verbs = [argument for argument in argv[:1] if argument in VERBS]
-    if verbs and os.path.isdir(archive) and verbs[0] not in OF_A_ROOT and argv[1:] and not argv[1].startswith("-"):
+    if verbs and os.path.isdir(archive) and verbs[0] not in OF_A_ROOT:
         # The tool beside the releases, with which a new artifact is looked at, and deployed, before any of it runs.
-        archive, argv = argv[1], [verbs[0], *argv[2:]]
+        named, rest = _taken(verb_parsers("", verbs)[verbs[0]], argv[1:])
+        archive, argv = (named, [verbs[0], *rest]) if named else (archive, argv)
     if argv[0] in _ELSEWHERE:
         fix = f"Run it where deployable-zipfile is installed: deployable-zipfile {argv[0]} --help"
         raise UsageError(argv[0], "is a verb of the tool that builds artifacts, not of an artifact", fix)
@@ -80,11 +81,19 @@ def _is_like_a_path(argument: str) -> bool:
 
 def _archive_argument(argv: List[str]) -> Tuple[str, List[str]]:
     """Take the artifact's path out of the arguments: upstream takes it before or after ``-d DEST``."""
-    for number in install_parser("").positions(argv):
-        return argv[number], argv[:number] + argv[number + 1 :]
+    named, rest = _taken(install_parser(""), argv)
+    if named:
+        return named, rest
     if {"-h", "--help"} & set(argv):
         return "ARTIFACT", argv
     raise UsageError("the command line", "an artifact is missing", "Run: extract.py ARTIFACT -d DEST")
+
+
+def _taken(parser: Parser, words: List[str]) -> Tuple[str, List[str]]:
+    """Take out the first word that belongs to no option of *parser*; return it, "" for none, and the others."""
+    for number in parser.positions(words):
+        return words[number], words[:number] + words[number + 1 :]
+    return "", words
 
 
 def _parser(archive: str, verb: str = "") -> Parser:

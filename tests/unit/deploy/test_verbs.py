@@ -40,6 +40,26 @@ def test_every_command_of_the_guide_can_be_typed(words: List[str], tmp_path: Pat
     assert arguments.verb == words[0]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["deploy", "new.zip", "--root", "r", "--base", "b"],
+        ["deploy", "--root", "r", "new.zip", "--base", "b"],
+        ["deploy", "--base", "b", "--root=r", "--json", "new.zip"],
+    ],
+    ids=" ".join,
+)
+def test_the_tool_takes_the_artifact_before_and_after_options(words: List[str], tmp_path: Path) -> None:
+    arguments, archive = extract._parsed(words, str(tmp_path))
+    assert archive == "new.zip"
+    assert (str(arguments.root), arguments.base) == ("r", ["b"])
+
+
+@pytest.mark.parametrize("words", [["verify", "--json"], ["info", "--signature", "s"], ["deploy", "--root", "r"]])
+def test_the_tool_without_an_artifact_is_what_it_looks_at(words: List[str], tmp_path: Path) -> None:
+    assert extract._parsed(words, str(tmp_path))[1] == str(tmp_path)
+
+
 def test_every_setting_has_an_option() -> None:
     arguments = vars(extract._parser("artifact.zip", "deploy").parse_args(["deploy", "--root", "x"]))
     assert set(Settings._fields) <= set(arguments)
