@@ -26,7 +26,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from deployable_zipfile import create
 from deployable_zipfile.artifact import zipreader
-from deployable_zipfile.artifact.wheel import normalised
+from deployable_zipfile.artifact.versions import normalised
 from tests.support.helpers import SECRET, File, error_line, make_sdist, make_wheel, run_cli, write_tree
 from tests.support.machine import require_compiler
 

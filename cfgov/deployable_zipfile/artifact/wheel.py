@@ -11,35 +11,18 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import stat
-import struct
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Tuple
 
 from ..errors import WheelError
-from .names import MAX_FOLDERS, UNSAFE, are_plain, folders_of
+from .names import UNSAFE, folders_of
 from .record import RecordRow, digest_bytes, parse_record
-from .zipreader import (
-    DEFLATED,
-    DESCRIPTOR,
-    ENCRYPTED,
-    RATIO,
-    RATIO_FROM,
-    STORED,
-    UNIX,
-    UTF8_NAME,
-    Entry,
-    Header,
-    Window,
-)  # fmt: skip
+from .versions import normalised, same_version
+from .wheel_files import files_of
+from .zipreader import Entry, Window
 
-MAX_FILES = 65_535
 MAX_TEXT = 16 * 1024 * 1024  # bytes of a text that is read whole: twice what RECORD of 65 535 files needs
 SCHEMES = ("purelib", "platlib", "headers", "scripts", "data")  # PEP 427, "The .data directory"
 
-# A central header without what nothing of a wheel depends on: versions, times, disk number, internal attributes.
-_CENTRAL = struct.Struct("<4sxB2x2H4x3L3H4x2L")
-_ZIP64_EXTRA = 0x0001  # APPNOTE 4.5.3
-_KEPT_FLAGS = UTF8_NAME | DESCRIPTOR | ENCRYPTED
 _UNLISTED = ("RECORD", "RECORD.jws", "RECORD.p7s")  # PEP 427: signatures and RECORD itself are not in RECORD
 _MAX_WHEEL = 64 * 1024  # bytes of WHEEL: five lines and one for each tag
 _MAX_ENTRY_POINTS = 1024 * 1024  # bytes
@@ -55,15 +38,6 @@ _SCRIPT_NAME = re.compile(rf"{_LETTER_OR_DIGIT}(?:{_LETTER_OR_DIGIT}|[.+\- ])*\Z
 _REFERENCE = re.compile(
     rf"({_NAME}(?:\.{_NAME})*)\s*:\s*({_NAME}(?:\.{_NAME})*)\s*(?:\[[^\]]*\]\s*)?(?:(?<=\s)[;#].*)?\Z"
 )
-# PEP 440, appendix B, without the blanks around it.
-_VERSION = re.compile(
-    r"v?(?:(?P<epoch>[0-9]+)!)?(?P<release>[0-9]+(?:\.[0-9]+)*)"
-    r"(?:[-_.]?(?P<pre>alpha|a|beta|b|preview|pre|c|rc)[-_.]?(?P<pre_number>[0-9]*))?"
-    r"(?:-(?P<post_implicit>[0-9]+)|[-_.]?(?P<post>post|rev|r)[-_.]?(?P<post_number>[0-9]*))?"
-    r"(?:[-_.]?(?P<dev>dev)[-_.]?(?P<dev_number>[0-9]*))?"
-    r"(?:\+(?P<local>[a-z0-9]+(?:[-_.][a-z0-9]+)*))?\Z"
-)
-_PRE = {"alpha": "a", "beta": "b", "c": "rc", "pre": "rc", "preview": "rc"}
 _FILENAME = re.compile(r"([^-]+)-([^-]+)(?:-(\d[^-]*))?-([^-]+)-([^-]+)-([^-]+)\.whl\Z")
 
 
@@ -112,7 +86,7 @@ class Wheel(Window):
             for abi in tags[1].split(".")
             for platform in tags[2].split(".")
         )
-        self.files: Dict[str, Entry] = self._files()
+        self.files: Dict[str, Entry] = files_of(self)
         self.tops = {name.partition("/")[0] for name in self.files}
         self.dist_info = self._dist_info()
         self.purelib = self._purelib()
@@ -275,90 +249,6 @@ class Wheel(Window):
             self.refuse(name, f"has the script name {script!r}, which is not allowed")
         return EntryPoint(script, match.group(1), match.group(2), gui)
 
-    def _files(self) -> Dict[str, Entry]:
-        directory_at, directory, total = self.directory(MAX_FILES)
-        return quick_files(directory, total, directory_at) or self._strict_files(directory, total, directory_at)
-
-    def _strict_files(self, directory: bytes, total: int, directory_at: int) -> Dict[str, Entry]:
-        """Return the files by name; say which rule the first wrong one breaks."""
-        found = [self._sizes(header) for header in self.headers(directory, total)]
-        rooms = self._rooms(found, directory_at)
-        files: Dict[str, Entry] = {}
-        folders: Set[str] = set()
-        for number, header in enumerate(found):
-            entry = self._entry(header, rooms[number])
-            if entry.name.endswith("/"):
-                if entry.size or entry.compressed > 2:
-                    self.refuse(entry.name, "is a folder with content")
-                folders.add(entry.name[:-1])
-                continue
-            if entry.name in files:
-                self.refuse(entry.name, "is a member twice")
-            files[entry.name] = entry
-        folders.update(folders_of(files, self.refuse))
-        for name in folders.intersection(files):
-            self.refuse(name, "is a file and a folder")
-        return files
-
-    def _rooms(self, found: List[Header], directory_at: int) -> Dict[int, int]:
-        """Return how far it is from each member to the next, after proving that none overlaps another."""
-        order = sorted(range(len(found)), key=lambda number: found[number].offset)
-        rooms: Dict[int, int] = {}
-        position = 0
-        for number, following in zip(order, [*order[1:], -1]):
-            header = found[number]
-            if header.offset != position:
-                self.refuse(_decoded(header), f"is at offset {header.offset}, expected at {position}")
-            position = found[following].offset if following >= 0 else directory_at
-            rooms[number] = position - header.offset
-            if rooms[number] < 30 + len(header.name) + header.compressed:
-                self.refuse(_decoded(header), "overlaps the member after it")
-        return rooms
-
-    def _sizes(self, header: Header) -> Header:
-        """Return *header* with the 64-bit sizes of its ZIP64 extra field, where it has one (APPNOTE 4.5.3)."""
-        if 0xFFFFFFFF not in (header.size, header.compressed, header.offset):
-            return header
-        extra, position = header.extra, 0
-        while position + 4 <= len(extra):
-            kind, length = struct.unpack_from("<HH", extra, position)
-            if kind == _ZIP64_EXTRA and position + 4 + length <= len(extra):
-                values = list(struct.unpack_from(f"<{length // 8}Q", extra, position + 4))
-                wide: Dict[str, Any] = {}
-                for field in ("size", "compressed", "offset"):
-                    if getattr(header, field) == 0xFFFFFFFF and values:
-                        wide[field] = values.pop(0)
-                return header._replace(**wide)
-            position += 4 + length
-        self.refuse(_decoded(header), "its ZIP64 sizes are missing")
-
-    def _entry(self, header: Header, room: int) -> Entry:
-        name = _decoded(header)
-        if header.flags & UTF8_NAME == 0 and not header.name.isascii():
-            self.refuse(name, "its name is neither ASCII nor marked as UTF-8")
-        problem = _wheel_name_problem(name)
-        if problem:
-            self.refuse(name, problem)
-        if header.flags & ENCRYPTED or header.method not in (STORED, DEFLATED):
-            self.refuse(name, f"is encrypted or compressed by method {header.method}")
-        mode = _mode(header.made_by, header.external, name.endswith("/"))
-        if mode is None:
-            self.refuse(name, "is a link or a device")
-        if header.size > RATIO_FROM and header.size > RATIO * header.compressed:
-            self.refuse(name, f"would inflate {header.compressed} bytes to {header.size}")
-        return Entry(
-            name,
-            mode,
-            header.method,
-            header.flags & _KEPT_FLAGS,
-            header.crc,
-            header.compressed,
-            header.size,
-            header.offset,
-            room,
-            b"",
-        )
-
     def _dist_info(self) -> str:
         folders = sorted(top for top in self.tops if top.endswith(".dist-info"))
         if len(folders) != 1:
@@ -412,132 +302,6 @@ class Wheel(Window):
         while path not in self.files and path.startswith(("/", "./")):
             path = path.partition("/")[2]
         return path
-
-
-def quick_files(directory: bytes, total: int, directory_at: int) -> Optional[Dict[str, Entry]]:
-    """Return what the strict reader would, in one pass over headers of the usual form, in the order of their members.
-
-    None: a header is of another form, or wrong, and only the strict reader can tell which.
-    """
-    found: List[Tuple[Any, ...]] = []
-    ends: List[int] = []
-    modes: Dict[Tuple[int, int, bool], Optional[int]] = {}
-    unpack, at = _CENTRAL.unpack_from, 0
-    try:
-        for _ in range(total):
-            signature, maker, flags, method, crc, packed, size, length, extra, comment, external, offset = unpack(
-                directory, at
-            )
-            at += _CENTRAL.size
-            name = directory[at : at + length].decode("utf-8" if flags & UTF8_NAME else "ascii")
-            at += length + extra + comment
-            key = (maker, external, name[-1:] == "/")
-            mode = modes[key] if key in modes else modes.setdefault(key, _mode(*key))
-            if signature != b"PK\x01\x02" or flags & ENCRYPTED or (method != DEFLATED and method != STORED):
-                return None
-            if mode is None or size > RATIO_FROM or packed > RATIO_FROM or offset == 0xFFFFFFFF:
-                return None
-            found.append((name, mode, method, flags & _KEPT_FLAGS, crc, packed, size, offset, length))
-            ends.append(offset)
-    except (UnicodeDecodeError, struct.error):
-        return None
-    if at != len(directory) or not ends or ends.pop(0) != 0:
-        return None
-    return _quick_checked(found, [*ends, directory_at])
-
-
-def _quick_checked(found: List[Tuple[Any, ...]], ends: List[int]) -> Optional[Dict[str, Entry]]:
-    """Return the files among the members *found*, None when two of them touch or a name is unusual.
-
-    Parameters:
-        ends: where each member ends: the offset of the next one.
-    """
-    files: Dict[str, Entry] = {}
-    folders: Set[str] = set()
-    new = tuple.__new__
-    for (*values, offset, length), end in zip(found, ends):
-        name, _, _, _, _, packed, size = values
-        room = end - offset
-        if room < 30 + length + packed:
-            return None
-        if name[-1:] == "/":
-            if size or packed > 2:
-                return None
-            folders.add(name[:-1])
-        elif name in files:
-            return None
-        else:
-            files[name] = new(Entry, (*values, offset, room, b""))
-    names = [*files, *folders]
-    if not are_plain(names) and any(map(_wheel_name_problem, names)):
-        return None
-    folders |= folders_of(files)
-    return None if len(folders) > MAX_FOLDERS or folders & files.keys() else files
-
-
-def _mode(maker: int, external: int, is_folder: bool) -> Optional[int]:
-    """Return the mode that a member is installed with, None for what is neither a file nor a folder.
-
-    Parameters:
-        maker: system that made the header (APPNOTE 4.4.2).
-        external: its external attributes (4.4.15): the mode of a file in the upper half, where Unix made it.
-    """
-    mode = external >> 16 if maker == UNIX else 0
-    kind = stat.S_IFMT(mode)
-    if kind not in (0, stat.S_IFREG) and not (kind == stat.S_IFDIR and is_folder):
-        return None
-    return 0o755 if kind == stat.S_IFREG and mode & 0o111 else 0o644
-
-
-def normalised(name: str) -> str:
-    """Return a distribution's name as PEP 503 compares it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def same_version(one: str, other: str) -> bool:
-    """Say whether two texts are spellings of one version (PEP 440), in file names too (PEP 427, escaping)."""
-    return bool(_spellings(one) & _spellings(other))
-
-
-def _spellings(version: str) -> Set[str]:
-    """Return the canonical forms that *version* may stand for: in a file name "_" is "-" or "+"."""
-    version = version.strip().lower()
-    return {_canonical(form) for form in (version, version.replace("_", "+", 1), version.replace("_", "-"))}
-
-
-def _canonical(version: str) -> str:
-    match = _VERSION.match(version)
-    if match is None:
-        return version.replace("-", "_").replace("_", "+")
-    numbers = [int(number) for number in match["release"].split(".")]
-    while len(numbers) > 1 and not numbers[-1]:
-        numbers.pop()
-    text = f"{int(match['epoch'] or 0)}!" + ".".join(map(str, numbers))
-    if match["pre"]:
-        text += f"{_PRE.get(match['pre'], match['pre'])}{int(match['pre_number'] or 0)}"
-    if match["post"] or match["post_implicit"]:
-        text += f".post{int(match['post_implicit'] or match['post_number'] or 0)}"
-    if match["dev"]:
-        text += f".dev{int(match['dev_number'] or 0)}"
-    local = re.split("[-_.]", match["local"] or "")
-    return text + "+" + ".".join(str(int(part)) if part.isdigit() else part for part in local)
-
-
-def _wheel_name_problem(name: str) -> str:
-    bare = name[:-1] if name.endswith("/") else name
-    if "\\" in bare:
-        return "its name holds a backslash"
-    if any(part in ("", ".", "..") for part in bare.split("/")):
-        return "its name leaves its folder or has an empty part"
-    if UNSAFE.search(bare):
-        return "its name holds control characters"
-    if len(bare.encode("utf-8")) > 1024 or max(len(part.encode("utf-8")) for part in bare.split("/")) > 255:
-        return "its name is too long"
-    return ""
-
-
-def _decoded(header: Header) -> str:
-    return header.name.decode("utf-8", "backslashreplace")
 
 
 def _field(line: str) -> Tuple[str, str]:

@@ -6,7 +6,8 @@ import json
 import re
 from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 
-from ..artifact.wheel import Wheel, normalised
+from ..artifact.versions import normalised
+from ..artifact.wheel import Wheel
 from ..errors import WheelError
 
 # Folders in which auditwheel and its likes put the libraries that they copy into a wheel.

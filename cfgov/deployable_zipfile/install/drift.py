@@ -16,7 +16,7 @@ from typing import Dict, Iterator, Set, Tuple
 from .. import durable
 from ..artifact import layout, manifest_reader, manifests, patches, strict_json
 from ..artifact.record import RecordRow, parse_record
-from ..artifact.wheel import normalised
+from ..artifact.versions import normalised
 from ..errors import ArtifactError, DestinationError
 from . import inventory
 from .installed import MAX_RECORD

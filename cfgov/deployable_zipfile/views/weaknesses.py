@@ -15,7 +15,7 @@ from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Se
 from packaging.version import InvalidVersion, Version
 
 from .. import durable
-from ..artifact.wheel import normalised
+from ..artifact.versions import normalised
 from ..errors import UsageError, masked
 
 MAX_RECORD = 16 * 1024 * 1024  # bytes of one record

@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 
 from deployable_zipfile.artifact import record as record_module
+from deployable_zipfile.artifact import versions, wheel_files
 from deployable_zipfile.artifact import wheel as module
 from deployable_zipfile.artifact.record import RecordRow, parse_record
-from deployable_zipfile.artifact.wheel import Wheel, normalised
+from deployable_zipfile.artifact.versions import normalised
+from deployable_zipfile.artifact.wheel import Wheel
 from deployable_zipfile.artifact.zipreader import Window
 from deployable_zipfile.errors import WheelError
 from tests.support.helpers import make_wheel, urlsafe_digest, zip_bytes
@@ -233,7 +235,7 @@ def test_nothing_stays_open_after_a_refusal(tmp_path: Path) -> None:
     ],
 )
 def test_spellings_of_one_version_are_the_same(one: str, other: str, same: bool) -> None:
-    assert module.same_version(one, other) is same
+    assert versions.same_version(one, other) is same
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha384", "sha512"])
@@ -314,16 +316,16 @@ def test_the_quick_reader_of_directories_reads_what_the_strict_one_reads_or_leav
     path.write_bytes(content)
     with open(path, "rb") as file:
         reader = _without_reading(file.fileno(), len(content), str(path))
-        at, directory, total = reader.directory(module.MAX_FILES)
-        assert module.quick_files(directory, total, at) == reader._strict_files(directory, total, at)
+        at, directory, total = reader.directory(wheel_files.MAX_FILES)
+        assert wheel_files.quick_files(directory, total, at) == wheel_files.strict_files(reader, directory, total, at)
         taken = 0
         for offset in range(len(directory)):
             for value in (0, 1, directory[offset] ^ 0x20, directory[offset] ^ 0x80, 0x2E, 0x2F, 0xFF):
                 changed = directory[:offset] + bytes([value]) + directory[offset + 1 :]
-                found = module.quick_files(changed, total, at)
+                found = wheel_files.quick_files(changed, total, at)
                 if found is not None:
                     taken += 1
-                    assert found == reader._strict_files(changed, total, at), (offset, value)
+                    assert found == wheel_files.strict_files(reader, changed, total, at), (offset, value)
     assert taken > 100
 
 
