@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
@@ -16,6 +17,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "cfgov"
 CREATE = PACKAGE / "deployable_zipfile" / "create.py"
+_STARTED = time.monotonic()
 CHANGING = "benchmark-changing"  # a wheel of the benchmark's own that has two releases
 _CHANGED_FILES = 20  # of the project, in the second release
 
@@ -75,6 +77,7 @@ def prepare(lock: Path, scratch: Path, others: bool) -> Material:
     artifact, bare = scratch / "site.zip", scratch / "bare.zip"
     say("building the artifact")
     create(source, locks[0], artifact, scratch / "cache")
+    say("building it without bytecode, its next release and the delta")
     create(source, locks[0], bare, scratch / "cache", "--no-bytecode")
     wheels, manifest = _fetched(artifact, house), _manifest(artifact)
     change(source, _CHANGED_FILES, "second")
@@ -137,8 +140,8 @@ def line(path: Path) -> str:
 
 
 def say(text: str) -> None:
-    """Print a line of progress."""
-    print(text, file=sys.stderr, flush=True)
+    """Print a line of progress, after the seconds since the start."""
+    print(f"{time.monotonic() - _STARTED:5.0f} s  {text}", file=sys.stderr, flush=True)
 
 
 def tool(name: str) -> str:

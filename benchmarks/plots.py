@@ -25,6 +25,8 @@ _TITLES = {"deploy": "deployment", "second": "second release", "build": "build"}
 def draw(workloads: Sequence[Workload], growth: Growth, folder: Path) -> List[str]:
     """Write the plots into *folder* and return their file names."""
     folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("benchmark-*.svg"):
+        old.unlink()  # of workloads that are no longer measured
     written = []
     for load in workloads:
         for group, title in _TITLES.items():

@@ -78,7 +78,6 @@ def _deploy(load: Workload) -> List[Goal]:
         _ratio(f"{name}: deployment with bytecode / uv with bytecode", results, OURS, REFERENCE, 0.23),
         _ratio(f"{name}: the same, waiting for the disk / unzip", results, f"{OURS}, on disk", "unzip", 0.80),
         _ratio(f"{name}: without bytecode / unzip", results, f"{OURS}, no bytecode", "unzip", 0.50),
-        _share(load),
     ]
 
 
@@ -93,6 +92,7 @@ def _second(load: Workload) -> List[Goal]:
             "second release, uv",
             0.85,
         ),
+        _share(load),
     ]
 
 

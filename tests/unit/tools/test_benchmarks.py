@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, List
@@ -10,7 +11,7 @@ from typing import Any, List
 import pytest
 
 from benchmarks import growth, report
-from benchmarks.__main__ import GROUPS, _is_wanted, _locks, _parser
+from benchmarks.__main__ import GROUPS, _apart, _is_wanted, _locks, _parser
 from benchmarks.flows import DEPLOY, FLOWS
 from benchmarks.measure import Run, measured
 
@@ -110,6 +111,16 @@ def test_the_workloads_are_pinned_with_hashes() -> None:
         assert all(line.endswith("\\") for line in lines), f"{path}: a package without hashes"
     assert [path.name for path in _locks(_parser().parse_args(["--quick"]))] == ["deployment.txt"]
     assert _locks(_parser().parse_args(["--lock", "x.txt", "--lock", "y.txt"])) == [Path("x.txt"), Path("y.txt")]
+
+
+def fails(why: str) -> None:
+    raise RuntimeError(why)
+
+
+def test_what_takes_memory_is_made_in_another_process() -> None:
+    assert _apart(os.getpid) != os.getpid()
+    with pytest.raises(RuntimeError, match="why"):
+        _apart(fails, "why")
 
 
 def test_goals_are_of_the_groups_that_were_measured() -> None:
