@@ -67,6 +67,8 @@ def make_artifact(
             planned.append(
                 manifests.PlannedWheel(member, wheel.name, wheel.version, True, overlay if compiled else None)
             )
+    if bytecode:
+        members[layout.runtime_bytecode(str(sys.implementation.cache_tag))] = _runtime_bytecode()
     own = f".deploy/bytecode/{sys.implementation.cache_tag}/project.zip"
     compiled = _bytecode({inner: data for inner, data in files.items() if inner.endswith(".py")}) if bytecode else {}
     if compiled:
@@ -158,6 +160,13 @@ def _runtime() -> Dict[str, bytes]:
     members[layout.LOADENV_PTH] = (PACKAGE / layout.LOADENV_PTH).read_bytes()
     members[layout.LOADENV_START] = (PACKAGE / os.path.basename(layout.LOADENV_START)).read_bytes()
     return members
+
+
+@functools.lru_cache(maxsize=None)
+def _runtime_bytecode() -> bytes:
+    """Return the tool's own modules compiled: a program that starts from an artifact need not do it each time."""
+    sources = {layout.runtime_path(member): data for member, data in _runtime().items()}
+    return container(_bytecode({name: data for name, data in sources.items() if name.endswith(".py")}))
 
 
 def simple_wheel(folder: Path, name: str = "alpha", version: str = "1.0", **options: object) -> Path:

@@ -240,7 +240,10 @@ runpy.run_path(sys.argv[3], run_name="__main__")
 
 @pytest.mark.parametrize("number", sampled(["SIGINT", "SIGTERM", "SIGHUP"], ["SIGINT"]))
 @pytest.mark.parametrize("module", ["deployable_zipfile.extract", "deployable_zipfile.signals"])
-def test_an_interrupt_before_the_runtime_is_loaded_leaves_no_traceback(site: Path, module: str, number: str) -> None:
+def test_an_interrupt_before_the_runtime_is_loaded_leaves_no_traceback(
+    tmp_path: Path, module: str, number: str
+) -> None:
+    site = make_artifact(tmp_path / "site.zip", bytecode=False)  # bytecode has a finder of its own
     done = run_python("-c", INTERRUPTED_WHILE_LOADING, module, number, site, code=130)
     assert error_line(done) == "error: this run: was interrupted. Run it again."
 

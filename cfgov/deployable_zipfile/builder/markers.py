@@ -36,7 +36,7 @@ class Releases:
     """
 
     def __init__(self, markers: Mapping[str, str], unknown: FrozenSet[str] = KERNEL) -> None:
-        self._markers = dict(markers)
+        self._environment = tuple(sorted(markers.items()))
         self._unknown = unknown
         self._known: Dict[Tuple[str, str, bool], int] = {}
         self.names = releases(markers["python_version"])
@@ -57,7 +57,7 @@ class Releases:
             for name in sorted(self._unknown):
                 if name in text:
                     text = _assumed(text, name, _NEVER if sure else _ALWAYS)
-            self._known[key] = self._evaluated(Marker(text), text, extra)
+            self._known[key] = _holds(text, extra, self._environment, self.names)
         return self._known[key]
 
     def admitting(self, requires_python: str) -> int:
@@ -84,16 +84,6 @@ class Releases:
                 first = -1
         return tuple(found)
 
-    def _evaluated(self, marker: Marker, text: str, extra: str) -> int:
-        if not any(name in text for name in _VERSIONS):
-            return self.all if marker.evaluate(dict(self._markers, extra=extra)) else 0
-        found = 0
-        for number, name in enumerate(self.names):
-            versions = dict.fromkeys(_VERSIONS, name)
-            if marker.evaluate(dict(self._markers, extra=extra, **versions)):
-                found |= 1 << number
-        return found
-
 
 def releases(python: str) -> Tuple[str, ...]:
     """Return every release of *python* ("3.11") that is told apart, in order."""
@@ -113,5 +103,19 @@ def _admitting(requires_python: str, names: Tuple[str, ...]) -> int:
     found = 0
     for number, name in enumerate(names):
         if not requires_python or admitted.contains(re.sub(r"(a|b|rc)[0-9]+\Z", "", name), prereleases=True):
+            found |= 1 << number
+    return found
+
+
+@functools.lru_cache(maxsize=None)
+def _holds(text: str, extra: str, environment: Tuple[Tuple[str, str], ...], names: Tuple[str, ...]) -> int:
+    """Return the releases of *names* for which the marker *text* holds; locks repeat a few markers all over."""
+    marker = Marker(text)
+    variables = dict(environment, extra=extra)
+    if not any(name in text for name in _VERSIONS):
+        return (1 << len(names)) - 1 if marker.evaluate(variables) else 0
+    found = 0
+    for number, name in enumerate(names):
+        if marker.evaluate(dict(variables, **dict.fromkeys(_VERSIONS, name))):
             found |= 1 << number
     return found

@@ -280,9 +280,10 @@ def _comparable(destination: Path) -> Dict[str, Tuple[int, bytes]]:
     return {name: entry for name, entry in read_tree(destination).items() if name != ".deploy/installed.json"}
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize(
     "with_tool",
-    [pytest.param(False, id="as-a-program"), pytest.param(True, id="with-extract.py", marks=pytest.mark.deep)],
+    [pytest.param(False, id="as-a-program"), pytest.param(True, id="with-extract.py")],
 )
 @settings(
     max_examples=1_000 if EVERY_MUTATION else 12,
