@@ -170,11 +170,12 @@ def _compiled(
 ) -> Dict[str, bytes]:
     """Return what the cache holds after a build that is only bytecode, by path: mostly that of the tool itself."""
     folder = tmp_path_factory.mktemp("compiled")
-    words = [str(_repository / "site_one"), str(_repository / "requirements.txt"), str(folder / "out")]
+    (folder / "requirements.txt").write_text("foo==1.0\n", encoding="utf-8")
+    words = [str(_repository / "site_one"), str(folder / "requirements.txt"), str(folder / "out")]
     with pytest.MonkeyPatch.context() as monkeypatch, contextlib.redirect_stdout(
         io.StringIO()
     ), contextlib.redirect_stderr(io.StringIO()):
-        _in_place_of_pip(folder / "index", monkeypatch, asked_once)
+        _in_place_of_pip(folder / "index", monkeypatch, asked_once).add("foo")  # which most tests require
         assert create.main([*words, "--quiet", "--workers", "1", "--cache-dir", str(folder / "cache")]) == 0
     kept = folder / "cache"
     found = [*kept.glob("bytecode/**/*.json"), *kept.glob("files/**/*.zip")]
@@ -187,11 +188,15 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _compiled: Dict[s
     """Give builds a cache of the test's own, in which the tool itself is compiled: that takes longer than the rest."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
-    folder = tmp_path / "cache" / "deployable-zipfile"
-    for name, content in _compiled.items():
-        (folder / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-    return folder
+    return with_bytecode(tmp_path / "cache" / "deployable-zipfile", _compiled)
+
+
+def with_bytecode(cache: Path, compiled: Mapping[str, bytes]) -> Path:
+    """Put into the folder *cache* what was *compiled*, and return it."""
+    for name, content in compiled.items():
+        (cache / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (cache / name).write_bytes(content)
+    return cache
 
 
 @pytest.fixture(scope="session")

@@ -13,14 +13,17 @@ import pytest
 
 from deployable_zipfile.builder import cache, contents, zipwriter
 from tests.support.depth import sampled
-from tests.unit.builder.conftest import Index, commit_all, git
+from tests.unit.builder.conftest import Index, commit_all, git, with_bytecode
 from tests.unit.builder.test_create import failed, lock, pinned, run
 
 
 class Build:
-    """Builds one project again and again, beside a build that knows nothing."""
+    """Builds one project again and again, beside a build that knows nothing of it."""
 
-    def __init__(self, site: Path, index: Index, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def __init__(
+        self, site: Path, index: Index, folder: Path, compiled: Dict[str, bytes], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self._compiled = compiled
         self.site = site
         self.folder = folder
         self.artifact = folder / "out.zip"
@@ -31,8 +34,10 @@ class Build:
         return run(self._capsys, self.site, self._locked, self.folder / "out")
 
     def cold(self) -> bytes:
-        (self.folder / "cold").mkdir(exist_ok=True)
-        run(self._capsys, self.site, self._locked, self.folder / "cold" / "out", "--no-cache")
+        known = with_bytecode(self.folder / "cold" / "cache", self._compiled)
+        words = self.site, self._locked, self.folder / "cold" / "out"
+        run(self._capsys, *words, "--cache-dir", known)
+        shutil.rmtree(str(known))
         return (self.folder / "cold" / "out.zip").read_bytes()
 
     def fails(self) -> str:
@@ -40,12 +45,14 @@ class Build:
 
 
 @pytest.fixture
-def build(site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Build:
+def build(
+    site: Path, index: Index, tmp_path: Path, _compiled: Dict[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> Build:
     """Return a project that was built twice, so that all its files are known."""
     for number in range(5):
         (site / f"module_{number}.py").write_text(f"VALUE = {number}\n" * 50, encoding="utf-8")
     commit_all(site.parent)
-    made = Build(site, index, tmp_path, capsys)
+    made = Build(site, index, tmp_path, _compiled, capsys)
     settle()
     made.warm()
     return made
