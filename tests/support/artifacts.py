@@ -118,7 +118,7 @@ def container(files: Mapping[str, bytes], modes: Optional[Mapping[str, int]] = N
     """Return a zip that obeys the container rules."""
     own = _runtime()
     begins = list(files)[: len(own)] == list(own) and all(files[name] is data for name, data in own.items())
-    if begins and not set(own).intersection(modes or ()):  # an artifact's own modules are compressed once for all
+    if begins and not set(own).intersection(modes or ()):  # an artifact's own modules are written once for all
         return _appended(_started(first_line), {name: files[name] for name in list(files)[len(own) :]}, modes)
     return _appended(first_line.encode(), files, modes)
 
@@ -136,8 +136,9 @@ def _appended(start: bytes, files: Mapping[str, bytes], modes: Optional[Mapping[
             info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
             info.create_system = 3
             info.external_attr = (0o100000 | (modes or {}).get(name, 0o644)) << 16
-            # A Python without zlib must be able to read the member that tells it so.
-            stored = name.endswith((".whl", ".zip")) or name == layout.MAIN
+            # A Python without zlib must be able to read the member that tells it so. The tool's own modules are most of
+            # these artifacts, which are read again and again.
+            stored = name.endswith((".whl", ".zip")) or name == layout.MAIN or name.startswith(layout.RUNTIME)
             info.compress_type = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
             archive.writestr(info, data, compresslevel=1)  # small files are not what these artifacts are for
     return buffer.getvalue()

@@ -9,7 +9,7 @@ import re
 import sys
 import sysconfig
 from pathlib import Path
-from typing import Dict, FrozenSet, Iterator, List, Set, Tuple
+from typing import Dict, FrozenSet, Iterator, Set, Tuple
 
 import pytest
 
@@ -97,15 +97,19 @@ TRAVELS = sorted(name for name in MODULES if name.split(".")[0] not in NOT_SHIPP
 BUILDER = sorted(name for name in MODULES if name.startswith("builder."))
 
 
+@functools.lru_cache(maxsize=None)
+def tree_of(name: str) -> ast.Module:
+    return ast.parse(MODULES[name].read_text(encoding="utf-8"), str(MODULES[name]))
+
+
 class Imports:
     """The imports of one module, those inside functions included."""
 
     def __init__(self, name: str) -> None:
         self.own: Set[str] = set()  # modules of this package, by dotted name
         self.absolute: Set[str] = set()
-        path = MODULES[name]
-        package = path.relative_to(PACKAGE).parts[:-1]
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        package = MODULES[name].relative_to(PACKAGE).parts[:-1]
+        for node in ast.walk(tree_of(name)):
             if isinstance(node, ast.Import):
                 self.absolute.update(alias.name.split(".")[0] for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
@@ -127,7 +131,8 @@ class Imports:
                 yield ".".join(base)
 
 
-GRAPH = {name: Imports(name).own for name in MODULES}
+IMPORTS = {name: Imports(name) for name in MODULES}
+GRAPH = {name: found.own for name, found in IMPORTS.items()}
 
 
 def folder_of(name: str) -> str:
@@ -164,32 +169,30 @@ def test_a_build_packs_every_module_that_travels() -> None:
     assert {name.replace(".__init__", "") for name in packed} - {"__init__"} == set(TRAVELS) - {""}
 
 
-@pytest.mark.parametrize("name", TRAVELS)
-def test_what_travels_needs_the_standard_library_only(name: str) -> None:
-    assert Imports(name).absolute - standard_library() - {"__future__"} == set()
+def test_what_travels_needs_the_standard_library_only() -> None:
+    known = standard_library() | {"__future__"}
+    assert {name: IMPORTS[name].absolute - known for name in TRAVELS if not IMPORTS[name].absolute <= known} == {}
 
 
-@pytest.mark.parametrize("name", TRAVELS)
-def test_what_travels_imports_only_what_travels(name: str) -> None:
-    assert GRAPH[name] <= set(TRAVELS)
+def test_what_travels_imports_only_what_travels() -> None:
+    assert {name: GRAPH[name] - set(TRAVELS) for name in TRAVELS if not GRAPH[name] <= set(TRAVELS)} == {}
 
 
-@pytest.mark.parametrize("name", TRAVELS)
-def test_what_travels_parses_as_python_3_8(name: str) -> None:
-    ast.parse(MODULES[name].read_text(encoding="utf-8"), name, feature_version=(3, 8))
+def test_what_travels_parses_as_python_3_8() -> None:
+    for name in TRAVELS:
+        ast.parse(MODULES[name].read_text(encoding="utf-8"), name, feature_version=(3, 8))
 
 
-@pytest.mark.parametrize("name", sorted(set(MODULES) - {""}))
-def test_no_import_leads_back_to_its_module(name: str) -> None:
-    assert name not in reached(name)
+def test_no_import_leads_back_to_its_module() -> None:
+    assert [name for name in sorted(set(MODULES) - {""}) if name in reached(name)] == []
 
 
-@pytest.mark.parametrize("name", sorted(name for name in MODULES if folder_of(name) in MAY_IMPORT))
-def test_a_folder_imports_only_what_lies_below_it(name: str) -> None:
-    folder = folder_of(name)
-    for target in GRAPH[name] - {""}:
-        top = target.split(".")[0]
-        assert top in {folder} | FOUNDATION | MAY_IMPORT[folder], target
+@pytest.mark.parametrize("folder", sorted(MAY_IMPORT))
+def test_a_folder_imports_only_what_lies_below_it(folder: str) -> None:
+    allowed = {"", folder} | FOUNDATION | MAY_IMPORT[folder]
+    names = [name for name in MODULES if folder_of(name) == folder]
+    assert names
+    assert [(name, one) for name in names for one in GRAPH[name] if one.split(".")[0] not in allowed] == []
 
 
 @pytest.mark.parametrize("name", sorted(FOUNDATION & set(MODULES)))
@@ -210,14 +213,14 @@ def test_the_artifact_and_the_installer_do_not_know_the_command_line() -> None:
 
 def test_an_installation_loads_nothing_of_a_deployment() -> None:
     for name in ("extract", "verbs.install", "verbs.environment", "verbs.subject"):
-        tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
-        top = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+        top = [node for node in tree_of(name).body if isinstance(node, ast.ImportFrom)]
         assert not [node.module for node in top if (node.module or "").startswith("deploy")], name
 
 
-@pytest.mark.parametrize("name", sorted(set(BUILDER) - set(STORIES)))
-def test_a_module_of_the_builder_imports_no_sibling(name: str) -> None:
-    assert {target for target in GRAPH[name] if folder_of(target) == "builder"} <= PARTS.get(name, set())
+def test_a_module_of_the_builder_imports_no_sibling() -> None:
+    parts = sorted(set(BUILDER) - set(STORIES))
+    siblings = {name: {one for one in GRAPH[name] if folder_of(one) == "builder"} for name in parts}
+    assert {name: found for name, found in siblings.items() if not found <= PARTS.get(name, set())} == {}
 
 
 def calls(tree: ast.AST) -> Iterator[str]:
@@ -227,8 +230,8 @@ def calls(tree: ast.AST) -> Iterator[str]:
 
 
 @functools.lru_cache(maxsize=None)
-def calls_of(path: Path) -> Set[str]:
-    return set(calls(ast.parse(path.read_text(encoding="utf-8"))))
+def calls_of(name: str) -> Set[str]:
+    return set(calls(tree_of(name)))
 
 
 def _dotted(node: ast.AST) -> str:
@@ -240,7 +243,7 @@ def _dotted(node: ast.AST) -> str:
 @pytest.mark.parametrize("what", sorted(MECHANISMS))
 def test_each_mechanism_is_written_once(what: str) -> None:
     pattern, places = MECHANISMS[what]
-    found = {name for name, path in MODULES.items() if any(re.fullmatch(pattern, call) for call in calls_of(path))}
+    found = {name for name in MODULES if any(re.fullmatch(pattern, call) for call in calls_of(name))}
     assert found == places
 
 
@@ -248,11 +251,9 @@ def test_each_mechanism_is_written_once(what: str) -> None:
 SPEAKING = {"console", "extract", "bootstrap", "loadenv", "cli", "deploy.probe", "deploy.collect"}
 
 
-@pytest.mark.parametrize("name", sorted(set(TRAVELS) - SPEAKING))
-def test_only_a_command_line_prints_or_exits(name: str) -> None:
-    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
-    spoken: List[str] = [call for call in calls(tree) if call in ("print", "sys.exit", "exit", "sys.stdout.write")]
-    assert spoken == []
+def test_only_a_command_line_prints_or_exits() -> None:
+    speaking = {"print", "sys.exit", "exit", "sys.stdout.write"}
+    assert {name: calls_of(name) & speaking for name in set(TRAVELS) - SPEAKING if calls_of(name) & speaking} == {}
 
 
 def test_the_first_lines_of_an_artifact_parse_on_python_2(tmp_path: Path) -> None:

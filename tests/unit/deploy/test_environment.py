@@ -42,6 +42,7 @@ def test_a_good_environment_goes_live(strict: Host) -> None:
     strict.live("strict")
 
 
+@pytest.mark.usefixtures("without_commands")
 def test_an_artifact_without_a_declaration_takes_anything(strict: Host) -> None:
     write_environment(strict.environment, WORKERS="x")
     strict.live("one")
@@ -62,6 +63,7 @@ def test_no_environment_at_all_lacks_what_is_required(strict: Host) -> None:
     assert not strict.root.exists()
 
 
+@pytest.mark.usefixtures("without_commands")
 def test_the_live_one_is_taken_over_and_checked_for_the_new_release(strict: Host) -> None:
     strict.given("one")
     assert strict.verb("strict", "deploy") == 0
@@ -73,6 +75,7 @@ def test_the_live_one_is_taken_over_and_checked_for_the_new_release(strict: Host
     assert (strict.root / ".deploy/journal.jsonl").read_bytes() == before
 
 
+@pytest.mark.usefixtures("without_commands")
 def test_a_name_that_is_one_slip_off_gets_a_hint(strict: Host) -> None:
     write_environment(strict.environment, WORKRS="4", UNRELATED="x")
     strict.live("strict")

@@ -68,6 +68,7 @@ IMPORTED: Dict[str, Dict[str, Any]] = {
     "omega": {"omega/__init__.py": "raise SystemExit(3)"},
     "prints": {"prints/__init__.py": 'print(\'["end", "prints", ""]\'); import nope'},
     "raw": {"raw/__init__.py": "", "raw/_cut.abi3.so": LIBRARY[:4096], "raw/_raw.abi3.so": LIBRARY},
+    "ignored": {"ignored.py": "import nope"},
     "settings": {"wants_settings/__init__.py": "import os; assert os.environ['CONFIGURED']"},
     "tests": {"alphatests.py": "raise ModuleNotFoundError('No module named pytest', name='pytest')"},
     "tool": {"tool.py": "raise ModuleNotFoundError('No module named lxml', name='lxml')"},
@@ -85,13 +86,13 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     path = artifact(folder, IMPORTED, "import os\nos.environ['CONFIGURED'] = '1'\n" + WSGI)
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = extract.main(["selftest", "--json", "-q", "--scratch", str(scratch)], str(path))
+        code = extract.main(["selftest", "--json", "-q", "--scratch", str(scratch), "--ignore", "ignored"], str(path))
     return Outcome(code, out.getvalue(), err.getvalue())
 
 
 def test_what_cannot_be_imported_is_named_and_everything_is_tried(imported: Outcome) -> None:
     assert imported.code == 8
-    assert imported.document["tried"] == 18
+    assert imported.document["tried"] == 19
     assert set(imported.faults) == {
         *("alpha", "crash", "fast._it", "gamma", "omega", "prints", "raw._cut", "tool", "windows"),
         next(name for name in imported.faults if name.endswith("fast.libs/libx-1.so.1")),
@@ -133,6 +134,11 @@ def test_a_compiled_file_that_is_none_is_found(imported: Outcome) -> None:
     assert "fast._it" in imported.faults
 
 
+def test_what_is_ignored_among_other_faults_is_none(imported: Outcome) -> None:
+    assert "ignored" not in imported.faults
+
+
+@pytest.mark.deep
 def test_what_is_ignored_is_no_fault(tmp_path: Path, capsys: Any) -> None:
     path = artifact(tmp_path, {name: IMPORTED[name] for name in ("alpha", "omega")})
     assert run(path, tmp_path, capsys, "--ignore", "alpha", "--ignore", "omega").code == 0
@@ -152,6 +158,10 @@ def test_commands_that_a_site_needs_run_after_migrate(tmp_path: Path, capsys: An
     outcome = run(path, tmp_path, capsys, "--manage", "compress --force", "--manage", "warm")
     names = [finding["what"] for finding in outcome.document["findings"]]
     assert names[-4:] == ["manage.py migrate", "manage.py compress --force", "manage.py warm", "GET /"]
+
+
+@pytest.mark.deep
+def test_a_command_that_a_site_needs_and_that_fails_is_named(tmp_path: Path, capsys: Any) -> None:
     failing = artifact(tmp_path, {"alpha": {"alpha.py": ""}}, manage="import sys\nsys.exit('warm' in sys.argv)\n")
     assert list(run(failing, tmp_path, capsys, "--manage", "compress", "--manage", "warm").faults) == ["manage.py warm"]
 

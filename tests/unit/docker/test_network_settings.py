@@ -21,6 +21,13 @@ def test_a_machine_with_nothing_special_gives_nothing(environ: Dict[str, str]) -
     assert containers.host_settings(environ) == containers.Settings({}, {})
 
 
+@pytest.fixture
+def no_pip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask no pip, which has nothing to say here and takes long for that."""
+    monkeypatch.setattr(containers, "pip_settings", lambda _: {})
+
+
+@pytest.mark.usefixtures("no_pip")
 def test_proxies_are_given_in_the_spelling_they_have(environ: Dict[str, str]) -> None:
     environ.update(HTTPS_PROXY="http://proxy.example:3128", no_proxy="localhost", HTTP_PROXY="")
     settings = containers.host_settings(environ)
@@ -48,6 +55,7 @@ def test_settings_in_pips_own_file_count_too(environ: Dict[str, str], tmp_path: 
     assert containers.host_settings(environ).environment["PIP_INDEX_URL"] == "https://index.example/simple"
 
 
+@pytest.mark.usefixtures("no_pip")
 def test_a_private_bundle_of_certificates_is_mounted_where_pip_looks(environ: Dict[str, str], tmp_path: Path) -> None:
     bundle = tmp_path / "bundle.pem"
     bundle.write_text("certificates", encoding="ascii")

@@ -530,9 +530,10 @@ def test_a_file_system_without_locks_is_named(site: Path, tmp_path: Path, monkey
     assert not (tmp_path / "dest").exists()
 
 
-def test_of_eight_at_once_one_installs_and_none_harms_it(site: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rounds", sampled([1, 3], 1))
+def test_of_eight_at_once_one_installs_and_none_harms_it(site: Path, tmp_path: Path, rounds: int) -> None:
     destination = tmp_path / "new" / "dest"
-    for _ in range(3):
+    for _ in range(rounds):
         racers = [faults_start(lambda: str(install(site, destination, wait=30.0).already)) for _ in range(8)]
         assert sorted(faults_end(racer) for racer in racers) == ["False", *["True"] * 7]
         assert faults.leftovers(str(destination.parent)) == ["dest"]
