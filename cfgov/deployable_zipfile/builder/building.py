@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 
 from ..console import Console
 from ..errors import BuildInputError, WheelError, masked
-from . import inputs, pip, proving, requirements, rewriting, targets, wheelcache
+from . import pip, proving, requirements, rewriting, targets, wheelcache
 from .collected import CollectedWheel
 from .needs import Needs
 from .wheelcache import WheelCache
@@ -57,7 +57,7 @@ class Building:
             if name:
                 self._store.kept.keep_document("made", name, *wheelcache.references([wheel]))
         if not line.named:
-            self._needs.locked = inputs.named(self._needs.locked, [(line.place, wheel.name)])
+            self._needs.name(line.place, wheel.name)
         self.built.append(wheel.file)
         return wheel
 

@@ -75,6 +75,7 @@ class Wheelhouse:
             self._needs.inputs(target) if made - folders else "",
             wheelcache.references(wheel for wheel in plan.wheels if wheel.name not in folders),
             wheelcache.references(plan.bootstrap),
+            self._needs.names(),
         ]
         if target.label not in self._fetching.incomplete:
             self._store.kept.keep_document("plans", name, document)
@@ -84,13 +85,15 @@ class Wheelhouse:
         """Return the plan in *document*, with the folders beside the project built anew: nothing pins those."""
         if document is None or document[0] not in ("", self._needs.inputs(target)):
             return None
+        _, *groups_of_references, names = document
         groups = []
-        for references in document[1:]:
+        for references in groups_of_references:
             group = [self._store.known(*reference) for reference in references]
             if None in group:
                 return None
             groups.append([wheel for wheel in group if wheel is not None])
         wheels_, bootstrap = groups
+        self._needs.recall(names)
         folders = [line for line in self._needs.lines(target) if line.kind == "folder"]
         if folders:
             runner = self._pip.runner(target)

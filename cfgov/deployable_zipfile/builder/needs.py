@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, NamedTuple, Tuple
+from typing import Dict, List, Mapping, NamedTuple, Tuple
 
-from . import cache, markers, requirements, surroundings, targets
+from . import cache, inputs, markers, requirements, surroundings, targets
 
 
 class Settings(NamedTuple):
@@ -28,6 +28,7 @@ class Needs:
     def __init__(self, settings: Settings, locked: requirements.Requirements) -> None:
         self.settings = settings
         self.locked = locked
+        self._unnamed = {line.place: line.requirement.name for line in locked.lines if not line.named}
         self._surroundings: Dict[str, str] = {}
         self._releases: Dict[targets.Target, markers.Releases] = {}
 
@@ -37,6 +38,23 @@ class Needs:
             self._releases[target] = markers.Releases(target.markers)  # remembers the markers that it evaluated
         at = self._releases[target]
         return [line for line in self.locked.lines if at.where(line.requirement.marker)]
+
+    def name(self, place: str, project: str) -> None:
+        """Give the line at *place*, a bare URL or path, the name of the *project* that was found there."""
+        self.locked = inputs.named(self.locked, [(place, project)])
+
+    def names(self) -> Dict[str, str]:
+        """Return the names that were found for bare URLs and paths, by what stands for them in a lock."""
+        return {
+            self._unnamed[line.place]: line.requirement.name
+            for line in self.locked.lines
+            if line.named and line.place in self._unnamed
+        }
+
+    def recall(self, names: Mapping[str, str]) -> None:
+        """Name bare URLs and paths as an earlier build did, see :meth:`names`."""
+        found = [(place, names[stand_in]) for place, stand_in in self._unnamed.items() if stand_in in names]
+        self.locked = inputs.named(self.locked, found)
 
     def options(self) -> Tuple[str, ...]:
         """Return the options that decide where pip looks, in the words of a requirements file."""

@@ -8,7 +8,7 @@ from .. import __version__
 from . import cache, collected, proving
 from .collected import CollectedWheel
 
-FORMAT = 4  # of the documents in the cache
+FORMAT = 5  # of the documents in the cache
 
 
 class WheelCache:

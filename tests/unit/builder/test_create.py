@@ -443,6 +443,33 @@ def test_an_sdist_becomes_a_wheel_that_is_noted_and_built_once(
     assert {"name": "deployable-zipfile:built-from", "value": f"foo-1.0.tar.gz sha256:{digest}"} in foo["properties"]
 
 
+# Lines that do not say which project they are of; each names an sdist that is built to foo.
+NAMELESS: Dict[str, Callable[[Path], str]] = {
+    "file-url": lambda sdist: f"{sdist.as_uri()} --hash=sha256:{hashlib.sha256(sdist.read_bytes()).hexdigest()}",
+    "path": lambda sdist: f"{sdist} --hash=sha256:{hashlib.sha256(sdist.read_bytes()).hexdigest()}",
+    "https-url": lambda sdist: f"https://example.org/{sdist.name} --hash=sha256:{'0' * 64}",
+    "git": lambda sdist: f"git+https://example.org/{sdist.name}@{'a' * 40}",
+}
+
+
+@pytest.mark.parametrize("form", sorted(NAMELESS))
+def test_a_line_without_a_name_is_found_in_the_cache_with_the_name_of_its_project(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    sdist = index.folder / "foo-1.0.tar.gz"
+    sdist.write_bytes(b"an sdist")
+    built = make_wheel(tmp_path / "made", "foo", "1.0", {"foo.py": "x = 1\n"})
+    index.sdists.update({sdist.name: built, f"{sdist.name}@{'a' * 40}": built})
+    arguments = [site, lock(site, NAMELESS[form](sdist)), tmp_path / "out"]
+    first, _ = run(capsys, *arguments)
+    (site / "more.py").write_text("")
+    again, _ = run(capsys, *arguments)
+    assert (bool(first["from_cache"]), bool(again["from_cache"])) == (False, True)
+    with zipreader.Artifact.open(again["path"]) as artifact:
+        (foo,) = artifact.manifest.targets[0].wheels
+    assert (foo.name, foo.requested) == ("foo", True)
+
+
 def test_without_hashes_a_wheel_that_was_built_anew_under_one_version_is_packed(
     site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
