@@ -642,7 +642,7 @@ def test_more_files_than_a_zip_can_start_with_are_packed_nested(
 ) -> None:
     write_tree(site, {f"data/{number:03}.txt": f"{number}" for number in range(200)})
     commit_all(site.parent)
-    monkeypatch.setattr(layout, "MAX_MEMBERS", 120)
+    monkeypatch.setattr(layout, "MAX_MEMBERS", 200)
     monkeypatch.setattr(layout, "MAX_PAYLOAD_MEMBERS", 90)
     done, _ = run(capsys, site, lock(site), tmp_path / "out")
     made = manifest(done["path"])
