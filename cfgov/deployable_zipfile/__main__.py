@@ -7,7 +7,7 @@ import stat
 import sys
 from typing import List, Optional, Tuple
 
-from . import __version__
+from . import __version__, signals
 
 _BUILD_VERBS = ("create", "init", "environment", "sign")
 _VIEWS = ("inspect", "diff", "report")
@@ -34,7 +34,10 @@ The verbs in the last line are those of an artifact: deployable-zipfile verify A
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run one verb and return its exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    if words and words[0] in _BUILD_VERBS:
+    is_build = words[:1] != [] and words[0] in _BUILD_VERBS
+    if arguments is None:
+        signals.end_quietly(signals.OF_A_BUILD if is_build else signals.OF_A_RUN)
+    if is_build:
         return _build(words[0], words[1:])
     if words and words[0] in _VIEWS:
         from .views import commands
@@ -65,9 +68,6 @@ def main(arguments: Optional[List[str]] = None) -> int:
 
 
 def _build(verb: str, words: List[str]) -> int:
-    from .builder import interrupts
-
-    interrupts.end_quietly()
     if verb == "create":
         from .builder import unchanged
 

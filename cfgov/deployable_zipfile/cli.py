@@ -8,13 +8,11 @@ import os
 import re
 import signal
 import sys
-from types import FrameType
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, NoReturn, Optional, Sequence, cast
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, NoReturn, Sequence, cast
 
-from . import inherited
+from . import inherited, signals
 from .console import Console
 from .errors import ArtifactError, DeployableZipfileError, Interrupted, UsageError, printable
-from .signals import ENDING_SIGNALS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -185,8 +183,7 @@ def guarded(words: Sequence[str], run: Callable[[], int]) -> int:
         Console().error(error)
         return error.exit_code
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signals.restore(before)
 
 
 def _ended(words: Sequence[str], run: Callable[[], int]) -> int:
@@ -241,16 +238,11 @@ def _catch_signals() -> Dict[int, Any]:
     Returns the handlers that were replaced.
     """
 
-    def stop(number: int, _: Optional[FrameType]) -> None:
-        for other in ENDING_SIGNALS:
-            signal.signal(other, signal.SIG_IGN)  # one is enough: what follows is the tidying up
+    def stop(number: int, _: object) -> None:
+        signals.ignore()
         raise Interrupted("this run", f"was stopped by {signal.Signals(number).name}", "Run it again")
 
-    before = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
-    caught: Dict[int, Any] = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
-    for number in caught:
-        signal.signal(number, stop)
-    return caught
+    return signals.replace(stop)
 
 
 def _unforeseen(error: OSError) -> DeployableZipfileError:

@@ -30,10 +30,10 @@ if __name__ == "__main__" and not __package__:
     __package__ = "deployable_zipfile"
 
 if __name__ == "__main__":
-    from deployable_zipfile.builder import interrupts as early
+    from deployable_zipfile import signals as early
     from deployable_zipfile.builder import unchanged as record
 
-    early.end_quietly()
+    early.end_quietly(early.OF_A_BUILD)
     if record.repeated(sys.argv[1:]):
         sys.exit(0)
 

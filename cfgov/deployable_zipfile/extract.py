@@ -24,6 +24,11 @@ if __name__ == "__main__" and not __package__:
     _spec.loader.exec_module(sys.modules["deployable_zipfile"])
     __package__ = "deployable_zipfile"
 
+if __name__ == "__main__":
+    from . import signals
+
+    signals.end_quietly(signals.OF_A_RUN)
+
 import argparse
 from types import ModuleType
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple

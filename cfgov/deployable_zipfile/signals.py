@@ -1,13 +1,54 @@
-"""Hold back the signals that ask a process to end, for steps that must not be left half done."""
+"""Signals that ask a process to end: one line and no traceback; held back in steps that must not be left half done.
+
+A handler is not replaced when the signal is ignored, as nohup and a shell without job control leave it. This is loaded
+before anything else of a build, so it loads little itself.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
-import threading
-from typing import Any, Collection, Dict, Iterator, List
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Collection, Dict, Iterator, List
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_CODE = 130
+OF_A_BUILD = "error: build: was interrupted, nothing was written. Build again."
+OF_A_RUN = "error: this run: was interrupted. Run it again."
+
+
+def end_quietly(line: str) -> None:
+    """Let a signal end the process, with this *line*, while modules are being imported: there is nothing to tidy up."""
+
+    def end(_number: int, _frame: object) -> None:
+        os.write(2, f"{line}\n".encode("ascii"))
+        os._exit(_CODE)
+
+    replace(end)
+
+
+def replace(handler: Callable[[int, Any], None]) -> Dict[int, Any]:
+    """Set the handler of each signal that is not ignored; return those that were replaced."""
+    before: Dict[int, Any] = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
+    before = {number: old for number, old in before.items() if old not in (signal.SIG_IGN, None)}
+    for number in before:
+        signal.signal(number, handler)
+    return before
+
+
+def restore(handlers: Dict[int, Any]) -> None:
+    """Put back what :func:`replace` replaced."""
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def ignore() -> None:
+    """Ignore every one from now on: one is enough, and what follows it is the tidying up."""
+    for number in ENDING_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextlib.contextmanager
@@ -21,6 +62,8 @@ def unbroken(blocked: Collection[int] = ENDING_SIGNALS) -> Iterator[None]:
     Parameters:
         blocked: what the mask of this thread holds back: these, or more.
     """
+    import threading
+
     came: List[int] = []
     before: Dict[int, Any] = {}
 

@@ -6,11 +6,11 @@ import argparse
 import os
 from typing import Any, Callable, Dict, Iterable, Sequence
 
-from .. import inherited
+from .. import inherited, signals
 from ..artifact import manifests
 from ..console import Console
 from ..errors import BuildInputError, DeployableZipfileError, Interrupted
-from . import interrupts, naming, parsers, settings
+from . import naming, parsers, settings
 
 # Returns the variables that a project's files read: name of the project, how it is run, files.
 Variables = Callable[[str, manifests.Site, Dict[str, str]], Iterable[str]]
@@ -25,7 +25,7 @@ def run(
     inherited.claim()
     words = list(arguments)
     console = Console(as_json="--json" in words)
-    before = interrupts.raise_once()
+    before = signals.replace(_stop)
     try:
         parsed = command.parse_intermixed_args(words)  # options may be between the arguments
         console = Console(quiet=parsed.quiet, as_json=parsed.json)
@@ -42,9 +42,14 @@ def run(
         if "--debug" in words:
             raise
     finally:
-        interrupts.restore(before)
+        signals.restore(before)
     console.error(error)
     return error.exit_code
+
+
+def _stop(_number: int, _frame: object) -> None:
+    signals.ignore()
+    raise KeyboardInterrupt
 
 
 def _system_error(error: OSError) -> BuildInputError:

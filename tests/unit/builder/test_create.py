@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import pytest
 
-from deployable_zipfile import create
+from deployable_zipfile import create, signals
 from deployable_zipfile.artifact import environment, layout, manifests, patches, wheel, zipreader
 from deployable_zipfile.builder import pip, requirements_file, targets
 from deployable_zipfile.errors import UsageError
@@ -1114,27 +1114,43 @@ def test_a_python_that_is_missing_is_named_whole(site: Path, index: Index, tmp_p
 
 INTERRUPTED_WHILE_IMPORTING = """
 import os, signal, sys
+at, number = sys.argv[1:3]
+del sys.argv[1:3]
 class Finder:
     def find_spec(self, name, path=None, target=None):
-        if name == sys.argv[1]:
-            os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+        if name == at:
+            os.kill(os.getpid(), getattr(signal, number))
 sys.meta_path.insert(0, Finder())
 from deployable_zipfile.__main__ import main
-sys.exit(main(["create", "a", "b", "c"]))
+sys.exit(main())
 """
 
 
 @pytest.mark.parametrize("number", sampled(["SIGINT", "SIGTERM", "SIGHUP"], ["SIGINT"]))
-@pytest.mark.parametrize("module", ["argparse", "deployable_zipfile.create", "deployable_zipfile.builder.pack"])
-def test_an_interrupt_before_the_build_begins_leaves_no_traceback(tmp_path: Path, module: str, number: str) -> None:
+@pytest.mark.parametrize(
+    ("module", "words", "line"),
+    [
+        ("argparse", "create a b c", signals.OF_A_BUILD),
+        ("deployable_zipfile.create", "create a b c", signals.OF_A_BUILD),
+        ("deployable_zipfile.builder.pack", "create a b c", signals.OF_A_BUILD),
+        ("deployable_zipfile.builder.commands", "init", signals.OF_A_BUILD),
+        ("deployable_zipfile.extract", "--version", signals.OF_A_RUN),
+        ("deployable_zipfile.cli", "verify a.zip", signals.OF_A_RUN),
+        ("deployable_zipfile.extract", "a.zip -d b", signals.OF_A_RUN),
+        ("deployable_zipfile.views.commands", "diff a.zip b.zip", signals.OF_A_RUN),
+    ],
+)
+def test_an_interrupt_before_a_command_begins_leaves_no_traceback(
+    tmp_path: Path, module: str, words: str, line: str, number: str
+) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED_WHILE_IMPORTING, module, number],
+        [sys.executable, "-c", INTERRUPTED_WHILE_IMPORTING, module, number, *words.split()],
         cwd=str(tmp_path),
         env=dict(os.environ, PYTHONPATH=str(Path(create.__file__).parent.parent)),
         stderr=subprocess.PIPE,
         check=False,
     )
-    assert done.stderr == b"error: build: was interrupted, nothing was written. Build again.\n"
+    assert done.stderr.decode() == f"{line}\n"
     assert done.returncode == 130
 
 
