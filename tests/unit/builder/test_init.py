@@ -60,7 +60,9 @@ def test_every_line_of_it_is_a_setting_when_its_mark_is_taken_off(tmp_path: Path
     )
 
 
-@pytest.mark.parametrize("before", ["[project]\nname = 'x'\n", "[project]\nname = 'x'", "[project]\r\nname = 'x'\r\n"])
+@pytest.mark.parametrize(
+    "before", sampled(["[project]\nname = 'x'\n", "[project]\nname = 'x'", "[project]\r\nname = 'x'\r\n"], 1)
+)
 def test_what_the_file_held_before_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str], before: str) -> None:
     made = project(tmp_path)
     (made / "pyproject.toml").write_bytes(before.encode())
@@ -71,7 +73,7 @@ def test_what_the_file_held_before_stays(tmp_path: Path, capsys: pytest.CaptureF
     assert settings.read(str(made)).values["name"] == "online_judge"
 
 
-@pytest.mark.parametrize("words", [[], ["--workflow"], ["--json"]])
+@pytest.mark.parametrize("words", sampled([[], ["--workflow"], ["--json"]], 2))
 def test_print_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: Any) -> None:
     made = project(tmp_path)
     said = run(capsys, made, "--print", *words)

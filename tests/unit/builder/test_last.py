@@ -260,6 +260,7 @@ def test_a_damaged_cache_gives_the_same_bytes(build: Build, part: str, damage: C
     assert build.artifact.read_bytes() == changed == build.cold()
 
 
+@pytest.mark.deep
 def test_without_the_kernels_copy_the_bytes_are_the_same(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "copy_file_range", raising=False)
     (build.site / "module_3.py").write_text("VALUE = 'new'\n", encoding="utf-8")

@@ -11,6 +11,7 @@ import pytest
 
 from deployable_zipfile import create
 from deployable_zipfile.builder import stocking, unchanged
+from tests.support.depth import sampled
 from tests.unit.builder.conftest import Index, commit_all
 from tests.unit.builder.test_create import lock, pinned
 
@@ -170,10 +171,10 @@ def _another_tool(builds: Builds, patch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [
+    sampled([
         _lock, _variable, _option, _no_bytecode, _project_name, _configuration_of_pip, _module, _wheel_is_gone,
         _damaged, _a_month_later, _another_tool,
-    ],
+    ], 3),
 )  # fmt: skip
 def test_after_a_change_of_what_it_follows_from_the_lock_is_read(
     builds: Builds, change: Callable[[Builds, pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
@@ -185,7 +186,7 @@ def test_after_a_change_of_what_it_follows_from_the_lock_is_read(
     assert builds.run()[2]
 
 
-@pytest.mark.parametrize("line", ["foo==1.0", "-r other.txt"])
+@pytest.mark.parametrize("line", sampled(["foo==1.0", "-r other.txt"], ["-r other.txt"]))
 def test_what_files_that_are_not_looked_at_decide_is_never_taken_over(builds: Builds, line: str) -> None:
     foo = next(path for path in builds.index.folder.iterdir() if path.name.startswith("foo-"))
     (builds.site.parent / "other.txt").write_text(f"{pinned(foo)}\n", encoding="utf-8")

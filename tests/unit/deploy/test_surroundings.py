@@ -289,6 +289,7 @@ def test_an_option_that_holds_a_secret_is_refused(host: Host, root: Path, option
     assert host.deploy("one", option, text.format("Authorization")) == 0, host.err
 
 
+@pytest.mark.deep
 def test_a_helper_that_a_command_leaves_behind_holds_nothing_up(host: Host, root: Path, tmp_path: Path) -> None:
     leaves = (
         "import subprocess, sys\n"
