@@ -6,9 +6,12 @@ Nothing that takes long to load is imported before it is needed: the views read 
 from __future__ import annotations
 
 import re
-from typing import Any, List, NamedTuple, Tuple
+from typing import TYPE_CHECKING, List, NamedTuple, Tuple
 
 from ..artifact.wheel import Wheel
+
+if TYPE_CHECKING:
+    from email.message import Message
 
 _STARRED = re.compile(r"((?:>=|<=|>|<)\s*[0-9]+(?:\.[0-9]+)*)\.\*")
 
@@ -21,28 +24,37 @@ class Metadata(NamedTuple):
     licence: str
 
 
+def headers(wheel: Wheel) -> Message:
+    """Return METADATA of *wheel*.
+
+    Raises:
+        WheelError: it is too long, or is not UTF-8.
+    """
+    import email.parser  # takes long, and a build from the cache reads no metadata
+    import email.policy
+
+    text = wheel.text(f"{wheel.dist_info}/METADATA")
+    return email.parser.HeaderParser(policy=email.policy.compat32).parsestr(text)
+
+
 def read(wheel: Wheel, doubts: List[str]) -> Metadata:
     """Return what METADATA of *wheel* says; what restricts nothing because it cannot be read is one of its *doubts*.
 
     Raises:
         WheelError: a requirement cannot be read.
     """
-    import email.parser  # takes long, and a build from the cache reads no metadata
-    import email.policy
-
     from packaging.requirements import InvalidRequirement
 
     from .collected import parsed
 
-    name = f"{wheel.dist_info}/METADATA"
-    message = email.parser.HeaderParser(policy=email.policy.compat32).parsestr(wheel.text(name))
-    requires = tuple(str(line).replace("\n", " ") for line in message.get_all("Requires-Dist") or ())
-    requires_python = _requires_python(str(message.get("Requires-Python") or "").strip(), doubts)
+    fields = headers(wheel)
+    requires = tuple(str(line).replace("\n", " ") for line in fields.get_all("Requires-Dist") or ())
+    requires_python = _requires_python(str(fields.get("Requires-Python") or "").strip(), doubts)
     try:
         parsed(requires)
     except InvalidRequirement as error:
-        wheel.refuse(name, f"cannot be read ({str(error).splitlines()[0]})")
-    return Metadata(requires, requires_python, licence(message))
+        wheel.refuse(f"{wheel.dist_info}/METADATA", f"cannot be read ({str(error).splitlines()[0]})")
+    return Metadata(requires, requires_python, licence(fields))
 
 
 def _requires_python(text: str, doubts: List[str]) -> str:
@@ -61,18 +73,18 @@ def _requires_python(text: str, doubts: List[str]) -> str:
     return plain
 
 
-def licence(message: Any) -> str:
-    """Return the licence as the metadata *message* names it, "" when it does not.
+def licence(fields: Message) -> str:
+    """Return the licence as *fields* of METADATA name it, "" when they do not.
 
     In the order of trust: License-Expression (PEP 639), a short text in License, the classifiers.
     """
-    expression = message.get("License-Expression")
+    expression = fields.get("License-Expression")
     if expression:
         return str(expression).strip()
-    classifiers = [str(line) for line in message.get_all("Classifier") or ()]
+    classifiers = [str(line) for line in fields.get_all("Classifier") or ()]
     names = [line.rpartition("::")[2].strip() for line in classifiers if line.startswith("License ::")]
     names = [name for name in names if name != "OSI Approved"]
-    text = str(message.get("License") or "").strip()
+    text = str(fields.get("License") or "").strip()
     if text and text != "UNKNOWN" and "\n" not in text and len(text) <= 100:
         return text
     return " AND ".join(names)

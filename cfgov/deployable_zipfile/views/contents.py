@@ -14,7 +14,6 @@ from . import bill
 from .sides import ArtifactSide
 
 _COMPILED = re.compile(r".*\.(?:so(?:\.[0-9]+)*|pyd|dylib)\Z")
-_MAX_METADATA = 16 * 1024 * 1024  # bytes
 
 
 def summary(artifact: Artifact) -> Dict[str, Any]:
@@ -99,8 +98,4 @@ def _package(side: ArtifactSide, member: str, known: bill.Entry) -> Dict[str, An
 
 
 def _licence(wheel: Wheel) -> str:
-    import email.parser  # takes long to load, and the bill of materials mostly says it
-    import email.policy
-
-    text = wheel.text(f"{wheel.dist_info}/METADATA", _MAX_METADATA)
-    return masked(metadata.licence(email.parser.HeaderParser(policy=email.policy.compat32).parsestr(text)))
+    return masked(metadata.licence(metadata.headers(wheel)))
