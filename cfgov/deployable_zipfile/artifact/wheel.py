@@ -283,6 +283,9 @@ class Wheel(Window):
             rows = parse_record(text)
         except ValueError as error:
             self.refuse(name, str(error))
+        for signature in (f"{self.dist_info}/{own}" for own in _UNLISTED[1:]):
+            if signature in rows and not rows[signature].algorithm:
+                del rows[signature]  # as good as not listed: it cannot have a digest
         if rows.keys() <= self.files.keys():
             return rows
         found: Dict[str, RecordRow] = {}

@@ -126,6 +126,18 @@ def test_signatures_need_not_be_in_record(tmp_path: Path) -> None:
         wheel.check_structure()
 
 
+@pytest.mark.parametrize("name", ["RECORD.jws", "RECORD.p7s"])
+def test_signatures_may_be_in_record_without_a_digest(name: str, tmp_path: Path) -> None:
+    path = f"Some_Thing-1.0.dist-info/{name}"
+    for number, files in enumerate(({path: "{}"}, {})):
+        wheel_ = made(tmp_path / str(number), unrecorded=files, record=lambda rows: [*rows, (path, "", "")])
+        with Wheel.open(str(wheel_)) as wheel:
+            wheel.check_structure()
+            wheel.check_contents()
+    wrong = made(tmp_path, unrecorded={path: "{}"}, record=lambda rows: [*rows, (path, "sha256=AAAA", "")])
+    assert "digest" in refusal(wrong) or "sha256" in refusal(wrong)
+
+
 @pytest.mark.parametrize("name", ["METADATA", "WHEEL", "RECORD"])
 def test_a_text_that_is_not_utf_8_is_refused_by_name(name: str, tmp_path: Path) -> None:
     option = {"METADATA": "metadata", "WHEEL": "wheel_metadata"}.get(name)
