@@ -7,7 +7,8 @@ from typing import Callable, List, Tuple
 from ..workers import run
 from . import layout
 from .wheel import Wheel
-from .zipreader import Artifact, Entry
+from .window import Entry
+from .zipreader import Artifact
 
 
 def prove(artifact: Artifact, workers: int = 0) -> str:

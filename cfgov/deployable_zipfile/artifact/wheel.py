@@ -18,7 +18,7 @@ from .names import UNSAFE, folders_of
 from .record import RecordRow, digest_bytes, parse_record
 from .versions import normalised, same_version
 from .wheel_files import files_of
-from .zipreader import Entry, Window
+from .window import Entry, Window
 
 MAX_TEXT = 16 * 1024 * 1024  # bytes of a text that is read whole: twice what RECORD of 65 535 files needs
 SCHEMES = ("purelib", "platlib", "headers", "scripts", "data")  # PEP 427, "The .data directory"

@@ -6,20 +6,9 @@ import stat
 import struct
 from typing import Any, Dict, List, Optional, Set, Tuple
 
+from .headers import DEFLATED, DESCRIPTOR, ENCRYPTED, RATIO, RATIO_FROM, STORED, UNIX, UTF8_NAME
 from .names import MAX_FOLDERS, UNSAFE, are_plain, folders_of
-from .zipreader import (
-    DEFLATED,
-    DESCRIPTOR,
-    ENCRYPTED,
-    RATIO,
-    RATIO_FROM,
-    STORED,
-    UNIX,
-    UTF8_NAME,
-    Entry,
-    Header,
-    Window,
-)  # fmt: skip
+from .window import Entry, Header, Window
 
 MAX_FILES = 65_535
 

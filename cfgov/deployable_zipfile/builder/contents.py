@@ -11,7 +11,7 @@ import stat
 import zlib
 from typing import Iterable, Iterator, List, NamedTuple, Tuple, Union
 
-from ..artifact import zipreader
+from ..artifact import headers
 from ..errors import BuildInputError
 
 LEVEL = 6  # zlib's own default: 9 costs much time for little
@@ -67,15 +67,15 @@ def packed(items: List[Item]) -> Iterator[Packed]:
     for item in items:
         content = item.content if isinstance(item.content, bytes) else b"".join(_blocks(item.content))
         data = content if item.stored else b"".join(deflated([content]))
-        method = zipreader.DEFLATED
+        method = headers.DEFLATED
         if item.stored or not worth_deflating(len(content), len(data)):
-            method, data = zipreader.STORED, content
+            method, data = headers.STORED, content
         yield Packed(method, zlib.crc32(content), len(content), hashlib.sha256(content).hexdigest(), data)
 
 
 def worth_deflating(size: int, compressed: int) -> bool:
     """Say whether the deflated form is smaller, and not so much smaller that readers take it for a bomb (R11)."""
-    return compressed < size and not (size > zipreader.RATIO_FROM and size > zipreader.RATIO * compressed)
+    return compressed < size and not (size > headers.RATIO_FROM and size > headers.RATIO * compressed)
 
 
 def measured(content: FileContent) -> Tuple[int, str, int]:

@@ -13,7 +13,7 @@ import os
 from typing import Dict, Iterator, List, NamedTuple, Set, Tuple
 
 from ..artifact import delta as deltas
-from ..artifact import layout, manifests, zipreader
+from ..artifact import headers, layout, manifests
 from ..artifact.delta import Delta, Row
 from ..artifact.wheel import Wheel
 from ..artifact.zipreader import Artifact
@@ -128,7 +128,7 @@ class _Packer:
     def _item(self, name: str) -> contents.Item:
         """Return a member as it is in the whole artifact."""
         entry, container = self._new.members[name], self._new.container
-        if entry.method == zipreader.STORED:
+        if entry.method == headers.STORED:
             place = contents.FileContent(self._new.path, entry.size, container.data_start(entry))
             digest = self._new.manifest.members[name].sha256
             return contents.Item(name, place, entry.mode, stored=True, sha256=digest, crc=entry.crc)

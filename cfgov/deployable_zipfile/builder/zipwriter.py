@@ -26,7 +26,7 @@ from typing import (
     Type,
 )
 
-from ..artifact import headers, layout, manifests, zipreader
+from ..artifact import headers, layout, manifests
 from ..errors import BuildInputError
 from ..workers import run
 from . import contents
@@ -55,7 +55,7 @@ class Written(NamedTuple):
     @property
     def end(self) -> int:
         """The first byte after it."""
-        return self.offset + zipreader.LOCAL.size + len(self.name.encode("utf-8")) + self.compressed
+        return self.offset + headers.LOCAL.size + len(self.name.encode("utf-8")) + self.compressed
 
 
 class Former(NamedTuple):
@@ -139,7 +139,7 @@ class Archive:
         found = self._former.members.get(item.name) if self._former and item.sha256 else None
         if found is None or (found.sha256, found.mode) != (item.sha256, item.mode):
             return None
-        return None if item.stored and found.method != zipreader.STORED else found
+        return None if item.stored and found.method != headers.STORED else found
 
     def _add_batches(self, batches: List[_Batch]) -> None:
         waiting: Dict[int, List[Packed]] = {}
@@ -192,12 +192,12 @@ class Archive:
         if isinstance(content, bytes):
             raise TypeError(item.name)
         if item.stored and item.sha256:
-            self._begin(item, zipreader.STORED, item.crc, content.size, content.size, item.sha256)
+            self._begin(item, headers.STORED, item.crc, content.size, content.size, item.sha256)
             self._copy(content)
             return
         crc, digest, compressed = contents.measured(content)
         deflate = not item.stored and contents.worth_deflating(content.size, compressed)
-        method = zipreader.DEFLATED if deflate else zipreader.STORED
+        method = headers.DEFLATED if deflate else headers.STORED
         self._begin(item, method, crc, compressed if deflate else content.size, content.size, digest)
         again = hashlib.sha256()
         for piece in contents.deflated(contents.hashed(content, again)) if deflate else contents.hashed(content, again):
@@ -251,7 +251,7 @@ class Archive:
 
     def _finish(self) -> None:
         directory = b"".join(self._directory)
-        if self._position + len(directory) + zipreader.END.size > layout.MAX_SIZE:
+        if self._position + len(directory) + headers.END.size > layout.MAX_SIZE:
             raise _too_large(self._path)
         count = len(self._directory)
         end = headers.end(count, len(directory), self._position)

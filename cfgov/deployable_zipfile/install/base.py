@@ -14,9 +14,11 @@ from typing import Dict, Iterator, List, Optional, Sequence
 from .. import durable
 from ..artifact import delta as deltas
 from ..artifact import layout, manifests
+from ..artifact.container import Container
 from ..artifact.delta import Delta, Row
 from ..artifact.record import RecordRow
-from ..artifact.zipreader import Artifact, Container, Entry
+from ..artifact.window import Entry
+from ..artifact.zipreader import Artifact
 from ..console import Console
 from ..errors import ArtifactError, DestinationError, TargetError
 from . import host

@@ -12,8 +12,10 @@ import sys
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from ..artifact import layout, manifests
+from ..artifact.container import Container
 from ..artifact.delta import Delta, Row
-from ..artifact.zipreader import Artifact, Container, Entry
+from ..artifact.window import Entry
+from ..artifact.zipreader import Artifact
 from . import installed
 from .entries import key_of
 from .plan import Place, path_in

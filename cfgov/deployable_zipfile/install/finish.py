@@ -8,9 +8,10 @@ import shlex
 import sys
 from typing import Dict, Set
 
+from ..artifact.container import Container
 from ..artifact.record import RecordRow
 from ..artifact.wheel import EntryPoint, Wheel
-from ..artifact.zipreader import Container, Entry
+from ..artifact.window import Entry
 from .plan import Place, Plan, is_module, is_own, is_script, path_in, relative
 from .writer import bytecode_path, write_bytes
 

@@ -8,9 +8,10 @@ import sys
 from typing import Collection, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from ..artifact import layout, manifests
+from ..artifact.container import Container
 from ..artifact.names import folders_of
 from ..artifact.wheel import EntryPoint, Wheel
-from ..artifact.zipreader import Container, Entry
+from ..artifact.window import Entry
 from ..errors import ArtifactError
 from .writer import Job, bytecode_path
 

@@ -18,7 +18,8 @@ import tempfile
 from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from .. import durable, process
-from ..artifact.zipreader import WHOLE, Artifact
+from ..artifact.window import WHOLE
+from ..artifact.zipreader import Artifact
 from ..errors import ArtifactError, TargetError
 from . import trusted
 

@@ -6,7 +6,7 @@ import os
 from typing import Dict, List, Sequence, Tuple
 
 from .. import durable
-from ..artifact.zipreader import Window
+from ..artifact.window import Window
 from ..workers import run
 from .entries import Entry, Row, Seen
 from .plan import Source, is_own, is_script

@@ -17,7 +17,7 @@ import warnings
 from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..artifact.wheel import Wheel
-from ..artifact.zipreader import Entry, Window
+from ..artifact.window import Entry, Window
 from ..durable import write_all
 from ..errors import ArtifactError
 from ..workers import run

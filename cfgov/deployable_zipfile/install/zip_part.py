@@ -11,7 +11,8 @@ from typing import Iterable, List
 from .. import durable
 from ..artifact import headers, layout
 from ..artifact.delta import Row
-from ..artifact.zipreader import STORED, Entry
+from ..artifact.headers import STORED
+from ..artifact.window import Entry
 
 _BLOCK = 1024 * 1024
 

@@ -9,8 +9,9 @@ from typing import Dict, Iterator, List, Optional, Tuple
 
 from .. import durable
 from ..artifact import delta, environment, layout, manifest_reader, manifests
+from ..artifact.container import Container
 from ..artifact.wheel import Wheel
-from ..artifact.zipreader import Artifact, Container
+from ..artifact.zipreader import Artifact
 from ..errors import ArtifactError, DestinationError
 from . import bill
 

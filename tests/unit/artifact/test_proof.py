@@ -9,7 +9,8 @@ from typing import Dict, List
 import pytest
 
 from deployable_zipfile.artifact import proof
-from deployable_zipfile.artifact.zipreader import WHOLE, Artifact
+from deployable_zipfile.artifact.window import WHOLE
+from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.errors import ArtifactError, DeployableZipfileError, WheelError
 from deployable_zipfile.install import installation
 from tests.support.artifacts import make_artifact, simple_wheel

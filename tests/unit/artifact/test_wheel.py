@@ -20,7 +20,7 @@ from deployable_zipfile.artifact import wheel as module
 from deployable_zipfile.artifact.record import RecordRow, parse_record
 from deployable_zipfile.artifact.versions import normalised
 from deployable_zipfile.artifact.wheel import Wheel
-from deployable_zipfile.artifact.zipreader import Window
+from deployable_zipfile.artifact.window import Window
 from deployable_zipfile.errors import WheelError
 from tests.support.helpers import make_wheel, urlsafe_digest, zip_bytes
 

@@ -13,8 +13,9 @@ from typing import Dict, List
 
 import pytest
 
-from deployable_zipfile.artifact import layout, manifests, names, zipreader
-from deployable_zipfile.artifact.zipreader import Artifact, Container
+from deployable_zipfile.artifact import layout, manifests, names, window
+from deployable_zipfile.artifact.container import Container, quick_entries
+from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.errors import ArtifactError
 from tests.support.artifacts import Content, container, make_artifact, simple_wheel
 
@@ -167,9 +168,7 @@ def test_a_file_that_is_replaced_while_it_is_read_does_not_matter(path: Path) ->
         artifact.verify(1)
 
 
-@pytest.mark.parametrize(
-    "size", [0, 1, zipreader.BLOCK, zipreader.WHOLE, zipreader.WHOLE + 1, 5 * zipreader.BLOCK + 17]
-)
+@pytest.mark.parametrize("size", [0, 1, window.BLOCK, window.WHOLE, window.WHOLE + 1, 5 * window.BLOCK + 17])
 @pytest.mark.parametrize("dense", [True, False])
 @pytest.mark.parametrize("suffix", ["bin", "zip"])  # deflated, stored
 def test_members_of_every_size_come_back_whole_in_small_pieces(
@@ -183,7 +182,7 @@ def test_members_of_every_size_come_back_whole_in_small_pieces(
         one = Container(descriptor, 0, path.stat().st_size, "one.zip")
         pieces = list(one.blocks(one.entries[f"a.{suffix}"]))
         assert b"".join(pieces) == data
-        assert max(map(len, pieces), default=0) <= zipreader.WHOLE
+        assert max(map(len, pieces), default=0) <= window.WHOLE
         assert one.digest(one.entries[f"a.{suffix}"]) == hashlib.sha256(data).hexdigest()
     finally:
         os.close(descriptor)
@@ -289,12 +288,12 @@ def test_the_quick_reader_reads_what_the_strict_one_reads_or_leaves_it_to_it(tmp
         file.flush()
         reader = Container(file.fileno(), 0, len(content), "nested.zip")
         _, directory, total = reader.directory(layout.MAX_MEMBERS)
-        assert zipreader.quick_entries(directory, total, 0) == reader._strict_entries(directory, total, 0)
+        assert quick_entries(directory, total, 0) == reader._strict_entries(directory, total, 0)
         taken = 0
         for offset in range(len(directory)):
             for value in (0, 1, directory[offset] ^ 0x20, directory[offset] ^ 0x80, 0x2E, 0x2F, 0xFF):
                 changed = directory[:offset] + bytes([value]) + directory[offset + 1 :]
-                found = zipreader.quick_entries(changed, total, 0)
+                found = quick_entries(changed, total, 0)
                 if found is not None:
                     taken += 1
                     assert found == reader._strict_entries(changed, total, 0), (offset, value)

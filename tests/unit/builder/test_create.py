@@ -17,7 +17,7 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple
 import pytest
 
 from deployable_zipfile import create, signals
-from deployable_zipfile.artifact import environment, layout, manifests, patches, wheel, zipreader
+from deployable_zipfile.artifact import environment, headers, layout, manifests, patches, wheel, zipreader
 from deployable_zipfile.builder import pip, requirements_file, targets
 from deployable_zipfile.errors import UsageError
 from tests.support.depth import sampled
@@ -131,7 +131,7 @@ def test_wheels_are_stored_and_can_be_read_in_place(
     run(capsys, site, lock(site, "foo==1.0"), tmp_path / "out")
     with zipreader.Artifact.open(str(tmp_path / "out.zip")) as artifact:
         entry = artifact.members[f"wheels/{path.name}"]
-        assert entry.method == zipreader.STORED
+        assert entry.method == headers.STORED
         start = artifact.container.data_start(entry)
         inner = wheel.Wheel(artifact.descriptor, start, entry.size, entry.name)
         inner.check_structure()

@@ -11,7 +11,7 @@ from typing import List, Sequence
 
 import pytest
 
-from deployable_zipfile.artifact import layout, manifests, zipreader
+from deployable_zipfile.artifact import container, headers, layout, manifests
 from deployable_zipfile.builder import contents, zipwriter
 from deployable_zipfile.builder.contents import FileContent, Item
 from deployable_zipfile.builder.zipwriter import Archive
@@ -20,11 +20,11 @@ from deployable_zipfile.errors import BuildInputError
 ORDINARY = [Item("__main__.py", b"x" * 1000), Item("é", b"y")]
 
 
-def written(path: Path, items: Sequence[Item], first_line: str = "", workers: int = 1) -> zipreader.Container:
+def written(path: Path, items: Sequence[Item], first_line: str = "", workers: int = 1) -> container.Container:
     with Archive(str(path), first_line, workers) as target:
         target.add(items)
     descriptor = os.open(str(path), os.O_RDONLY)
-    return zipreader.Container(descriptor, 0, path.stat().st_size, path.name, bool(first_line))
+    return container.Container(descriptor, 0, path.stat().st_size, path.name, bool(first_line))
 
 
 def of_file(path: Path, content: bytes, **options: int) -> FileContent:
@@ -44,7 +44,7 @@ def test_what_is_written_obeys_the_containers_rules_and_reads_back(tmp_path: Pat
     assert {name: read.read(entry) for name, entry in read.entries.items()} == contents
     assert [entry.mode for entry in read.entries.values()] == [0o755, 0o644, 0o644, 0o644]
     methods = [entry.method for entry in read.entries.values()]
-    assert methods == [zipreader.DEFLATED, zipreader.STORED, zipreader.STORED, zipreader.STORED]
+    assert methods == [headers.DEFLATED, headers.STORED, headers.STORED, headers.STORED]
 
 
 def test_unzip_finds_nothing_to_remark(tmp_path: Path) -> None:
@@ -93,10 +93,11 @@ def test_the_members_are_listed_as_the_manifest_needs_them(tmp_path: Path) -> No
 
 
 def test_what_readers_take_for_a_bomb_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zipreader, "RATIO_FROM", 100_000)
+    for module in (headers, container):
+        monkeypatch.setattr(module, "RATIO_FROM", 100_000)
     items = [Item("zeros", bytes(100_001)), Item("fewer", bytes(100_000))]
     read = written(tmp_path / "a.zip", items)
-    assert [entry.method for entry in read.entries.values()] == [zipreader.STORED, zipreader.DEFLATED]
+    assert [entry.method for entry in read.entries.values()] == [headers.STORED, headers.DEFLATED]
 
 
 def test_the_same_members_give_the_same_bytes_with_any_number_of_processes(tmp_path: Path) -> None:

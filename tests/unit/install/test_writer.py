@@ -14,8 +14,9 @@ from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
 
+from deployable_zipfile.artifact.container import Container
 from deployable_zipfile.artifact.wheel import Wheel
-from deployable_zipfile.artifact.zipreader import WHOLE, Container
+from deployable_zipfile.artifact.window import WHOLE
 from deployable_zipfile.errors import ArtifactError, WheelError
 from deployable_zipfile.install import writer
 from deployable_zipfile.install.writer import Job
