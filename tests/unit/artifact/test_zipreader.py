@@ -218,7 +218,7 @@ def test_a_payload_whose_content_is_not_its_listing_is_refused(tmp_path: Path) -
     assert "site_one/__init__.py: its content is not what its listing says" in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["site_one/__init__.py", layout.LOADENV, f"{layout.RUNTIME}/errors.py"])
+@pytest.mark.parametrize("name", ["site_one/__init__.py", layout.LOADENV, layout.INSTALL_WHEELS])
 def test_a_payload_or_bytecode_that_is_no_archive_is_refused(name: str, tmp_path: Path) -> None:
     def forge(manifest: manifests.Manifest) -> manifests.Manifest:
         return manifest._replace(payloads=(manifests.Payload(name, name),))
