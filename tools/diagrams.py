@@ -183,7 +183,7 @@ def _told(node: ast.expr, own: Set[str], modules: Set[str]) -> str:
         name, shown = node.attr, f"{node.value.id}.{node.attr}"
     else:
         return ""
-    return "" if name in ("Settings", "Wanted") or name.endswith("_error") else shown
+    return "" if name.endswith(("Settings", "_error")) or name == "Wanted" else shown
 
 
 def _first_texts(function: ast.FunctionDef) -> List[str]:

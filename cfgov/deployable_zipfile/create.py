@@ -69,7 +69,7 @@ try:
         supplies,
         unchanged,
     )  # fmt: skip
-    from .builder.options import Context, Options, Wishes
+    from .builder.options import BuildOptions, Context, Wishes
     from .builder.outcome import Built
     from .builder.output import Output, Written
 except ModuleNotFoundError as _error:
@@ -145,7 +145,7 @@ def again() -> None:
     sys.exit(commands.run(parsers.second_build(), [*sys.argv[1:], "--quiet"], run))
 
 
-def build(wanted: Options, console: Console, wishes: Wishes, record: Optional[unchanged.Record] = None) -> Built:
+def build(wanted: BuildOptions, console: Console, wishes: Wishes, record: Optional[unchanged.Record] = None) -> Built:
     """Build one artifact.
 
     Parameters:
@@ -183,12 +183,12 @@ def build(wanted: Options, console: Console, wishes: Wishes, record: Optional[un
     return Built(written, packed.manifest, tuple(context.warnings), taken.from_cache, taken.built, made)
 
 
-def _how_to_pack(context: Context, chosen: source.Selection, run_as: project.Wanted) -> pack.Settings:
+def _how_to_pack(context: Context, chosen: source.Selection, run_as: project.Wanted) -> pack.PackSettings:
     """Return how the artifact is packed, with how its site is run and the variables that the project declares."""
     asked = context.options
     site, declared = _site(context, chosen, run_as), settings.environment(asked.file)
     schema = declared.to_json(asked.name) if declared is not None else b""
-    return pack.Settings(asked.name, asked.shebang, site, asked.bytecode, asked.workers, schema)
+    return pack.PackSettings(asked.name, asked.shebang, site, asked.bytecode, asked.workers, schema)
 
 
 def _site(context: Context, chosen: source.Selection, wanted: project.Wanted) -> manifests.Site:

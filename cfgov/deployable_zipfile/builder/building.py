@@ -37,7 +37,7 @@ class Building:
         self._store = store
         self._console = console
 
-    def made(self, runner: pip.Runner, target: targets.Target, line: requirements.Line) -> CollectedWheel:
+    def made(self, runner: pip.Runner, target: targets.BuildTarget, line: requirements.Line) -> CollectedWheel:
         """Build what a line names by URL or path.
 
         Kept for the next build is what a hash or a commit fixes. What a folder holds today is built today.
@@ -88,7 +88,7 @@ class Building:
         requirement.url = parts._replace(path=quote(copy)).geturl()
         return requirement
 
-    def wheel(self, runner: pip.Runner, target: targets.Target, path: str) -> CollectedWheel:
+    def wheel(self, runner: pip.Runner, target: targets.BuildTarget, path: str) -> CollectedWheel:
         """Keep what pip fetched: a wheel as it is, an sdist as the wheel that is built from it."""
         name = requirements.project_of(os.path.basename(path))
         options = [

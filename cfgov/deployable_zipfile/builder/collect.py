@@ -17,7 +17,7 @@ from . import cache, markers, planning, requirements, surroundings, targets, whe
 from .building import Building
 from .collected import CollectedWheel
 from .fetching import Fetching
-from .needs import Needs, Settings
+from .needs import CollectSettings, Needs
 from .pinned_pip import PinnedPip
 from .wheelcache import WheelCache
 
@@ -35,7 +35,7 @@ class Wheelhouse:
     """
 
     def __init__(
-        self, settings: Settings, locked: requirements.Requirements, kept: cache.Cache, console: Console
+        self, settings: CollectSettings, locked: requirements.Requirements, kept: cache.Cache, console: Console
     ) -> None:
         self.kept = kept
         self.steps: List[str] = []
@@ -47,7 +47,7 @@ class Wheelhouse:
         self._fetching = Fetching(self._needs, self._store, console)
         self.built = self._building.built
 
-    def plan(self, target: targets.Target) -> planning.Plan:
+    def plan(self, target: targets.BuildTarget) -> planning.TargetPlan:
         """Return the wheels of *target*.
 
         Raises:
@@ -81,7 +81,7 @@ class Wheelhouse:
             self._store.kept.keep_document("plans", name, document)
         return plan
 
-    def _recalled(self, target: targets.Target, document: Any) -> Optional[planning.Plan]:
+    def _recalled(self, target: targets.BuildTarget, document: Any) -> Optional[planning.TargetPlan]:
         """Return the plan in *document*, with the folders beside the project built anew: nothing pins those."""
         if document is None or document[0] not in ("", self._needs.inputs(target)):
             return None
@@ -98,9 +98,9 @@ class Wheelhouse:
         if folders:
             runner = self._pip.runner(target)
             wheels_ += [self._building.made(runner, target, line) for line in folders]
-        return planning.Plan(target, wheelcache.in_order(wheels_), tuple(bootstrap), from_cache=True)
+        return planning.TargetPlan(target, wheelcache.in_order(wheels_), tuple(bootstrap), from_cache=True)
 
-    def checked(self, plan: planning.Plan, strict: bool, warn: Callable[[str], None]) -> planning.Plan:
+    def checked(self, plan: planning.TargetPlan, strict: bool, warn: Callable[[str], None]) -> planning.TargetPlan:
         """Return *plan* as :func:`check` does, from the cache when the same was checked before, with its warnings.
 
         Raises:
@@ -157,7 +157,7 @@ class Wheelhouse:
         advice = "Lock another version, or leave it out"
         return stack.enter_context(Wheel.open(wheel.path, wheel.file, advice))
 
-    def _check_python(self, target: targets.Target) -> None:
+    def _check_python(self, target: targets.BuildTarget) -> None:
         """Refuse a lock that was not made for the Python or the platform of *target*."""
         at = markers.Releases(target.markers)
         own = at.final if target.cross else at.of(target.release)
@@ -165,7 +165,7 @@ class Wheelhouse:
             if problem.releases & own == own:
                 raise BuildInputError(problem.what, f"{problem.why} (for {target.label})", problem.fix)
 
-    def _fetched(self, target: targets.Target) -> planning.Plan:
+    def _fetched(self, target: targets.BuildTarget) -> planning.TargetPlan:
         lines = self._needs.lines(target)
         # What a list without hashes needs besides is not known before pip has resolved it.
         total = len(lines) if self._needs.locked.fixed else 0
@@ -173,11 +173,11 @@ class Wheelhouse:
             return self._fetched_lines(target, lines, fetched)
 
     def _fetched_lines(
-        self, target: targets.Target, wanted: Sequence[requirements.Line], fetched: Callable[[int], object]
-    ) -> planning.Plan:
+        self, target: targets.BuildTarget, wanted: Sequence[requirements.Line], fetched: Callable[[int], object]
+    ) -> planning.TargetPlan:
         bootstrap = self._pip.bootstrap_of(target)
         if not self._needs.locked.lines:
-            return planning.Plan(target, (), bootstrap)
+            return planning.TargetPlan(target, (), bootstrap)
         runner = self._pip.runner(target)._replace(fetched=fetched)
         if not self._needs.locked.fixed:
             runner = runner._replace(cache="")  # a server may say that a file stays fresh which nothing pins
@@ -196,7 +196,7 @@ class Wheelhouse:
                 wheel = self._building.wheel(runner, target, file)
                 found[wheel.sha256] = wheel
                 checked(1)
-        return planning.Plan(target, wheelcache.in_order(found.values()), bootstrap)
+        return planning.TargetPlan(target, wheelcache.in_order(found.values()), bootstrap)
 
     @property
     def locked(self) -> requirements.Requirements:

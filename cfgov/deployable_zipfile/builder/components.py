@@ -8,7 +8,7 @@ from .. import __version__
 from . import cache, closure, collected, markers, planning, sbom
 
 
-def digest(plans: Sequence[planning.Plan]) -> str:
+def digest(plans: Sequence[planning.TargetPlan]) -> str:
     """Return a digest of what :func:`parts` follows from: the wheels' names, contents and origins."""
     about = [
         [plan.target.label, plan.target.markers, folder, [[one.file, one.sha256, one.built_from] for one in group]]
@@ -18,7 +18,7 @@ def digest(plans: Sequence[planning.Plan]) -> str:
     return cache.key(__version__, sbom.FORMAT, collected.FORMAT, about)
 
 
-def parts(plans: Sequence[planning.Plan]) -> Iterator[sbom.Part]:
+def parts(plans: Sequence[planning.TargetPlan]) -> Iterator[sbom.Part]:
     """Yield every wheel with the targets that install it and the wheels that it requires there."""
     found: Dict[str, sbom.Part] = {}
     for plan in plans:

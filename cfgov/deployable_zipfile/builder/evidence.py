@@ -12,14 +12,14 @@ from typing import Iterator, Sequence
 
 from ..errors import masked, printable
 from . import cache, checkout, exclusions, settings, source, stock, surroundings, unchanged
-from .options import Options
+from .options import BuildOptions
 from .outcome import Built, program
 from .provenance import Chosen
 
 
 def note(
     record: unchanged.Record,
-    options: Options,
+    options: BuildOptions,
     taken: stock.Stock,
     chosen: Chosen,
     kept: cache.Cache,
@@ -37,7 +37,7 @@ def note(
         record.files(taken.files, follow=True)
 
 
-def remember(record: unchanged.Record, words: Sequence[str], options: Options, built: Built, text: str) -> None:
+def remember(record: unchanged.Record, words: Sequence[str], options: BuildOptions, built: Built, text: str) -> None:
     """Let the next run of the same command line say *text* again as long as nothing changes.
 
     Parameters:
@@ -52,14 +52,16 @@ def remember(record: unchanged.Record, words: Sequence[str], options: Options, b
         record.keep(folder, words, path, f"{path}.sha256", (lines, masked(text)))
 
 
-def _is_of_a_commit(options: Options, chosen: Chosen) -> bool:
+def _is_of_a_commit(options: BuildOptions, chosen: Chosen) -> bool:
     """Say whether every packed file is the commit's and the time is too."""
     further = options.include or options.extra_static or options.all_files
     state = chosen.state
     return bool(state.commit) and not state.dirty and not further and "SOURCE_DATE_EPOCH" not in os.environ
 
 
-def _note_files(record: unchanged.Record, options: Options, selection: source.Selection, kept: cache.Cache) -> None:
+def _note_files(
+    record: unchanged.Record, options: BuildOptions, selection: source.Selection, kept: cache.Cache
+) -> None:
     root, base = selection.root, options.base or os.path.dirname(selection.root)
     found = checkout.find(options.project, kept.of_commit)
     names = {*checkout.tracked(found, root), *(file.name[len(selection.prefix) + 1 :] for file in selection.files)}

@@ -36,7 +36,7 @@ class Fetching:
     def files(
         self,
         runner: pip.Runner,
-        target: targets.Target,
+        target: targets.BuildTarget,
         lines: Sequence[requirements.Line],
         built: Sequence[Tuple[requirements.Line, CollectedWheel]],
     ) -> List[str]:
@@ -64,7 +64,7 @@ class Fetching:
     def _fetched(
         self,
         runner: pip.Runner,
-        target: targets.Target,
+        target: targets.BuildTarget,
         lines: Sequence[requirements.Line],
         built: Sequence[Tuple[requirements.Line, CollectedWheel]],
     ) -> List[str]:
@@ -101,7 +101,7 @@ class Fetching:
         return files
 
     def _further(
-        self, target: targets.Target, lines: Sequence[requirements.Line]
+        self, target: targets.BuildTarget, lines: Sequence[requirements.Line]
     ) -> List[Tuple[str, List[requirements.Line]]]:
         """Return those of *lines* that a final patch release of *target* needs, with the newest that does."""
         at = markers.Releases(target.markers)
@@ -113,7 +113,7 @@ class Fetching:
         return list(found.items())
 
     def _found(
-        self, runner: pip.Runner, target: targets.Target, arguments: List[str], lines: List[requirements.Line]
+        self, runner: pip.Runner, target: targets.BuildTarget, arguments: List[str], lines: List[requirements.Line]
     ) -> List[str]:
         """Fetch *lines*, which other patch releases need; what the package index lacks narrows the plan."""
         try:
@@ -128,7 +128,7 @@ class Fetching:
         text = requirements.as_pip_lines(lines, self._needs.options(), self._needs.locked.constraints)
         return pip.download(runner, arguments, text)
 
-    def chosen(self, target: targets.Target, line: requirements.Line) -> requirements.Line:
+    def chosen(self, target: targets.BuildTarget, line: requirements.Line) -> requirements.Line:
         """Return *line* with the one file of those that the lock offers that suits *target* best (PEP 751)."""
         if not line.files or self._needs.settings.wheelhouse:
             return line

@@ -7,7 +7,7 @@ from typing import Dict, List, Mapping, NamedTuple, Tuple
 from . import cache, inputs, markers, requirements, surroundings, targets
 
 
-class Settings(NamedTuple):
+class CollectSettings(NamedTuple):
     """How wheels are collected."""
 
     only_binary: bool = False
@@ -25,14 +25,14 @@ class Needs:
         locked: the requirements, with the names of projects that were unknown before they were built.
     """
 
-    def __init__(self, settings: Settings, locked: requirements.Requirements) -> None:
+    def __init__(self, settings: CollectSettings, locked: requirements.Requirements) -> None:
         self.settings = settings
         self.locked = locked
         self._unnamed = {line.place: line.requirement.name for line in locked.lines if not line.named}
         self._surroundings: Dict[str, str] = {}
-        self._releases: Dict[targets.Target, markers.Releases] = {}
+        self._releases: Dict[targets.BuildTarget, markers.Releases] = {}
 
-    def lines(self, target: targets.Target) -> List[requirements.Line]:
+    def lines(self, target: targets.BuildTarget) -> List[requirements.Line]:
         """Return the lines that any patch release of *target* needs."""
         if target not in self._releases:
             self._releases[target] = markers.Releases(target.markers)  # remembers the markers that it evaluated
@@ -68,7 +68,7 @@ class Needs:
                 kept += [word, *value]
         return (*kept, "--no-index", "--find-links", self.settings.wheelhouse)
 
-    def inputs(self, target: targets.Target) -> str:
+    def inputs(self, target: targets.BuildTarget) -> str:
         """Return what of this machine decides how an sdist is built for *target*, as a digest."""
         if target.python not in self._surroundings:
             found = surroundings.compiling(target.interpreter, self.options())

@@ -15,7 +15,7 @@ from .project import Wanted
 _SHEBANG = re.compile(r"#![\x20-\x7e]{1,125}\Z")
 
 
-class Options(NamedTuple):
+class BuildOptions(NamedTuple):
     """What a build was asked for: each field but the first is the setting of its name, see ``settings.py``."""
 
     file: str  # pyproject.toml that the settings are from, "" without one
@@ -75,7 +75,7 @@ class Wishes(NamedTuple):
 class Context(NamedTuple):
     """One build under way."""
 
-    options: Options
+    options: BuildOptions
     console: Console
     warnings: List[str]  # so far
 
@@ -85,7 +85,7 @@ class Context(NamedTuple):
         self.console.warn(text)
 
 
-def read(given: Mapping[str, Any]) -> Options:
+def read(given: Mapping[str, Any]) -> BuildOptions:
     """Return what to build: what was *given*, by the names of the settings, and what ``pyproject.toml`` says.
 
     Without a project it is the one that the ``pyproject.toml`` of the working directory, or of a folder above, is for.
@@ -109,7 +109,7 @@ def read(given: Mapping[str, Any]) -> Options:
         raise UsageError("REQUIREMENTS_FILE", "not given", f"Give it, or set requirements in {place}")
     values["shebang"] = _shebang(values["shebang"])
     values["output"] = re.sub(r"(?<=[^/])\.zip\Z", "", values["output"], flags=re.I)
-    made = Options(found.path, **{name.replace("-", "_"): value for name, value in values.items()})
+    made = BuildOptions(found.path, **{name.replace("-", "_"): value for name, value in values.items()})
     source.check_directory(made.project, "Give the folder of a Django, WSGI or ASGI project")
     made = made._replace(name=naming.project_name(made.project, made.name), wheelhouse=_directory(made.wheelhouse))
     for path in made.build_constraint:

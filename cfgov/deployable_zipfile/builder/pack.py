@@ -19,7 +19,7 @@ from .contents import FileContent, Item, of_bytes
 _MANIFEST_ENTRY = 130  # bytes of one member in the manifest beside its name
 
 
-class Settings(NamedTuple):
+class PackSettings(NamedTuple):
     """How the artifact is packed."""
 
     project: str  # its name
@@ -49,7 +49,7 @@ class Packer:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: PackSettings,
         taken: stock.Stock,
         chosen: provenance.Chosen,
         kept: cache.Cache,

@@ -30,7 +30,7 @@ class PinnedPip:
         """Of the file that pins it."""
         return self._bootstrap.digest
 
-    def runner(self, target: targets.Target) -> pip.Runner:
+    def runner(self, target: targets.BuildTarget) -> pip.Runner:
         """Return the pinned pip, run by the target's interpreter, or by this one when there is none."""
         goal = target if target.interpreter else targets.of_interpreter(sys.executable)
         tool = next(wheel for wheel in self.bootstrap_of(goal) if wheel.name == "pip")
@@ -50,7 +50,7 @@ class PinnedPip:
             no_index="--wheelhouse" if settings.wheelhouse else surroundings.no_index(interpreter),
         )  # fmt: skip
 
-    def bootstrap_of(self, target: targets.Target) -> Tuple[CollectedWheel, ...]:
+    def bootstrap_of(self, target: targets.BuildTarget) -> Tuple[CollectedWheel, ...]:
         """Return the pinned pip, and what else a virtual environment of *target* starts with."""
         if target.python not in self._pips:
             name = wheelcache.key("bootstrap", self._bootstrap.digest, target.python)
@@ -64,7 +64,7 @@ class PinnedPip:
             self._pips[target.python] = wheelcache.in_order(found)
         return self._pips[target.python]
 
-    def _fetched_bootstrap(self, target: targets.Target) -> Tuple[List[CollectedWheel], bool]:
+    def _fetched_bootstrap(self, target: targets.BuildTarget) -> Tuple[List[CollectedWheel], bool]:
         """Return the pinned wheels, and True; other releases and False without an index that has them."""
         interpreters = [path for path in (target.interpreter, sys.executable) if path]
         command = pip.starting_command(interpreters, self._store.kept.work)

@@ -20,10 +20,10 @@ _PIP_FLOOR = Version("26.1.2")  # older ones let an entry point's name leave the
 _PIP_FLOOR_FROM = (3, 10)  # the oldest Python that such a pip exists for
 
 
-class Plan(NamedTuple):
+class TargetPlan(NamedTuple):
     """The wheels of one target, in the order of their names, or once checked in the order of installation."""
 
-    target: targets.Target
+    target: targets.BuildTarget
     wheels: Tuple[CollectedWheel, ...]
     bootstrap: Tuple[CollectedWheel, ...]  # pip, and what else a virtual environment starts with
     holds: Tuple[patches.Range, ...] = ()  # releases of Python that it is complete for, (): all of them
@@ -38,7 +38,7 @@ class Plan(NamedTuple):
         return (layout.WHEELS, self.wheels), (layout.BOOTSTRAP_WHEELS, self.bootstrap)
 
 
-def distinct(plans: Sequence[Plan]) -> List[Plan]:
+def distinct(plans: Sequence[TargetPlan]) -> List[TargetPlan]:
     """Give different wheels different names: two Pythons may build one sdist to two wheels of one name.
 
     The later one gets a build tag (PEP 427) that names its Python.
@@ -53,7 +53,7 @@ def distinct(plans: Sequence[Plan]) -> List[Plan]:
     return result
 
 
-def _named_apart(wheel: CollectedWheel, target: targets.Target, names: Dict[str, str]) -> CollectedWheel:
+def _named_apart(wheel: CollectedWheel, target: targets.BuildTarget, names: Dict[str, str]) -> CollectedWheel:
     if names.setdefault(wheel.file, wheel.sha256) == wheel.sha256:
         return wheel
     if not wheel.built_from:
@@ -64,7 +64,7 @@ def _named_apart(wheel: CollectedWheel, target: targets.Target, names: Dict[str,
     return wheel._replace(file=renamed)
 
 
-def check(plan: Plan, locked: requirements.Requirements, strict: bool, warn: Callable[[str], None]) -> Plan:
+def check(plan: TargetPlan, locked: requirements.Requirements, strict: bool, warn: Callable[[str], None]) -> TargetPlan:
     """Prove that *plan* is complete, unambiguous and runs on its target; return it with what it holds for.
 
     Parameters:
@@ -106,7 +106,7 @@ def check(plan: Plan, locked: requirements.Requirements, strict: bool, warn: Cal
     return limited._replace(wheels=wheels_, holds=ranges, markers=_markers(plan, roots))
 
 
-def _spare(plan: Plan) -> FrozenSet[str]:
+def _spare(plan: TargetPlan) -> FrozenSet[str]:
     """Return the files that give way to other wheels of their projects."""
     return frozenset(wheel.file for wheel in plan.bootstrap)
 
@@ -132,7 +132,7 @@ def _unfit(what: str, requires_python: str, at: markers.Releases, wanted: int) -
     return closure.Problem(what, f"needs Python {requires_python}", "Lock for this Python as well", releases)
 
 
-def _check_holding(target: targets.Target, at: markers.Releases, outcome: closure.Outcome, holding: int) -> None:
+def _check_holding(target: targets.BuildTarget, at: markers.Releases, outcome: closure.Outcome, holding: int) -> None:
     """Refuse a plan that does not hold for the Python that builds, or of a named target for no release at all."""
     own = at.of(target.release)
     if holding & own or (target.cross and holding & at.final):
@@ -144,7 +144,7 @@ def _check_holding(target: targets.Target, at: markers.Releases, outcome: closur
     raise WheelError(first.what, f"{first.why} (for {where}){more}", first.fix)
 
 
-def _limited(plan: Plan, at: markers.Releases, outcome: closure.Outcome, holding: int) -> Plan:
+def _limited(plan: TargetPlan, at: markers.Releases, outcome: closure.Outcome, holding: int) -> TargetPlan:
     """Return *plan* with the releases that each wheel is for, without what no release needs.
 
     A wheel that nothing asks for is one that pip fetched for a reason of its own, and is for every release.
@@ -165,7 +165,7 @@ def _limited(plan: Plan, at: markers.Releases, outcome: closure.Outcome, holding
     )
 
 
-def _markers(plan: Plan, roots: Sequence[Tuple[str, Requirement]]) -> Tuple[Tuple[str, str], ...]:
+def _markers(plan: TargetPlan, roots: Sequence[Tuple[str, Requirement]]) -> Tuple[Tuple[str, str], ...]:
     values, everything = plan.target.markers, plan.wheels + plan.bootstrap
     names = set(closure.platform_markers(roots, everything, values, _spare(plan)))
     if not all(any(tag.endswith("-any") for tag in wheel.tags) for wheel in everything):
@@ -173,13 +173,13 @@ def _markers(plan: Plan, roots: Sequence[Tuple[str, Requirement]]) -> Tuple[Tupl
     return tuple((name, values[name]) for name in sorted(names))
 
 
-def every_wheel(plans: Sequence[Plan]) -> List[CollectedWheel]:
+def every_wheel(plans: Sequence[TargetPlan]) -> List[CollectedWheel]:
     """Return every wheel of *plans* once, sorted by file name."""
     found = {wheel.file: wheel for plan in plans for wheel in plan.wheels + plan.bootstrap}
     return [found[name] for name in sorted(found)]
 
 
-def _check_each(plan: Plan, warn: Callable[[str], None]) -> None:
+def _check_each(plan: TargetPlan, warn: Callable[[str], None]) -> None:
     target = plan.target
     tags = target.tags
     for wheel in plan.wheels + plan.bootstrap:
@@ -191,7 +191,7 @@ def _check_each(plan: Plan, warn: Callable[[str], None]) -> None:
         raise WheelError("pip", f"is missing among the bootstrap wheels for {target.label}", "Install the tool again")
 
 
-def _doubts(plan: Plan) -> List[str]:
+def _doubts(plan: TargetPlan) -> List[str]:
     """Return what deserves a look.
 
     Code that runs at every start of Python, a pip with known holes, wheels that were broken, imports of a
@@ -216,7 +216,7 @@ def _doubts(plan: Plan) -> List[str]:
     return found
 
 
-def _without_pkg_resources(plan: Plan) -> List[str]:
+def _without_pkg_resources(plan: TargetPlan) -> List[str]:
     """Name the wheels that import pkg_resources, which setuptools has no more since version 82."""
     everything = plan.wheels + plan.bootstrap
     if any(name.startswith("pkg_resources/") for wheel in everything for _, name in wheel.python_files):
@@ -229,7 +229,7 @@ def _without_pkg_resources(plan: Plan) -> List[str]:
 
 
 def rehearse(
-    plan: Plan,
+    plan: TargetPlan,
     rehearsed: Callable[[Sequence[CollectedWheel], str, str], List[Tuple[str, str, List[str]]]],
     project: str,
     modules: AbstractSet[str],

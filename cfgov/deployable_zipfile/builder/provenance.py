@@ -12,7 +12,7 @@ from typing import Callable, FrozenSet, List, NamedTuple, Sequence, Tuple
 from ..artifact import layout, manifests
 from ..errors import BuildInputError
 from . import cache, checkout, credentials, source
-from .options import Context, Options
+from .options import BuildOptions, Context
 
 
 class Chosen(NamedTuple):
@@ -139,7 +139,7 @@ def _packed(chosen: Sequence[source.Selection]) -> List[checkout.Packed]:
     ]
 
 
-def _left_out(options: Options, chosen: Sequence[source.Selection]) -> Callable[[str], bool]:
+def _left_out(options: BuildOptions, chosen: Sequence[source.Selection]) -> Callable[[str], bool]:
     """Return what says whether a path of the checkout is left out of every folder that it is below."""
     rules = [source.leaves_out(chosen[0].root, options.exclude, options.base)]
     rules += [source.leaves_out(one.root) for one in chosen[1:]]

@@ -19,7 +19,7 @@ from .. import durable, process
 from ..artifact import layout
 from ..errors import BuildInputError, DeployableZipfileError, WheelError
 from . import checkout, exclusions
-from .options import Context, Options
+from .options import BuildOptions, Context
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _PROGRAM = "import sys; sys.path.insert(0, sys.argv.pop(1)); from deployable_zipfile import create; create.again()"
@@ -79,13 +79,13 @@ def check(path: str, context: Context, has_commit: bool, work: str) -> None:
     context.console.step("Reproducible: the second build made the same bytes")
 
 
-def given(path: str) -> Options:
+def given(path: str) -> BuildOptions:
     """Return the options that :func:`second` wrote to *path*."""
     with open(path, encoding="utf-8") as file:
         values: Dict[str, Any] = json.load(file)
     for name, value in values.items():
         values[name] = tuple(value) if isinstance(value, list) else value
-    return Options(**values)
+    return BuildOptions(**values)
 
 
 def copied(root: str, paths: Mapping[str, Any], folder: str) -> Dict[str, Any]:

@@ -46,7 +46,7 @@ def read(path: str, fetch: Optional[Callable[[str], bytes]] = None, exported: Op
     Raises:
         BuildInputError: naming file and line.
     """
-    reader = _Reader(fetch, {} if exported is None else {path: exported})
+    reader = _FileReader(fetch, {} if exported is None else {path: exported})
     reader.read(path)
     options = [word for word in reader.options if word != "--require-hashes"]
     _check_hashes(reader.lines, len(options) < len(reader.options))
@@ -56,7 +56,7 @@ def read(path: str, fetch: Optional[Callable[[str], bytes]] = None, exported: Op
     )  # fmt: skip
 
 
-class _Reader:
+class _FileReader:
     """Reads files that include each other."""
 
     def __init__(self, fetch: Optional[Callable[[str], bytes]], given: Mapping[str, bytes]) -> None:

@@ -94,16 +94,16 @@ def stocked(
     )
 
 
-def _settings(context: Context) -> needs.Settings:
+def _settings(context: Context) -> needs.CollectSettings:
     asked = context.options
-    return needs.Settings(
+    return needs.CollectSettings(
         asked.only_binary, asked.cache, asked.timeout, asked.wheelhouse, asked.build_constraint, asked.allow
     )
 
 
 def _plans(
     context: Context, house: collect.Wheelhouse, modules: FrozenSet[str], warn: Callable[[str], None]
-) -> List[planning.Plan]:
+) -> List[planning.TargetPlan]:
     """Return what each target installs, checked."""
     asked = context.options
     goals = targets.wanted(asked.python, asked.extra_python, asked.target, warn)
@@ -114,7 +114,7 @@ def _plans(
     return plans
 
 
-def _goals(plans: Sequence[planning.Plan]) -> List[stock.Goal]:
+def _goals(plans: Sequence[planning.TargetPlan]) -> List[stock.Goal]:
     """Return one Python per kind of bytecode: the first that is at hand."""
     found: Dict[str, stock.Goal] = {}
     for target in [plan.target for plan in plans if plan.target.interpreter]:
@@ -124,7 +124,7 @@ def _goals(plans: Sequence[planning.Plan]) -> List[stock.Goal]:
 
 
 def _compiled(
-    context: Context, house: collect.Wheelhouse, plans: Sequence[planning.Plan], goals: Sequence[stock.Goal]
+    context: Context, house: collect.Wheelhouse, plans: Sequence[planning.TargetPlan], goals: Sequence[stock.Goal]
 ) -> _Bytecode:
     """Compile the wheels for each of *goals*."""
     made = overlays.Overlays(house.kept, context.console, context.options.workers)
@@ -137,7 +137,7 @@ def _compiled(
     return found
 
 
-def _wheels(plans: Sequence[planning.Plan]) -> Dict[str, cache.Kept]:
+def _wheels(plans: Sequence[planning.TargetPlan]) -> Dict[str, cache.Kept]:
     """Return the wheels by their names in the artifact."""
     return {
         f"{folder}/{wheel.file}": cache.Kept(wheel.path, wheel.sha256, wheel.size, wheel.crc)
@@ -147,7 +147,7 @@ def _wheels(plans: Sequence[planning.Plan]) -> Dict[str, cache.Kept]:
     }
 
 
-def _target(plan: planning.Plan, bytecode: Mapping[Tuple[str, str], str]) -> manifests.Target:
+def _target(plan: planning.TargetPlan, bytecode: Mapping[Tuple[str, str], str]) -> manifests.Target:
     """Return what the manifest says of the target of *plan*, but for the project's bytecode."""
     target, everything = plan.target, plan.wheels + plan.bootstrap
 
@@ -178,11 +178,11 @@ def _target(plan: planning.Plan, bytecode: Mapping[Tuple[str, str], str]) -> man
     )
 
 
-def _is_at_hand(target: targets.Target) -> bool:
+def _is_at_hand(target: targets.BuildTarget) -> bool:
     return bool(target.interpreter) and not target.cross
 
 
-def _is_kept(plans: Sequence[planning.Plan]) -> bool:
+def _is_kept(plans: Sequence[planning.TargetPlan]) -> bool:
     """Say whether all wheels came from the cache, and none was built from an sdist."""
     built = any(wheel.built_from for wheel in planning.every_wheel(plans))
     return not built and all(plan.from_cache for plan in plans)

@@ -57,7 +57,7 @@ if sys.version_info >= (3, 8):
 _File = TypeVar("_File")
 
 
-class Target(NamedTuple):
+class BuildTarget(NamedTuple):
     """One kind of Python and machine to build for."""
 
     label: str  # how messages name it: "cp311-manylinux_2_36_x86_64"
@@ -119,7 +119,7 @@ class Target(NamedTuple):
         }
 
 
-def wanted(python: str, further: Sequence[str], names: Sequence[str], warn: Callable[[str], None]) -> List[Target]:
+def wanted(python: str, further: Sequence[str], names: Sequence[str], warn: Callable[[str], None]) -> List[BuildTarget]:
     """Return what to build for: the named targets, or else one Python; and every further Python.
 
     Of several interpreters of one minor version the first is taken, and the others are named in a warning.
@@ -135,7 +135,7 @@ def wanted(python: str, further: Sequence[str], names: Sequence[str], warn: Call
     first_command, others = _command(python) or sys.executable, [_command(one) for one in further]
     goals = [of_name(name, (first_command, *others)) for name in names]
     goals += [of_interpreter(command) for command in (others if goals else [first_command, *others])]
-    chosen: Dict[Tuple[str, str], Target] = {}
+    chosen: Dict[Tuple[str, str], BuildTarget] = {}
     for goal in goals:
         first = chosen.setdefault((goal.python, goal.label if goal.cross else goal.machine), goal)
         if os.path.realpath(first.interpreter) != os.path.realpath(goal.interpreter):
@@ -151,7 +151,7 @@ def _command(python: str) -> str:
     return f"python{python}" if _MINOR.match(python) else python
 
 
-def of_interpreter(command: str) -> Target:
+def of_interpreter(command: str) -> BuildTarget:
     """Ask the interpreter *command* (a path, or a name on PATH) what it is.
 
     Raises:
@@ -171,14 +171,14 @@ def of_interpreter(command: str) -> Target:
     glibc = (int(libc.split(".")[0]), int(libc.split(".")[1]))
     identity = json.dumps([facts[key] for key in ("full", "machine", "libc")])
     label = f"{abi}-manylinux_{glibc[0]}_{glibc[1]}_{facts['machine']}"
-    return Target(
+    return BuildTarget(
         label, python, facts["version"], abi, facts["machine"], glibc, path, identity, False,
         facts["cache_tag"], facts["magic"], _stage(facts.get("stage", "")),
         (facts.get("platform_release", ""), facts.get("platform_version", "")),
     )  # fmt: skip
 
 
-def of_name(name: str, at_hand: Sequence[str] = ()) -> Target:
+def of_name(name: str, at_hand: Sequence[str] = ()) -> BuildTarget:
     """Read the target *name*, ``cp38-manylinux_2_17_x86_64``.
 
     Parameters:
@@ -194,14 +194,14 @@ def of_name(name: str, at_hand: Sequence[str] = ()) -> Target:
         )
     minor, machine = int(match["minor"]), match["machine"]
     interpreter, facts = _at_hand(minor, at_hand)
-    return Target(
+    return BuildTarget(
         name, f"3.{minor}", f"3.{minor}.{_NAMED_PATCH}", f"cp3{minor}", machine, _glibc(match["platform"]),
         interpreter, json.dumps([name, facts.get("full", "")]), True,
         facts.get("cache_tag", ""), facts.get("magic", ""),
     )  # fmt: skip
 
 
-def best(files: Mapping[str, _File], target: Target) -> Optional[_File]:
+def best(files: Mapping[str, _File], target: BuildTarget) -> Optional[_File]:
     """Return the wheel of *files* (by file name) that suits *target* best; None when none does."""
     ranks = {tag: number for number, tag in enumerate(target.ranked_tags)}
     found = []

@@ -1103,7 +1103,7 @@ def test_upstreams_callers_may_give_one_python_or_several(
     asked: List[str] = []
     real = targets.of_interpreter
 
-    def of_interpreter(command: str) -> targets.Target:
+    def of_interpreter(command: str) -> targets.BuildTarget:
         asked.append(command)
         return real(sys.executable)
 

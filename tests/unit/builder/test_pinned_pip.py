@@ -14,7 +14,7 @@ from tests.support.helpers import make_wheel
 
 
 def of(folder: Path, kept: cache.Cache, wheelhouse: str = "") -> pinned_pip.PinnedPip:
-    settings = needs.Settings(use_cache=False, wheelhouse=wheelhouse)
+    settings = needs.CollectSettings(use_cache=False, wheelhouse=wheelhouse)
     nothing = requirements.Requirements(str(folder), (), (), (), "")
     return pinned_pip.PinnedPip(needs.Needs(settings, nothing), wheelcache.WheelCache(kept))
 

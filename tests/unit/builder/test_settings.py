@@ -10,7 +10,7 @@ import pytest
 from deployable_zipfile import __main__ as command_line
 from deployable_zipfile.artifact import environment, manifests
 from deployable_zipfile.builder import parsers, settings
-from deployable_zipfile.builder.options import Options
+from deployable_zipfile.builder.options import BuildOptions
 from deployable_zipfile.errors import BuildInputError
 from deployable_zipfile.views import sources
 from tests.support import production
@@ -127,7 +127,7 @@ def test_every_setting_has_an_option_and_every_option_a_setting() -> None:
     assert options == {f"--{name}" for name in named} | negations
     arguments = [action.dest for action in actions if not action.option_strings]
     assert arguments == list(settings.ARGUMENTS)
-    fields = [name.replace("_", "-") for name in Options._fields if name != "file"]
+    fields = [name.replace("_", "-") for name in BuildOptions._fields if name != "file"]
     assert fields == [setting.name for setting in settings.TABLE]
 
 
