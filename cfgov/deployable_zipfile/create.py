@@ -41,7 +41,7 @@ import argparse
 import contextlib
 import importlib.util
 import time
-from typing import ContextManager, Iterator, Optional, Sequence, Tuple, Union
+from typing import ContextManager, Iterator, List, Optional, Sequence, Tuple, Union
 
 from .artifact import manifests, zipreader
 from .console import Console
@@ -161,11 +161,11 @@ def build(wanted: BuildOptions, console: Console, wishes: Wishes, record: Option
             stack.enter_context(git.listened(record.answers))
         run_as = project.check(wanted.wanted)
         base = stack.enter_context(_opened_base(wishes.against)) if wishes.against else None
-        kept = stack.enter_context(cache.Cache(cache.chosen_folder(wanted.cache, wanted.cache_dir, context.warn)))
+        kept = stack.enter_context(cache.Cache(options.cache_folder(context)))
         lock = supplies.Supplies(context, kept)
         output = stack.enter_context(Output(wanted.output))
         chosen = provenance.choose(context, lock.projects, output.names, kept)
-        how = _how_to_pack(context, chosen.selections[0], run_as)
+        how = _how_to_pack(context, chosen.selections[0], run_as, lock)
         taken = lock.take(chosen.files)
         former = stack.enter_context(last.opened(kept, output.path))
         packed = pack.Packer(how, taken, chosen, kept, console).pack(output.temporary, former)
@@ -183,18 +183,34 @@ def build(wanted: BuildOptions, console: Console, wishes: Wishes, record: Option
     return Built(written, packed.manifest, tuple(context.warnings), taken.from_cache, taken.built, made)
 
 
-def _how_to_pack(context: Context, chosen: source.Selection, run_as: project.Wanted) -> pack.PackSettings:
+def _how_to_pack(
+    context: Context, chosen: source.Selection, run_as: project.Wanted, lock: supplies.Supplies
+) -> pack.PackSettings:
     """Return how the artifact is packed, with how its site is run and the variables that the project declares."""
-    asked = context.options
-    site, declared = _site(context, chosen, run_as), settings.environment(asked.file)
-    schema = declared.to_json(asked.name) if declared is not None else b""
-    return pack.PackSettings(asked.name, asked.shebang, site, asked.bytecode, asked.workers, schema)
+    asked, site = context.options, _site(context, chosen, run_as, lock)
+    return pack.PackSettings(asked.name, asked.shebang, site, asked.bytecode, asked.workers, _schema(asked, lock))
 
 
-def _site(context: Context, chosen: source.Selection, wanted: project.Wanted) -> manifests.Site:
+def _schema(asked: BuildOptions, lock: supplies.Supplies) -> bytes:
+    """Return the schema of the variables that the project declares, b"" when it declares none."""
+    table = settings.variables(asked.file)
+    if table is None:
+        return b""
+
+    def find() -> List[str]:
+        contract = settings.environment(asked.file)
+        return [contract.to_json(asked.name).decode("ascii")] if contract else []
+
+    return "".join(lock.found_in((), ["schema", asked.name, repr(table)], find)).encode("ascii")
+
+
+def _site(
+    context: Context, chosen: source.Selection, wanted: project.Wanted, lock: supplies.Supplies
+) -> manifests.Site:
     """Find out how the project is run, and warn of what would keep it from that."""
     files = {file.name[len(chosen.prefix) + 1 :]: file.path for file in chosen.files}
-    site = project.describe(files, wanted)
+    site = manifests.Site(*lock.found_in(chosen.files, wanted, lambda: project.describe(files, wanted)))
+    site = site._replace(skip_steps=tuple(site.skip_steps))
     hidden = project.hidden(files, site.path)
     if hidden:
         why = "is never imported: the module of that name that loads environment.json comes first"

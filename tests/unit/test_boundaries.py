@@ -33,7 +33,8 @@ STORIES = (
 # Modules of the builder that are one part of another, which imports them.
 PARTS: Dict[str, Set[str]] = {
     "builder.cache": {"builder.unchanged"},
-    "builder.checkout": {"builder.git"},
+    "builder.checkout": {"builder.commit", "builder.git"},
+    "builder.commit": {"builder.git"},
     "builder.git": {"builder.unchanged"},
     "builder.pip": {"builder.pip_output"},
     "builder.closure": {"builder.markers", "builder.collected"},

@@ -12,8 +12,6 @@ import errno
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 import time
 import zlib
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, TypeVar
@@ -128,7 +126,7 @@ def _read_proven(path: str) -> Any:
 def _write_proven(folder: str, path: str, value: Any) -> None:
     """Write *value* (what JSON can carry) to *path*, with its digest in the first line, through a file in *folder*."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
-    descriptor, temporary = tempfile.mkstemp(dir=folder)
+    descriptor, temporary = durable.fresh_file(folder)
     with os.fdopen(descriptor, "wb") as file:
         file.write(hashlib.sha256(text).hexdigest().encode("ascii") + b"\n" + text)
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
@@ -153,11 +151,12 @@ class Cache:
     def __init__(self, folder: Optional[str]) -> None:
         self._temporary = folder is None
         try:
-            self.folder = os.path.abspath(folder) if folder else tempfile.mkdtemp(prefix="deployable-zipfile-")
+            self.folder = os.path.abspath(folder) if folder else _temporary_folder()
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
             self.memory = Memory(os.path.join(self.folder, "memory"))
             self._remove_leftovers()
-            self.work = tempfile.mkdtemp(prefix="work-", dir=self.folder)
+            self.work = os.path.join(self.folder, f"work-{os.urandom(8).hex()}")
+            os.mkdir(self.work, 0o700)
             self._lock = os.open(os.path.join(self.work, ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
             durable.take_lock(self._lock, 0)
         except OSError as error:
@@ -177,7 +176,7 @@ class Cache:
             if not self._temporary:
                 self.memory.save(self.work)
         os.close(self._lock)
-        shutil.rmtree(self.folder if self._temporary else self.work, ignore_errors=True)
+        _remove_folder(self.folder if self._temporary else self.work)
         if not self._temporary:
             self._prune()
 
@@ -251,6 +250,8 @@ class Cache:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
+            import shutil  # takes long, and is hardly ever needed
+
             shutil.copyfile(source, target + ".partial")
             durable.put(target + ".partial", target, sync=False)
 
@@ -263,7 +264,7 @@ class Cache:
         for name in os.listdir(self.folder):
             path = os.path.join(self.folder, name)
             if name.startswith("work-") and durable.is_free(os.path.join(path, ".lock")):
-                shutil.rmtree(path, ignore_errors=True)
+                _remove_folder(path)
 
     def _prune(self) -> None:
         stamp = os.path.join(self.folder, "pruned")
@@ -280,27 +281,6 @@ class Cache:
                         os.unlink(path)
                 except FileNotFoundError:
                     pass  # another build was here first
-
-
-def chosen_folder(use: bool, folder: str, warn: Callable[[str], None]) -> Optional[str]:
-    """Return the cache's folder; None for a build that keeps nothing, by wish or without a home folder.
-
-    Parameters:
-        use: whether there shall be a cache.
-        folder: the one that was given, "": the user's.
-    """
-    if not use or folder:
-        return folder if use else None
-    own = default_folder()
-    if own is None:
-        warn("there is no home folder for the cache, so nothing is kept; give --cache-dir DIR")
-        return None
-    try:
-        os.makedirs(own, mode=0o700, exist_ok=True)
-    except OSError as error:
-        warn(f"{own}: cannot hold the cache ({error.strerror}), so nothing is kept; give --cache-dir DIR")
-        return None
-    return own
 
 
 def key(*parts: Any) -> str:
@@ -321,6 +301,23 @@ def measured(path: str) -> Kept:
             crc = zlib.crc32(block, crc)
             size += len(block)
     return Kept(path, digest.hexdigest(), size, crc)
+
+
+def _temporary_folder() -> str:
+    import tempfile  # takes long, and only a build without a cache needs it
+
+    return tempfile.mkdtemp(prefix="deployable-zipfile-")
+
+
+def _remove_folder(path: str) -> None:
+    """Remove a scratch folder, as far as that is possible: the next build looks again."""
+    with contextlib.suppress(OSError):
+        os.unlink(os.path.join(path, ".lock"))
+        os.rmdir(path)  # most of them hold nothing any more
+        return
+    import shutil  # takes longer than the rest
+
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _digests(kept: Kept) -> Tuple[str, int]:

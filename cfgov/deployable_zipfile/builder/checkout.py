@@ -6,51 +6,15 @@ not with what ``git status`` says: that trusts the index (assume-unchanged, skip
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-from typing import (
-    Any,
-    Callable,
-    Dict,
-    Iterable,
-    List,
-    NamedTuple,
-    Optional,
-    Sequence,
-    Tuple,
-)
+from typing import AbstractSet, Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from .. import durable
 from ..errors import BuildInputError
-from . import git
+from . import commit, git
+from .commit import EXECUTABLE, GITLINK, About, Blob, Packed, Recall
 
-# Returns what *make* returns, or what it returned before for the same commit.
-Recall = Callable[[str, str, Callable[[], str]], str]
-About = Callable[[str, Tuple[int, ...], str, Callable[[], Any]], Any]  # cache.Memory.about
-
-_GITLINK, _LINK, _EXECUTABLE = "160000", "120000", "100755"  # git's modes
-_BLOCK = 1024 * 1024
-_POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*?oid sha256:([0-9a-f]{64})\n")
 _OBJECT = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
-_POINTER_SIZE = 1024  # bytes at most, by the specification of Git LFS
-
-
-class Blob(NamedTuple):
-    """One file of a commit."""
-
-    mode: str  # as git writes it, "100644"
-    name: str  # hexadecimal object name
-    size: int  # bytes
-    repository: str  # absolute path of the checkout that holds it: a submodule has its own
-
-
-class Packed(NamedTuple):
-    """One file as it is packed."""
-
-    place: str  # absolute path in the working tree, not through a symbolic link in the last part
-    executable: bool
-    identity: Tuple[int, ...] = ()  # of the file, as cache.identity gives it; (): not known
 
 
 def _made(kind: str, commit: str, make: Callable[[], str]) -> str:
@@ -118,7 +82,7 @@ def find(folder: str, recall: Recall = _made) -> Checkout:
     root, _, head = answer.rstrip("\n").rpartition("\n")
     if not _OBJECT.match(head):  # no commit yet, or no checkout that git reads
         root, head = git.run(above, "rev-parse", "--show-toplevel").rstrip("\n"), ""
-    epoch = int(recall("epoch", head, lambda: str(_epoch(root, head)))) if head else 0
+    epoch = int(recall("epoch", head, lambda: str(commit.epoch(root, head)))) if head else 0
     return Checkout(root, head, epoch)
 
 
@@ -136,8 +100,8 @@ def tracked(checkout: Checkout, folder: str) -> Dict[str, Optional[bool]]:
     for root, path, index in _checkouts(checkout.root, prefix):
         trusted = _trusts_modes(root)
         for mode, name in index:
-            if mode != _GITLINK and (path + name).startswith(prefix):
-                found[(path + name)[len(prefix) :]] = None if trusted else mode == _EXECUTABLE
+            if mode != GITLINK and (path + name).startswith(prefix):
+                found[(path + name)[len(prefix) :]] = None if trusted else mode == EXECUTABLE
     return found
 
 
@@ -192,27 +156,35 @@ def differences(
     """
     if not checkout.root:
         return Differences()
-    committed = _committed(checkout.root, checkout.commit, recall)
+    committed = commit.committed(checkout.root, checkout.commit, recall)
     changed: List[str] = []
     added: List[str] = []
     doubtful: List[Tuple[str, str, Blob]] = []  # other bytes than the blob's: the content that a pointer names?
     seen = set()
+    named = _Names(checkout)
     for file in packed:
-        name = os.path.relpath(file.place, checkout.root) if _is_below(file.place, checkout) else file.place
+        name = named.of(file.place)
         seen.add(name)
         blob = committed.get(name)
         if blob is None:
             added.append(name)
-        elif not _same_kind(blob, file):
+        elif not commit.same_kind(blob, file):
             changed.append(name)
-        elif not _same_bytes(blob, file, about):
+        elif not commit.same_bytes(blob, file, about):
             doubtful.append((name, file.place, blob))
-    changed += _not_what_pointers_name(doubtful)
-    for name in set(committed) - seen:
-        place = os.path.join(checkout.root, name)
-        if any(place.startswith(folder + os.sep) for folder in folders) and not left_out(place):
-            changed.append(name)
+    changed += commit.not_what_pointers_name(doubtful)
+    changed += _missing(checkout, committed.keys() - seen, folders, left_out)
     return Differences(tuple(sorted(set(changed))), tuple(sorted(set(added))))
+
+
+def _missing(
+    checkout: Checkout, names: AbstractSet[str], folders: Sequence[str], left_out: Callable[[str], bool]
+) -> Iterator[str]:
+    """Yield those of *names* that are below *folders* and that no rule leaves out."""
+    root, below = os.path.join(checkout.root, ""), tuple(folder + os.sep for folder in folders)
+    for name in names:
+        if (root + name).startswith(below) and not left_out(root + name):
+            yield name
 
 
 def input_differences(checkout: Checkout, paths: Sequence[str], recall: Recall = _made) -> Differences:
@@ -233,6 +205,20 @@ def folder_differences(checkout: Checkout, folder: str) -> Differences:
     return found.and_(Differences(added=tuple(untracked(checkout, [folder]))))
 
 
+class _Names:
+    def __init__(self, checkout: Checkout) -> None:
+        self._checkout = checkout
+        self._folders: Dict[str, str] = {}  # path -> that of its files up to their last part
+
+    def of(self, place: str) -> str:
+        """Return the path of *place* relative to the root, or absolute when it is outside."""
+        folder, name = os.path.split(place)
+        if folder not in self._folders:
+            inside = os.path.relpath(folder, self._checkout.root) if _is_below(place, self._checkout) else folder
+            self._folders[folder] = "" if inside == os.curdir else f"{inside.rstrip(os.sep)}/"
+        return self._folders[folder] + name
+
+
 def _is_below(path: str, checkout: Checkout) -> bool:
     folder, name = os.path.split(path)
     return (os.path.join(os.path.realpath(folder), name) + os.sep).startswith(checkout.root + os.sep)
@@ -247,7 +233,7 @@ def _checkouts(root: str, below: str, prefix: str = "") -> List[Tuple[str, str, 
     found = [(root, prefix, index)]
     for mode, name in index:
         path = f"{prefix}{name}/"
-        if mode != _GITLINK or not (path.startswith(below) or below.startswith(path)):
+        if mode != GITLINK or not (path.startswith(below) or below.startswith(path)):
             continue
         place = os.path.join(root, name)
         if not os.path.lexists(os.path.join(place, ".git")):
@@ -275,75 +261,3 @@ def _index(root: str) -> _Index:
     """Return mode and path of every entry of the index."""
     lines = git.run(root, "ls-files", "-z", "--stage").split("\0")
     return [(line[:6], line.partition("\t")[2]) for line in lines if line]
-
-
-def _committed(root: str, commit: str, recall: Recall, prefix: str = "") -> Dict[str, Blob]:
-    """Return every file of *commit*, those of submodules at the commits that it names included."""
-    found: Dict[str, Blob] = {}
-    if not commit:
-        return found
-    listing = recall("tree", commit, lambda: git.run(root, "ls-tree", "-r", "-z", "-l", "--full-tree", commit))
-    for line in listing.split("\0"):
-        information, _, name = line.partition("\t")
-        if not name:
-            continue
-        mode, _, blob, size = information.split()
-        if mode != _GITLINK:
-            found[prefix + name] = Blob(mode, blob, int(size), root)
-        elif os.path.lexists(os.path.join(root, name, ".git")):
-            inner = os.path.join(root, name)
-            known = git.run(inner, "cat-file", "-t", blob, allow_failure=True).strip() == "commit"
-            found.update(_committed(inner, blob if known else "", recall, f"{prefix}{name}/"))
-    return found
-
-
-def _same_kind(blob: Blob, file: Packed) -> bool:
-    if blob.mode == _LINK or os.path.islink(file.place):
-        return blob.mode == _LINK and os.path.islink(file.place)
-    return (blob.mode == _EXECUTABLE) == file.executable
-
-
-def _same_bytes(blob: Blob, file: Packed, about: About) -> bool:
-    if blob.mode == _LINK:
-        content = os.fsencode(os.readlink(file.place))
-        return _object_name(blob, len(content), [content]) == blob.name
-    size = file.identity[2] if file.identity else os.stat(file.place).st_size
-    if size != blob.size:
-        return False
-
-    def find() -> str:
-        with open(file.place, "rb") as opened:
-            return _object_name(blob, size, iter(lambda: opened.read(_BLOCK), b""))
-
-    name = about(file.place, file.identity, f"blob {len(blob.name)}", find) if file.identity else find()
-    return bool(name == blob.name)
-
-
-def _object_name(blob: Blob, size: int, blocks: Iterable[bytes]) -> str:
-    # Named so by git; security does not hang on it here.
-    digest = hashlib.new("sha256" if len(blob.name) == 64 else "sha1")
-    digest.update(b"blob %d\0" % size)
-    for block in blocks:
-        digest.update(block)
-    return digest.hexdigest()
-
-
-def _not_what_pointers_name(doubtful: Sequence[Tuple[str, str, Blob]]) -> List[str]:
-    """Return those of *doubtful* that are not the content that the commit's Git LFS pointer names by its SHA-256."""
-    found = []
-    for name, place, blob in doubtful:
-        match = None
-        if blob.size < _POINTER_SIZE and blob.mode != _LINK:
-            text = git.run(blob.repository, "cat-file", "blob", blob.name)
-            match = _POINTER.match(os.fsencode(text))
-        if match is None or durable.digest(place, follow=True) != match.group(1).decode("ascii"):
-            found.append(name)
-    return found
-
-
-def _epoch(root: str, commit: str) -> int:
-    """Return the committer's time of *commit*: the fourth header, or a later one, of the commit object."""
-    for line in git.run(root, "cat-file", "commit", commit).splitlines():
-        if line.startswith("committer "):
-            return max(int(line.split()[-2]), 0)
-    raise BuildInputError(root, f"commit {commit} has no time", "Repair the checkout")

@@ -7,6 +7,7 @@ needed on the server, so a password in it is only reported. References to variab
 from __future__ import annotations
 
 import fnmatch
+import functools
 import re
 from typing import List, Tuple
 
@@ -17,6 +18,18 @@ _LONGEST = 64 * 1024  # characters of a line that are
 
 def _any_of(*patterns: str) -> "re.Pattern[str]":
     return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns))
+
+
+class _Later:
+    """A pattern that is compiled when it is needed: what most files hold is known from an earlier build."""
+
+    def __init__(self, text: str, flags: int = 0) -> None:
+        self._text = text
+        self._flags = flags
+
+    @functools.cached_property
+    def compiled(self) -> "re.Pattern[str]":
+        return re.compile(self._text, self._flags)
 
 
 # Files of tools that configure, lock or start something; prose, templates and program texts hold too many examples.
@@ -30,29 +43,27 @@ _FOLDERS = frozenset(["settings", "config", "conf"])  # of Python files that are
 _EXAMPLE = re.compile(r"[-_.](example|sample|template|dist|tmpl|tpl|default)s?([-_.]|\Z)", re.IGNORECASE)
 # Files of lines NAME = VALUE, where a name says what the value is.
 _ASSIGNING = _any_of("*.toml", "*.cfg", "*.conf", "*.ini", "*.cnf", "*.properties", "*pypirc", ".npmrc", ".yarnrc*")
-_NETRC = re.compile(r"(?:^|\s)machine\s+\S+\s.*?\bpassword\s+(\S+)|^\s*password\s+(\S+)")
-_ASSIGNED = re.compile(
+_NETRC = _Later(r"(?:^|\s)machine\s+\S+\s.*?\bpassword\s+(\S+)|^\s*password\s+(\S+)")
+_ASSIGNED = _Later(
     r"(?:^|[\s:./\"'{,-])(?:_authToken|_auth|_password|npmAuthToken|npmAuthIdent|password|passwd|token|api[-_]?key|"
     r"access[-_]?token|auth[-_]?token|secret[-_]?key|secret[-_]?access[-_]?key)[\"']?\s*[=:]\s*[\"']?([^\s\"'#;,}]{4,})",
     re.IGNORECASE,
 )
 # RFC 3986, 3.2.1. A password may hold "/" and "@" that nobody has percent-encoded.
-_AUTHORITY = re.compile(
-    r"([a-z][a-z0-9+.-]{0,20})://([^\s:/?#@\"'<>]{0,500}):([^\s\"'<>]{1,500})@([^\s/?#:\"'<>,]*)", re.I
-)
-_USER = re.compile(r"https?://([^\s:/?#@\"'<>]{5,500})@", re.IGNORECASE)
+_AUTHORITY = _Later(r"([a-z][a-z0-9+.-]{0,20})://([^\s:/?#@\"'<>]{0,500}):([^\s\"'<>]{1,500})@([^\s/?#:\"'<>,]*)", re.I)
+_USER = _Later(r"https?://([^\s:/?#@\"'<>]{5,500})@", re.IGNORECASE)
 _LONG = 16  # characters; no name of a user has so many
-_QUERY = re.compile(
+_QUERY = _Later(
     r"://[^\s\"'<>]{1,500}[?&](?:token|access_token|private_token|api_?key|key|sig|signature|X-Amz-Signature|password)="
     r"([^\s&#\"'<>]{8,})",
     re.IGNORECASE,
 )
 # A variable of the shell, of pip, of a template or of a format; what was masked already.
-_REFERENCE = re.compile(
+_REFERENCE = _Later(
     r"(?:\$\{.*|\$\(.*|\$\w+|%\(\w+\)s|%[sr]|%\w+%|\{.*|<.*|\*+|x{3,}|\.{3}|\u2026|true|false|none|null|required|optional)+",
     re.IGNORECASE,
 )
-_HERE = re.compile(r"(localhost|127\.[0-9.]+|\[::1\]|0\.0\.0\.0|)\Z", re.IGNORECASE)
+_HERE = _Later(r"(localhost|127\.[0-9.]+|\[::1\]|0\.0\.0\.0|)\Z", re.IGNORECASE)
 
 
 def may_hold(name: str) -> bool:
@@ -81,24 +92,24 @@ def found(path: str) -> List[Tuple[int, str]]:
 def _kind(line: str, assigning: bool, netrc: bool) -> str:
     """Say what *line* holds, "" for nothing that is secret."""
     if "://" in line:
-        for scheme, _, password, host in _AUTHORITY.findall(line):
+        for scheme, _, password, host in _AUTHORITY.compiled.findall(line):
             # A database of the developer's own machine has a password that protects nothing.
             web = scheme.lower().rpartition("+")[2] in ("http", "https")
-            local = _HERE.match(host) or (not web and "." not in host)
+            local = _HERE.compiled.match(host) or (not web and "." not in host)
             if _is_value(password) and not local:
                 return "a password in a URL"
-        if any(map(_is_token, _USER.findall(line))) or any(map(_is_value, _QUERY.findall(line))):
+        if any(map(_is_token, _USER.compiled.findall(line))) or any(map(_is_value, _QUERY.compiled.findall(line))):
             return "a token in a URL"
-    if netrc and any(_is_value("".join(words)) for words in _NETRC.findall(line)):
+    if netrc and any(_is_value("".join(words)) for words in _NETRC.compiled.findall(line)):
         return "a password"
-    if assigning and not line.lstrip().startswith(("#", ";")) and any(map(_is_value, _ASSIGNED.findall(line))):
+    if assigning and not line.lstrip().startswith(("#", ";")) and any(map(_is_value, _ASSIGNED.compiled.findall(line))):
         return "a password or token"
     return ""
 
 
 def _is_value(text: str) -> bool:
     """Say whether *text* is what it seems, and not a reference to something that is kept elsewhere."""
-    return not _REFERENCE.fullmatch(text)
+    return not _REFERENCE.compiled.fullmatch(text)
 
 
 def _is_token(user: str) -> bool:

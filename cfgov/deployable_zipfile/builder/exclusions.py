@@ -10,7 +10,6 @@ import hashlib
 import os
 import re
 import stat
-import zipfile
 from typing import Iterable, List, Set, Tuple
 
 from ..artifact import layout
@@ -20,8 +19,18 @@ _HEAD = 4096  # bytes of a file that are looked at
 _LARGEST_PEM = 4 * 1024 * 1024  # bytes of a file of certificates that are looked at
 
 
-def _any_of(*patterns: str) -> "re.Pattern[str]":
-    return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns), re.IGNORECASE)
+class _AnyOf:
+    """Shell patterns of file names, whatever their case. Most are plain names, which need not be compiled."""
+
+    def __init__(self, *patterns: str) -> None:
+        plain = [pattern for pattern in patterns if not set("*?[") & set(pattern)]
+        others = [fnmatch.translate(pattern) for pattern in patterns if pattern not in plain]
+        self._plain = frozenset(name.casefold() for name in plain)
+        self._pattern = re.compile("|".join(others) or r"(?!)", re.IGNORECASE)
+
+    def match(self, name: str) -> bool:
+        """Say whether one of them names *name*."""
+        return name.casefold() in self._plain or bool(self._pattern.match(name))
 
 
 _CACHES = frozenset(
@@ -29,9 +38,9 @@ _CACHES = frozenset(
 )
 _VERSION_CONTROL = frozenset([".git", ".hg", ".svn", ".bzr"])
 _SECRET_FOLDERS = frozenset([".ssh", ".aws", ".gnupg", ".kube", ".docker"])
-_COMPILED = _any_of("*.pyc", "*.pyo", ".coverage", ".DS_Store")
-_PARTIAL = _any_of(".*.zip.*.partial", ".*.zip.*.partial.sha256")  # of a build that was killed
-_SECRETS = _any_of(
+_COMPILED = _AnyOf("*.pyc", "*.pyo", ".coverage", ".DS_Store")
+_PARTIAL = _AnyOf(".*.zip.*.partial", ".*.zip.*.partial.sha256")  # of a build that was killed
+_SECRETS = _AnyOf(
     layout.ENVIRONMENT,
     "environment[-_.]*.json",
     "*[-_.]environment.json",
@@ -82,7 +91,7 @@ _SECRETS = _any_of(
     "*[-_.]deploykey",
     "*[-_.]deploy[-_]key",
 )
-_KEYS = _any_of(
+_KEYS = _AnyOf(
     "*.pem", "*.key", "*.p8", "*.p12", "*.pfx", "*.pkcs12", "*.jks", "*.keystore", "*.ppk", "*.kdbx", "*.agekey"
 )
 _EXAMPLE = re.compile(r"[-_.](example|sample|template|dist|tmpl|tpl|default)s?([-_.]|\Z)", re.IGNORECASE)
@@ -217,6 +226,8 @@ def _is_artifact(path: str, head: bytes) -> bool:
     """Say whether *path* is a self-extracting zip of this tool or of its ancestor, not any zip application."""
     if not _ARTIFACT_BEGINS.match(head):
         return False
+    import zipfile  # takes long, and few files look like one
+
     try:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, List, Mapping, NamedTuple, Tuple
+from typing import Any, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..artifact import layout
 from ..console import Console
 from ..errors import UsageError
-from . import naming, settings, source
+from . import cache, naming, settings, source
 from .project import Wanted
 
 _SHEBANG = re.compile(r"#![\x20-\x7e]{1,125}\Z")
@@ -94,7 +94,7 @@ def read(given: Mapping[str, Any]) -> BuildOptions:
         UsageError: something necessary is missing, or a value makes no sense.
         BuildInputError: the file cannot be used.
     """
-    found = settings.read(given.get("project") or os.curdir)
+    found = settings.read(given.get("project") or os.curdir, variables=False)
     values = settings.merged(found, dict(given))
     if not given.get("project"):
         if not found.path:
@@ -117,6 +117,24 @@ def read(given: Mapping[str, Any]) -> BuildOptions:
             raise UsageError(f"--build-constraint {path}", "does not exist", "Correct the path")
     made = made._replace(build_constraint=tuple(map(os.path.abspath, made.build_constraint)))
     return made if made.output else made._replace(output=f"{made.name}_build")
+
+
+def cache_folder(context: Context) -> Optional[str]:
+    """Return the cache's folder; None for a build that keeps nothing, by wish or without a home folder."""
+    asked = context.options
+    if not asked.cache or asked.cache_dir:
+        return asked.cache_dir if asked.cache else None
+    folder = cache.default_folder()
+    if folder is None:
+        context.warn("there is no home folder for the cache, so nothing is kept; give --cache-dir DIR")
+        return None
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+    except OSError as error:
+        why = f"cannot hold the cache ({error.strerror}), so nothing is kept"
+        context.warn(f"{folder}: {why}; give --cache-dir DIR")
+        return None
+    return folder
 
 
 def _directory(wheelhouse: str) -> str:

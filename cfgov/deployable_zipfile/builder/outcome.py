@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from ..artifact import manifests
@@ -24,12 +23,13 @@ class Built(NamedTuple):
 def report(built: Built) -> Tuple[Dict[str, Any], str]:
     """Return what a build came to, for ``--json`` and for people."""
     written, manifest = built.written, built.manifest
+    build_id = manifest.build_id  # takes long
     labels = [f"{target.abi}-{target.machine}" for target in manifest.targets]
     document = {
         "path": written.path,
         "size": written.size,
         "sha256": written.sha256,
-        "build_id": manifest.build_id,
+        "build_id": build_id,
         "commit": manifest.source.commit,
         "dirty": manifest.source.dirty,
         "targets": labels,
@@ -43,7 +43,7 @@ def report(built: Built) -> Tuple[Dict[str, Any], str]:
     lines = [
         written.path,
         f"  {written.size} bytes ({written.size / 1e6:.1f} MB) for {', '.join(labels)}",
-        f"  build id {manifest.build_id}",
+        f"  build id {build_id}",
         f"  sha256   {written.sha256}",
         *(_delta_lines(built.delta, written) if built.delta else ()),
         *_next_steps(written.path, manifest.shebang),
@@ -79,4 +79,7 @@ def _named_program(first_line: str) -> str:
 
 def program(first_line: str) -> str:
     """Return the path of the program that *first_line* names, "" when this machine does not have it."""
-    return shutil.which(_named_program(first_line)) or ""
+    name = _named_program(first_line)
+    folders = [""] if os.path.dirname(name) else os.get_exec_path()
+    paths = [os.path.join(folder, name) for folder in folders if name]
+    return next((path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)), "")

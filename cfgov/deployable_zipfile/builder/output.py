@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import tempfile
 from types import TracebackType
 from typing import FrozenSet, NamedTuple, Optional, Tuple, Type
 
@@ -49,7 +48,9 @@ class Output:
         self._prefix = f".{name}."
         self._remove_leftovers()
         try:
-            self._descriptor, self.temporary = tempfile.mkstemp(_PARTIAL, f"{self._prefix}{os.getpid()}.", self._folder)
+            self._descriptor, self.temporary = durable.fresh_file(
+                self._folder, f"{self._prefix}{os.getpid()}.", _PARTIAL
+            )
         except OSError as error:
             raise BuildInputError(
                 self._folder, f"cannot be written ({error.strerror})", "Give another folder"

@@ -11,7 +11,7 @@ import time
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from .. import __version__
-from ..artifact import layout, manifests
+from ..artifact import headers, layout, manifests
 from ..console import Console
 from . import cache, last, overlays, provenance, runtime, source, stock, zipwriter
 from .contents import FileContent, Item, of_bytes
@@ -72,29 +72,49 @@ class Packer:
             BuildInputError: a file changed meanwhile, or there is more than a zip can hold.
         """
         files = [self._of_file(file) for file in self._chosen.files]
-        stored = [_of_kept(member, kept) for member, kept in self._taken.stored] + self._runtime_bytecode()
-        own = runtime.members(self._settings.project, self._settings.site.path)
+        stored = [_of_kept(member, kept) for member, kept in self._taken.stored]
+        own = runtime.with_path(self._own(), self._settings.project, self._settings.site.path)
         nested = self._is_too_much(own, stored, files)
         if former and not nested and former.first_line == self._settings.shebang:
             manifest = self._again(former, own, files, stored)
             if manifest is not None:
                 return Packed(manifest, former.sha256, None)
+        return self._packed_to(path, former.former if former else None, own, files, stored)
+
+    def _packed_to(
+        self,
+        path: str,
+        former: Optional[zipwriter.Former],
+        own: Sequence[Item],
+        files: Sequence[Item],
+        stored: Sequence[Item],
+    ) -> Packed:
+        nested = self._is_too_much(own, stored, files)
         text = f"Packing {len(files)} files and {self._taken.wheels} wheels"
         total = sum(item.size for item in [*own, *stored, *files])
         line, workers = self._settings.shebang, self._settings.workers
-        phase = self._console.phase(text, total)
-        copied = former.former if former else None
-        with phase as advance, zipwriter.Archive(path, line, workers, advance, copied, True) as target:
-            target.add(own)
-            payloads = self._add_payloads(target, files, advance) if nested else self._add_files(target, files)
-            bytecode = self._project_bytecode()
-            target.hash_behind()
-            target.add(stored + bytecode)
-            target.add(self._documents())
-            manifest = self._manifest(target.members, payloads)
-            target.add([Item(layout.MANIFEST, manifest.to_json())])
+        with self._console.phase(text, total) as advance, open(self._taken.own.path, "rb") as ready:
+            formers = [zipwriter.Former(ready.fileno(), {one.name: one for one in self._taken.members})]
+            formers = [former, *formers] if former else formers
+            with zipwriter.Archive(path, line, workers, advance, formers, True) as target:
+                target.add(own)
+                payloads = self._add_payloads(target, files, advance) if nested else self._add_files(target, files)
+                bytecode = self._project_bytecode()
+                target.hash_behind()
+                target.add([*stored, *bytecode])
+                target.add(self._documents())
+                manifest = self._manifest(target.members, payloads)
+                target.add([Item(layout.MANIFEST, manifest.to_json())])
         self._remember()
         return Packed(manifest, target.sha256, tuple(target.written))
+
+    def _own(self) -> List[Item]:
+        """Return the members that run on the target, to be copied from the archive that has them."""
+        archive = self._taken.own
+        return [
+            Item(one.name, FileContent(archive.path, one.size), one.mode, one.method == headers.STORED, one.sha256)
+            for one in self._taken.members
+        ]
 
     def _again(
         self,
@@ -135,12 +155,6 @@ class Packer:
         """Let the next build know what the files hold, as long as they are the same."""
         for file in self._chosen.files:
             self._kept.memory.keep(file.path, file.identity, "sha256", self._packed[file.name].sha256, self._began)
-
-    def _runtime_bytecode(self) -> List[Item]:
-        files = runtime.files()
-        digests = runtime.digests(files)
-        made = [self._overlays.of_runtime(goal, files, digests) for goal in self._taken.goals]
-        return [_of_kept(overlay.member, overlay.kept) for overlay in made if overlay is not None]
 
     def _project_bytecode(self) -> List[Item]:
         files = {file.name: file.path for file in self._chosen.selections[0].files if file.name.endswith(".py")}

@@ -7,11 +7,13 @@ What they compute at run time is not known here; a setting of the build can say 
 from __future__ import annotations
 
 import os
-from typing import Mapping, NamedTuple, Tuple
+from typing import TYPE_CHECKING, Mapping, NamedTuple, Sequence, Tuple
 
 from ..artifact import layout, manifests
 from ..errors import UsageError
-from .project_sources import Sources, is_of_django
+
+if TYPE_CHECKING:  # imported where it is needed: what a project says is mostly known from the build before
+    from .project_sources import Sources
 
 
 class Wanted(NamedTuple):
@@ -76,7 +78,7 @@ def describe(files: Mapping[str, str], wanted: Wanted) -> manifests.Site:
     path = wanted.path or _path(files, manage, wanted)
     if wanted.path and not any(name.startswith(f"{wanted.path}/") for name in files):
         raise UsageError("python-path", f"no packed file is in {wanted.path}", "Correct it")
-    sources = Sources(files, [path, ""] if path else [""])
+    sources = _sources(files, [path, ""] if path else [""])
     said = _named_settings(sources, manage) if manage else ""
     wsgi = wanted.wsgi or sources.word(wanted.settings_module or said, "WSGI_APPLICATION")
     asgi = wanted.asgi or sources.word(wanted.settings_module or said, "ASGI_APPLICATION")
@@ -109,7 +111,7 @@ def factory(files: Mapping[str, str]) -> str:
 
     Returns "" when there is no function of the usual names.
     """
-    return Sources(files, ["src", ""]).factory()
+    return _sources(files, ["src", ""]).factory()
 
 
 def _path(files: Mapping[str, str], manage: str, wanted: Wanted) -> str:
@@ -119,7 +121,7 @@ def _path(files: Mapping[str, str], manage: str, wanted: Wanted) -> str:
     ``tools/manage.py`` and ``src/``, or below a ``src/`` without ``manage.py``.
     """
     folder = os.path.dirname(manage)
-    sources = Sources(files, [folder, ""] if folder else [""])
+    sources = _sources(files, [folder, ""] if folder else [""])
     module = wanted.settings_module or (_named_settings(sources, manage) if manage else "")
     module = module or (wanted.wsgi or wanted.asgi).partition(":")[0]
     if not module:
@@ -137,6 +139,8 @@ def _manage(files: Mapping[str, str]) -> str:
     """Return the topmost ``manage.py`` that is Django's."""
     found = sorted((name for name in files if os.path.basename(name) == "manage.py"), key=lambda n: (n.count("/"), n))
     for name in found:
+        from .project_sources import is_of_django
+
         if is_of_django(files[name]):
             return name
     return ""
@@ -144,3 +148,9 @@ def _manage(files: Mapping[str, str]) -> str:
 
 def _named_settings(sources: Sources, manage: str) -> str:
     return sources.settings_of(sources.files[manage])
+
+
+def _sources(files: Mapping[str, str], roots: Sequence[str]) -> Sources:
+    from .project_sources import Sources
+
+    return Sources(files, roots)

@@ -12,6 +12,7 @@ from typing import Callable, FrozenSet, List, NamedTuple, Sequence, Tuple
 from ..artifact import layout, manifests
 from ..errors import BuildInputError
 from . import cache, checkout, credentials, source
+from .commit import Packed
 from .options import BuildOptions, Context
 
 
@@ -129,10 +130,10 @@ def _is_dirty(
     return bool(different)
 
 
-def _packed(chosen: Sequence[source.Selection]) -> List[checkout.Packed]:
+def _packed(chosen: Sequence[source.Selection]) -> List[Packed]:
     """Return the files as they are in the checkout: a symbolic link by its own path."""
     return [
-        checkout.Packed(place, file.mode == layout.FILE_MODES[1], file.identity if place == file.path else ())
+        Packed(place, file.mode == layout.FILE_MODES[1], file.identity if place == file.path else ())
         for one in chosen
         for file in one.files
         for place in [os.path.join(one.root, file.name[len(one.prefix) + 1 :])]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import Dict, Iterable, Iterator, List
+from typing import Dict, Iterable, Iterator, List, Sequence, Tuple
 
 from ..artifact import layout
 from .contents import Item, of_bytes
@@ -13,22 +13,26 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _NOT_SHIPPED = ("create.py", "__main__.py")
 _TRAVELS = ("artifact", "deploy", "install", "verbs")
 _AT_ROOT = {"bootstrap.py": layout.MAIN, "install_wheels.py": layout.INSTALL_WHEELS, "loadenv.py": layout.LOADENV}
+_FIRST = (layout.MAIN, layout.INSTALL_WHEELS, layout.LOADENV)
 
 
-def members(project: str, below: str) -> List[Item]:
-    """Return the members that run on the target, the entry point first."""
-    items = {}
-    for name in _modules():
-        items[_AT_ROOT.get(name, f"{layout.RUNTIME}/{name}")] = _own(name)
+def members() -> List[Item]:
+    """Return the members that run on the target and are the same for every project, in their order."""
+    items = {_AT_ROOT.get(name, f"{layout.RUNTIME}/{name}"): _own(name) for name in _modules()}
     items[layout.LOADENV_PTH] = _own(layout.LOADENV_PTH)
     items[layout.LOADENV_START] = _own(os.path.basename(layout.LOADENV_START))
-    items[layout.project_pth_name(project)] = layout.project_pth_text(project, below).encode("ascii")
-    first = [layout.MAIN, layout.INSTALL_WHEELS, layout.LOADENV]
     # A Python without zlib can read the entry point, which tells it so, only if that is stored.
-    return [
-        of_bytes(name, items[name])._replace(stored=name == layout.MAIN)
-        for name in [*first, *sorted(set(items) - set(first))]
-    ]
+    return [of_bytes(name, items[name])._replace(stored=name == layout.MAIN) for name in sorted(items, key=_place)]
+
+
+def with_path(found: Sequence[Item], project: str, below: str) -> List[Item]:
+    """Return the members *found* with the one that puts the project on ``sys.path``, the entry point first.
+
+    Parameters:
+        below: folder in the project's that is on ``sys.path`` too, "" for none.
+    """
+    path = of_bytes(layout.project_pth_name(project), layout.project_pth_text(project, below).encode("ascii"))
+    return sorted([*found, path], key=lambda item: _place(item.name))
 
 
 def files() -> Dict[str, str]:
@@ -40,6 +44,10 @@ def files() -> Dict[str, str]:
 def digests(names: Iterable[str]) -> Dict[str, str]:
     """Return the SHA-256 of modules as they are packed, by their paths below the package."""
     return {name: hashlib.sha256(_own(name)).hexdigest() for name in names}
+
+
+def _place(name: str) -> Tuple[int, str]:
+    return (_FIRST.index(name) if name in _FIRST else len(_FIRST)), name
 
 
 def _modules() -> Iterator[str]:

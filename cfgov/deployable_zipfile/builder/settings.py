@@ -6,12 +6,15 @@ setting. A path in the file is relative to the file's folder.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Tuple
 
-from ..artifact.environment import Contract, declared
 from ..errors import BuildInputError
+
+if TYPE_CHECKING:  # imported where a project declares variables that are not known from the build before
+    from ..artifact.environment import Contract
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -93,10 +96,13 @@ class Found(NamedTuple):
         return os.path.dirname(self.path)
 
 
-def read(folder: str) -> Found:
+def read(folder: str, variables: bool = True) -> Found:
     """Read the settings that hold for *folder*: of the nearest ``pyproject.toml`` that has the section.
 
     Looked for in the folder and in those above it, up to the top of the git checkout.
+
+    Parameters:
+        variables: also look at those that the project declares, as :func:`environment` does.
 
     Raises:
         BuildInputError: the file is not TOML, or a setting is unknown or of a wrong type.
@@ -105,7 +111,7 @@ def read(folder: str) -> Found:
         if os.path.isfile(path):
             section = _section(path)
             if section is not None:
-                return Found(path, _values(path, section))
+                return Found(path, _values(path, section, variables))
     return Found()
 
 
@@ -122,20 +128,27 @@ def looked_for(folder: str) -> List[str]:
 def _section(path: str) -> Any:
     try:
         with open(path, "rb") as file:
-            document = tomllib.load(file)
+            document = _parsed(file.read())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BuildInputError(path, f"cannot be read as TOML ({error})", "Correct the file") from None
     tool = document.get("tool", {})
     return tool.get("deployable-zipfile") if isinstance(tool, dict) else None
 
 
-def _values(path: str, section: Any) -> Dict[str, Any]:
+@functools.lru_cache(maxsize=4)
+def _parsed(content: bytes) -> Dict[str, Any]:
+    """Return the TOML document, which nobody may change; parsing it takes longer than reading it again."""
+    return tomllib.loads(content.decode("utf-8"))
+
+
+def _values(path: str, section: Any, variables: bool) -> Dict[str, Any]:
     if not isinstance(section, dict):
         raise BuildInputError(path, f"[{SECTION}] must be a table", "See docs/build.md")
     values: Dict[str, Any] = {}
     for name, value in section.items():
         if name == ENVIRONMENT:
-            _contract(path, value)
+            if variables:
+                _contract(path, value)
             continue
         setting = BY_NAME.get(name)
         if setting is None:
@@ -148,19 +161,29 @@ def _values(path: str, section: Any) -> Dict[str, Any]:
     return values
 
 
+def variables(path: str) -> Any:
+    """Return what the file *path* says of variables, as it says it; None when it says nothing.
+
+    Raises:
+        BuildInputError: the file cannot be used.
+    """
+    section = _section(path) if path else None
+    return section.get(ENVIRONMENT) if isinstance(section, dict) else None
+
+
 def environment(path: str) -> Optional[Contract]:
     """Return which variables the project declares in the file *path*, None when the file declares none.
 
     Raises:
         BuildInputError: the file cannot be used.
     """
-    section = _section(path) if path else None
-    if not isinstance(section, dict) or ENVIRONMENT not in section:
-        return None
-    return _contract(path, section[ENVIRONMENT])
+    table = variables(path)
+    return None if table is None else _contract(path, table)
 
 
 def _contract(path: str, table: Any) -> Contract:
+    from ..artifact.environment import declared
+
     try:
         return declared(table)
     except ValueError as error:

@@ -157,7 +157,7 @@ def leaves_out(root: str, exclude: Sequence[str] = (), base: str = "") -> Callab
     rules = Rules(root, base or os.path.dirname(root), (), exclude, frozenset())
 
     def left_out(path: str) -> bool:
-        name = os.path.relpath(path, root)
+        name = path[len(root) + 1 :].rstrip(os.sep) or os.curdir
         if exclusions.is_never_packed(name) or rules.excludes(name):
             return True
         # Of a folder that it does not track git names only the folder.

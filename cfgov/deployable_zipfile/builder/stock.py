@@ -12,11 +12,12 @@ import json
 import os
 import sys
 import time
+import zlib
 from typing import TYPE_CHECKING, Any, Callable, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..artifact import manifests, patches
 from ..errors import masked
-from . import cache, surroundings, unchanged
+from . import cache, surroundings, unchanged, zipwriter
 from .options import Context
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ class Stock(NamedTuple):
 
     targets: Tuple[manifests.Target, ...]  # without the project's bytecode
     goals: Tuple[Goal, ...]  # one per kind of bytecode
-    stored: Tuple[Tuple[str, cache.Kept], ...]  # wheels, then their bytecode, by the member's name
+    own: cache.Kept  # an archive of the members that run on the target
+    members: Tuple[zipwriter.Written, ...]  # of that archive
+    stored: Tuple[Tuple[str, cache.Kept], ...]  # wheels, then bytecode of them and of what runs on the target
     wheels: int  # how many of the former
     interpreters: Tuple[str, ...]  # paths of the Pythons at hand that the artifact is for
     from_cache: Tuple[str, ...]  # labels of the targets whose wheels all came from the cache
@@ -80,7 +83,7 @@ def key(context: Context) -> str:
     except OSError:
         return ""  # the reader of the lock says why
     about = (
-        _FORMAT, [getattr(asked, name) for name in _DECIDING], locks, unchanged.environment(),
+        _FORMAT, zlib.ZLIB_RUNTIME_VERSION, unchanged.environment(), [getattr(asked, one) for one in _DECIDING], locks,
         unchanged.states(unchanged.own_files()), unchanged.states(surroundings.configuration_paths(sys.executable)),
     )  # fmt: skip
     return hashlib.sha256(repr(about).encode("utf-8", "backslashreplace")).hexdigest()
@@ -93,12 +96,15 @@ def recall(kept: cache.Cache, name: str) -> Optional[Stock]:
         return None
     stored = [(member, kept.file(sha256, file)) for member, sha256, file in document["stored"]]
     found = tuple((member, one) for member, one in stored if one is not None)
-    if len(found) != len(stored):
+    own = kept.file(*document["own"])
+    if len(found) != len(stored) or own is None:
         return None
 
     return Stock(
         targets=tuple(_target(fields) for fields in document["targets"]),
         goals=tuple(Goal(*fields) for fields in document["goals"]),
+        own=own,
+        members=tuple(zipwriter.Written(*fields) for fields in document["members"]),
         stored=found,
         wheels=document["wheels"],
         interpreters=tuple(document["interpreters"]),
@@ -119,6 +125,7 @@ def keep(kept: cache.Cache, name: str, stock: Stock) -> None:
     document: Dict[str, Any] = stock._asdict()
     document.update(
         time=int(time.time()),
+        own=[stock.own.sha256, os.path.basename(stock.own.path)],
         stored=[(member, one.sha256, os.path.basename(one.path)) for member, one in stock.stored],
         warnings=[masked(text) for text in stock.warnings],
         parts=_parts_text(stock.parts()),

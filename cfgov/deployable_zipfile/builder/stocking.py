@@ -6,7 +6,8 @@ A chapter, loaded only when ``stock.py`` has nothing to take over.
 from __future__ import annotations
 
 import os
-from typing import Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Sequence, Tuple
+import zlib
+from typing import Callable, Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 from urllib.parse import unquote, urlsplit
 
 from ..artifact import layout, manifests
@@ -15,14 +16,17 @@ from . import (
     collect,
     collected,
     components,
+    contents,
     inputs,
     needs,
     overlays,
     planning,
     requirements,
+    runtime,
     source,
     stock,
     targets,
+    zipwriter,
 )
 from .collected import CollectedWheel
 from .options import Context
@@ -59,9 +63,6 @@ def stocked(
 
     Parameters:
         files: of the project and its static folders, which a wheel must not replace.
-
-    Raises:
-        DeployableZipfileError: a wheel cannot be got or does not fit.
     """
     said: List[str] = []
 
@@ -75,12 +76,15 @@ def stocked(
     source.check_sizes(files, sum(wheel.size for wheel in planning.every_wheel(plans)))
     goals = _goals(plans) if context.options.bytecode else []
     made = _compiled(context, house, plans, goals)
-    packed = _wheels(plans)
+    own, members = _runtime(context, kept)
+    stored = [*sorted(_wheels(plans).items()), *sorted(made.kept.items()), *_runtime_bytecode(context, kept, goals)]
     return stock.Stock(
         targets=tuple(_target(plan, made.members) for plan in plans),
         goals=tuple(goals),
-        stored=(*sorted(packed.items()), *sorted(made.kept.items())),
-        wheels=len(packed),
+        own=own,
+        members=members,
+        stored=tuple(stored),
+        wheels=len(_wheels(plans)),
         interpreters=tuple(plan.target.interpreter for plan in plans if _is_at_hand(plan.target)),
         from_cache=tuple(plan.target.label for plan in plans if plan.from_cache),
         built=tuple(sorted(set(house.built))),
@@ -135,6 +139,36 @@ def _compiled(
             found.members[file, goal.cache_tag] = overlay.member
             found.kept[overlay.member] = overlay.kept
     return found
+
+
+def _runtime(context: Context, kept: cache.Cache) -> Tuple[cache.Kept, Tuple[zipwriter.Written, ...]]:
+    """Return an archive of what runs on the target, to copy from, and its members."""
+    items = runtime.members()
+    about = [[item.name, item.mode, item.stored, item.sha256] for item in items]
+    name = cache.key("runtime", contents.LEVEL, zlib.ZLIB_RUNTIME_VERSION, about)
+    document = kept.document("runtime", name)
+    found = kept.file(*document["file"]) if document else None
+    if document and found:
+        return found, tuple(zipwriter.Written(*fields) for fields in document["members"])
+    path = os.path.join(kept.work, "runtime.zip")
+    with zipwriter.Archive(path, workers=context.options.workers) as archive:
+        archive.add(items)
+    found = kept.keep_file(path)
+    kept.keep_document("runtime", name, {"file": [found.sha256, "runtime.zip"], "members": archive.written})
+    return found, tuple(archive.written)
+
+
+def _runtime_bytecode(
+    context: Context, kept: cache.Cache, goals: Sequence[stock.Goal]
+) -> Iterator[Tuple[str, cache.Kept]]:
+    """Yield the bytecode of what runs on the target, by its name in the artifact."""
+    made = overlays.Overlays(kept, context.console, context.options.workers)
+    files = runtime.files()
+    digests = runtime.digests(files)
+    for goal in goals:
+        overlay = made.of_runtime(goal, files, digests)
+        if overlay is not None:
+            yield overlay.member, overlay.kept
 
 
 def _wheels(plans: Sequence[planning.TargetPlan]) -> Dict[str, cache.Kept]:

@@ -5,7 +5,7 @@ A chapter between ``stock.py``, which finds and keeps it, and ``stocking.py``, w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, List, Sequence
+from typing import TYPE_CHECKING, Any, Callable, List, Sequence
 
 from . import cache, source, stock
 from .options import Context
@@ -55,6 +55,25 @@ class Supplies:
             self._context.warn(text)
         source.check_sizes(files, sum(kept.size for _, kept in found.stored[: found.wheels]))
         return found
+
+    def found_in(
+        self, files: Sequence[source.File], about: Sequence[Any], find: Callable[[], Sequence[Any]]
+    ) -> Sequence[Any]:
+        """Return what *find* finds in *files*, kept while they, the settings and the tool are the same.
+
+        Parameters:
+            about: what else it follows from.
+        """
+        memory = self._kept.memory
+        known = [(file.name, memory.known(file.path, file.identity, "sha256")) for file in files]
+        if not self._name or not all(sha256 for _, sha256 in known):
+            return find()
+        name = cache.key(self._name, known, about)
+        found = self._kept.document("found", name)
+        if found is None:
+            found = list(find())
+            self._kept.keep_document("found", name, found)
+        return list(found)
 
     def _collected(self, files: Sequence[source.File]) -> stock.Stock:
         from . import stocking

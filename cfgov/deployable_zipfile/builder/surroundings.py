@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shlex
-import shutil
 import sys
 from typing import TYPE_CHECKING, Iterator, List, Tuple
-from urllib.parse import unquote, urlsplit
 
 from ..errors import conceal
 
@@ -109,6 +106,9 @@ def compiling(interpreter: str, options: Tuple[str, ...]) -> List[str]:
         interpreter: path of the Python that builds.
         options: index and selection options of the requirements, as pip's words.
     """
+    import shlex  # these take long, and a build from the cache needs none of them
+    import shutil
+
     found = [
         f"{name}={value}"
         for name, value in sorted(os.environ.items())
@@ -161,6 +161,8 @@ def configuration_paths(interpreter: str) -> List[str]:
 
 def _local_links(interpreter: str, options: Tuple[str, ...]) -> List[str]:
     """Return the local folders and files of every ``--find-links``, where a build backend can come from."""
+    from urllib.parse import unquote, urlsplit
+
     values = [value for name, value in zip(options, options[1:]) if name == "--find-links"]
     values += os.environ.get("PIP_FIND_LINKS", "").split()
     for _, parser in _parsed(interpreter):

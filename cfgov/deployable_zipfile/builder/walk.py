@@ -18,6 +18,7 @@ class Rules:
         self, root: str, base: str, include: Sequence[str], exclude: Sequence[str], outputs: FrozenSet[str]
     ) -> None:
         self._root = root
+        self._below = os.path.join(root, "")
         self._offset = os.path.relpath(root, os.path.realpath(base))
         self.places = (root, os.path.dirname(root), os.path.realpath(base))  # where an environment.json is kept
         self.include = [(pattern, _compiled(pattern)) for pattern in include]
@@ -33,7 +34,7 @@ class Rules:
 
     def excludes(self, name: str) -> bool:
         """Say whether a pattern of ``exclude`` names *name*, or this build writes it."""
-        if os.path.join(self._root, name) in self._outputs:
+        if self._below + name in self._outputs:
             return True
         return bool(self._exclude) and any(pattern.match(self._based(name)) for pattern in self._exclude)
 
@@ -46,7 +47,7 @@ class Rules:
                 )
 
     def _based(self, name: str) -> str:
-        return os.path.normpath(os.path.join(self._offset, name))
+        return name if self._offset == os.curdir else f"{self._offset}/{name}"
 
 
 class Walk:
@@ -54,6 +55,7 @@ class Walk:
 
     def __init__(self, root: str, rules: Rules) -> None:
         self._root = root
+        self._below = os.path.join(root, "")
         self._rules = rules
         self.left_out: Set[str] = set()
         self.empty: List[str] = []
@@ -110,10 +112,11 @@ class Walk:
 
     def _is_there(self, name: str, folders: Dict[str, bool]) -> bool:
         """Say whether a tracked file exists, not reached through a folder that became a link."""
-        folder = os.path.dirname(os.path.join(self._root, name))
+        path = self._below + name
+        folder = os.path.dirname(path)
         if folder not in folders:
             folders[folder] = os.path.realpath(folder) == folder
-        return folders[folder] and os.path.lexists(os.path.join(self._root, name))
+        return folders[folder] and os.path.lexists(path)
 
 
 def _compiled(pattern: str) -> "re.Pattern[str]":

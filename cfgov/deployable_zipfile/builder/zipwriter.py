@@ -73,7 +73,7 @@ class Archive:
         first_line: text before the first member, without its newline; "" for a nested archive.
         workers: processes that deflate; 0 means one per core.
         progress: called with the number of bytes of content packed since the last call.
-        former: an archive to copy unchanged members from.
+        formers: archives to copy unchanged members from.
         digest: also find the SHA-256 of the whole file.
 
     Attributes:
@@ -92,7 +92,7 @@ class Archive:
         first_line: str = "",
         workers: int = 0,
         progress: Optional[Callable[[int], None]] = None,
-        former: Optional[Former] = None,
+        formers: Sequence[Former] = (),
         digest: bool = False,
     ) -> None:
         self.members: Dict[str, manifests.Member] = {}
@@ -103,7 +103,7 @@ class Archive:
         self._path = path
         self._directory: List[bytes] = []
         self._position = 0
-        self._former = former
+        self._formers = formers
         self._file = open(path, "wb+")  # noqa: SIM115 - closed by __exit__
         self._hasher = Hasher(self._file.fileno()) if digest else None
         self._write(first_line.encode("ascii") + b"\n" if first_line else b"")
@@ -134,12 +134,15 @@ class Archive:
             self._file.flush()
             self._hasher.start(self._position)
 
-    def _same(self, item: Item) -> Optional[Written]:
-        """Return the member of the former archive that *item* would become again."""
-        found = self._former.members.get(item.name) if self._former and item.sha256 else None
-        if found is None or (found.sha256, found.mode) != (item.sha256, item.mode):
-            return None
-        return None if item.stored and found.method != headers.STORED else found
+    def _same(self, item: Item) -> Tuple[int, Optional[Written]]:
+        """Return the member of a former archive that *item* would become again, and that archive's descriptor."""
+        for former in self._formers if item.sha256 else ():
+            found = former.members.get(item.name)
+            if found is None or (found.sha256, found.mode) != (item.sha256, item.mode):
+                continue
+            if not item.stored or found.method == headers.STORED:
+                return former.descriptor, found
+        return -1, None
 
     def _add_batches(self, batches: List[_Batch]) -> None:
         waiting: Dict[int, List[Packed]] = {}
@@ -177,14 +180,13 @@ class Archive:
             self._progress(member.size)
 
     def _copy_former(self, batch: _Batch) -> None:
-        """Copy members of the former archive, neighbours there and here, with their local headers."""
-        assert self._former
+        """Copy members of a former archive, neighbours there and here, with their local headers."""
         first = batch.former[0].offset
         distance = self._position - first
         for item, found in zip(batch.items, batch.former):
             self._list(found._replace(offset=found.offset + distance))
             self._progress(item.size)
-        self._copied(self._former.descriptor, first, batch.former[-1].end - first, self._path)
+        self._copied(batch.descriptor, first, batch.former[-1].end - first, self._path)
 
     def _write_large(self, item: Item) -> None:
         """Write one member whose content is not held in memory: copied if stored, deflated in blocks if not."""
@@ -228,7 +230,7 @@ class Archive:
         self._progress(content.size)
 
     def _copied(self, source: int, offset: int, size: int, what: str) -> None:
-        """Let the kernel copy *size* bytes of an open file; on file systems that can, the blocks are shared."""
+        """Let the kernel copy *size* bytes of an open file."""
         self._file.flush()
         left = size
         while left:
@@ -263,24 +265,25 @@ class _Batch(NamedTuple):
     """Members that are written together."""
 
     items: List[Item]
-    former: List[Written]  # the same members of the former archive, one after another there too
+    former: List[Written]  # the same members of a former archive, one after another there too
     deflate: bool = False  # by another process
+    descriptor: int = -1  # of the former archive
 
 
-def _batches(items: Sequence[Item], same: Callable[[Item], Optional[Written]]) -> List[_Batch]:
-    """Return *items* in groups: neighbours of the former archive; a large file by itself; about a megabyte of others.
+def _batches(items: Sequence[Item], same: Callable[[Item], Tuple[int, Optional[Written]]]) -> List[_Batch]:
+    """Return *items* in groups: neighbours of a former archive; a large file by itself; about a megabyte of others.
 
     Parameters:
-        same: returns the member of the former archive that an item would become again.
+        same: returns the member of a former archive that an item would become again, and that one's descriptor.
     """
     batches: List[_Batch] = []
     room = 0
     for item in items:
-        former = same(item)
+        descriptor, former = same(item)
         if former is not None:
             before = batches[-1].former if batches else []
-            if not before or before[-1].end != former.offset:
-                batches.append(_Batch([], []))
+            if not before or before[-1].end != former.offset or batches[-1].descriptor != descriptor:
+                batches.append(_Batch([], [], descriptor=descriptor))
             batches[-1].items.append(item)
             batches[-1].former.append(former)
             room = 0

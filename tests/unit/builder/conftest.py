@@ -18,7 +18,7 @@ import pytest
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from deployable_zipfile import create
-from deployable_zipfile.builder import pip, requirements_file, targets
+from deployable_zipfile.builder import pip, requirements_file, targets, unchanged
 from tests.support.helpers import File, make_wheel, write_tree
 
 SITE: Dict[str, File] = {
@@ -144,6 +144,12 @@ def _python_of(runner: pip.Runner) -> str:
 def asked_once() -> Callable[[str], Any]:
     """Return what stands in for asking an interpreter what it is: each is asked once, and answers all the tests."""
     return functools.lru_cache(maxsize=None)(targets._asked)
+
+
+@pytest.fixture(autouse=True)
+def _no_variable_of_pytest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the one that pytest changes between the parts of a test."""
+    monkeypatch.setattr(unchanged, "_OF_THE_SHELL", (*unchanged._OF_THE_SHELL, "PYTEST_CURRENT_TEST"))
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import Callable, Dict, List, Tuple
 import pytest
 
 from deployable_zipfile.builder import checkout
+from deployable_zipfile.builder.commit import Packed
 from deployable_zipfile.builder.git import run as run_git
 from deployable_zipfile.errors import BuildInputError
 from tests.support.depth import sampled
@@ -38,7 +39,7 @@ def compare(site: Path, *further: Path, left_out: Callable[[str], bool] = lambda
     state = checkout.find(str(site))
     tracked = checkout.tracked(state, str(site))
     places = [str(site / name) for name in tracked if os.path.lexists(str(site / name))]
-    packed = [checkout.Packed(place, os.access(place, os.X_OK)) for place in [*places, *map(str, further)]]
+    packed = [Packed(place, os.access(place, os.X_OK)) for place in [*places, *map(str, further)]]
     return checkout.differences(state, packed, [str(site)], left_out)
 
 
@@ -64,7 +65,7 @@ def test_outside_git_there_is_nothing_to_compare(tmp_path: Path) -> None:
     project = write_tree(tmp_path / "plain", {"a.py": ""})
     state = checkout.find(str(project))
     assert state == checkout.Checkout()
-    assert not checkout.differences(state, [checkout.Packed(str(project / "a.py"), False)], [], bool)
+    assert not checkout.differences(state, [Packed(str(project / "a.py"), False)], [], bool)
     assert checkout.untracked(state._replace(root="/nowhere"), [str(project)]) == []
 
 

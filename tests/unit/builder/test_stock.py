@@ -16,12 +16,6 @@ from tests.unit.builder.conftest import Index, commit_all
 from tests.unit.builder.test_create import lock, pinned
 
 
-@pytest.fixture(autouse=True)
-def _no_variable_of_pytest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the one that pytest changes between the parts of a test."""
-    monkeypatch.setattr(unchanged, "_OF_THE_SHELL", (*unchanged._OF_THE_SHELL, "PYTEST_CURRENT_TEST"))
-
-
 class Builds:
     """Builds one project, and tells whether the lock was read for it."""
 

@@ -36,12 +36,6 @@ class Build:
         return unchanged.repeated(self.words)
 
 
-@pytest.fixture(autouse=True)
-def _no_variable_of_pytest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the one that pytest changes between the parts of a test."""
-    monkeypatch.setattr(unchanged, "_OF_THE_SHELL", (*unchanged._OF_THE_SHELL, "PYTEST_CURRENT_TEST"))
-
-
 @pytest.fixture
 def build(site: Path, index: Index, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Build:
     """Return a project whose second build wrote nothing and left a record."""
