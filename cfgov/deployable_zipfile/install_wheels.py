@@ -15,14 +15,14 @@ from .artifact.zipreader import Artifact
 from .errors import WheelError
 from .install.finish import finish
 from .install.inventory import Known
-from .install.plan import Place, Plan, Source, is_own, own_paths, path_in, planned, points_of, relative
+from .install.plan import OpenedWheel, Place, Plan, is_own, own_paths, path_in, planned, points_of, relative
 from .install.writer import Job, make_folders, write_files
 from .workers import run
 
 _FEW = 5000  # files whose RECORD one process writes before another one has begun
 
 Progress = Optional[Callable[[int], None]]
-Take = Callable[[List[Source], Place, List[Job], int, Progress], Tuple[List[Job], Set[str]]]
+Take = Callable[[List[OpenedWheel], Place, List[Job], int, Progress], Tuple[List[Job], Set[str]]]
 
 
 class Replaced(NamedTuple):
@@ -33,7 +33,7 @@ class Replaced(NamedTuple):
     second: str
 
 
-def open_wheels(artifact: Artifact, target: manifests.Target, bytecode: bool) -> List[Source]:
+def open_wheels(artifact: Artifact, target: manifests.Target, bytecode: bool) -> List[OpenedWheel]:
     """Open every wheel of the plan in its place and prove its structure; nothing is written.
 
     Parameters:
@@ -55,7 +55,7 @@ def open_wheels(artifact: Artifact, target: manifests.Target, bytecode: bool) ->
             raise WheelError(plan.file, f"is planned as {plan.name}", "Build the artifact again")
         wheel.check_structure()
         overlay = artifact.nested(plan.bytecode) if bytecode and plan.bytecode else None
-        sources.append(Source(plan, wheel, overlay))
+        sources.append(OpenedWheel(plan, wheel, overlay))
     return sources
 
 
@@ -73,7 +73,7 @@ def examine(wheels: Sequence[Wheel], python: str, project: str) -> List[Replaced
     for wheel in wheels:
         wheel.check_structure()
     place = Place("/tree", "/destination", python, project)
-    planned([Source(_unplanned(wheel), wheel, None) for wheel in wheels], place)
+    planned([OpenedWheel(_unplanned(wheel), wheel, None) for wheel in wheels], place)
     found: Dict[str, Tuple[Wheel, str]] = {}
     replaced = []
     for wheel in wheels:

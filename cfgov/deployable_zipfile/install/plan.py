@@ -50,7 +50,7 @@ class Place(NamedTuple):
         return f"{self.destination}/{layout.VENV}/bin/python"
 
 
-class Source(NamedTuple):
+class OpenedWheel(NamedTuple):
     """One planned wheel, opened."""
 
     plan: manifests.PlannedWheel
@@ -64,7 +64,7 @@ class Plan(NamedTuple):
     of a wheel's own scripts the entry point, as with pip.
     """
 
-    sources: List[Source]
+    sources: List[OpenedWheel]
     place: Place
     jobs: Dict[str, Job]
     scripts: Dict[str, Tuple[int, Entry]]  # .data scripts: source number, entry
@@ -72,7 +72,7 @@ class Plan(NamedTuple):
     folders: Set[str]  # that these files and the installer's own need, with all above them
 
 
-def planned(sources: List[Source], place: Place) -> Plan:
+def planned(sources: List[OpenedWheel], place: Place) -> Plan:
     """Return where every file of *sources* goes in *place*; nothing is written.
 
     Raises:
@@ -98,7 +98,7 @@ def planned(sources: List[Source], place: Place) -> Plan:
     return plan
 
 
-def _plan_plain(plan: Plan, source: Source, place: Place) -> List[Entry]:
+def _plan_plain(plan: Plan, source: OpenedWheel, place: Place) -> List[Entry]:
     """Plan the files of a wheel that need no closer look, all at once, and return the others.
 
     Those are files in a ``.data`` folder and of a name at the top that could be protected; of a wheel that has a file
@@ -127,7 +127,7 @@ def _plan_plain(plan: Plan, source: Source, place: Place) -> List[Entry]:
     return rest
 
 
-def _plan_file(plan: Plan, source: Source, number: int, entry: Entry, place: Place) -> None:
+def _plan_file(plan: Plan, source: OpenedWheel, number: int, entry: Entry, place: Place) -> None:
     path = path_in(source.wheel.name, entry.name, place)
     _forget(plan, path)
     if is_script(entry.name):
@@ -183,7 +183,7 @@ def _has_bytecode(path: str) -> bool:
     return len(os.fsencode(name)) <= _MAX_PART
 
 
-def _bytecode_jobs(source: Source, place: Place) -> Dict[str, Job]:
+def _bytecode_jobs(source: OpenedWheel, place: Place) -> Dict[str, Job]:
     """Return one job per shipped bytecode file; each must stand beside a source file of the same wheel."""
     if source.bytecode is None:
         return {}

@@ -14,7 +14,7 @@ from ..errors import DestinationError
 from ..workers import run
 from . import links
 from .entries import Damaged, Entry, Seen, key_of, seen_in, seen_of, state_of, write_seen
-from .plan import Place, Source
+from .plan import OpenedWheel, Place
 from .store import Store
 from .unpacking import BYTECODE, WHEEL, unpacked
 from .writer import Job, bytecode_path, compiled
@@ -51,7 +51,7 @@ class Sharing:
 
     def take(
         self,
-        sources: List[Source],
+        sources: List[OpenedWheel],
         place: Place,
         jobs: List[Job],
         workers: int,
@@ -91,7 +91,7 @@ class Sharing:
         except OSError as error:
             self._console.warn(f"store {self._store.path}: {_reason(error)}; the next use takes longer")
 
-    def _entries(self, sources: List[Source], workers: int) -> List[Entry]:
+    def _entries(self, sources: List[OpenedWheel], workers: int) -> List[Entry]:
         """Return the entry of each source; those that are missing or damaged are made."""
         found: Dict[int, Entry] = {}
         for number, source in enumerate(sources):
@@ -111,10 +111,10 @@ class Sharing:
     def _say_damaged(self, label: str, what: str) -> None:
         self._console.warn(f"store {self._store.path}: {label} was changed there ({what}); it is unpacked again")
 
-    def _made(self, sources: List[Source], workers: int) -> List[Entry]:
+    def _made(self, sources: List[OpenedWheel], workers: int) -> List[Entry]:
         return unpacked(self._store, sources, [self._key(source) for source in sources], workers)
 
-    def _key(self, source: Source) -> str:
+    def _key(self, source: OpenedWheel) -> str:
         members = self._manifest.members
         shipped = source.plan.bytecode if source.bytecode is not None else None
         bytecode = members[shipped].sha256 if shipped else ""
@@ -122,7 +122,7 @@ class Sharing:
 
     def _shared(
         self,
-        sources: List[Source],
+        sources: List[OpenedWheel],
         entries: List[Entry],
         place: Place,
         jobs: List[Job],
@@ -215,7 +215,7 @@ class Sharing:
                     os.unlink(f"{place.tree}/{path}")
         return lost
 
-    def _repaired(self, sources: List[Source], entries: List[Entry], keys: Set[str], workers: int) -> bool:
+    def _repaired(self, sources: List[OpenedWheel], entries: List[Entry], keys: Set[str], workers: int) -> bool:
         """Make the entries *keys* again; return whether that went well."""
         numbers = [number for number, entry in enumerate(entries) if entry.key in keys]
         try:

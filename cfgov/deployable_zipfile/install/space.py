@@ -13,7 +13,7 @@ from ..artifact import layout, manifests
 from ..artifact.names import folders_of
 from ..artifact.zipreader import Artifact
 from ..install_wheels import open_wheels
-from .plan import Place, Source, is_own, path_in
+from .plan import OpenedWheel, Place, is_own, path_in
 from .writer import bytecode_path
 
 _SLACK = 1.02  # for what file systems keep of their own
@@ -96,7 +96,7 @@ class _Count:
         for path, size in sizes.items():
             self._sizes[path] = self._whole(size)
 
-    def wheel(self, source: Source, place: Place, stored: Optional[Set[str]]) -> None:
+    def wheel(self, source: OpenedWheel, place: Place, stored: Optional[Set[str]]) -> None:
         """Add what is written for one wheel."""
         wheel = source.wheel
         files = {path_in(wheel.name, name, place): entry.size for name, entry in wheel.files.items()}

@@ -9,7 +9,7 @@ from .. import durable
 from ..artifact.window import Window
 from ..workers import run
 from .entries import Entry, Row, Seen
-from .plan import Source, is_own, is_script
+from .plan import OpenedWheel, is_own, is_script
 from .store import Store
 from .writer import Job, make_folders, write_files
 
@@ -17,7 +17,7 @@ _BATCH = 256  # files
 WHEEL, BYTECODE = "wheel", "bytecode"  # folders of an entry: a path may be in both
 
 
-def unpacked(store: Store, sources: Sequence[Source], keys: Sequence[str], workers: int) -> List[Entry]:
+def unpacked(store: Store, sources: Sequence[OpenedWheel], keys: Sequence[str], workers: int) -> List[Entry]:
     """Unpack *sources* into the store, whose lock the caller holds; return their entries, named *keys*."""
     if not sources:
         return []
@@ -63,7 +63,7 @@ def _looked_at(folder: str, jobs: List[Job], workers: int) -> List[Tuple[int, Ro
     return [(index, Row(job.mode, job.entry.size, found[index][0]), found[index][1]) for index, job in enumerate(jobs)]
 
 
-def _contents(source: Source) -> List[Tuple[str, Window, str]]:
+def _contents(source: OpenedWheel) -> List[Tuple[str, Window, str]]:
     """Return what an entry of *source* holds: path in it, window, name there. Scripts and RECORD are each release's."""
     wheel = source.wheel
     found: List[Tuple[str, Window, str]] = [
