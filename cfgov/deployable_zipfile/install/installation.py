@@ -81,11 +81,9 @@ def install(
         TargetError: this Python or machine does not fit.
         DestinationError: the folder is not empty, busy, not writable, or too small, or what it holds does not run.
     """
-    console = console or Console(quiet=True)
-    began = time.monotonic()
+    console, began = console or Console(quiet=True), time.monotonic()
     destination = normal_destination(destination)
-    target = host.select_target(artifact.manifest)
-    build = artifact.manifest.build_id
+    target, build = host.select_target(artifact.manifest), artifact.manifest.build_id
 
     def is_there() -> bool:
         return not force and soundness.is_sound(destination, build, target.python)

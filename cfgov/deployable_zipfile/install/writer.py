@@ -108,38 +108,56 @@ def write_files(
         ArtifactError, WheelError: content that is not what it should be.
         OSError: the file system refused.
     """
-    batches = _folder_batches(tree, folders)
-    chunks = sorted(_chunks(jobs), key=lambda chunk: -_alone(jobs, chunk))
-    files = len(batches) + len(chunks)
-
-    def write(number: int) -> Tuple[int, str, List[str]]:
-        if number < len(batches):
-            _make(tree, batches[number])
-        elif number < files:
-            first, last = chunks[number - len(batches)]
-            found, made = _write_range(tree, jobs[first:last])
-            return number, "".join(found) if digests is not None else "", made
-        else:
-            beside[number - files]()
-        return number, "", []
-
-    everything: Set[str] = set()
+    work = _Work(tree, jobs, _folder_batches(tree, folders), _chunks_by_size(jobs), beside)
     waiting = iter(meanwhile)
-    for number, found, made in run(write, files + len(beside), workers, len(batches)):
-        if number >= len(batches):
+    everything: Set[str] = set()
+    for number, found, made in run(work.do, work.size, workers, len(work.batches)):
+        if number >= len(work.batches):
             next(waiting, _nothing)()
-        if not len(batches) <= number < files:
-            continue
+        written = work.jobs_of(number)
         everything.update(made)
-        first, last = chunks[number - len(batches)]
         if digests is not None:
             each = [found[at : at + _DIGEST] for at in range(0, len(found), _DIGEST)]
-            digests.update(zip((job.path for job in jobs[first:last]), each))
-        if progress:
-            progress(last - first)
-    for work in waiting:
-        work()
+            digests.update(zip((job.path for job in written), each))
+        if progress and written:
+            progress(len(written))
+    for late in waiting:
+        late()
     return everything
+
+
+class _Work(NamedTuple):
+    """What the processes of one team do, by number: they make folders, write files and do other work, in this order."""
+
+    tree: str
+    jobs: List[Job]
+    batches: List[List[str]]  # of folders
+    chunks: List[Tuple[int, int]]  # of jobs: the first, and the one after the last
+    beside: Sequence[Callable[[], None]]
+
+    @property
+    def size(self) -> int:
+        """How many numbers there are."""
+        return len(self.batches) + len(self.chunks) + len(self.beside)
+
+    def jobs_of(self, number: int) -> List[Job]:
+        """Return the jobs whose files are written by this number."""
+        if not 0 <= number - len(self.batches) < len(self.chunks):
+            return []
+        first, last = self.chunks[number - len(self.batches)]
+        return self.jobs[first:last]
+
+    def do(self, number: int) -> Tuple[int, str, List[str]]:
+        """Return *number*, the digests of the files that were written, joined, and the paths of compiled ones."""
+        jobs = self.jobs_of(number)
+        if jobs:
+            found, made = _write_range(self.tree, jobs)
+            return number, "".join(found), made
+        if number < len(self.batches):
+            _make(self.tree, self.batches[number])
+        else:
+            self.beside[number - len(self.batches) - len(self.chunks)]()
+        return number, "", []
 
 
 def _nothing() -> None:
@@ -263,6 +281,10 @@ def _chunks(jobs: List[Job]) -> Iterable[Tuple[int, int]]:
             first, size = number + 1, 0
     if first < len(jobs):
         yield first, len(jobs)
+
+
+def _chunks_by_size(jobs: List[Job]) -> List[Tuple[int, int]]:
+    return sorted(_chunks(jobs), key=lambda chunk: -_alone(jobs, chunk))
 
 
 def _alone(jobs: List[Job], chunk: Tuple[int, int]) -> int:
