@@ -69,14 +69,15 @@ def _run(
             folder.mkdir()
             flows = [flow for flow in FLOWS if _is_wanted(flow, arguments, first=not workloads)]
             others = any(flow.name in ("pex", "shiv") for flow in flows)
-            material = _apart(prepare, lock.resolve(), folder, others)
+            material = _apart(prepare, lock.resolve(), folder, others, not workloads)
             if any(flow.name.endswith(", large") for flow in flows):
                 material = material._replace(large=_apart(large.releases, folder))
             results = _rounds(flows, material, volume, arguments.rounds, failed)
             workloads.append(report.Workload(lock.stem, material, results, tuple({flow.group for flow in flows})))
         grown = report.Growth()
         if not arguments.only or "growth" in arguments.only:
-            grown = _growth(arguments.quick, scratch, workloads[0].material, volume)
+            with Volume(scratch / "growing", arguments.gigabytes) as projects:
+                grown = _growth(arguments.quick, scratch, workloads[0].material, volume, projects)
         rounds = "1 round" if arguments.rounds == 1 else f"{arguments.rounds} rounds"
         facts += [volume.fact, f"{rounds} in turns; medians, and in brackets the extremes"]
         facts += ["ratios are medians of the ratios in one round; memory is that of the largest process"]
@@ -143,12 +144,12 @@ def _once(flow: Flow, material: Material, volume: Volume) -> Run:
         return run
 
 
-def _growth(quick: bool, scratch: Path, material: Material, volume: Volume) -> report.Growth:
+def _growth(quick: bool, scratch: Path, material: Material, volume: Volume, projects: Volume) -> report.Growth:
     wheels = (1, 30, 300) if quick else (1, 10, 100, 300)
     files = (100, 1000, 10_000) if quick else (100, 1000, 10_000, 100_000)
     return report.Growth(
         growth.wheels(wheels, scratch, volume),
-        growth.files(files, scratch, volume),
+        growth.files(files, scratch, volume, projects),
         growth.workers(material.artifact, (1, 2), volume),
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 import sys
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Sequence
@@ -38,15 +37,19 @@ def wheels(counts: Sequence[int], scratch: Path, volume: Volume) -> List[Point]:
     return points
 
 
-def files(counts: Sequence[int], scratch: Path, volume: Volume) -> List[Point]:
-    """Build and deploy artifacts of projects with so many files."""
+def files(counts: Sequence[int], scratch: Path, volume: Volume, projects: Volume) -> List[Point]:
+    """Build and deploy artifacts of projects with so many files.
+
+    Parameters:
+        projects: holds them: a file system is removed at once, 100 000 files are not.
+    """
     lock = scratch / "none.txt"
     lock.write_text("", encoding="utf-8")
     points = []
     for count in counts:
-        project = _project(scratch / f"files-{count}", count)
-        points.append(_point(project, lock, count, scratch, volume))
-        shutil.rmtree(str(project.parent))
+        with projects.fresh() as folder:
+            project = _project(folder / f"files-{count}", count)
+            points.append(_point(project, lock, count, scratch, volume))
     return points
 
 

@@ -57,16 +57,21 @@ class Material(NamedTuple):
             f"{self.project}: {len(self.wheels)} wheels, {len(infos)} files of {size / 1e6:.0f} MB without bytecode; "
             + " ".join(self.pip.rpartition("/")[2].split("-")[:2]),
             f"the artifact has {packed:.1f} MB with all its targets; project and wheels of this one {plain:.1f} MB",
+            *[
+                f"{path.name} of the large ones: 120 packages, 30 000 files, {path.stat().st_size / 1e6:.0f} MB"
+                for path in self.large[:1]
+            ],
         ]
 
 
-def prepare(lock: Path, scratch: Path, others: bool) -> Material:
+def prepare(lock: Path, scratch: Path, others: bool, further: bool) -> Material:
     """Build the artifacts of the repository's site with the wheels of *lock*, and all that is compared with them.
 
     Parameters:
         lock: requirements with hashes.
         scratch: an empty folder.
         others: also build what pex and shiv deploy.
+        further: also build the next release, and its delta; without it the next release is the same artifact.
 
     Raises:
         subprocess.CalledProcessError: something cannot be built or installed here.
@@ -77,14 +82,10 @@ def prepare(lock: Path, scratch: Path, others: bool) -> Material:
     artifact, bare = scratch / "site.zip", scratch / "bare.zip"
     say("building the artifact")
     create(source, locks[0], artifact, scratch / "cache")
-    say("building it without bytecode, its next release and the delta")
+    say("building it without bytecode")
     create(source, locks[0], bare, scratch / "cache", "--no-bytecode")
     wheels, manifest = _fetched(artifact, house), _manifest(artifact)
-    change(source, _CHANGED_FILES, "second")
-    second = scratch / "second.zip"
-    create(source, locks[1], second, scratch / "cache")
-    delta = _delta(source, locks[1], artifact, scratch)
-    subprocess.run(["git", "-C", str(source), "checkout", "--quiet", "."], check=True)
+    second, delta = _next(source, locks[1], artifact, scratch) if further else (artifact, None)
     say("preparing what the other tools start from")
     plain = _plain(artifact, manifest["project"], wheels, scratch / "plain.zip")
     tree, tar = _final_files(artifact, scratch)
@@ -201,6 +202,17 @@ def _final_files(artifact: Path, scratch: Path) -> "tuple[Path, Path]":
     subprocess.run(["tar", "--exclude=__pycache__", "-C", str(site), "-cf", str(tar), "."], check=True)
     shutil.rmtree(str(scratch / "final"))
     return tree, tar
+
+
+def _next(source: Path, lock: Path, artifact: Path, scratch: Path) -> Tuple[Path, Optional[Path]]:
+    """Return the next release of *artifact*, and what of it that lacks."""
+    say("building its next release and the delta")
+    change(source, _CHANGED_FILES, "second")
+    second = scratch / "second.zip"
+    create(source, lock, second, scratch / "cache")
+    delta = _delta(source, lock, artifact, scratch)
+    subprocess.run(["git", "-C", str(source), "checkout", "--quiet", "."], check=True)
+    return second, delta
 
 
 def _delta(source: Path, lock: Path, old: Path, scratch: Path) -> Optional[Path]:

@@ -37,7 +37,7 @@ class Volume:
         )
 
     def __enter__(self) -> "Volume":
-        self._folder.mkdir()
+        self._folder.mkdir(parents=True)
         return self
 
     def __exit__(self, *_: object) -> None:
