@@ -23,7 +23,8 @@ def summary(artifact: Artifact) -> Dict[str, Any]:
         DeployableZipfileError: the artifact or a wheel in it breaks a rule of its form.
     """
     manifest = artifact.manifest
-    side = ArtifactSide(artifact)
+    side = ArtifactSide(artifact, lists=False)
+    nested = sum(len(artifact.nested(payload.file).entries) for payload in manifest.payloads)
     known = side.bill()
     return {
         "path": artifact.path,
@@ -34,7 +35,7 @@ def summary(artifact: Artifact) -> Dict[str, Any]:
         "commit": manifest.source.commit,
         "dirty": manifest.source.dirty,
         "site": manifest.site._asdict() if manifest.site else None,
-        "files": len(side.files),
+        "files": len(side.files) + nested,
         "targets": [_target(target, known) for target in manifest.targets],
         "environment": side.variables(),
         "parts": _parts(artifact),

@@ -65,16 +65,20 @@ class Side:
 
 
 class ArtifactSide(Side):
-    """An artifact's file."""
+    """An artifact's file.
 
-    def __init__(self, artifact: Artifact) -> None:
+    Parameters:
+        lists: read what nested payloads list, for ``files``.
+    """
+
+    def __init__(self, artifact: Artifact, lists: bool = True) -> None:
         delta.refuse(artifact)
         self.artifact = artifact
         self.path, self.size = artifact.path, artifact.size
         self.manifest, self.build_id = artifact.manifest, artifact.build_id
         self._nested: Dict[str, Container] = {}
         self.files = _project_files(self.manifest, self.manifest.members)
-        for payload in self.manifest.payloads:
+        for payload in self.manifest.payloads if lists else ():
             container, listing = artifact.payload_members(payload)
             self.files.update(listing)
             self._nested.update(dict.fromkeys(listing, container))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from pathlib import Path
+from typing import Dict
 
 import pytest
 
@@ -14,7 +15,7 @@ from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.builder import sbom
 from deployable_zipfile.builder.elf import Elf
 from deployable_zipfile.views import commands
-from tests.support.artifacts import make_artifact, simple_wheel
+from tests.support.artifacts import Content, make_artifact, simple_wheel
 from tests.support.helpers import make_wheel
 from tests.support.releases import hostile, weaknesses
 from tests.support.wheels import collected
@@ -214,3 +215,14 @@ def test_whatever_happens_ends_in_one_line(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert says in line
+
+
+@pytest.mark.parametrize("payload", [False, True])
+def test_files_in_a_nested_payload_are_counted(
+    payload: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files: Dict[str, Content] = {"__init__.py": "", **{f"pages/{number}.html": str(number) for number in range(20)}}
+    artifact = make_artifact(tmp_path / "a.zip", files, static={"a.css": ""}, payload=payload, bytecode=False)
+
+    assert main(["inspect", str(artifact), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["files"] == 22
