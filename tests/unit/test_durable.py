@@ -95,3 +95,21 @@ def test_what_is_written_at_a_place_is_whole_however_little_the_kernel_takes(
     with open(tmp_path / "file", "rb+") as file:
         durable.write_at(file.fileno(), b"abcdefg", 2)
     assert (tmp_path / "file").read_bytes() == b"01abcdefg9"
+
+
+def test_a_fresh_file_is_its_owners_and_has_a_name_of_its_own(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        made = [durable.fresh_file(str(tmp_path), ".out.", ".partial") for _ in range(3)]
+    finally:
+        os.umask(before)
+    paths = {path for _, path in made}
+    assert len(paths) == 3
+    for descriptor, path in made:
+        os.write(descriptor, b"content")
+        os.close(descriptor)
+        assert (Path(path).read_bytes(), stat.S_IMODE(os.stat(path).st_mode)) == (b"content", 0o600)
+        assert Path(path).name.startswith(".out.")
+        assert path.endswith(".partial")
+    with pytest.raises(FileNotFoundError):
+        durable.fresh_file(str(tmp_path / "missing"))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import time
+import zipfile
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
 
 import pytest
 
 from deployable_zipfile import create
+from deployable_zipfile.artifact import layout
 from deployable_zipfile.builder import stocking, unchanged
 from tests.support.depth import sampled
 from tests.unit.builder.conftest import Index, commit_all
-from tests.unit.builder.test_create import lock, pinned
+from tests.unit.builder.test_create import lock, manifest, pinned
 
 
 class Builds:
@@ -200,3 +202,35 @@ def test_a_damaged_wheel_is_not_taken_over(builds: Builds) -> None:
     assert read
     assert done["sha256"]
     assert path.read_bytes() == content
+
+
+def test_how_the_project_is_run_is_looked_at_again_after_a_change(builds: Builds) -> None:
+    builds.change()
+    assert builds.run()[2] is False
+    wsgi = builds.site / "site_one" / "wsgi.py"
+    for name in ("app", "application"):
+        wsgi.write_text(f"{name} = None\n", encoding="utf-8")
+        builds.change(f"VALUE = {name!r}\n")
+        done, _, read = builds.run()
+        site = manifest(done["path"]).site
+        assert (read, site and site.wsgi) == (False, f"site_one.wsgi:{name}")
+
+
+def test_the_schema_follows_what_the_project_declares(builds: Builds) -> None:
+    for name in ("FIRST", "SECOND"):
+        text = f'[tool.deployable-zipfile.environment]\n{name} = {{ type = "integer" }}\n'
+        (builds.site.parent / "pyproject.toml").write_text(text, encoding="utf-8")
+        for number in range(2):
+            builds.change(f"VALUE = {number}\n")
+            done, _, read = builds.run()
+            with zipfile.ZipFile(done["path"]) as archive:
+                schema = json.loads(archive.read(layout.ENVIRONMENT_SCHEMA))
+            assert (read, list(schema["properties"])) == (False, [name])
+
+
+def test_variables_that_make_no_sense_are_refused_after_a_build_too(builds: Builds) -> None:
+    text = '[tool.deployable-zipfile.environment]\nKEY = { type = "no type" }\n'
+    (builds.site.parent / "pyproject.toml").write_text(text, encoding="utf-8")
+    builds.change()
+    for _ in range(2):
+        assert create.main([*builds.words, "--json", "--workers", "1"]) == 7

@@ -7,7 +7,7 @@ import subprocess
 import zipfile
 import zlib
 from pathlib import Path
-from typing import List, Sequence
+from typing import IO, Iterator, List, Sequence
 
 import pytest
 
@@ -185,3 +185,34 @@ def test_four_gigabytes_are_refused_by_name(tmp_path: Path, monkeypatch: pytest.
 def test_a_name_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BuildInputError, match="x: would be in the artifact twice"):
         written(tmp_path / "a.zip", [Item("x", b""), Item("x", b"")])
+
+
+def test_members_are_copied_from_every_former_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = {f"m{number}": f"line {number} of the text\n".encode() * 200 for number in range(6)}
+    items = [contents.of_bytes(name, text) for name, text in texts.items()]
+    fresh = tmp_path / "fresh.zip"
+    with Archive(str(fresh)) as target:
+        target.add(items)
+    formers: List[zipwriter.Former] = []
+    files: List[IO[bytes]] = []
+    for chosen in (items[3:5], items[:1] + items[2:4]):
+        path = tmp_path / f"{len(files)}.zip"
+        with Archive(str(path)) as former:
+            former.add(chosen)
+        files.append(path.open("rb"))
+        formers.append(zipwriter.Former(files[-1].fileno(), {one.name: one for one in former.written}))
+    deflated: List[str] = []
+    pack = contents.packed
+
+    def watched(some: List[Item]) -> Iterator[contents.Packed]:
+        deflated.extend(item.name for item in some)
+        return pack(some)
+
+    monkeypatch.setattr(contents, "packed", watched)
+    again = tmp_path / "again.zip"
+    with Archive(str(again), formers=formers, workers=1) as target:
+        target.add(items)
+    for file in files:
+        file.close()
+    assert deflated == ["m1", "m5"]
+    assert again.read_bytes() == fresh.read_bytes()
