@@ -97,7 +97,7 @@ def written(tree: str, workers: int = 0, known: Optional[Known] = None) -> bytes
         return number, "".join(lines).encode("ascii")
 
     parts = dict(run(listed, len(folders), workers if len(found) > _FEW or not found else 1))
-    return head + b"".join(parts[number] for number in range(len(folders)))
+    return b"".join([head, *(parts[number] for number in range(len(folders)))])  # joined once: it may be megabytes
 
 
 def _whole(tree: str, known: Known) -> Dict[str, Dict[str, int]]:
