@@ -97,7 +97,7 @@ def imports(package: Path) -> Set[Tuple[str, str]]:
     found: Set[Tuple[str, str]] = set()
     for path in package.rglob("*.py"):
         relative = path.relative_to(package)
-        for target in _imported(ast.parse(path.read_text(encoding="utf-8")), relative.parts[:-1]):
+        for target in imported(ast.parse(path.read_text(encoding="utf-8")), relative.parts[:-1]):
             there = package.joinpath(*target)
             if target and (there.with_suffix(".py").is_file() or there.is_dir()):
                 name = box_of(Path(*target, "x") if there.is_dir() else Path(*target))
@@ -105,7 +105,7 @@ def imports(package: Path) -> Set[Tuple[str, str]]:
     return {(one, other) for one, other in found if one != other}
 
 
-def _imported(tree: ast.Module, folder: Tuple[str, ...]) -> Iterator[Tuple[str, ...]]:
+def imported(tree: ast.Module, folder: Tuple[str, ...]) -> Iterator[Tuple[str, ...]]:
     """Yield the parts of each module of ours that *tree*, a module in *folder*, imports."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.ImportFrom):
