@@ -13,6 +13,8 @@ _NO_WHEEL = re.compile(
 )
 # pip 24.1 and later ignore a file whose metadata breaks the rules, and say so above the two lines of "no version".
 _IGNORED = re.compile(r"Ignoring version \S+ of \S+ since it has invalid metadata:\n.*has invalid metadata: (.+)")
+_NOTHING = re.compile(r"\(from versions: none\)")
+_INDEXES = re.compile(r"^Looking in indexes: (.+)$", re.MULTILINE)
 _LINKS = re.compile(r"^Looking in links: (.+)$", re.MULTILINE)
 _HASH_BLOCK = re.compile(r"^\s{4}(\S.*?) (?:from |\(from )", re.MULTILINE)
 _EXPECTED = re.compile(r"Expected (?:or )?(\w+) ([0-9a-f]{12})")
@@ -118,6 +120,13 @@ def _index_failure(text: str, lines: Sequence[str]) -> Optional[Failure]:
     if ignored:
         why = f"pip ignores its file, whose metadata is invalid ({ignored.group(1).strip()[:200]})"
         return Failure(name, why, "Lock a version whose metadata is valid")
+    if _NOTHING.search(text):
+        # pip says the same of an index that refuses access, fails, or cannot be reached while PIP_RETRIES is 0.
+        indexes = _INDEXES.search(text)
+        where = f" ({indexes.group(1).strip()})" if indexes else ""
+        why = f"the package index{where} has no version of it that fits this Python and platform, or refuses access"
+        fix = "Correct name or version, or look at address and credentials of the index"
+        return Failure(name, why, fix, not_found=True)
     why = "no version of it fits this Python and platform on the package index"
     return Failure(name, why, "Correct name or version", not_found=True)
 

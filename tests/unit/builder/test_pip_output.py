@@ -32,6 +32,10 @@ ERROR: No matching distribution found for asgiref==999
 """
 
 
+# Of pip, for an index that answers with 401, 403, 404, 500 or 503, or that cannot be reached with PIP_RETRIES=0.
+UNKNOWN = ABSENT.replace("3.7, 3.8", "none")
+
+
 INVALID = (
     """WARNING: Ignoring version 1.0 of n8 since it has invalid metadata:
 Requested n8==1.0 from file:///w/n8-1.0-py3-none-any.whl has invalid metadata: .* suffix can only be used with `==`
@@ -98,6 +102,16 @@ def test_the_output_of_a_download_tells_how_far_it_is(text: str, files: int) -> 
             "contradict each other: The user requested asgiref==3.0; django 4.2 depends on asgiref<4 and >=3.6.0",
         ),
         (ABSENT, "asgiref==999", "no version of it fits this Python and platform on the package index"),
+        (
+            UNKNOWN,
+            "asgiref==999",
+            "the package index has no version of it that fits this Python and platform, or refuses access",
+        ),
+        (
+            f"Looking in indexes: https://a.corp/simple, https://b.corp/simple\n{UNKNOWN}",
+            "asgiref==999",
+            "the package index (https://a.corp/simple, https://b.corp/simple) has no version of it that",
+        ),
         (INVALID, "asgiref==999", "pip ignores its file, whose metadata is invalid (.* suffix can only be used with"),
         (SILENT, "asgiref==999", "cannot be fetched: the package index does not answer"),
         (COMPILER, "badc", "cannot be built from its sdist (badc.c:1:10: fatal error: nothere.h: No such file"),
