@@ -251,7 +251,7 @@ def _unforeseen(error: OSError) -> DeployableZipfileError:
         return DeployableZipfileError(what, "too many files are open", "Raise the limit (ulimit -n)")
     if error.errno == errno.EIO:
         return ArtifactError(what, "the disk could not be read", "Check the disk")
-    return DeployableZipfileError(what, f"{error.strerror or error}", "Check the system's limits and rights")
+    return DeployableZipfileError(what, f"{error.strerror or error}", "Check the system's limits and permissions")
 
 
 def _drop_output() -> None:

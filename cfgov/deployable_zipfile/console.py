@@ -223,7 +223,7 @@ class Console:
             raise
         except OSError as error:
             reason = error.strerror or str(error)
-        raise DeployableZipfileError("the result", f"cannot be written to stdout ({reason})", "Give it another place")
+        raise DeployableZipfileError("the result", f"cannot be written to stdout ({reason})", "Redirect it elsewhere")
 
 
 def bar_line(text: str, done: int, total: int, seconds: float, columns: int) -> str:

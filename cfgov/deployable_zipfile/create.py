@@ -245,7 +245,7 @@ def _try_imports(
 ) -> None:
     """Import the site from what was packed, with the first interpreter at hand that the artifact is for."""
     if not taken.interpreters:
-        context.console.step("Not checked whether the site imports: no Python of the target is here")
+        context.console.step("Not checking whether the site can be imported: no Python of the target is installed here")
         return
     with context.console.phase("Checking that the site imports from what was packed"):
         from .builder import trial

@@ -65,7 +65,7 @@ def _parsed(argv: List[str], archive: Optional[str]) -> Tuple[argparse.Namespace
         archive, argv = _archive_argument(argv)
     if not argv:
         _parser(archive).print_help()
-        raise UsageError("the command line", "names nothing to do", "Give -d DEST, or a verb")
+        raise UsageError("the command line", "says nothing to do", "Give -d DEST, or a verb")
     verbs = [argument for argument in argv[:1] if argument in VERBS]
     if verbs and os.path.isdir(archive) and verbs[0] not in OF_A_ROOT:
         # The tool beside the releases, with which a new artifact is looked at, and deployed, before any of it runs.

@@ -26,7 +26,7 @@ Take = Callable[[List[OpenedWheel], Place, List[Job], int, Progress], Tuple[List
 
 
 class Replaced(NamedTuple):
-    """A file that two wheels hold with different content; the later one's is installed, as with pip."""
+    """A file that two wheels hold with different contents; the later one's is installed, as with pip."""
 
     path: str  # relative to site-packages, or to the virtualenv
     first: str  # wheel file name

@@ -101,7 +101,9 @@ def environment_path() -> str:
     library, name = os.path.split(site)
     if name != "site-packages" or not os.path.basename(library).startswith("python"):
         raise EnvironmentFileError(
-            site, "holds loadenv.py but is not a site-packages folder", "Put it into VENV/lib/pythonX.Y/site-packages"
+            site,
+            "contains loadenv.py but is not a site-packages folder",
+            "Put it into VENV/lib/pythonX.Y/site-packages",
         )
     return os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(library))), FILE)
 
@@ -290,7 +292,7 @@ def _check_key(path: str, key: str) -> None:
         raise EnvironmentFileError(path, "has an empty key", "Remove it")
     if not (key.isascii() and key.isprintable()) or " " in key or "=" in key:
         raise EnvironmentFileError(
-            path, f"key {_quoted(key)} is not a variable name", "Use printable ASCII without blanks and ="
+            path, f"key {_quoted(key)} is not a variable name", "Use printable ASCII without spaces and ="
         )
 
 
@@ -302,13 +304,13 @@ def _checked_value(path: str, key: str, value: object) -> str:
     nul = value.find("\0")
     if nul >= 0:
         raise EnvironmentFileError(
-            path, f"the value of {_quoted(key)} ({len(value)} characters) holds a NUL", "Remove it"
+            path, f"the value of {_quoted(key)} ({len(value)} characters) contains a NUL", "Remove it"
         )
     try:
         size = len(key) + len(value.encode("utf-8")) + 2
     except UnicodeEncodeError:
         raise EnvironmentFileError(
-            path, f"the value of {_quoted(key)} ({len(value)} characters) holds half a surrogate pair"
+            path, f"the value of {_quoted(key)} ({len(value)} characters) contains an unpaired surrogate"
         ) from None
     if size > MAX_VARIABLE:
         raise EnvironmentFileError(

@@ -282,7 +282,7 @@ def test_verify_of_a_tree_names_what_drifted(run: Any, tmp_path: Path) -> None:
     assert said.document["changed"] == ["site_one/a é.py"]
     said = run("verify", tmp_path / "made")
     assert said.code == 5
-    assert "holds no complete installation" in said.err
+    assert "contains no complete installation" in said.err
 
 
 def test_the_tool_verifies_a_tree_without_an_artifact(run: Any, tmp_path: Path, capsys: Any) -> None:
@@ -295,7 +295,9 @@ def test_the_tool_verifies_a_tree_without_an_artifact(run: Any, tmp_path: Path, 
     assert json.loads(capsys.readouterr().out)["added"] == ["site_one/more.py"]
     assert __main__.main(["verify", str(tmp_path)]) == 5
     line = capsys.readouterr().err
-    assert line.startswith(f"error: {tmp_path}: holds no complete installation (there is no .deploy/installed.json). ")
+    assert line.startswith(
+        f"error: {tmp_path}: contains no complete installation (there is no .deploy/installed.json). "
+    )
     (tmp_path / ".deploy").mkdir()
     (tmp_path / ".deploy" / "journal.jsonl").touch()
     assert __main__.main(["verify", str(tmp_path)]) == 5
@@ -334,7 +336,7 @@ def test_list_names_every_member_and_those_of_payloads(run: Any, site: Path, tmp
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        ([], "names nothing to do"),
+        ([], "says nothing to do"),
         (["--json"], "-d"),
         (["-d"], "expected one argument"),
         (["-d", "x", "more"], "unrecognized arguments: more"),
@@ -485,7 +487,7 @@ def test_a_python_that_would_misname_files_is_refused(site: Path, tmp_path: Path
     done = run_python(site, "-d", tmp_path / "dest", env=surroundings, code=None)
     if done.returncode:
         assert done.returncode == 4
-        assert "the artifact's are UTF-8. Set PYTHONUTF8=1, or run it with -X utf8." in error_line(done)
+        assert "the artifact uses UTF-8. Set PYTHONUTF8=1, or run it with -X utf8." in error_line(done)
         assert faults.leftovers(str(tmp_path)) == ["made"]
     else:
         assert (tmp_path / "dest/site_one/a é.py").exists()

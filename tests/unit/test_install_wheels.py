@@ -306,7 +306,7 @@ def test_bytecode_of_no_file_is_refused(tmp_path: Path) -> None:
     overlay = f".deploy/bytecode/{TAG}/alpha-1.0-py3-none-any.zip"
     evil = {overlay: container({f"other/__pycache__/x.{TAG}.pyc": b"x"})}
     line = refusal(tmp_path, [wheel], options={"extra": evil})
-    assert line.startswith(f"{overlay}/other/__pycache__/x.{TAG}.pyc: is the bytecode of no file")
+    assert line.startswith(f"{overlay}/other/__pycache__/x.{TAG}.pyc: is bytecode without a source file")
 
 
 @pytest.mark.parametrize(
@@ -450,7 +450,7 @@ REFUSED: Dict[str, Tuple[str, Callable[[Path], List[Path]]]] = {
     "installer-a-folder": (PLACE, _one(extra={"INSTALLER/x/y": "x"})),
 }
 # Not by a wheel: the artifact's own parts do not fit together.
-OF_ARTIFACTS = {"is compressed a second time", "is planned as {}", "is the bytecode of no file"}
+OF_ARTIFACTS = {"is compressed a second time", "is planned as {}", "is bytecode without a source file"}
 
 
 def test_every_refusal_of_the_installer_is_tried_at_build_too() -> None:

@@ -467,7 +467,7 @@ def test_a_loader_outside_site_packages_stops_instead_of_finding_nothing(site: S
     code = ADDED.format(more="pass", packages=str(tmp_path))
     done = run_cli([os.path.realpath(str(site.python)), "-I", "-c", code], code=1)
     assert done.stdout == ""
-    assert "holds loadenv.py but is not a site-packages folder" in done.stderr
+    assert "contains loadenv.py but is not a site-packages folder" in done.stderr
 
 
 def test_a_directory_in_its_place_is_refused(site: Site) -> None:
@@ -606,7 +606,7 @@ def test_a_key_that_is_no_name_of_a_variable_is_refused(key: str, tmp_path: Path
     if "\t" in key:
         text = text.replace("\t", "\\t")
     line = refusal(text, tmp_path)
-    assert "is not a variable name. Use printable ASCII without blanks and =." in line
+    assert "is not a variable name. Use printable ASCII without spaces and =." in line
     assert line.isprintable()
 
 
@@ -649,12 +649,12 @@ def test_an_empty_object_is_taken(tmp_path: Path) -> None:
 
 def test_a_value_with_a_nul_is_refused_by_key_and_length(tmp_path: Path) -> None:
     line = refusal(f'{{"A": "{SECRET}\\u0000"}}', tmp_path)
-    assert line == f'the value of "A" ({len(SECRET) + 1} characters) holds a NUL. Remove it.'
+    assert line == f'the value of "A" ({len(SECRET) + 1} characters) contains a NUL. Remove it.'
 
 
 def test_a_value_with_half_a_surrogate_pair_is_refused_by_key_and_length(tmp_path: Path) -> None:
     line = refusal(f'{{"A": "{SECRET}\\udc80"}}', tmp_path)
-    assert line == f'the value of "A" ({len(SECRET) + 1} characters) holds half a surrogate pair. Correct the file.'
+    assert line == f'the value of "A" ({len(SECRET) + 1} characters) contains an unpaired surrogate. Correct the file.'
 
 
 # Sizes

@@ -86,7 +86,7 @@ def refuse(artifact: Artifact) -> None:
         raise ArtifactError(
             artifact.path,
             f"is a delta of build {found.manifest.build_id} against {found.base}",
-            f"Give the whole artifact (SHA-256 {found.sha256})",
+            f"Give the complete artifact (SHA-256 {found.sha256})",
         )
 
 
@@ -104,11 +104,11 @@ def is_found_by_path(manifest: manifests.Manifest, member: str) -> bool:
 def _check(artifact: Artifact, found: Delta) -> None:
     manifest, own = found.manifest, artifact.manifest
     if (manifest.project, manifest.shebang) != (own.project, own.shebang):
-        raise ArtifactError(MANIFEST, "is of another project than the delta", _AGAIN)
+        raise ArtifactError(MANIFEST, "belongs to another project than the delta", _AGAIN)
     for name, member in manifest.members.items():
         if name in own.members:
             if own.members[name] != member:
-                raise ArtifactError(name, "is not what the manifest of the whole build says", _AGAIN)
+                raise ArtifactError(name, "does not match the manifest of the complete build", _AGAIN)
         elif name not in found.archives and not is_found_by_path(manifest, name):
             raise ArtifactError(name, "is missing from the delta", _AGAIN)
 
@@ -125,7 +125,7 @@ def _parsed(text: bytes, manifest: manifests.Manifest) -> Delta:
         if type(document["size"]) is not int or not 0 <= document["size"] <= layout.MAX_SIZE:
             raise ValueError("the size has a wrong form")
         if not set(archives) <= set(manifest.members):
-            raise ValueError("it names an archive that the build has not")
+            raise ValueError("it names an archive that is not in the build")
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise ArtifactError(PLAN, f"is not in order ({error})", _AGAIN) from None
     base_sha256, sha256 = digests

@@ -251,7 +251,7 @@ def _check_plan(manifest: Manifest) -> None:
             planned.setdefault(wheel.name, []).extend(wheel.patch_releases or patches.every(target.python))
         if any(patches.problem(sorted(ranges, key=patches.start), target.python) for ranges in planned.values()):
             raise ArtifactError(
-                layout.MANIFEST, f"plans a distribution twice for Python {target.python}", "Build it again"
+                layout.MANIFEST, f"lists a distribution twice for Python {target.python}", "Build it again"
             )
     for payload in manifest.payloads:
         for name in payload:

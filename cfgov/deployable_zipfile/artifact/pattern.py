@@ -72,7 +72,7 @@ class Pattern:
         self._made = 0
         make = self._alternatives(0)
         if self._at < len(self._text):
-            raise ValueError(f"has a ) too many at character {self._at + 1}")
+            raise ValueError(f"has an unmatched ) at character {self._at + 1}")
         self._end = self._new()
         self._start = make(self._end)
         self._weight = max(len(state.characters.ranges) if state.characters else 1 for state in self._states)
@@ -184,7 +184,7 @@ class Pattern:
         least = int(match.group(1))
         most = least if not match.group(2) else int(match.group(3)) if match.group(3) else None
         if max(least, most or 0) > _MAX_REPEAT or (most is not None and most < least):
-            raise ValueError(f"repeats more than {_MAX_REPEAT} times, or at most less often than at least")
+            raise ValueError(f"repeats more than {_MAX_REPEAT} times, or has a minimum above its maximum")
         return least, most
 
     def _atom(self, depth: int) -> Maker:
@@ -217,7 +217,7 @@ class Pattern:
             raise ValueError(f"has a (? that is not supported at character {self._at}")
         make = self._alternatives(depth + 1)
         if self._peek() != ")":
-            raise ValueError("has a ( without its )")
+            raise ValueError("has a ( without a )")
         self._at += 1
         return make
 
@@ -247,7 +247,7 @@ class Pattern:
                 self._at += 1
                 last = self._class_part(ranges)
                 if not last or last < first:
-                    raise ValueError(f"has a range that is none before character {self._at + 1}")
+                    raise ValueError(f"has an invalid range before character {self._at + 1}")
                 ranges.append((first, last))
             elif first:
                 ranges.append((first, first))
@@ -261,14 +261,14 @@ class Pattern:
         character = self._peek()
         self._at += 1
         if not character:
-            raise ValueError("has a [ without its ]")
+            raise ValueError("has a [ without a ]")
         if character == "[":
             raise ValueError(f"has a [ inside a class at character {self._at}: write \\[")
         if character != "\\":
             return character
         found = self._escaped()
         if found.negated:
-            raise ValueError(f"has an opposite inside a class at character {self._at}")
+            raise ValueError(f"has a negated escape inside a class at character {self._at}")
         if len(found.ranges) == 1 and found.ranges[0][0] == found.ranges[0][1]:
             return found.ranges[0][0]
         ranges.extend(found.ranges)

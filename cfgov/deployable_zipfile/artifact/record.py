@@ -96,7 +96,7 @@ def _strict_rows(text: str) -> Dict[str, RecordRow]:
 
 def _csv_rows(text: str) -> Iterator[List[str]]:
     if "\0" in text:
-        raise ValueError("holds a NUL character")  # what csv makes of one differs between versions of Python
+        raise ValueError("contains a NUL character")  # what csv makes of one differs between versions of Python
     if '"' in text:
         import csv
 

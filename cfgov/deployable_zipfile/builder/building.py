@@ -131,7 +131,7 @@ class Building:
                 raise
             if not {file, canonicalize_name(file.partition("-")[0])} & {*allowed, *map(canonicalize_name, allowed)}:
                 raise WheelError(
-                    error.what, error.why, f"Lock another version, or pack it mended with --allow {file}"
+                    error.what, error.why, f"Lock another version, or pack it repaired with --allow {file}"
                 ) from None
         return self._store.keep(mended, f"{file} sha256:{kept.sha256}")
 

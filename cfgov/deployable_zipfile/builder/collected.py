@@ -114,7 +114,7 @@ def check_fits(wheel: CollectedWheel, label: str, tags: Iterable[str], machine: 
     if wheel.elves and not compiled and "any" not in platforms:
         found = ", ".join(elf.machine for elf in wheel.elves)
         raise WheelError(
-            wheel.file, f"holds compiled files for {found}, {label} needs {machine}", "Report it to its makers"
+            wheel.file, f"holds compiled files for {found}, {label} needs {machine}", "Report it to its maintainers"
         )
     for elf in compiled:
         if elf.glibc > glibc:

@@ -48,7 +48,7 @@ def opened_base(path: str) -> Iterator[Artifact]:
         except ArtifactError as error:
             raise BuildInputError(f"--against {path}", f"{error.what} {error.why}", "Give an artifact") from None
         if deltas.is_delta(artifact.manifest):
-            raise BuildInputError(f"--against {path}", "is a delta itself", "Give the whole artifact of that build")
+            raise BuildInputError(f"--against {path}", "is a delta itself", "Give the complete artifact of that build")
         yield artifact
 
 

@@ -35,14 +35,14 @@ def gathered(
     for other in further:
         locked = _with_more(locked, read(other))
     if not locked.lines:
-        warn(f"{path}: holds no requirement; the artifact will hold only pip")
+        warn(f"{path}: contains no requirements; the artifact will contain only pip")
     elif not locked.fixed:
         if require_hashes:
             raise BuildInputError(
-                path, "gives no hashes", "Lock it with uv pip compile --generate-hashes, or pip-compile"
+                path, "has no hashes", "Lock it with uv pip compile --generate-hashes, or pip-compile"
             )
         warn(
-            f"{path}: gives no hashes, so other files may be fetched under the same names; "
+            f"{path}: has no hashes, so other files may be fetched under the same names; "
             "lock it with uv pip compile --generate-hashes"
         )
     return locked
@@ -69,7 +69,7 @@ def read(path: str, selection: Selection = Selection()) -> requirements.Requirem
     _check_unused(path, selection)
     locked = requirements_file.read(path, urls.content)
     if pip.hashes_required() and not locked.fixed and locked.lines:
-        raise BuildInputError(path, "gives no hashes, and PIP_REQUIRE_HASHES is set", "Lock it with hashes")
+        raise BuildInputError(path, "has no hashes, and PIP_REQUIRE_HASHES is set", "Lock it with hashes")
     return locked._replace(constraints=locked.constraints + tuple(pip.constraints()))
 
 
@@ -77,7 +77,7 @@ def _with_more(locked: requirements.Requirements, more: requirements.Requirement
     """Return *locked* with the requirements of a further file."""
     if locked.lines and more.lines and locked.fixed != more.fixed:
         bare = more.path if locked.fixed else locked.path
-        raise BuildInputError(bare, "gives no hashes, the other requirements do", "Lock it with hashes too")
+        raise BuildInputError(bare, "has no hashes, the other requirements do", "Lock it with hashes too")
     return locked._replace(
         lines=locked.lines + more.lines,
         options=locked.options + tuple(word for word in more.options if word not in locked.options),

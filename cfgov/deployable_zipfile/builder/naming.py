@@ -35,7 +35,9 @@ def project_name(project: str, wanted: str = "") -> str:
     made = f"project_{made}" if made[:1].isdigit() else made
     made = f"{made}_project" if made and _name_clash(made) else made
     if not made or _name_clash(made):
-        raise BuildInputError(os.path.realpath(project), "its name gives no project name", "Give --name NAME")
+        raise BuildInputError(
+            os.path.realpath(project), "its name cannot be used as a project name", "Give --name NAME"
+        )
     return made
 
 

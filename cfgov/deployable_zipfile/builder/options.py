@@ -126,7 +126,7 @@ def cache_folder(context: Context) -> Optional[str]:
         return asked.cache_dir if asked.cache else None
     folder = cache.default_folder()
     if folder is None:
-        context.warn("there is no home folder for the cache, so nothing is kept; give --cache-dir DIR")
+        context.warn("there is no home folder for the cache, so nothing is cached; give --cache-dir DIR")
         return None
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)

@@ -42,9 +42,11 @@ class Output:
         self.path = os.path.abspath(basename + ".zip")
         self._folder, name = os.path.split(self.path)
         if os.path.isdir(self.path):
-            raise BuildInputError(self.path, "is a folder, the artifact would stand in its place", "Remove it")
+            raise BuildInputError(self.path, "is a folder, where the artifact would be written", "Remove it")
         if not os.path.isdir(self._folder):
-            raise BuildInputError(self._folder, "is not a folder to write the artifact to", "Make it first")
+            raise BuildInputError(
+                self._folder, "is not a folder that the artifact can be written to", "Create it first"
+            )
         self._prefix = f".{name}."
         self._remove_leftovers()
         try:

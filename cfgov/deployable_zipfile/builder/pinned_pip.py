@@ -89,5 +89,5 @@ class PinnedPip:
                 if not house:
                     raise error from None
                 fix = f"Add it: pip download --no-deps --dest {house} {error.what}"
-                raise BuildInputError(error.what, f"is not in {house}, and every artifact carries it", fix) from None
+                raise BuildInputError(error.what, f"is not in {house}, and every artifact needs it", fix) from None
         return [self._store.keep(file) for file in files], pinned

@@ -57,7 +57,7 @@ def _named_apart(wheel: CollectedWheel, target: targets.BuildTarget, names: Dict
     if names.setdefault(wheel.file, wheel.sha256) == wheel.sha256:
         return wheel
     if not wheel.built_from:
-        raise WheelError(wheel.file, "is offered with two contents under one name", "Use one package index")
+        raise WheelError(wheel.file, "is offered with different contents under the same name", "Use one package index")
     distribution, version, rest = wheel.file.split("-", 2)
     renamed = f"{distribution}-{version}-1{target.abi}-{rest}"
     names[renamed] = wheel.sha256
@@ -81,7 +81,7 @@ def check(plan: TargetPlan, locked: requirements.Requirements, strict: bool, war
     for text in _doubts(plan):
         if strict:
             what, _, why = text.partition(": ")
-            raise WheelError(what, why, "Leave out --strict if that is wanted")
+            raise WheelError(what, why, "Leave out --strict if this is intended")
         warn(text)
     at = markers.Releases(target.markers)
     roots = [(line.place, line.requirement) for line in locked.lines]
@@ -258,7 +258,7 @@ def rehearse(
         for first, second, paths in rehearsed(together, plan.target.python, project):
             more = f" and {len(paths) - 1} more file{'s' if len(paths) > 2 else ''}" if len(paths) > 1 else ""
             end = "" if second in own else ", as with pip"
-            warn(f"{first} and {second}: both hold {paths[0]}{more} with different content; {second} wins{end}")
+            warn(f"{first} and {second}: both contain {paths[0]}{more} with different contents; {second} wins{end}")
     for one in everything:
         hidden = sorted(modules & {name.partition("/")[0].partition(".py")[0] for _, name in one.python_files})
         if hidden:

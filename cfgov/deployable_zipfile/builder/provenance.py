@@ -50,7 +50,7 @@ def choose(context: Context, projects: Sequence[str], outputs: FrozenSet[str], k
     source.check_together(file for selection in chosen for file in selection.files)
     dirty = _is_dirty(context, projects, state, chosen, kept)
     if not any(file.name.endswith(".py") for file in chosen[0].files):
-        context.warn(f"{options.project}: holds no Python file")
+        context.warn(f"{options.project}: contains no Python file")
     if options.name != os.path.basename(root):
         console.step(f"  the project is called {options.name} in the artifact")
     for selection in chosen:
@@ -164,7 +164,7 @@ def _warn_of(
         paths = [*different.changed, *different.added, *untracked]
         raise BuildInputError(
             state.root,
-            f"{state.short} is not all that would be packed: {source.named(paths)}",
+            f"{state.short} does not contain everything that would be packed: {source.named(paths)}",
             "Commit, ignore or remove them, or leave out --require-clean",
         )
     if different.changed:
@@ -172,4 +172,4 @@ def _warn_of(
     if different.added:
         context.warn(f"packed, but not in {state.short}: {source.named(different.added)}")
     if untracked and not context.options.all_files:
-        context.warn(f"git does not track, so not packed: {source.named(untracked)}")
+        context.warn(f"not tracked by git, so not packed: {source.named(untracked)}")

@@ -76,7 +76,7 @@ def check(path: str, context: Context, has_commit: bool, work: str) -> None:
     for difference in differences:
         context.warn(f"two builds differ: {difference}")
     refuse(differences)
-    context.console.step("Reproducible: the second build made the same bytes")
+    context.console.step("Reproducible: the second build produced the same bytes")
 
 
 def given(path: str) -> BuildOptions:

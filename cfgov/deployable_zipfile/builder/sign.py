@@ -46,7 +46,9 @@ def sign(path: str, key: str, form: str = "") -> Signed:
     try:
         durable.replace_file(target, content, 0o644)
     except OSError as error:
-        raise BuildInputError(target, f"cannot be written ({error.strerror})", "Check space and rights") from None
+        raise BuildInputError(
+            target, f"cannot be written ({error.strerror})", "Check disk space and permissions"
+        ) from None
     return Signed(target, chosen, len(content))
 
 
@@ -67,7 +69,7 @@ def _by_ssh(descriptor: int, key: str) -> bytes:
     said = _run("ssh-keygen", ["-Y", "sign", "-n", NAMESPACE, "-f", key], descriptor, key)
     begin, end = said.find(SSH_BEGIN.decode()), said.find(SSH_END.decode())
     if begin < 0 or end < begin:
-        raise BuildInputError(key, "ssh-keygen made no signature with it", "Run ssh-keygen -Y sign yourself")
+        raise BuildInputError(key, "ssh-keygen created no signature with it", "Run ssh-keygen -Y sign yourself")
     return said[begin:end].encode("ascii") + SSH_END + b"\n"
 
 

@@ -116,8 +116,8 @@ def project_files(
     rules.check_used()
     if not selection.files:
         if tracked is not None:
-            raise BuildInputError(root, "holds no file that git tracks", "Run git add, or use --all-files")
-        raise BuildInputError(root, "holds no file to pack", "Give the folder of a Django, WSGI or ASGI project")
+            raise BuildInputError(root, "contains no file that git tracks", "Run git add, or use --all-files")
+        raise BuildInputError(root, "contains no file to pack", "Give the folder of a Django, WSGI or ASGI project")
     return selection
 
 

@@ -43,7 +43,7 @@ def lock(context: Context) -> requirements.Requirements:
     """Read the requirements or the lock.
 
     Raises:
-        BuildInputError: it cannot be read, or gives no hashes and must.
+        BuildInputError: it cannot be read, or has no hashes and must.
     """
     asked = context.options
     selection = inputs.Selection(asked.group, asked.extra, asked.project)

@@ -163,7 +163,7 @@ def of_interpreter(command: str) -> BuildTarget:
         raise UsageError(command, "is not a Python that can be run", "Correct --extra-python")
     facts = _asked(path)
     if facts is None:
-        raise UsageError(command, "does not answer as a Python does", "Correct --extra-python")
+        raise UsageError(command, "does not behave like a Python", "Correct --extra-python")
     _check_interpreter(path, facts)
     python = "{}.{}".format(*facts["release"])
     abi = "cp{}{}".format(*facts["release"])

@@ -71,7 +71,7 @@ def _close_network() -> None:
     """Let every attempt to reach an address fail with EACCES, and prove it with one."""
     machine = platform.machine()
     if machine not in _MACHINES:
-        raise OSError(errno.ENOSYS, f"the network cannot be closed on {machine}")
+        raise OSError(errno.ENOSYS, f"network access cannot be blocked on {machine}")
     program = _program(*_MACHINES[machine])
     code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *one) for one in program))
     # struct sock_fprog: a short, and a pointer on its own alignment
@@ -80,7 +80,7 @@ def _close_network() -> None:
         raise OSError(ctypes.get_errno(), f"the kernel has no seccomp filter ({os.strerror(ctypes.get_errno())})")
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", 9)) != errno.EACCES:
-            raise OSError(errno.ENOSYS, "the kernel's seccomp filter does not hold")
+            raise OSError(errno.ENOSYS, "the kernel's seccomp filter does not work")
 
 
 def _program(architecture: int, numbers: Sequence[int]) -> List[_Code]:

@@ -89,7 +89,7 @@ def parse_url(text: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_valid:
         raise UsageError("--health-url", "is not an http or https URL", "Give http://127.0.0.1/health/")
     if parts.username is not None:
-        raise UsageError("--health-url", "holds a user name, and the journal would keep it", "Use a URL without")
+        raise UsageError("--health-url", "contains a user name, which the journal would store", "Use a URL without")
     return text
 
 
@@ -191,7 +191,7 @@ def _fault(check: Check, build_id: Optional[str], timeout: float) -> Optional[st
         return None if named == build_id else f"release {named[:64]} answers instead of {build_id}"
     if re.search(rb"(?<![0-9a-f])" + re.escape(build_id.encode("ascii")) + rb"(?![0-9a-f])", answer.body):
         return None
-    return f"the answer names no release: neither a header {HEADER} nor the build id in its body"
+    return f"the answer contains no build id: neither in a header {HEADER} nor in its body"
 
 
 def _headers(extra: Mapping[str, str]) -> Dict[str, str]:

@@ -85,7 +85,9 @@ class Journal:
             if created:
                 durable.sync_folder(str(self.path.parent))
         except OSError as error:
-            raise DeploymentError(self.path, f"cannot be written ({error.strerror})", "Free space or rights") from error
+            raise DeploymentError(
+                self.path, f"cannot be written ({error.strerror})", "Free disk space or correct permissions"
+            ) from error
         return record
 
     def _content(self) -> bytes:

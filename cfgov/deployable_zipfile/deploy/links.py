@@ -89,7 +89,9 @@ def record_links(release: Path, paths: Sequence[str]) -> None:
         links = {one: os.readlink(str(release / one)) for one in paths}
         write_atomically(path, json.dumps(links, indent=1, sort_keys=True).encode("ascii") + b"\n", 0o644)
     except OSError as error:
-        raise DeploymentError(path, f"cannot be written ({error.strerror})", "Check space and rights") from error
+        raise DeploymentError(
+            path, f"cannot be written ({error.strerror})", "Check disk space and permissions"
+        ) from error
 
 
 def place_link(release: Path, link: Link) -> None:
@@ -155,7 +157,7 @@ def relabel(release: Path, log: Log, selinux: Path = _SELINUX) -> str:
         return "SELinux is off"
     command = shutil.which("restorecon", path=process.search_path())
     if command is None:
-        raise DeploymentError("restorecon", "is missing though SELinux is on", "Install policycoreutils")
+        raise DeploymentError("restorecon", "is missing, although SELinux is enabled", "Install policycoreutils")
     log.run("labels", [command, "-RF", str(release)], _LABEL_TIMEOUT)
     return "SELinux labels restored"
 

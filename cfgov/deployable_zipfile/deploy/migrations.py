@@ -17,7 +17,7 @@ def migrate(context: Context) -> str:
     """Apply migrations, or look for them."""
     skipped = context.without("migrate")
     if skipped or context.options.migrate == "skip":
-        return skipped or "skipped, as asked"
+        return skipped or "skipped, as requested"
     if context.options.migrate == "check":
         _look_for_migrations(context)
         return "nothing to apply"

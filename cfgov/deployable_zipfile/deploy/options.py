@@ -138,7 +138,7 @@ def read_variables(path: Path) -> Dict[str, str]:
         except ValueError:
             words = []
         if len(words) != 1 or not re.match(r"[A-Za-z_][A-Za-z0-9_]*=", words[0]):
-            raise UsageError(path, f"line {number} is not KEY=VALUE", "Put quotes around a value with blanks")
+            raise UsageError(path, f"line {number} is not KEY=VALUE", "Put quotes around a value with spaces")
         key, _, value = words[0].partition("=")
         variables[key] = value
     return variables

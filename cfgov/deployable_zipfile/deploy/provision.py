@@ -145,7 +145,7 @@ def _drained(path: Path) -> bytes:
                 if not part or len(content) > loadenv.MAX_FILE:
                     break
             else:
-                raise DeploymentError(path, f"does not end within {_PIPE_TIMEOUT:.0f} s", "Give a regular file")
+                raise DeploymentError(path, f"did not end within {_PIPE_TIMEOUT:.0f} s", "Give a regular file")
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -193,7 +193,9 @@ def place_environment(release: Path, variables: Mapping[str, str], owners: Owner
         text = json.dumps(dict(variables), indent=1, sort_keys=True, ensure_ascii=True) + "\n"
         write_atomically(path, text.encode("ascii"), ENVIRONMENT_MODE, owners)
     except OSError as error:
-        raise DeploymentError(path, f"cannot be written ({error.strerror})", "Check space and rights") from error
+        raise DeploymentError(
+            path, f"cannot be written ({error.strerror})", "Check disk space and permissions"
+        ) from error
 
 
 def _readers(owners: Ownership) -> Ownership:

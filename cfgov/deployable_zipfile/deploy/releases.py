@@ -68,7 +68,7 @@ class Root:
             return self._ours(written) or written
         raise DestinationError(
             self.current,
-            "is a real folder or file, not a symbolic link, so it cannot be switched at one instant",
+            "is a real folder or file, not a symbolic link, so it cannot be switched atomically",
             f"Move it away and link to it: mv {self.current} {self.path / 'before'} && ln -s before {self.current}",
         )
 
@@ -120,7 +120,9 @@ class Root:
             except FileExistsError:
                 continue
             except OSError as error:
-                raise DestinationError(folder, f"cannot be made ({error.strerror})", "Make its parent first") from error
+                raise DestinationError(
+                    folder, f"cannot be made ({error.strerror})", "Create its parent first"
+                ) from error
             os.chmod(str(folder), 0o755)
             durable.sync_folder(str(folder.parent))
 
@@ -142,7 +144,9 @@ class Root:
         try:
             durable.point(str(self.current), target)
         except OSError as error:
-            raise DeploymentError(self.current, f"cannot be switched ({error.strerror})", "Check rights") from error
+            raise DeploymentError(
+                self.current, f"cannot be switched ({error.strerror})", "Check permissions"
+            ) from error
 
     def unlink_current(self) -> None:
         """Remove ``current``: the way back of a first deployment that failed."""
@@ -220,7 +224,7 @@ def check_folder(root: Root) -> None:
         DestinationError: it is.
     """
     if os.path.lexists(str(root.path)) and not root.path.is_dir():
-        raise DestinationError(root.path, "is not a folder", "Name the folder that holds `current` and `releases`")
+        raise DestinationError(root.path, "is not a folder", "Name the folder that contains `current` and `releases`")
     normal_destination(str(root.path))
 
 

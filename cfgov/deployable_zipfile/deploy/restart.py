@@ -319,7 +319,7 @@ def _pid_in(path: str) -> int:
     try:
         return int(Path(path).read_text("ascii").strip())
     except (OSError, ValueError) as error:
-        raise DeploymentError(path, "holds no process id, so nothing was signalled", "Start httpd") from error
+        raise DeploymentError(path, "contains no process id, so nothing was signalled", "Start httpd") from error
 
 
 def _first_existing(paths: Sequence[str]) -> Optional[str]:

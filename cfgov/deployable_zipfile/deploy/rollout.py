@@ -160,4 +160,4 @@ def check_is_root(root: Root) -> None:
         UsageError: it has no state directory.
     """
     if not root.state.is_dir():
-        raise UsageError(f"--root {root.path}", "was never deployed to", "Name the folder that holds `current`")
+        raise UsageError(f"--root {root.path}", "was never deployed to", "Name the folder that contains `current`")

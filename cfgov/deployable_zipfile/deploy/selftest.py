@@ -244,7 +244,7 @@ def _imported(trial: Trial, ignored: Sequence[str]) -> Tuple[int, List[Finding]]
     path = trial.scratch / "modules.json"
     listed = process.run([*python, _LIST, str(path)], _TIMEOUT, env=environment)
     if listed.status or listed.timed_out:
-        raise DeploymentError("the new Python", excerpt(listed.output) or listed.why(), "Read it above")
+        raise DeploymentError("the new Python", excerpt(listed.output) or listed.why(), "See above")
     first = (trial.site.wsgi or trial.site.asgi).partition(":")[0] or trial.site.settings_module
     wanted: List[Tuple[str, str]] = [(kind, name) for kind, name in json.loads(path.read_text("utf-8"))]
     rest, findings, crashes = wanted, [], 0

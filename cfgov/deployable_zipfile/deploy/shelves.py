@@ -40,7 +40,7 @@ def in_order(root: Root, settings: Settings, removes: bool, console: Console) ->
                 stack.enter_context(store.locked(_WAIT, console.step))
                 tracked.append((store, store.track() if removes else {}))
             except OSError as error:
-                console.warn(f"store {store.path}: not looked through, {error.strerror or error}")
+                console.warn(f"store {store.path}: not searched, {error.strerror or error}")
         yield
         for store, entries in tracked:
             try:
@@ -48,7 +48,7 @@ def in_order(root: Root, settings: Settings, removes: bool, console: Console) ->
                 for label in store.collect():
                     console.step(f"removing {label} from the store")
             except OSError as error:
-                console.warn(f"store {store.path}: not looked through, {error.strerror or error}")
+                console.warn(f"store {store.path}: not searched, {error.strerror or error}")
 
 
 def prune(path: str, wait: float, dry_run: bool, console: Console) -> List[str]:

@@ -36,13 +36,13 @@ class Wish(NamedTuple):
         """Return what will be demanded from now on, where *known* was demanded before.
 
         Raises:
-            UsageError: nothing says who may sign.
+            UsageError: no allowed signers are given.
         """
         allowed, revoked = (os.path.abspath(one) if one else "" for one in (self.allowed_signers, self.revoked_keys))
         required = known.required if self.require is None else self.require
         new = Policy(required, allowed or known.allowed_signers, revoked or known.revoked_keys)
         if not new.allowed_signers and (required or self.signature or revoked):
-            raise UsageError("the signature", "nothing says who may sign", "Add --allowed-signers FILE")
+            raise UsageError("the signature", "no allowed signers are given", "Add --allowed-signers FILE")
         return new
 
     def demand(self, known: Policy, artifact: str) -> Optional[Demand]:

@@ -164,7 +164,9 @@ def _make(context: Context, fresh: Path) -> None:
         if user is not None and os.geteuid() == 0:
             os.chown(str(fresh), user.uid, user.gid)
     except OSError as error:
-        raise DeploymentError(fresh, f"cannot be made ({error.strerror})", "Check space and rights") from error
+        raise DeploymentError(
+            fresh, f"cannot be made ({error.strerror})", "Check disk space and permissions"
+        ) from error
 
 
 def _run(context: Context, fresh: Path) -> str:
@@ -291,7 +293,9 @@ def _show(context: Context, found: Collection) -> None:
         durable.replace_file(str(context.release / RECORD), _json(found.record), 0o644)
         durable.point(str(found.link), found.folder)
     except OSError as error:
-        raise DeploymentError(found.link, f"cannot be linked ({error.strerror})", "Check space and rights") from error
+        raise DeploymentError(
+            found.link, f"cannot be linked ({error.strerror})", "Check disk space and permissions"
+        ) from error
 
 
 def _link_inner(context: Context, found: Collection) -> None:

@@ -174,11 +174,13 @@ def settle_signature(context: Context) -> bool:
     known = signing.known_policy(context.known)
     new = context.options.signing.policy(known)
     if known != context.checked.policy:
-        raise DeploymentError("the required signature", "was changed by another command meanwhile", "Run it again")
+        raise DeploymentError(
+            "the required signature", "was changed by another command in the meantime", "Run it again"
+        )
     if new == known or not (new.required or known.required):
         return False
     if known.required and not new.required:
-        context.console.warn("--no-require-signature: from now on this root takes artifacts without a signature")
+        context.console.warn("--no-require-signature: from now on this root accepts artifacts without a signature")
     context.write(journal.SIGNATURE, **signing.details(new))
     return True
 
@@ -311,7 +313,9 @@ def restart_server(context: Context, target: str) -> str:
     if context.config_changed and strategy.name in ("mod_wsgi-sigusr1", "touch"):
         graceful = restart.HttpdGraceful(context.settings.httpd_pid_file or None)
         said += ", " + graceful.restart(release, context.settings.restart_timeout)
-        context.console.warn("the server's configuration differs: httpd was told too, and cuts requests of over 3 s")
+        context.console.warn(
+            "the server's configuration differs: httpd is restarted too, which cuts off requests of over 3 s"
+        )
     return said
 
 

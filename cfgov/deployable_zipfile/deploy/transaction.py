@@ -196,7 +196,7 @@ class Transaction:
         except OSError as error:
             place = error.filename or f"step {name}"
             why = error.strerror or type(error).__name__
-            raise DeploymentError(place, f"{name} failed ({why})", "Check space and rights there") from error
+            raise DeploymentError(place, f"{name} failed ({why})", "Check disk space and permissions there") from error
         self._steps.append(Step(name, time.monotonic() - began, what))
 
     def _prune(self) -> Tuple[str, ...]:

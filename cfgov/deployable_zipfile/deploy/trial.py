@@ -98,7 +98,7 @@ class Trial(Commands):
         done = process.run(self.confined([self.interpreter, "-I", "-c", ""]), _CONFINE_TIMEOUT)
         if done.status or done.timed_out:
             why = excerpt(done.output) or done.why()
-            raise DeploymentError("selftest", f"cannot be kept from what is real: {why}", "Run it on another machine")
+            raise DeploymentError("selftest", f"cannot be confined: {why}", "Run it on another machine")
         # Last: from here on every start of this Python is guarded.
         (packages / f"00-{_GUARD}.pth").write_text(f"import {_GUARD}.start\n", "ascii")
         limits = (self.scratch / "confined").read_text("ascii").split()

@@ -63,7 +63,7 @@ def completed(
                 made = _Maker(artifact, found, target, sources, descriptor).make()
         except OSError as error:
             what = f"a temporary file there cannot be written ({error.strerror})"
-            raise DestinationError(folder, what, "Free space there, or use the whole artifact") from None
+            raise DestinationError(folder, what, "Free space there, or use the complete artifact") from None
         yield _Completed(artifact.path, descriptor, os.fstat(descriptor).st_size, made)
 
 
@@ -142,7 +142,7 @@ class _Maker:
         return TargetError(
             self._artifact.path,
             f"is a delta against build {self._delta.base}, and {which} of that build are not here",
-            "Name an installation or the artifact of that build with --base, or use the whole artifact",
+            "Name an installation or the artifact of that build with --base, or use the complete artifact",
         )
 
     def _wheels(self) -> Dict[str, manifests.PlannedWheel]:
@@ -221,7 +221,7 @@ def _temporary(folder: str) -> int:
         os.unlink(path)
     except OSError as error:
         what = f"a temporary file there cannot be written ({error.strerror})"
-        raise DestinationError(folder, what, "Use the whole artifact, or make it writable") from None
+        raise DestinationError(folder, what, "Use the complete artifact, or make it writable") from None
     return descriptor
 
 

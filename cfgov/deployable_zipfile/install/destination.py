@@ -53,7 +53,9 @@ def _absolute(path: str) -> str:
             advice = "Set PYTHONUTF8=1 if the name is UTF-8"
         raise DestinationError(path, "is not UTF-8", advice) from None
     if "\\" in path or not path.isprintable():
-        raise DestinationError(path, "holds a backslash or characters that cannot be printed", "Choose another folder")
+        raise DestinationError(
+            path, "contains a backslash or characters that cannot be printed", "Choose another folder"
+        )
     return path
 
 
@@ -68,7 +70,7 @@ def content_of(destination: str) -> List[str]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise DestinationError(destination, f"cannot be read ({error.strerror})", "Check its rights") from None
+        raise DestinationError(destination, f"cannot be read ({error.strerror})", "Check its permissions") from None
 
 
 def filled_problem(destination: str, build_id: str = "") -> Optional[DestinationError]:

@@ -42,7 +42,7 @@ def recorded(destination: str) -> Tuple[Dict[str, str], manifests.Manifest]:
         text = durable.read_file(os.path.join(destination, layout.MANIFEST), layout.MAX_MANIFEST)
         manifest = manifest_reader.read(text)
         if not isinstance(installed.get("python"), str):
-            raise ValueError("its record names no Python")
+            raise ValueError("its record does not name a Python")
         patches.parsed(str(installed.get("version")))
     except (OSError, ValueError, AttributeError, RecursionError, ArtifactError) as error:
         if not os.path.lexists(destination):
@@ -56,7 +56,7 @@ def recorded(destination: str) -> Tuple[Dict[str, str], manifests.Manifest]:
         if isinstance(error, ArtifactError):
             reason = f"{error.what} {error.why}"
         fix = "Give the folder of an installation, or install the artifact again"
-        raise DestinationError(destination, f"holds no complete installation ({reason})", fix) from None
+        raise DestinationError(destination, f"contains no complete installation ({reason})", fix) from None
     return installed, manifest
 
 

@@ -22,8 +22,8 @@ def select_target(manifest: manifests.Manifest) -> manifests.Target:
     if delta.is_delta(manifest):
         raise TargetError(
             "this artifact",
-            "is a delta, and the build that it is against is needed here",
-            "Install or deploy it where that build is, or use the whole artifact",
+            "is a delta, which needs the build that it is against",
+            "Install or deploy it where that build is, or use the complete artifact",
         )
     target = _fitting(manifest)
     running = patches.running()
@@ -31,8 +31,8 @@ def select_target(manifest: manifests.Manifest) -> manifests.Target:
         offered = patches.described(target.patch_releases)
         raise TargetError(
             "this Python",
-            f"the artifact's plan holds for CPython {offered}, found {patches.text(running)} at {sys.executable}",
-            "Run it with a Python that it holds for, or build it with a lock that is complete for this one",
+            f"the artifact is built for CPython {offered}, found {patches.text(running)} at {sys.executable}",
+            "Run it with one of those, or build it with a lock that is complete for this one",
         )
     return target.installed_on(running)
 

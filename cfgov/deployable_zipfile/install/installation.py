@@ -176,7 +176,7 @@ def _tree_error(error: OSError, place: Place) -> DeployableZipfileError:
     path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
     inner = path[len(place.tree) + 1 :] if path.startswith(place.tree + "/") else ""
     if inner and error.errno in (errno.EEXIST, errno.EISDIR, errno.ENOTDIR):
-        return ArtifactError(inner, "comes twice, or as a file and as a folder", "Build the artifact again")
+        return ArtifactError(inner, "appears twice, or both as a file and as a folder", "Build the artifact again")
     if inner and error.errno == errno.ENAMETOOLONG:
         return DestinationError(
             place.destination, f"is too long a path to hold {inner}", "Choose a folder with a shorter path"

@@ -79,7 +79,7 @@ def _steps(path: str) -> Iterator[Tuple[str, os.stat_result]]:
                 return
             place, descriptor = step, _exchanged(descriptor, os.open(part, _FOLDER, dir_fd=descriptor))
     except OSError as error:
-        raise DestinationError(place, f"cannot be looked at ({error.strerror})", "Check the path") from error
+        raise DestinationError(place, f"cannot be examined ({error.strerror})", "Check the path") from error
     finally:
         os.close(descriptor)
 

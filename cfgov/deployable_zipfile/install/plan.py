@@ -194,7 +194,9 @@ def _bytecode_jobs(source: OpenedWheel, place: Place) -> Dict[str, Job]:
         path = f"{place.site}/{entry.name}"
         # A module at the top of site-packages has its bytecode in "__pycache__" without a folder before it.
         if path not in allowed:
-            raise ArtifactError(f"{source.plan.bytecode}/{entry.name}", "is the bytecode of no file", "Build it again")
+            raise ArtifactError(
+                f"{source.plan.bytecode}/{entry.name}", "is bytecode without a source file", "Build it again"
+            )
         jobs[path] = new(Job, (path, source.bytecode, entry, 0o644, "", ""))
     return jobs
 

@@ -60,7 +60,9 @@ def _machine_problems(target: manifests.Target) -> Iterator[TargetError]:
             )
     if compiled and target.machine and machine != target.machine:
         yield TargetError(
-            "this machine", f"is {machine}, the artifact holds files for {target.machine}", "Build it for this machine"
+            "this machine",
+            f"is {machine}, the artifact contains files for {target.machine}",
+            "Build it for this machine",
         )
     if compiled and sys.maxsize <= 2**32 and target.machine in ("x86_64", "aarch64", "ppc64le", "s390x"):
         yield TargetError("this Python", "is a 32-bit program", "Use a 64-bit Python")
@@ -129,7 +131,7 @@ def _python_problems() -> Iterator[TargetError]:
     if sys.getfilesystemencoding().lower().replace("-", "") != "utf8":
         yield TargetError(
             "this Python",
-            f"takes file names for {sys.getfilesystemencoding()}, the artifact's are UTF-8",
+            f"uses {sys.getfilesystemencoding()} for file names, the artifact uses UTF-8",
             "Set PYTHONUTF8=1, or run it with -X utf8",
         )
     for module, package in (("zlib", "zlib"), ("venv", "venv")):

@@ -34,7 +34,7 @@ def refusal(destination: str, build_id: str) -> "DestinationError | None":
         return error
     found = str(installed.read(destination).get("build_id") or _build_by_manifest(destination))
     if not found:
-        return DestinationError(destination, "holds no installation, so --force replaces nothing", advice)
+        return DestinationError(destination, "contains no installation, so --force replaces nothing", advice)
     if found != build_id:
         return DestinationError(destination, f"holds build {found}, and --force installs the same build again", advice)
     mounts = removal.mounts_below(destination)

@@ -115,7 +115,5 @@ def is_sound(destination: str, build_id: str, python: str) -> bool:
         return False
     why = fault(destination)
     if why:
-        raise DestinationError(
-            destination, f"holds build {build_id}, but {why}", "Install it again in its place with --force"
-        )
+        raise DestinationError(destination, f"holds build {build_id}, but {why}", "Reinstall it with --force")
     return True

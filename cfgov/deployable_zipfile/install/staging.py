@@ -74,7 +74,9 @@ class Staging:
                 os.rename(self.tree, self._destination)
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-                raise DestinationError(self._destination, "was filled meanwhile", "Look who else installs") from None
+                raise DestinationError(
+                    self._destination, "was filled in the meantime", "Check who else installs there"
+                ) from None
             if error.errno in (errno.EBUSY, errno.EXDEV):
                 raise DestinationError(
                     self._destination, "is a mount point and cannot be replaced", "Install into a folder inside it"
@@ -83,7 +85,7 @@ class Staging:
         try:
             durable.sync_folder(os.path.dirname(self._destination))
         except OSError as error:
-            self._console.warn(f"{self._destination} is complete, but could be lost with the power ({error.strerror})")
+            self._console.warn(f"{self._destination} is complete, but a power failure could undo it ({error.strerror})")
 
     def _inherit_group(self) -> None:
         """Begin the tree with the group that a setgid destination gives to what is made in it."""

@@ -105,7 +105,9 @@ def _project(artifact: Artifact, target: manifests.Target, place: Place) -> Iter
         allowed = {bytecode_path(name, target.cache_tag) for name in sources if name.endswith(".py")}
         for name in shipped.entries:
             if name not in allowed:
-                raise ArtifactError(f"{target.project_bytecode}/{name}", "is the bytecode of no file", "Build it again")
+                raise ArtifactError(
+                    f"{target.project_bytecode}/{name}", "is bytecode without a source file", "Build it again"
+                )
         yield with_folders([Job(name, shipped, entry, 0o644, "", "") for name, entry in shipped.entries.items()])
 
 
@@ -143,7 +145,7 @@ def _compile_loadenv(source: bytes, place: Place) -> None:
     path = f"{place.site}/{layout.LOADENV}"
     compiled = bytecode(source, f"{place.destination}/{path}")
     if compiled is None:
-        raise ArtifactError(layout.LOADENV, "is no Python that this interpreter compiles", "Build the artifact again")
+        raise ArtifactError(layout.LOADENV, "cannot be compiled by this interpreter", "Build the artifact again")
     target = f"{place.tree}/{bytecode_path(path, sys.implementation.cache_tag or '')}"
     os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
     write_bytes(target, compiled)

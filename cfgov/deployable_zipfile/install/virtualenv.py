@@ -20,7 +20,7 @@ def make_virtualenv(place: Place) -> None:
     try:
         import venv
     except ImportError:
-        raise TargetError("Python's venv module", "is missing", "Install the package that holds it") from None
+        raise TargetError("Python's venv module", "is missing", "Install the package that contains it") from None
     base = base_interpreter()
     folder = f"{place.tree}/{layout.VENV}"
     os.symlink(base, f"{folder}/bin/python")

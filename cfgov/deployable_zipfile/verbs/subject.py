@@ -57,7 +57,7 @@ def _demands(artifact: Artifact, arguments: argparse.Namespace, destination: str
 
         demands.append(signature.demand(artifact.path, *given))
     elif any(given) and not demands:
-        raise UsageError("the signature", "nothing says who may sign", "Add --allowed-signers FILE")
+        raise UsageError("the signature", "no allowed signers are given", "Add --allowed-signers FILE")
     return demands
 
 

@@ -94,13 +94,13 @@ def _inspect(arguments: argparse.Namespace, console: Console) -> Optional[Deploy
         found = _known_weaknesses(document, arguments.vulnerabilities)
         document["vulnerabilities"] = [one._asdict() for one in found]
         rows = [_weakness_row(one) for one in found] or [("none known", *[""] * 6)]
-        tables.append(Table(("weak package", "version", "id", "severity", "score", "fixed in", "summary"), rows))
+        tables.append(Table(("vulnerable package", "version", "id", "severity", "score", "fixed in", "summary"), rows))
     _show(arguments, console, document, tables)
     level = weaknesses.LEVELS[0] if arguments.fail_on == _ANY else arguments.fail_on
     bad = {one.package for one in found if level and weaknesses.reaches(one.severity, level)}
     if not bad:
         return None
-    why = f"has known weaknesses in {', '.join(sorted(bad))}"
+    why = f"has known vulnerabilities in {', '.join(sorted(bad))}"
     return ArtifactError(arguments.artifact, why, "Lock fixed versions and build it again")
 
 

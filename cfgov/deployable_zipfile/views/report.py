@@ -62,7 +62,7 @@ def _check_output(request: Request, output: str) -> None:
         raise UsageError(output, "is not a regular file", "Give -o another path")
     for path in filter(None, (request.artifact, request.against)):
         if os.path.exists(path) and os.path.samefile(path, output):
-            raise UsageError(output, "is what the report is made from", "Give -o another path")
+            raise UsageError(output, "is an input of the report", "Give -o another path")
 
 
 def html(request: Request) -> bytes:
@@ -280,7 +280,7 @@ def _warnings(
     elif document["dirty"]:
         yield "Its files are not those of the commit: there were uncommitted changes."
     if found:
-        yield f"Known weaknesses: {', '.join(sorted({one['package'] for one in found}))}."
+        yield f"Known vulnerabilities: {', '.join(sorted({one['package'] for one in found}))}."
     unnamed = [one["name"] for one in document["packages"] if not one["licence"]]
     if unnamed:
         yield f"Without a licence in their metadata: {', '.join(unnamed)}."

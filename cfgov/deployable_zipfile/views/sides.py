@@ -130,7 +130,7 @@ class InstalledSide(Side):
                 self.files.update(manifest_reader.read_listing(payload.listing, text))
         except (OSError, ArtifactError) as error:
             why = error.strerror if isinstance(error, OSError) else f"{error.what} {error.why}"
-            what = f"holds no complete installation ({why})"
+            what = f"contains no complete installation ({why})"
             raise DestinationError(
                 self.path, what, "Give an artifact or a folder that one was installed into"
             ) from None

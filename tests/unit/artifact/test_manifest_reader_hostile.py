@@ -205,7 +205,7 @@ for case, change, message in [
     ),
     ("wheel-flag", lambda t: t["wheels"][0].update({"requested": 1}), f"{layout.MANIFEST}: 'requested' is not true or"),
     ("wheel-name", lambda t: t["wheels"][0].update({"name": "other"}), f"{WHEEL}: is planned as other."),
-    ("wheel-twice", lambda t: t["wheels"].append(t["wheels"][0]), f"{layout.MANIFEST}: plans a distribution twice for"),
+    ("wheel-twice", lambda t: t["wheels"].append(t["wheels"][0]), f"{layout.MANIFEST}: lists a distribution twice for"),
     ("bytecode-missing", lambda t: t["wheels"][0].update({"bytecode": "x.zip"}), "x.zip: is in the plan for Python"),
     ("project-bytecode", lambda t: t.update({"project_bytecode": "x.zip"}), "x.zip: is in the plan for Python"),
 ]:

@@ -165,7 +165,7 @@ def test_a_text_too_large_to_be_one_is_refused(tmp_path: Path, monkeypatch: pyte
         ("a,,-1\n", "has a size of a that is not a number"),
         ("a,,²\n", "has a size of a that is not a number"),
         ("a,,\na,,1\n", "lists a twice, with different digests"),
-        ('"a\0",,\n', "holds a NUL character"),
+        ('"a\0",,\n', "contains a NUL character"),
     ],
 )
 def test_a_record_of_another_form_is_refused(text: str, why: str) -> None:

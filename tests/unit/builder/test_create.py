@@ -247,14 +247,14 @@ def test_without_a_home_that_can_be_written_a_build_keeps_nothing_and_says_so(
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", home)
     _, text = run(capsys, site, lock(site), tmp_path / "out")
-    assert "so nothing is kept; give --cache-dir DIR" in text
+    assert "so nothing is cached; give --cache-dir DIR" in text
 
 
 def test_an_empty_requirements_file_is_allowed_with_a_note(
     site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     done, text = run(capsys, site, lock(site), tmp_path / "out")
-    assert "requirements.txt: holds no requirement; the artifact will hold only pip" in text
+    assert "requirements.txt: contains no requirements; the artifact will contain only pip" in text
     assert manifest(done["path"]).targets[0].wheels == ()
 
 
@@ -263,11 +263,11 @@ def test_requirements_without_hashes_are_warned_about_or_refused(
 ) -> None:
     path = index.add("foo", "1.0")
     _, text = run(capsys, site, lock(site, "foo==1.0"), tmp_path / "out")
-    assert "requirements.txt: gives no hashes, so other files may be fetched" in text
+    assert "requirements.txt: has no hashes, so other files may be fetched" in text
     (tmp_path / "out.zip").unlink()
     line = failed(capsys, 7, site, lock(site, "foo==1.0"), tmp_path / "out", "--require-hashes")
     assert line.endswith(
-        "requirements.txt: gives no hashes. Lock it with uv pip compile --generate-hashes, or pip-compile."
+        "requirements.txt: has no hashes. Lock it with uv pip compile --generate-hashes, or pip-compile."
     )
     assert not (tmp_path / "out.zip").exists()
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -372,7 +372,7 @@ def test_a_broken_wheel_fails_the_build_by_name(
     line = failed(capsys, 6, site, lock(site, "foo==1.0"), tmp_path / "out")
     assert line == (
         "error: foo-1.0-py3-none-any.whl/evil.py: is not listed in RECORD. "
-        "Lock another version, or pack it mended with --allow foo-1.0-py3-none-any.whl."
+        "Lock another version, or pack it repaired with --allow foo-1.0-py3-none-any.whl."
     )
 
 
@@ -385,7 +385,7 @@ def test_a_wheel_that_runs_code_at_every_start_is_warned_about_or_refused(
     assert "warning: foo-1.0-py3-none-any.whl: runs code at every start of Python (foo.pth)\n" in text
     assert done["warnings"][-1].startswith("foo-1.0")
     line = failed(capsys, 6, site, requirements, tmp_path / "out", "--strict")
-    assert line.endswith("runs code at every start of Python (foo.pth). Leave out --strict if that is wanted.")
+    assert line.endswith("runs code at every start of Python (foo.pth). Leave out --strict if this is intended.")
 
 
 @pytest.mark.parametrize(
@@ -540,10 +540,13 @@ def test_a_dirty_tree_is_recorded_and_warned_about_or_refused(
     done, text = run(capsys, site, requirements, tmp_path / "out")
     commit = git(site, "rev-parse", "HEAD")[:10]
     assert f"warning: commit {commit} has uncommitted changes: site_one/manage.py\n" in text
-    assert "warning: git does not track, so not packed: site_one/new.py\n" in text
+    assert "warning: not tracked by git, so not packed: site_one/new.py\n" in text
     assert manifest(done["path"]).source.dirty is True
     line = failed(capsys, 7, site, requirements, tmp_path / "out", "--require-clean")
-    assert f"commit {commit} is not all that would be packed: site_one/manage.py, site_one/new.py. Commit" in line
+    assert (
+        f"commit {commit} does not contain everything that would be packed: site_one/manage.py, site_one/new.py. Commit"
+        in line
+    )
 
 
 def test_secrets_are_left_out_and_listed(
@@ -1080,7 +1083,7 @@ def test_a_project_without_python_is_packed_with_a_warning(
     project = write_tree(tmp_path / "plain", {"index.html": "x"})
     (tmp_path / "r.txt").write_text("")
     done, text = run(capsys, project, tmp_path / "r.txt", tmp_path / "out")
-    assert f"warning: {project}: holds no Python file\n" in text
+    assert f"warning: {project}: contains no Python file\n" in text
     assert "plain/index.html" in manifest(done["path"]).members
 
 
@@ -1273,8 +1276,8 @@ def test_wheels_that_share_a_file_are_warned_about_naming_both(
     for _ in range(2):
         _, text = run(capsys, site, requirements, tmp_path / "out")
         assert (
-            "warning: foo-1.0-py3-none-any.whl and bar-1.0-py3-none-any.whl: both hold tests/a.py and 1 more file "
-            "with different content; bar-1.0-py3-none-any.whl wins, as with pip\n"
+            "warning: foo-1.0-py3-none-any.whl and bar-1.0-py3-none-any.whl: both contain tests/a.py and 1 more file "
+            "with different contents; bar-1.0-py3-none-any.whl wins, as with pip\n"
         ) in text
 
 

@@ -146,7 +146,7 @@ def test_constraints_and_hashes_that_the_environment_asks_for_hold(
     monkeypatch.setenv("PIP_CONSTRAINT", str(project / "c.txt"))
     assert inputs.read(path).constraints == (str(project / "c.txt"),)
     monkeypatch.setenv("PIP_REQUIRE_HASHES", "true")
-    with pytest.raises(BuildInputError, match=r"gives no hashes, and PIP_REQUIRE_HASHES is set"):
+    with pytest.raises(BuildInputError, match=r"has no hashes, and PIP_REQUIRE_HASHES is set"):
         inputs.read(path)
 
 

@@ -131,7 +131,7 @@ def test_a_folder_that_is_missing_or_holds_nothing_is_one_line(
 ) -> None:
     assert run(capsys, tmp_path / "lost", code=7).startswith(f"error: {tmp_path}/lost: directory not found. Give")
     (tmp_path / "empty").mkdir()
-    assert "empty: holds no file to pack. Correct that first" in run(capsys, tmp_path / "empty", code=7)
+    assert "empty: contains no file to pack. Correct that first" in run(capsys, tmp_path / "empty", code=7)
     assert run(capsys, "--frob", code=2).startswith("error: the command line: unrecognized arguments: --frob. Run: ")
 
 

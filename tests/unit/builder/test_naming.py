@@ -63,5 +63,5 @@ def test_a_name_that_was_asked_for_and_clashes_is_refused(tmp_path: Path, name: 
 
 def test_a_folder_that_gives_no_name_needs_one(tmp_path: Path) -> None:
     assert unnamed(str(write_tree(tmp_path / "日本", SITE))).endswith(
-        "its name gives no project name. Give --name NAME."
+        "its name cannot be used as a project name. Give --name NAME."
     )

@@ -96,10 +96,12 @@ def test_of_two_builds_to_one_path_the_last_one_wins_whole(tmp_path: Path) -> No
 
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BuildInputError, match=r"nowhere: is not a folder to write the artifact to. Make it first"):
+    with pytest.raises(
+        BuildInputError, match=r"nowhere: is not a folder that the artifact can be written to. Create it first"
+    ):
         Output(str(tmp_path / "nowhere" / "site"))
     (tmp_path / "site.zip").mkdir()
-    with pytest.raises(BuildInputError, match=r"site.zip: is a folder, the artifact would stand in its place"):
+    with pytest.raises(BuildInputError, match=r"site.zip: is a folder, where the artifact would be written"):
         Output(str(tmp_path / "site"))
     with pytest.raises(BuildInputError, match=r"cannot be written"):
         Output("/proc/site")

@@ -69,7 +69,7 @@ def test_an_artifact_that_depends_on_its_source_alone_passes(
     given = arguments(site, tmp_path, pinned(made), pinned(sdist(house, "os.environ.get('TZ')")))
     done, text = run(capsys, *given, "--verify-reproducible")
 
-    assert "Reproducible: the second build made the same bytes" in text
+    assert "Reproducible: the second build produced the same bytes" in text
     assert done["sha256"] == hashlib.sha256((tmp_path / "out.zip").read_bytes()).hexdigest()
     assert not list((tmp_path / "cache" / "deployable-zipfile").glob("work-*"))
 
@@ -145,7 +145,7 @@ def test_a_second_build_that_makes_the_same_bytes_passes(
 
     (environment,) = in_this_process
     assert (environment["PYTHONHASHSEED"], environment["TZ"]) == ("4711", "Asia/Kathmandu")
-    assert "Reproducible: the second build made the same bytes" in text
+    assert "Reproducible: the second build produced the same bytes" in text
     assert done["sha256"] == hashlib.sha256((tmp_path / "out.zip").read_bytes()).hexdigest()
 
 

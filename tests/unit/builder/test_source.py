@@ -152,12 +152,12 @@ def test_a_missing_or_empty_project_is_refused(tmp_path: Path) -> None:
     for name in ("file", "dangling"):
         assert f"{name}: is not a directory. Give the folder" in refused("project_files", str(tmp_path / name))
     (tmp_path / "site_one").mkdir()
-    assert "holds no file to pack. Give" in refused("project_files", str(tmp_path / "site_one"))
+    assert "contains no file to pack. Give" in refused("project_files", str(tmp_path / "site_one"))
 
 
 def test_a_project_that_git_does_not_track_is_refused(site: Path) -> None:
     write_tree(site.parent / "site_two", SITE)
-    assert "holds no file that git tracks. Run git add, or use --all-files." in refused(
+    assert "contains no file that git tracks. Run git add, or use --all-files." in refused(
         "project_files", str(site.parent / "site_two")
     )
 

@@ -92,7 +92,7 @@ def test_what_is_no_python_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"python3.99: is not a Python that can be run. Correct --extra-python"):
         targets.of_interpreter("python3.99")
     fake = write_tree(tmp_path, {"python": ("#!/bin/sh\necho hello\n", 0o755)})
-    with pytest.raises(UsageError, match="does not answer as a Python does"):
+    with pytest.raises(UsageError, match="does not behave like a Python"):
         targets.of_interpreter(str(fake / "python"))
 
 

@@ -108,5 +108,5 @@ def test_a_machine_that_is_not_known_starts_nothing(places: Tuple[Path, Path], m
     program.write_text(text)
     started = places[0] / "started"
     command = [sys.executable, "-I", "-S", program, places[0], "/usr/bin/touch", started]
-    assert "cannot be closed on" in run_cli(command, code=confine.NOT_CONFINED).stderr
+    assert "cannot be blocked on" in run_cli(command, code=confine.NOT_CONFINED).stderr
     assert not started.exists()

@@ -104,8 +104,8 @@ def test_a_server_that_needs_time_is_asked_again() -> None:
         (answer(NEW, 404), "status 404"),
         (answer(NEW, 204), "status 204"),
         (answer(OLD), "instead of"),
-        (answer(None), "names no release"),
-        (answer(None, body=b"x" + NEW.encode() + b"0"), "names no release"),
+        (answer(None), "contains no build id"),
+        (answer(None, body=b"x" + NEW.encode() + b"0"), "contains no build id"),
         ((301, {"Location": "https://elsewhere.example/", "X-Build-Id": NEW}, b""), "status 301 to https://elsewhere"),
     ],
 )

@@ -23,7 +23,9 @@ def test_an_empty_destination_is_fine_and_an_unreadable_one_is_named(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "listdir", refused)
-    assert str(filled_problem(str(tmp_path))) == (f"{tmp_path}: cannot be read (Permission denied). Check its rights.")
+    assert str(filled_problem(str(tmp_path))) == (
+        f"{tmp_path}: cannot be read (Permission denied). Check its permissions."
+    )
 
 
 def test_a_relative_destination_in_a_folder_that_is_gone_is_refused(

@@ -191,7 +191,7 @@ def spoil(name: str, content: str) -> Callable[[Path], None]:
 def test_what_is_no_complete_installation_is_refused(change: Callable[[Path], None], tmp_path: Path) -> None:
     tree = installed(tmp_path)
     change(tree)
-    with pytest.raises(DestinationError, match="holds no complete installation") as caught:
+    with pytest.raises(DestinationError, match="contains no complete installation") as caught:
         drift.compare(str(tree))
     assert len(str(caught.value).splitlines()) == 1
 
@@ -205,10 +205,10 @@ def test_a_changed_manifest_is_refused(tmp_path: Path) -> None:
     tree = installed(tmp_path)
     manifest = tree / layout.MANIFEST
     manifest.write_text(manifest.read_text().replace('"size":1}', '"size":2}', 1))
-    with pytest.raises(DestinationError, match="holds no complete installation"):
+    with pytest.raises(DestinationError, match="contains no complete installation"):
         drift.compare(str(tree))
     manifest.write_text("{}")
-    with pytest.raises(DestinationError, match="holds no complete installation"):
+    with pytest.raises(DestinationError, match="contains no complete installation"):
         drift.compare(str(tree))
 
 

@@ -61,10 +61,8 @@ def test_a_patch_release_that_the_plan_does_not_hold_for_is_refused_in_one_line(
     run_by(monkeypatch, release)
     (line,) = [str(one) for one in preflight.problems(bare_manifest(target), str(tmp_path / "dest"))]
     offered = f"{minor()}.3 to {minor()}.4, {minor()}.6 or later"
-    assert line.startswith(f"this Python: the artifact's plan holds for CPython {offered}, found {minor()}.")
-    assert line.endswith(
-        "Run it with a Python that it holds for, or build it with a lock that is complete for this one."
-    )
+    assert line.startswith(f"this Python: the artifact is built for CPython {offered}, found {minor()}.")
+    assert line.endswith("Run it with one of those, or build it with a lock that is complete for this one.")
 
 
 @pytest.mark.parametrize("name", manifests.MARKERS)

@@ -357,7 +357,7 @@ def test_a_link_above_the_destination_is_no_problem(site: Path, tmp_path: Path) 
         ("a\x1bb", "characters that cannot be printed"),
         ("a\0b", "characters that cannot be printed"),
         ("a\u202eb", "characters that cannot be printed"),
-        ("a\\b", "holds a backslash"),
+        ("a\\b", "contains a backslash"),
         ("a\udcffb", "is not UTF-8"),
         ("x" * 300, "is too long for a path"),
         ("x" * 241, "is too long for a path"),
@@ -585,7 +585,7 @@ def test_a_destination_filled_meanwhile_is_not_mixed(
         write_tree(tmp_path / "dest", {"mine": "x"})
 
     monkeypatch.setattr(tree, "make_virtualenv", fill)
-    assert "was filled meanwhile" in str(refusal(site, tmp_path / "dest"))
+    assert "was filled in the meantime" in str(refusal(site, tmp_path / "dest"))
     assert read_tree(tmp_path / "dest") == {"mine": (0o644, b"x")}
     assert faults.leftovers(str(tmp_path)) == ["dest", "made"]
 
@@ -766,7 +766,7 @@ def test_a_destination_that_could_be_lost_with_the_power_is_a_warning(
 
     monkeypatch.setattr(os, "fsync", fail)
     assert not install(site, tmp_path / "dest", console=Console(quiet=True)).already
-    assert "is complete, but could be lost with the power (Input/output error)" in capsys.readouterr().err
+    assert "is complete, but a power failure could undo it (Input/output error)" in capsys.readouterr().err
 
 
 def test_a_system_that_forks_no_more_installs_all_the_same(
@@ -785,7 +785,7 @@ def test_files_that_come_twice_are_the_artifacts_fault(tmp_path: Path) -> None:
 
     error = refusal(make_site(tmp_path, payload=True, manifest=twice), tmp_path / "dest")
     assert error.exit_code == 3
-    assert "comes twice, or as a file and as a folder. Build the artifact again." in str(error)
+    assert "appears twice, or both as a file and as a folder. Build the artifact again." in str(error)
     assert faults.leftovers(str(tmp_path)) == ["made"]
 
 

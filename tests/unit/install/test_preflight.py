@@ -47,7 +47,7 @@ def test_all_problems_come_in_one_run(tmp_path: Path, monkeypatch: pytest.Monkey
     )
     assert [problem.exit_code for problem in found] == [4, 4, 4, 5]
     assert lines(found) == [
-        "this machine: is riscv64, the artifact holds files for x86_64. Build it for this machine.",
+        "this machine: is riscv64, the artifact contains files for x86_64. Build it for this machine.",
         (
             "the C library: is glibc 2.12, the artifact needs 2.17 or newer. "
             f"Build it with --target cp{PYTHON.replace('.', '')}-manylinux_2_12_riscv64."
@@ -124,7 +124,7 @@ def test_a_python_that_writes_other_file_names_is_named(tmp_path: Path, monkeypa
     found = lines(preflight.problems(bare_manifest(make_target()), str(tmp_path / "dest")))
     assert found == [
         (
-            "this Python: takes file names for iso8859-1, the artifact's are UTF-8. "
+            "this Python: uses iso8859-1 for file names, the artifact uses UTF-8. "
             "Set PYTHONUTF8=1, or run it with -X utf8."
         )
     ]

@@ -94,7 +94,7 @@ def test_a_dead_installation_is_named_and_mended(damage: Callable[[Path], None],
     with pytest.raises(DestinationError) as caught:
         install(site, dest)
     assert "holds build" in str(caught.value)
-    assert str(caught.value).endswith("Install it again in its place with --force.")
+    assert str(caught.value).endswith("Reinstall it with --force.")
     assert install(site, dest, force=True).already is False
     assert content(dest) == before
     assert install(site, dest).already is True
@@ -191,7 +191,7 @@ def test_force_replaces_nothing_but_the_same_build(site: Path, dest: Path) -> No
     shutil.rmtree(str(dest))
     dest.mkdir()
     (dest / "notes.txt").write_text("mine")
-    with pytest.raises(DestinationError, match="holds no installation"):
+    with pytest.raises(DestinationError, match="contains no installation"):
         install(other, dest, force=True)
     assert os.listdir(str(dest)) == ["notes.txt"]
 

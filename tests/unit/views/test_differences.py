@@ -138,7 +138,7 @@ def test_a_folder_without_an_installation_is_refused(
         (tmp_path / "dest" / name).write_text("{}")
     assert main(["diff", str(artifact), str(tmp_path / "dest")]) == 5
     (line,) = capsys.readouterr().err.splitlines()
-    assert "holds no complete installation" in line
+    assert "contains no complete installation" in line
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Known weaknesses in the form of OSV: which versions a record affects, and every form that its file may have."""
+"""Known vulnerabilities in the form of OSV: which versions a record affects, and every form that its file may have."""
 
 from __future__ import annotations
 
