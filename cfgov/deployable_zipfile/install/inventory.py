@@ -145,7 +145,7 @@ def _list(tree: str, inner: str, whole: bool, known: _Listing, lines: List[str])
     """
     folders = []
     prefix = f"./{_escaped(inner)}"
-    modes = known.whole[inner] if inner in known.whole else _scanned(tree, inner)
+    modes = known.whole.pop(inner) if inner in known.whole else _scanned(tree, inner)  # each folder is listed once
     names = sorted(modes)
     escaped = map(_escaped, names) if _UNUSUAL.search("".join(names)) else names
     for name, text in zip(names, escaped):
