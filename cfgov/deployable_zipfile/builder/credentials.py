@@ -11,7 +11,7 @@ import functools
 import re
 from typing import List, Tuple
 
-FORMAT = 1  # of what found answers, for caches
+FORMAT = 2  # of what found answers, for caches
 _LIMIT = 4 * 1024 * 1024  # bytes of a file that are looked at
 _LONGEST = 64 * 1024  # characters of a line that are
 
@@ -42,10 +42,12 @@ _CONFIGURATION = _any_of(
 _FOLDERS = frozenset(["settings", "config", "conf"])  # of Python files that are configuration
 _EXAMPLE = re.compile(r"[-_.](example|sample|template|dist|tmpl|tpl|default)s?([-_.]|\Z)", re.IGNORECASE)
 # Files of lines NAME = VALUE, where a name says what the value is.
-_ASSIGNING = _any_of("*.toml", "*.cfg", "*.conf", "*.ini", "*.cnf", "*.properties", "*pypirc", ".npmrc", ".yarnrc*")
+_ASSIGNING = _any_of(
+    "*.toml", "*.cfg", "*.conf", "*.ini", "*.cnf", "*.properties", "*pypirc", ".npmrc", ".yarnrc*", "*.service"
+)
 _NETRC = _Later(r"(?:^|\s)machine\s+\S+\s.*?\bpassword\s+(\S+)|^\s*password\s+(\S+)")
 _ASSIGNED = _Later(
-    r"(?:^|[\s:./\"'{,-])(?:_authToken|_auth|_password|npmAuthToken|npmAuthIdent|password|passwd|token|api[-_]?key|"
+    r"(?:^|[\s:./\"'{,=-])(?:[A-Za-z0-9]{1,40}[-_]){0,4}(?:_authToken|_auth|_password|npmAuthToken|npmAuthIdent|password|passwd|token|api[-_]?key|"
     r"access[-_]?token|auth[-_]?token|secret[-_]?key|secret[-_]?access[-_]?key)[\"']?\s*[=:]\s*[\"']?([^\s\"'#;,}]{4,})",
     re.IGNORECASE,
 )
@@ -60,7 +62,7 @@ _QUERY = _Later(
 )
 # A variable of the shell, of pip, of a template or of a format; what was masked already.
 _REFERENCE = _Later(
-    r"(?:\$\{.*|\$\(.*|\$\w+|%\(\w+\)s|%[sr]|%\w+%|\{.*|<.*|\*+|x{3,}|\.{3}|\u2026|true|false|none|null|required|optional)+",
+    r"(?:\$\{.*|\$\(.*|\$\w+|%\(\w+\)s|%[sr]|%\w+%|\{.*|<.*|\*+|x{3,}|\.{3}|\u2026|true|false|none|null|required|optional|\d+)+",
     re.IGNORECASE,
 )
 _HERE = _Later(r"(localhost|127\.[0-9.]+|\[::1\]|0\.0\.0\.0|)\Z", re.IGNORECASE)
