@@ -100,7 +100,9 @@ def _ours(path: Path) -> Dict[str, bytes]:
         return {name: artifact.container.read(entry) for name, entry in artifact.members.items()}
 
 
-@pytest.mark.parametrize("content", [content for _, content in GOOD_CASES], ids=[name for name, _ in GOOD_CASES])
+@pytest.mark.parametrize(
+    "content", sampled([content for _, content in GOOD_CASES], 8), ids=[name for name, _ in GOOD_CASES]
+)
 def test_the_standard_library_reads_what_we_read(content: Callable[[], bytes], tmp_path: Path) -> None:
     path = tmp_path / "artifact.zip"
     path.write_bytes(content())

@@ -225,6 +225,7 @@ def test_a_damaged_cache_costs_time_and_nothing_else(
     assert (second["sha256"], second["from_cache"]) == (first["sha256"], [])
 
 
+@pytest.mark.deep
 def test_without_the_cache_nothing_is_kept(
     site: Path, index: Index, own_cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -453,7 +454,7 @@ NAMELESS: Dict[str, Callable[[Path], str]] = {
 }
 
 
-@pytest.mark.parametrize("form", sampled(sorted(NAMELESS), ["git", "path"]))
+@pytest.mark.parametrize("form", sampled(sorted(NAMELESS), ["git"]))
 def test_a_line_without_a_name_is_found_in_the_cache_with_the_name_of_its_project(
     site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
 ) -> None:

@@ -170,7 +170,7 @@ def _another_tool(builds: Builds, patch: pytest.MonkeyPatch) -> None:
     sampled([
         _lock, _variable, _option, _no_bytecode, _project_name, _configuration_of_pip, _module, _wheel_is_gone,
         _damaged, _a_month_later, _another_tool,
-    ], 3),
+    ], 1),
 )  # fmt: skip
 def test_after_a_change_of_what_it_follows_from_the_lock_is_read(
     builds: Builds, change: Callable[[Builds, pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch

@@ -144,6 +144,7 @@ def test_what_is_ignored_is_no_fault(tmp_path: Path, capsys: Any) -> None:
     assert run(path, tmp_path, capsys, "--ignore", "alpha", "--ignore", "omega").code == 0
 
 
+@pytest.mark.deep
 def test_a_good_artifact_passes_and_leaves_nothing(tmp_path: Path, capsys: Any) -> None:
     path = artifact(tmp_path, {"alpha": {"alpha/__init__.py": "", "alpha_tool.py": ""}})
     outcome = run(path, tmp_path, capsys)
@@ -156,6 +157,7 @@ def test_a_good_artifact_passes_and_leaves_nothing(tmp_path: Path, capsys: Any) 
 def test_commands_that_a_site_needs_run_after_migrate(tmp_path: Path, capsys: Any) -> None:
     path = artifact(tmp_path, {"alpha": {"alpha.py": ""}})
     outcome = run(path, tmp_path, capsys, "--manage", "compress --force", "--manage", "warm")
+    assert (outcome.code, outcome.faults) == (0, {})
     names = [finding["what"] for finding in outcome.document["findings"]]
     assert names[-4:] == ["manage.py migrate", "manage.py compress --force", "manage.py warm", "GET /"]
 

@@ -250,6 +250,7 @@ class TestRollback:
         assert signed.verb("one", "rollback", one) == 0
         assert signed.current() == one
 
+    @pytest.mark.deep
     def test_a_live_release_that_is_checked_later_counts_as_signed(self, signed: Host) -> None:
         one = signed.live("one")
         assert signed.deploy("one", *require(signed)) == 0
@@ -260,6 +261,7 @@ class TestRollback:
         assert signed.verb("one", "rollback") == 0
         assert signed.current() == one
 
+    @pytest.mark.deep
     def test_a_release_keeps_its_signer_until_other_files_take_its_place(self, signed: Host) -> None:
         one = signed.live("one", *require(signed))
         Path(f"{signed.artifacts['one']}.sig").unlink()

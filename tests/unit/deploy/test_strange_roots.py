@@ -394,6 +394,7 @@ def test_a_rollback_to_a_folder_made_by_hand_runs_the_configuration_test(host: H
     assert "FileNotFoundError" not in host.err
 
 
+@pytest.mark.deep
 @pytest.mark.usefixtures("with_commands")
 def test_the_migration_of_an_earlier_attempt_is_not_blamed(host: Host, root: Path) -> None:
     write_environment(host.environment, FAIL_AT="migrate")

@@ -112,6 +112,7 @@ def usual() -> Dict[str, Any]:
     return {}
 
 
+@pytest.mark.deep
 def test_a_deployment_with_closed_descriptors_makes_what_one_of_this_process_makes(
     host: Host, root: Path, tmp_path: Path
 ) -> None:

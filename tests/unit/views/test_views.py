@@ -16,6 +16,7 @@ from deployable_zipfile.builder import sbom
 from deployable_zipfile.builder.elf import Elf
 from deployable_zipfile.views import commands
 from tests.support.artifacts import Content, make_artifact, simple_wheel
+from tests.support.depth import sampled
 from tests.support.helpers import make_wheel
 from tests.support.releases import hostile, weaknesses
 from tests.support.wheels import collected
@@ -59,7 +60,7 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("form", ["", "--markdown", "--json"])
+@pytest.mark.parametrize("form", sampled(["", "--markdown", "--json"], ["--markdown"]))
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_name_is_shown_and_does_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, form: str
@@ -73,7 +74,7 @@ def test_a_hostile_name_is_shown_and_does_nothing(
 
 
 # What a project's files cannot be called, a wheel's metadata, a file in a wheel or a known weakness can.
-@pytest.mark.parametrize("form", ["", "--markdown", "--json"])
+@pytest.mark.parametrize("form", sampled(["", "--markdown", "--json"], ["--markdown"]))
 @pytest.mark.parametrize(
     "text", [*HOSTILE, "\x1b[31mred\x07", "\u202eright\u2066", "zero\u200bwidth\ufeff", "y" * 1000, "a :tada:+1:-1: b"]
 )
