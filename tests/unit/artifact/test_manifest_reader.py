@@ -183,7 +183,7 @@ def test_a_projects_bytecode_and_a_payload_are_members_too() -> None:
 
 def test_a_distribution_is_planned_once() -> None:
     target = make_target([WHEEL])._replace(bootstrap=(WHEEL,))
-    assert "plans a distribution twice" in refusal(manifest(targets=(target,)).to_json())
+    assert "lists a distribution twice" in refusal(manifest(targets=(target,)).to_json())
 
 
 def test_a_listing_is_read_as_strictly() -> None:
