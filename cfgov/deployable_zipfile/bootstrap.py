@@ -1,5 +1,5 @@
 # -*- coding: ascii -*-
-"""The artifact's __main__.py: says in one line what is wrong with an old Python, else loads the runtime and runs it.
+"""The artifact's __main__.py: on an old Python prints a one-line error, otherwise loads and runs the runtime.
 
 Parses on Python 2.7 and 3.x. The artifact is first on sys.path when this runs, even with -I, so a project that holds
 packages named "json" or "email" would replace the standard library's: the very first statements take it out, with

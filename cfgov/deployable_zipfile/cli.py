@@ -1,4 +1,4 @@
-"""What every command line is made of: the parser, the types of its arguments, and the place where errors end."""
+"""The parts of every command line: the parser, the types of its arguments, and the handling of errors."""
 
 from __future__ import annotations
 

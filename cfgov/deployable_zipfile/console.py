@@ -1,4 +1,4 @@
-"""What a command line says: progress and warnings to people on stderr, the result on stdout.
+"""What a command line prints: progress and warnings to people on stderr, the result on stdout.
 
 Only command lines make a :class:`Console`; library code is handed one.
 """
@@ -33,7 +33,7 @@ class Console:
         as_json: print the result as one JSON object instead of text.
         out, err: streams; the process's own when left out.
 
-    A message that stderr does not take is dropped: nobody is left to be told. A result that stdout does not take is
+    A message that stderr does not take is dropped: nothing else could report it. A result that stdout does not take is
     an error, because the caller believes to have it.
     """
 

@@ -1,4 +1,4 @@
-"""Changes to the file system that are whole and on the disk, and the lock that keeps two of them apart.
+"""Changes to the file system that are complete and on the disk, and locks.
 
 One of each: synchronise a folder or a file system, replace a file or a link at one instant, take a lock.
 """

@@ -1,4 +1,4 @@
-"""The one runner of other programs.
+"""Runs other programs; nothing else in the package does.
 
 A program gets none of what this process inherited or changed: see :mod:`inherited` for what that is. Its output is
 read while it runs, it is stopped with everything that it started when its time is over, and nothing of it is left.

@@ -1,4 +1,4 @@
-"""Signals that ask a process to end: one line and no traceback; held back in steps that must not be left half done.
+"""Signals that ask a process to end: one line and no traceback; delayed during steps that must be completed.
 
 A handler is not replaced when the signal is ignored, as nohup and a shell without job control leave it. This is loaded
 before anything else of a build, so it loads little itself.

@@ -23,7 +23,7 @@ from .signals import ENDING_SIGNALS, unbroken
 MAX_WORKERS = 8  # file creation in one folder tree gains nothing beyond
 _NUMBER = struct.Struct("<L")
 _PIPE_ROOM = 4096  # bytes that every pipe takes without a reader (POSIX PIPE_BUF)
-_ORPHAN_CHECK = 0.25  # seconds between two looks whether the parent still lives
+_ORPHAN_CHECK = 0.25  # seconds between two checks that the parent is still running
 
 
 def cores() -> int:

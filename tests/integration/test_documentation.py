@@ -1,4 +1,4 @@
-"""The commands of the documentation, run as they stand in a fresh clone."""
+"""The commands of the documentation, run as written in a new clone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("document", STORIES)
-def test_every_command_that_needs_no_engine_and_no_registry_works_as_it_stands(document: str, clone: Path) -> None:
+def test_every_command_that_needs_no_engine_and_no_registry_works_as_written(document: str, clone: Path) -> None:
     found = runnable(document)
     assert found, "a document without commands proves nothing"
 

@@ -76,7 +76,7 @@ def test_every_session_that_a_command_names_exists() -> None:
 
 
 @pytest.mark.parametrize("command", DOCUMENTED)
-def test_the_documented_docker_commands_stand_word_for_word(command: str) -> None:
+def test_the_documented_docker_commands_are_written_word_for_word(command: str) -> None:
     written = {command for block in blocks("docs/release.md") for command in block.commands}
 
     assert command in written

@@ -1,4 +1,4 @@
-"""A delta: an artifact that holds what another build lacks, and names what it needs of that one.
+"""A delta: an artifact with what an old build lacks, and the names of what it needs from that one.
 
 It obeys every rule of an artifact (R1-R12) and has no targets of its own. Below ``.deploy/delta/`` it holds the
 manifest of the whole build, the digests of the files in those archives that are left out, and the files in them that an

@@ -1,4 +1,4 @@
-"""Headers of a zip (APPNOTE 6.3.10): 4.3.7 local, 4.3.12 central, 4.3.16 end; ours as R4 and R6 want them."""
+"""Headers of a zip (APPNOTE 6.3.10): 4.3.7 local, 4.3.12 central, 4.3.16 end; ours as R4 and R6 require."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ WHEELS = "wheels"
 BOOTSTRAP_WHEELS = "bootstrap_wheels"
 STATIC = "static.in"
 
-# Everything else that the tool adds lives under one folder, in the artifact and in the destination.
+# Everything else that the tool adds is in one folder, in the artifact and in the destination.
 DEPLOY = ".deploy"
 MANIFEST = ".deploy/manifest.json"
 SBOM = ".deploy/sbom.cdx.json"

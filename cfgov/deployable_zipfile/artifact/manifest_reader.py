@@ -1,4 +1,4 @@
-"""The manifest and the listings of nested payloads, strictly fields."""
+"""Strict reader of the manifest and of the listings of nested payloads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the manifest says, for both sides, and its canonical text; ``manifest_reader`` reads that."""
+"""The manifest and its canonical text; ``manifest_reader`` reads it."""
 
 from __future__ import annotations
 

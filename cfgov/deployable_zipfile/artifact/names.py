@@ -1,4 +1,4 @@
-"""Names of members: which are allowed (rule R8 of ``docs/artifact.md``), and which exclude each other (R9)."""
+"""Names of members: which are allowed (rule R8 of ``docs/artifact.md``), and which conflict (R9)."""
 
 from __future__ import annotations
 

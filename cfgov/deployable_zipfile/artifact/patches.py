@@ -1,4 +1,4 @@
-"""Patch releases of one Python, and the ranges of them that a plan holds for.
+"""Patch releases of one Python version, and the ranges for which a plan is valid.
 
 A build sees one patch release, or none; markers and Requires-Python may tell others apart (PEP 508, PEP 440).
 """

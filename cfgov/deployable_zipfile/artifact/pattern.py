@@ -1,4 +1,4 @@
-"""Regular expressions that match in a time that grows with the text and with the pattern, whatever both are.
+"""Regular expressions that match in a time proportional to the text and the pattern, whatever they are.
 
 ``re`` goes back when it fails, so a pattern such as ``(a+)+b`` takes years for fifty characters. A pattern that comes
 with an artifact must not do that to a server. This is the part of its syntax that a set of states can follow (Thompson,

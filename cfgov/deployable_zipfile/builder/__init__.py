@@ -1,1 +1,1 @@
-"""The build side: what makes an artifact. Nothing in this folder travels inside one."""
+"""The build side. Nothing in this folder is packed into an artifact."""

@@ -59,7 +59,7 @@ def compile_units(
         cache_tag: of the interpreter (PEP 3147).
         work: scratch folder for the compiled files.
         workers: processes.
-        progress: told how many more files are compiled, by any thread.
+        progress: called with how many more files are compiled, by any thread.
 
     Raises:
         BuildInputError: the interpreter failed.

@@ -1,4 +1,4 @@
-"""What earlier builds left for later ones: files and small documents, each found by a digest and proven by another.
+"""The cache of builds: files and small documents, each found by a digest and checked by another.
 
 A document is kept under the digest of everything it depends on; a file under its own SHA-256. Whatever does not fit
 its digest is removed and made again, so a damaged cache costs time and nothing else. What was found out by reading a

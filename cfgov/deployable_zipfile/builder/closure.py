@@ -1,4 +1,4 @@
-"""Which wheels each patch release of a Python needs, and for which of them a plan holds.
+"""Which wheels each patch release of a Python needs, and for which of them a plan is valid.
 
 Requirements are followed for every patch release at once: see :mod:`markers`. For variables that no build can know,
 both outcomes must be fulfilled: what one of them requires is required.

@@ -1,4 +1,4 @@
-"""A delta: from two artifacts to a third, which holds what the one lacks of the other.
+"""Writes a delta: an artifact with what one artifact lacks of another.
 
 What an installation of the old build has under a path that is known is left out; the rest is packed: members that the
 old build has not, and files of archives that are left out (scripts, whose first line each installation writes, and

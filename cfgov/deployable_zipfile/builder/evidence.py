@@ -1,4 +1,4 @@
-"""What the outcome of a build follows from, for ``unchanged.py`` to look at before the next one.
+"""What the outcome of a build depends on, for ``unchanged.py`` to check before the next one.
 
 A chapter. Only a build from a commit, a lock of hashes and this Python, with wheels from the cache, leaves a record.
 """

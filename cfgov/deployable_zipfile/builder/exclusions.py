@@ -1,4 +1,4 @@
-"""What is never packed, wherever it is: version control, caches, secrets, private keys and earlier artifacts.
+"""What is never packed, in any folder: version control, caches, secrets, private keys and earlier artifacts.
 
 Names are looked at first, then the beginning of each file: a private key is one whatever its file is called.
 """

@@ -1,4 +1,4 @@
-"""What a build came to, for people and for ``--json``."""
+"""The result of a build, for people and for ``--json``."""
 
 from __future__ import annotations
 

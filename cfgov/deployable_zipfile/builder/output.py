@@ -1,4 +1,4 @@
-"""The file that a build leaves behind: whole or not at all, with its checksum beside it."""
+"""The file that a build writes, completely or not at all, with its checksum beside it."""
 
 from __future__ import annotations
 

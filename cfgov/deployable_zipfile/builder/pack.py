@@ -1,4 +1,4 @@
-"""From files, wheels and plans to the artifact: every member in its place, the bill of materials, the manifest.
+"""From files, wheels and plans to the artifact: every member, the bill of materials, the manifest.
 
 With ``collect.py`` and ``overlays.py`` one of the modules that tell how the steps in this folder follow each other.
 """

@@ -1,4 +1,4 @@
-"""One file as it can be packed: regular, inside its folder, with a name that can travel."""
+"""One file as it can be packed: regular, inside its folder, with a portable name."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class Runner(NamedTuple):
         version: of pip, "" when it is any.
         constraints: paths of files that constrain what build environments get.
         offline: no index and no setting that names one.
-        fetched: told, while a download runs, how many more files it has.
+        fetched: called, while a download runs, with how many more files it has.
         no_index: what forbids the package index: an option, a variable or a setting; "" when nothing does.
     """
 
@@ -73,7 +73,7 @@ class Runner(NamedTuple):
     version: str = ""
     constraints: Tuple[str, ...] = ()
     offline: bool = False
-    fetched: Callable[[int], object] = int  # told how many more files a download has come to
+    fetched: Callable[[int], object] = int  # called with how many more files a download has come to
     no_index: str = ""
 
 

@@ -50,7 +50,7 @@ class Progress:
     It may fetch the metadata of all files before the first of them: then half of the way is the metadata's.
 
     Parameters:
-        fetched: told how many more files there are.
+        fetched: called with how many more files there are.
     """
 
     def __init__(self, fetched: Callable[[int], object]) -> None:

@@ -1,4 +1,4 @@
-"""How a project is run: settings module, WSGI and ASGI callable, ``manage.py``, in the words of the project itself.
+"""How a project is run: settings module, WSGI and ASGI callable, ``manage.py``, as the project's own files say.
 
 Nothing is imported or guessed from the folder's name: ``manage.py``, ``wsgi.py`` and the settings are parsed.
 What they compute at run time is not known here; a setting of the build can say it.

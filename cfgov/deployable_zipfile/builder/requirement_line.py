@@ -55,7 +55,7 @@ def split(place: str, text: str) -> List[str]:
 
 
 def _line_options(place: str, text: str) -> Tuple[List[str], List[str]]:
-    """Return the hashes and the settings for the backend that stand behind a requirement."""
+    """Return the hashes and the settings for the backend that follow a requirement."""
     hashes, further = [], []
     words = split(place, text)
     while words:

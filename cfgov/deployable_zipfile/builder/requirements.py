@@ -1,4 +1,4 @@
-"""What is to be installed: requirements, whichever file they come from, and how pip is given them."""
+"""What to install: requirements from any kind of file, and how they are passed to pip."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The members that run on the target: this package, but for what stays at home. A chapter."""
+"""The members that run on the target: this package without the build side. A chapter."""
 
 from __future__ import annotations
 

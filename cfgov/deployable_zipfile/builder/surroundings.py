@@ -1,4 +1,4 @@
-"""What of a machine decides which files pip takes and what a compiler makes of them: parts of cache keys.
+"""The properties of a machine that decide which files pip uses and what a compiler produces: parts of cache keys.
 
 Nothing is started to find out: a tool is known by its file, a setting by its text.
 """

@@ -1,4 +1,4 @@
-"""Try what was packed, before the artifact takes its place: does the site import?
+"""Check that the packed site can be imported, before the new artifact replaces the old one.
 
 The artifact is installed into a scratch folder and its virtualenv imports the settings module and the WSGI and ASGI
 callables once, in an environment that names nothing real. No request is made and no database is opened.

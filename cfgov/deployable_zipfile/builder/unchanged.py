@@ -1,4 +1,4 @@
-"""Proof that a build would come to what the last one came to, found without loading the modules that build.
+"""Detects that a build would give the same result as the last one, without loading the modules that build.
 
 A build whose outcome follows from what is recorded here leaves a record: the state of every file that it read or looked
 for, what git answered, the artifact, and what it printed. While all of that is as it was, the next build with the same

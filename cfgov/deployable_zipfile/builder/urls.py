@@ -1,6 +1,6 @@
-"""Fetches what pip is not asked for: a requirements file, or a file whose name is not that of its URL.
+"""Fetches what pip does not fetch: a requirements file, or a file whose name is not that of its URL.
 
-Proxy and certificates are those that pip is told to use.
+Proxy and certificates are those of pip.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""From a destination to a live site: releases, steps, restart, health check, and the way back."""
+"""From a destination to a live site: releases, steps, restart, health check, and going back."""

@@ -24,7 +24,7 @@ from .redaction import Secrets
 _LOG_MODE = 0o640
 _MOST_LOG = 16 * 1024 * 1024  # characters of one command's output that are logged
 
-Note = Callable[[Optional[int]], object]  # told the process id of each command, and None when it has ended
+Note = Callable[[Optional[int]], object]  # gets the process id of each command, and None when it has ended
 
 
 class CommandError(DeploymentError):
@@ -108,7 +108,7 @@ class Commands:
         log: where their output goes.
         timeout: seconds for one command.
         run_as: the user to become; None stays.
-        note: told which command runs.
+        note: called with the process id of each command.
         variables: further ones for the release's Python; environment.json wins over them.
     """
 

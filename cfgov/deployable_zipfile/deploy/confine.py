@@ -1,4 +1,4 @@
-"""Start a program that can use no network and write nowhere but below one folder. Runs as a file of its own.
+"""Start a program that cannot use the network or write outside one folder. Runs as a file of its own.
 
     python -I -S confine.py FOLDER PROGRAM [ARGUMENT]...
 

@@ -18,7 +18,7 @@ from .site import Site, site_of
 
 
 class Context:
-    """One deployment or rollback under way: where it works, what it was told, what it found."""
+    """One deployment or rollback under way: where it works, its options, and what it found."""
 
     def __init__(
         self, root: Root, target: str, options: Options, console: Console, lock: Optional[Lock] = None

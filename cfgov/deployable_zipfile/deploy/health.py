@@ -1,4 +1,4 @@
-"""Prove that the new release answers: not that something does.
+"""Check that the new release answers, not only that something does.
 
 An answer counts when its status is 200 and it names the expected build id, in the header ``X-Build-Id`` or,
 where the site sends no such header, as a word of its body. Old processes may answer beside new ones for a

@@ -1,4 +1,4 @@
-"""How one command works on one root: what it was told, and what the root remembers."""
+"""How one command works on one root: its options, and those that the root remembers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Load a release's WSGI or ASGI callable, and send it one request when told to. Runs in the release's Python.
+"""Load a release's WSGI or ASGI callable, and send it one request on demand. Runs in the release's Python.
 
     python -c PROBE '{"wsgi": "MODULE:NAME", "asgi": "", "settings": "", "path": "/", "host": "localhost"}'
 

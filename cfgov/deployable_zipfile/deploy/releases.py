@@ -1,4 +1,4 @@
-"""The folders of one deployed site, and the one instant at which another release becomes current.
+"""The folders of one deployed site, and the atomic switch to another release.
 
 ROOT/current            -> releases/BUILD_ID      relative, replaced by one rename
 ROOT/releases/BUILD_ID/                           a complete destination, never changed after it was live

@@ -1,4 +1,4 @@
-"""Make the web server's processes take up the release that ``current`` points to.
+"""Make the web server's processes load the release that ``current`` points to.
 
 Strategies, as the operator writes them:
 

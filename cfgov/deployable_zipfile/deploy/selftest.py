@@ -1,4 +1,4 @@
-"""Prove, on the machine itself and without a web server, that what the artifact holds can run there.
+"""Prove, on the machine itself and without a web server, that the artifact's contents can run there.
 
 The artifact is installed into a scratch folder; then the new virtualenv imports every top-level module and every
 compiled file of every wheel, runs Django's checks, loads the WSGI or ASGI callable and answers one request.

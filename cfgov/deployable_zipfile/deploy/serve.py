@@ -1,4 +1,4 @@
-"""Show the site of an artifact on 127.0.0.1, from a scratch folder: does it start? Offline, and without rights.
+"""Serve the site of an artifact on 127.0.0.1 from a scratch folder, to see that it starts: offline and without root.
 
 Everything is made anew in a folder that is removed at the end: the installation, an SQLite database, uploads, a secret
 key. It is confined like a self-test: nothing real is touched, also when --env-file names it. The server is one that the

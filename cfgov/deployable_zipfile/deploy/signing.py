@@ -1,4 +1,4 @@
-"""The signature that a root demands: remembered in its journal until somebody turns it off by name."""
+"""The signature that a root requires, as its journal remembers until ``--no-require-signature``."""
 
 from __future__ import annotations
 

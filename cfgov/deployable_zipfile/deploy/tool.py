@@ -1,4 +1,4 @@
-"""The verbs beside the releases, for an operator who has no artifact at hand."""
+"""The copy of the tool in a root, for use without an artifact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order of a deployment's steps, and the way back when one fails.
+"""The order of a deployment's steps, and going back when one fails.
 
 Everything before the step *switch* leaves the site as it is; everything from there until the health check has proven
 the new release ends, when it fails, with the release that was live before.

@@ -35,7 +35,7 @@ def normal_destination(destination: str) -> str:
 
 
 def _absolute(path: str) -> str:
-    """Return *path* absolute, after proving that it can stand in scripts, ``.pth`` files and messages."""
+    """Return *path* absolute, after proving that it can appear in scripts, ``.pth`` files and messages."""
     if not path:
         raise DestinationError("the destination", "is empty", "Name a folder")
     try:

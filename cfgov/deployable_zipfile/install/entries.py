@@ -1,4 +1,4 @@
-"""One wheel in the store: its files, and what each was last like.
+"""One wheel in the store: its files and their recorded state.
 
 Files of an entry may be one and the same as files of installations (hard links), so an edit of one is an edit of all.
 An entry therefore keeps for every file its digest, and the inode, size and times that it had when the digest was

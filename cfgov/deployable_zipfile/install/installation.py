@@ -72,7 +72,7 @@ def install(
         wait: seconds to wait for another installation into the same destination.
         sync: put everything on the disk before the commit, so that a power loss leaves nothing or all.
         force: an installation of this build, in whatever state, is replaced by a new one.
-        console: told about each step.
+        console: gets each step.
         store: path of a store of unpacked wheels to take files from, "": none.
         compiles: compile Python files for which the artifact has no bytecode that this Python reads.
 

@@ -184,7 +184,7 @@ def _has_bytecode(path: str) -> bool:
 
 
 def _bytecode_jobs(source: OpenedWheel, place: Place) -> Dict[str, Job]:
-    """Return one job per shipped bytecode file; each must stand beside a source file of the same wheel."""
+    """Return one job per shipped bytecode file; each must be beside a source file of the same wheel."""
     if source.bytecode is None:
         return {}
     allowed = _bytecode_paths(source.wheel, place)

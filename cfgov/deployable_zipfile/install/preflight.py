@@ -1,4 +1,4 @@
-"""What the target must have, found out before a byte is written, every problem in one run."""
+"""The requirements on the target, checked before anything is written, all problems in one run."""
 
 from __future__ import annotations
 

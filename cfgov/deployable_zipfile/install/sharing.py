@@ -37,7 +37,7 @@ class Sharing:
     Parameters:
         path: absolute path of the store.
         manifest: of the artifact.
-        console: told about what is wrong with the store.
+        console: gets warnings about the store.
 
     Attributes:
         digests: SHA-256 of the files that were taken from the store, by path in the tree.

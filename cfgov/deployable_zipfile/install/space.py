@@ -1,4 +1,4 @@
-"""How much room an installation takes on the file system of its destination.
+"""How much disk space an installation needs on the file system of its destination.
 
 The directories of the wheels and of the other archives in the artifact say how large every file will be. They are read
 only where room is scarce.

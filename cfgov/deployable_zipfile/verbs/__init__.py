@@ -1,1 +1,1 @@
-"""The verbs of an artifact that deploy nothing: what each is told, and what it does."""
+"""The verbs of an artifact that deploy nothing: the options of each, and what it does."""

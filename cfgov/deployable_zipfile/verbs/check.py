@@ -1,4 +1,4 @@
-"""``check``: everything that would keep the artifact from running here."""
+"""``check``: everything that prevents the artifact from being installed here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``info``: what the artifact is, or an installation."""
+"""``info``: describes the artifact, or an installation."""
 
 from __future__ import annotations
 

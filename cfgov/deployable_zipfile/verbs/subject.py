@@ -1,4 +1,4 @@
-"""What a verb is about: a folder, or an artifact that is signed as the options demand."""
+"""What a verb is about: a folder, or an artifact that is signed as the options require."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What people look at before a release: what an artifact holds, and what changed. Stays at home."""
+"""Shows what an artifact contains and what changed. Not packed into artifacts."""

@@ -1,4 +1,4 @@
-"""What an artifact holds, read only by the strict readers."""
+"""What an artifact contains, read only by the strict readers."""
 
 from __future__ import annotations
 

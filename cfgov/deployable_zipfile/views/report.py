@@ -1,4 +1,4 @@
-"""``deployable-zipfile report``: what an artifact holds and what changed, as one page that needs no network.
+"""``deployable-zipfile report``: what an artifact contains and what changed, as one HTML page that needs no network.
 
 The page is a template with autoescape. Data for its charts are JSON in a script element that no browser runs; what is
 run are two scripts, whose digests the page's Content-Security-Policy names.

@@ -14,7 +14,7 @@ _SETTINGS_FILE = re.compile(r"(?:.*/)?(?:settings/(?:[^/]+/)*[^/]+|[^/]*settings
 
 
 class Found(NamedTuple):
-    """Names by the file that they stand in first."""
+    """Names by the file in which they first appear."""
 
     environment: Dict[str, str]
     read: Dict[str, str]  # settings that are read

@@ -1,4 +1,4 @@
-"""Known vulnerabilities of packages, from files in the form of OSV (OSV schema 1.7), without a network.
+"""Known vulnerabilities of packages, from files in OSV format (schema 1.7), without a network.
 
 https://ossf.github.io/osv-schema/: "Evaluation" says which versions a record affects.
 """

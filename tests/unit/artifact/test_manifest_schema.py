@@ -182,7 +182,7 @@ def test_the_documented_check_notices_a_changed_member(tmp_path: Path) -> None:
     assert b"AssertionError: shop/settings.py" in done.stderr
 
 
-def test_every_member_name_in_the_code_stands_in_the_documentation() -> None:
+def test_every_member_name_in_the_code_is_in_the_documentation() -> None:
     text = (DOCS / "artifact.md").read_text()
     for name in (
         layout.MAIN,
