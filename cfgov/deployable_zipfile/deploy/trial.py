@@ -225,7 +225,7 @@ def scratch_environment(env_file: Optional[Path], scratch: Path) -> Dict[str, st
     """
     variables = {"SECRET_KEY": secrets.token_urlsafe(48), "ALLOWED_HOSTS": '["*"]'}
     if env_file is not None:
-        variables = provision.read_environment(env_file)
+        variables = provision.EnvironmentFile(env_file).read()
     own = {"DATABASE_URL": f"sqlite:///{scratch}/scratch.sqlite3"}
     for key, value in variables.items():
         if _DATABASE_URL.match(value):

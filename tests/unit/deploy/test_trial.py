@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,13 @@ def _environment(folder: Path, variables: "dict[str, str]") -> Path:
     path.write_text(json.dumps(variables))
     path.chmod(0o600)
     return path
+
+
+def test_the_environment_of_a_trial_may_come_through_a_pipe(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b'{"NAME": "from a pipe"}')
+    os.close(writing)
+    try:
+        assert scratch_environment(Path(f"/proc/self/fd/{reading}"), tmp_path)["NAME"] == "from a pipe"
+    finally:
+        os.close(reading)
