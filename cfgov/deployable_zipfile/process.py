@@ -1,4 +1,4 @@
-"""Runs other programs; nothing else in the package does.
+"""Runs other programs, for every module but ``builder/unchanged.py``, which loads too early for it.
 
 A program gets none of what this process inherited or changed: see :mod:`inherited` for what that is. Its output is
 read while it runs, it is stopped with everything that it started when its time is over, and nothing of it is left.
