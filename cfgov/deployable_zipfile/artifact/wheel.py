@@ -280,7 +280,7 @@ class Wheel(Window):
         room = sum(len(file.encode("utf-8")) + _MAX_ROW for file in self.files)
         text = self.text(name, min(MAX_TEXT, 64 * 1024 + 3 * room))
         try:
-            rows = parse_record(text)
+            rows = parse_record(text[1:] if text.startswith("\ufeff") else text)
         except ValueError as error:
             self.refuse(name, str(error))
         for signature in (f"{self.dist_info}/{own}" for own in _UNLISTED[1:]):

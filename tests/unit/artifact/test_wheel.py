@@ -138,6 +138,13 @@ def test_signatures_may_be_in_record_without_a_digest(name: str, tmp_path: Path)
     assert "digest" in refusal(wrong) or "sha256" in refusal(wrong)
 
 
+def test_a_byte_order_mark_before_record_is_no_part_of_a_name(tmp_path: Path) -> None:
+    path = made(tmp_path, record=lambda rows: [("\ufeff" + rows[0][0], *rows[0][1:]), *rows[1:]])
+    with Wheel.open(str(path)) as wheel:
+        wheel.check_structure()
+        wheel.check_contents()
+
+
 @pytest.mark.parametrize("name", ["METADATA", "WHEEL", "RECORD"])
 def test_a_text_that_is_not_utf_8_is_refused_by_name(name: str, tmp_path: Path) -> None:
     option = {"METADATA": "metadata", "WHEEL": "wheel_metadata"}.get(name)
