@@ -81,11 +81,11 @@ def section(found: Found) -> str:
     """Return the section for ``pyproject.toml``."""
     lines = [
         f"[{settings.SECTION}]",
-        "# Read by deployable-zipfile create. Each setting is an option of it too; paths start at this folder.",
+        "# Read by deployable-zipfile create, which has an option for each setting. Paths are relative to this folder.",
         f"name = {_toml(found.name)}  # of the project's folder in the artifact",
         *_requirements_lines(found),
         "",
-        "# How the site is run. These are read from its own files; set one to say otherwise.",
+        "# How the site is run. Detected from its files; set one to override it.",
     ]
     site = found.site
     for setting, value, example in (
@@ -97,7 +97,7 @@ def section(found: Found) -> str:
         comment = "" if value else "  # not found"
         lines.append(f"# {setting} = {_toml(value or example)}{comment}")
     lines += [
-        '# skip-steps = ["collectstatic"]  # check, collectstatic or migrate: what a deployment leaves out',
+        '# skip-steps = ["collectstatic"]  # check, collectstatic or migrate: steps that a deployment skips',
         "",
         "# What is packed: the files that git tracks. Patterns: * stays in a folder, ** crosses folders.",
         '# include = ["static/dist/**"]  # built, not tracked',
