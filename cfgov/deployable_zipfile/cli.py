@@ -200,7 +200,7 @@ def _ended(words: Sequence[str], run: Callable[[], int]) -> int:
         Console(as_json="--json" in words).error(found)
         return found.exit_code
     finally:
-        _drop_output()
+        drop_output()
 
 
 def failure(error: BaseException) -> DeployableZipfileError:
@@ -254,7 +254,7 @@ def _unforeseen(error: OSError) -> DeployableZipfileError:
     return DeployableZipfileError(what, f"{error.strerror or error}", "Check the system's limits and permissions")
 
 
-def _drop_output() -> None:
+def drop_output() -> None:
     """Throw away what a stream did not take: the interpreter would complain of it once more, and exit with 120."""
     for stream in (sys.stdout, sys.stderr):
         try:

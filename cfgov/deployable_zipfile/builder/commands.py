@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import Any, Callable, Dict, Iterable, Sequence
 
-from .. import inherited, signals
+from .. import cli, inherited, signals
 from ..artifact import manifests
 from ..console import Console
 from ..errors import BuildInputError, DeployableZipfileError, Interrupted
@@ -37,11 +37,14 @@ def run(
         error = raised
         if "--debug" in words:
             raise
+    except BrokenPipeError:
+        return 1  # whatever read the result has closed it
     except OSError as raised:
         error = _system_error(raised)
         if "--debug" in words:
             raise
     finally:
+        cli.drop_output()
         signals.restore(before)
     console.error(error)
     return error.exit_code

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, List
 
@@ -192,3 +194,28 @@ def test_a_lock_that_must_be_exported_first_is_named_with_the_command(tmp_path: 
     text = init.section(found)
     assert f"# Not found. {lock} is a lock of " in text
     assert f'# requirements = "{made}"' in text
+
+
+@pytest.mark.parametrize("words", [["init", "--print"], ["init", "--print", "--json"], ["environment", "--schema"]])
+def test_a_reader_that_has_closed_the_pipe_is_no_error(tmp_path: Path, words: List[str]) -> None:
+    made = project(tmp_path)
+    section = '[tool.deployable-zipfile]\nname = "x"\n[tool.deployable-zipfile.environment]\nKEY = {}\n'
+    if words[0] == "environment":
+        (made / "pyproject.toml").write_text(section)
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "deployable_zipfile", *words, str(made)],
+            env={**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(command_line.__file__))},
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            check=False,
+            text=True,
+            timeout=60,
+        )
+    finally:
+        os.close(writing)
+    assert "error:" not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 1
