@@ -131,7 +131,7 @@ def cache_folder(context: Context) -> Optional[str]:
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
     except OSError as error:
-        why = f"cannot hold the cache ({error.strerror}), so nothing is kept"
+        why = f"cannot hold the cache ({error.strerror}), so nothing is cached"
         context.warn(f"{folder}: {why}; give --cache-dir DIR")
         return None
     return folder
