@@ -243,7 +243,8 @@ def place_environment(context: Context) -> str:
     if provision.environment_of(context.release) == context.variables:
         return "unchanged"
     provision.place_environment(context.release, context.variables, context.owners())
-    return f"{len(context.variables)} variables"
+    number = len(context.variables)
+    return f"{number} variable{'' if number == 1 else 's'}"
 
 
 def place_shared(context: Context) -> str:
