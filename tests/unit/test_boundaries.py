@@ -273,6 +273,7 @@ def _imported(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{name.name}" for name in node.names)
 
 
+@pytest.mark.deep
 def test_the_unit_tests_import_nothing_that_needs_an_engine_or_a_browser() -> None:
     seen: Set[str] = set()
     left = sorted(str(path) for path in (ROOT / "tests/unit").rglob("*.py"))

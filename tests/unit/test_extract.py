@@ -166,6 +166,7 @@ def test_verify_proves_the_file(run: Any, site: Path, tmp_path: Path) -> None:
     assert "wheels/lie-1-py3-none-any.whl/a.py: its sha256 is not the one in RECORD" in said.err
 
 
+@pytest.mark.deep
 def test_what_comes_next_is_named_for_django_and_not_in_quiet_results(run: Any, tmp_path: Path) -> None:
     admin = make_wheel(tmp_path, "django", "4.2", {"django_x.py": "x = 1\n"}, entry_points=_ADMIN)
 
@@ -545,6 +546,7 @@ def test_a_signal_leaves_nothing(number: signal.Signals, large: Path, tmp_path: 
     assert os.listdir(str(tmp_path)) == []
 
 
+@pytest.mark.deep
 def test_after_a_kill_the_next_run_waits_for_the_last_workers_and_succeeds(large: Path, tmp_path: Path) -> None:
     signalled(large, tmp_path, signal.SIGKILL).communicate(timeout=60)
     assert not (tmp_path / "new" / "dest").exists()
@@ -554,6 +556,7 @@ def test_after_a_kill_the_next_run_waits_for_the_last_workers_and_succeeds(large
     assert len(list((tmp_path / "new/dest/site_one").rglob("*.txt"))) == 4000
 
 
+@pytest.mark.deep
 def test_a_signal_that_the_caller_ignores_is_ignored_by_all(large: Path, tmp_path: Path) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

@@ -210,6 +210,7 @@ def test_a_lock_that_leaves_versions_open_is_resolved_every_time(
     assert done["from_cache"] == []
 
 
+@pytest.mark.deep
 def test_a_damaged_cache_costs_time_and_nothing_else(
     site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -235,6 +236,7 @@ def test_without_the_cache_nothing_is_kept(
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("home", ["/nowhere", "/proc"])
 def test_without_a_home_that_can_be_written_a_build_keeps_nothing_and_says_so(
     site: Path,
@@ -1418,6 +1420,7 @@ def test_what_the_real_environment_may_mend_is_a_warning(
     assert why in line
 
 
+@pytest.mark.deep
 def test_the_check_is_made_without_the_builders_environment(
     site: Path, index: Index, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

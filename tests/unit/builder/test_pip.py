@@ -31,6 +31,7 @@ def test_a_failed_runs_output_is_kept_without_tokens(tmp_path: Path) -> None:
     assert SECRET not in str(caught.value)
 
 
+@pytest.mark.deep
 def test_a_run_that_takes_too_long_is_given_up_with_all_it_started(tmp_path: Path) -> None:
     script = (
         "import subprocess, sys, time\n"

@@ -149,6 +149,7 @@ def test_a_second_build_that_makes_the_same_bytes_passes(
     assert done["sha256"] == hashlib.sha256((tmp_path / "out.zip").read_bytes()).hexdigest()
 
 
+@pytest.mark.deep
 def test_a_wheel_that_an_sdist_does_not_give_twice_is_refused_by_name_with_its_file(
     site: Path,
     index: Index,

@@ -94,6 +94,7 @@ def test_a_lock_that_is_unchanged_is_not_read_again_and_the_artifact_is_the_same
     assert {**made, "warnings": []} == {**again, "warnings": []}
 
 
+@pytest.mark.deep
 def test_its_warnings_are_given_again(builds: Builds) -> None:
     builds.lock(builds.index.add("bar", "1.0", {"bar.py": "", "bar.pth": "import bar\n"}))
     builds.change()
@@ -204,6 +205,7 @@ def test_a_damaged_wheel_is_not_taken_over(builds: Builds) -> None:
     assert path.read_bytes() == content
 
 
+@pytest.mark.deep
 def test_how_the_project_is_run_is_looked_at_again_after_a_change(builds: Builds) -> None:
     builds.change()
     assert builds.run()[2] is False
@@ -216,6 +218,7 @@ def test_how_the_project_is_run_is_looked_at_again_after_a_change(builds: Builds
         assert (read, site and site.wsgi) == (False, f"site_one.wsgi:{name}")
 
 
+@pytest.mark.deep
 def test_the_schema_follows_what_the_project_declares(builds: Builds) -> None:
     for name in ("FIRST", "SECOND"):
         text = f'[tool.deployable-zipfile.environment]\n{name} = {{ type = "integer" }}\n'
@@ -228,6 +231,7 @@ def test_the_schema_follows_what_the_project_declares(builds: Builds) -> None:
             assert (read, list(schema["properties"])) == (False, [name])
 
 
+@pytest.mark.deep
 def test_variables_that_make_no_sense_are_refused_after_a_build_too(builds: Builds) -> None:
     text = '[tool.deployable-zipfile.environment]\nKEY = { type = "no type" }\n'
     (builds.site.parent / "pyproject.toml").write_text(text, encoding="utf-8")

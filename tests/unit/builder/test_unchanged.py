@@ -231,6 +231,7 @@ def test_what_cannot_be_recorded_is_built_each_time(build: Build, change: Callab
     assert not build.repeats()
 
 
+@pytest.mark.deep
 def test_a_damaged_record_is_none(build: Build) -> None:
     [path] = [path for path in build.folder.rglob("unchanged/*/*") if path.is_file()]
     assert build.repeats()

@@ -89,6 +89,7 @@ class TestModWsgiSignal:
         said = restart.ModWsgiSignal(name).restart(RELEASE, 30)
         assert said == f"replaced 3 of (wsgi:{name}) by SIGUSR1"
 
+    @pytest.mark.deep
     def test_the_second_half_is_told_only_when_the_first_has_loaded_the_application(
         self, httpd: Start, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -110,6 +111,7 @@ class TestModWsgiSignal:
         assert loaded[2] == 4
         assert [processes.threads(processes.PROC, one) for one in strategy._daemons()] == [4, 4, 4, 4]
 
+    @pytest.mark.deep
     def test_daemons_that_never_have_as_many_threads_are_waited_for_only_so_long(
         self, httpd: Start, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -34,6 +34,7 @@ class TestDeploy:
         assert os.readlink(str(host.root / "current")) == f"releases/{one}"
         assert (host.root / "current" / "environment.json").stat().st_mode & 0o777 == 0o640
 
+    @pytest.mark.deep
     def test_the_text_tells_each_steps_time_and_share(self, host: Host) -> None:
         one = host.live("one")
         assert f"{one} is live" in host.out.splitlines()[-1]
@@ -94,6 +95,7 @@ class TestDeploy:
         assert f"on failure back to {one}" in host.out
         assert sorted(str(path) for path in host.root.rglob("*")) == before
 
+    @pytest.mark.deep
     def test_further_management_commands_are_run_in_their_order(self, host: Host, tmp_path: Path) -> None:
         write_environment(host.environment, RAN=str(tmp_path / "ran"))
         host.live("one", "--createcachetable", "--manage", "demo --small")
@@ -111,6 +113,7 @@ class TestDeploy:
         host.live("one", "--migrate", how)
         assert [line for line in (tmp_path / "ran").read_text().splitlines() if "migrate" in line] == words
 
+    @pytest.mark.deep
     def test_migrations_that_are_left_when_only_looked_at_are_counted_and_named(self, host: Host) -> None:
         write_environment(host.environment, LEFT="1")
         assert host.deploy("one", "--migrate", "check") == 8
@@ -127,6 +130,7 @@ class TestDeploy:
         assert json.loads(host.out)["pruned"] == [one]
         assert sorted(os.listdir(str(host.root / "releases"))) == sorted([two, three])
 
+    @pytest.mark.deep
     def test_moving_from_steps_made_by_hand_takes_the_old_folder_as_the_way_back(self, host: Host) -> None:
         (host.root / "by-hand").mkdir(parents=True)
         os.symlink("by-hand", str(host.root / "current"))

@@ -154,6 +154,7 @@ def test_a_good_artifact_passes_and_leaves_nothing(tmp_path: Path, capsys: Any) 
     assert [one["what"] for one in outcome.document["findings"]][-1] == "GET /"
 
 
+@pytest.mark.deep
 def test_commands_that_a_site_needs_run_after_migrate(tmp_path: Path, capsys: Any) -> None:
     path = artifact(tmp_path, {"alpha": {"alpha.py": ""}})
     outcome = run(path, tmp_path, capsys, "--manage", "compress --force", "--manage", "warm")

@@ -278,6 +278,7 @@ class TestRollback:
         Root(signed.root).journal.append(journal.PRUNED, f"releases/{one}")
         assert folded(Root(signed.root)).signers == {}
 
+    @pytest.mark.deep
     @pytest.mark.usefixtures("with_commands")
     def test_a_deployment_that_fails_goes_back_to_what_was_live_whoever_signed_it(
         self, signed: Host, keys: Dict[str, Path]

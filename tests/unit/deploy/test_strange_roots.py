@@ -409,6 +409,7 @@ def test_the_migration_of_an_earlier_attempt_is_not_blamed(host: Host, root: Pat
     assert "migrate: exit status 3" in host.error()
 
 
+@pytest.mark.deep
 @pytest.mark.usefixtures("with_commands")
 def test_a_database_inside_the_release_is_warned_of(host: Host, root: Path, tmp_path: Path) -> None:
     write_environment(host.environment, RAN=str(tmp_path / "ran"))
@@ -426,6 +427,7 @@ def test_a_database_inside_the_release_is_warned_of(host: Host, root: Path, tmp_
     assert "site_one/db.sqlite3 is an SQLite database inside the release" in host.err
 
 
+@pytest.mark.deep
 def test_a_result_that_nobody_reads_is_no_failure_of_what_was_done(host: Host, root: Path) -> None:
     host.given("one")
     reading, writing = os.pipe()

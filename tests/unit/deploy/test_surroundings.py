@@ -205,6 +205,7 @@ def wait_until_it_has_open(process: "subprocess.Popen[bytes]", path: Path) -> No
     time.sleep(0.2)
 
 
+@pytest.mark.deep
 def test_options_are_read_under_the_lock(host: Host, root: Path) -> None:
     host.given("one")
     code: List[int] = []

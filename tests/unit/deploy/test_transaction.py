@@ -39,6 +39,7 @@ class TestGoingBack:
         assert host.deploy("one") == 8
         assert "pages.0003_body: exit status 1" in host.error()
 
+    @pytest.mark.deep
     def test_a_command_that_hangs_is_stopped(self, host: Host) -> None:
         write_environment(host.environment, SLOW_AT="collectstatic")
         assert host.deploy("one", "--step-timeout", "0.5") == 8
@@ -72,6 +73,7 @@ class TestGoingBack:
         assert "going back failed too" in host.error()  # the same command restarts the old one
         assert host.current() == one
 
+    @pytest.mark.deep
     @pytest.mark.usefixtures("without_commands")
     def test_going_back_that_fails_too_is_said_with_what_is_current(self, host: Host) -> None:
         (one,) = host.given("one")
@@ -80,6 +82,7 @@ class TestGoingBack:
         assert "going back failed too" in host.error()
         assert f"releases/{one}" in host.error()
 
+    @pytest.mark.deep
     def test_a_new_environment_of_the_live_release_that_fails_is_taken_back(self, host: Host) -> None:
         (one,) = host.given("one")
         write_environment(host.environment, FAIL_AT="migrate")
@@ -87,6 +90,7 @@ class TestGoingBack:
         assert provision.environment_of(host.root / "current") == {"SECRET_KEY": "canary-of-this-test"}
         assert host.states() == {one: "live"}  # the live release is not bad for that
 
+    @pytest.mark.deep
     def test_a_bad_release_may_be_tried_again_when_its_reason_is_gone(self, host: Host) -> None:
         host.given("one")
         write_environment(host.environment, FAIL_AT="migrate")

@@ -154,6 +154,7 @@ def test_with_a_store_and_the_projects_files_the_tree_is_the_same(builds: Builds
     assert drift.compare(str(tmp_path / "dest")).clean
 
 
+@pytest.mark.deep
 def test_the_installation_itself_is_enough_the_second_time(builds: Builds, tmp_path: Path) -> None:
     install(builds.new, tmp_path / "dest", [])
     install(builds.delta, tmp_path / "dest", [tmp_path / "dest"])
@@ -258,6 +259,7 @@ def test_what_is_no_artifact_or_a_delta_itself_is_refused_as_old_build(tmp_path:
             make_delta(builds.new, path)
 
 
+@pytest.mark.deep
 def test_verbs_say_what_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     builds = Builds(tmp_path / "builds")
     with Artifact.open(str(builds.old)) as artifact:

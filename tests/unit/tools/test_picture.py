@@ -43,6 +43,7 @@ def test_the_text_of_a_session_cannot_act_in_a_picture() -> None:
     ]
 
 
+@pytest.mark.deep
 def test_a_session_is_recorded_and_drawn_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(picture, "COMMANDS", ("deployable-zipfile --version", "python3 -I -c 'print(6 * 7)'"))
     assert picture.main(["--output", str(tmp_path / "new")]) == 0

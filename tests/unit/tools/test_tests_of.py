@@ -9,6 +9,7 @@ import pytest
 from tools import tests_of
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize(
     ("name", "first"),
     [
