@@ -61,7 +61,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS, tags=["ci"])
 def unit(session: nox.Session) -> None:
-    """Run the unit tests (no network, no engine, about a minute); -- --deep includes the exhaustive ones."""
+    """Run the unit tests (no network, no engine, one or two minutes); -- --deep includes the exhaustive ones."""
     install(session, "test")
     if "--deep" not in session.posargs:
         session.log("The exhaustive sweeps are left out: nox -s deep runs them.")
