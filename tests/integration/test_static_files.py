@@ -25,12 +25,29 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage." + KIND + "StaticFilesStorage"},
 }
 STATICFILES_DIRS = [BASE_DIR / "assets"]
+if os.environ.get("LOCATION"):
+    STORAGES["staticfiles"]["OPTIONS"] = {"location": os.environ["LOCATION"]}
+if os.environ.get("OWN"):
+    from config import own
+
+    own.PLACE = os.environ["OWN"]
+    STORAGES["staticfiles"]["BACKEND"] = "config.own.Own"
 if os.environ.get("WHERE") == "inside":
     STATIC_ROOT = BASE_DIR / "staticfiles"
 elif os.environ.get("WHERE"):
     STATIC_ROOT = os.environ["WHERE"]
 INSTALLED_APPS += ["failing"]
 DATABASES["default"]["NAME"] = os.environ["DATABASE"]
+"""
+OWN = """
+from django.contrib.staticfiles.storage import StaticFilesStorage
+
+PLACE = ""
+
+
+class Own(StaticFilesStorage):
+    def __init__(self):
+        super().__init__(location=PLACE)
 """
 MIGRATION = """
 import os
@@ -57,6 +74,7 @@ def artifacts(workshop: Workshop) -> Dict[str, Path]:
     """Return two versions of a site; the second has another style sheet, an older one, and a migration more."""
     project = workshop.startproject("portal", "config")
     append(project / "config" / "settings.py", SETTINGS)
+    (project / "config" / "own.py").write_text(OWN)
     for name, text in {"__init__": "", "migrations/__init__": "", "migrations/0001_first": MIGRATION}.items():
         (project / "failing" / f"{name}.py").parent.mkdir(parents=True, exist_ok=True)
         (project / "failing" / f"{name}.py").write_text(text)
@@ -205,6 +223,33 @@ def test_a_folder_that_is_shared_without_a_manifest_is_changed_once_the_release_
     site.verb("two", "rollback")
     assert (shared / "site.css").read_text() == "body { color: red }\n"
     assert (shared / "before.txt").is_file()
+
+
+def test_a_location_among_the_storages_options_is_what_static_root_would_be(site: Site) -> None:
+    served = site.root / "static"
+    site.deploy("one", LOCATION=str(served))
+    first = looked_at(served)
+    assert first == looked_at(site.static)
+    site.deploy("two", code=8, FAIL="1", LOCATION=str(served))
+    assert looked_at(served) == first
+
+
+def test_a_storage_with_a_fixed_folder_is_named(site: Site) -> None:
+    served = site.root.parent / "www"
+    site.deploy("one", OWN=str(served))
+    assert f"the project's own storage writes to {served}, whatever STATIC_ROOT is" in site.said
+    site.deploy("two", "--force")
+    assert "own storage" not in site.said
+
+
+@pytest.mark.parametrize("below", ["", "releases", ".deploy/static", "current"])
+def test_a_static_root_among_what_the_root_keeps_is_refused(site: Site, below: str) -> None:
+    site.deploy("one")
+    first = sorted(os.listdir(str(site.root))), sorted(os.listdir(str(site.root / "current")))
+    site.deploy("two", code=8, WHERE=str(site.root / below), STORAGE="")
+    assert f"Let the settings name another folder, {site.root}/static for instance" in site.said
+    assert (sorted(os.listdir(str(site.root))), sorted(os.listdir(str(site.root / "current")))) == first
+    assert not (site.root / ".deploy" / "static").exists()
 
 
 def test_what_a_power_cut_left_empty_is_collected_again(site: Site) -> None:

@@ -19,6 +19,7 @@ import sys
 from typing import Any, Dict, Iterator, List, Sequence
 
 REPORT = ".collected.json"
+_FOLDER_STORAGES = ("django.", "whitenoise.")  # modules whose storages are folders
 
 
 def main(argv: Sequence[str]) -> None:
@@ -45,7 +46,11 @@ def _run(overlay: str, folder: str, manage: str, words: Sequence[str]) -> None:
         if isinstance(storages, dict) and "staticfiles" in storages:
             entry = dict(storages["staticfiles"])
             options = dict(entry.get("OPTIONS", {}))
-            if str(options.get("location", "")) == before["static_root"] != "":
+            place = str(options.get("location") or "")
+            # "location" of a storage that we don't know may be a prefix in a bucket.
+            known = str(entry.get("BACKEND")).startswith(_FOLDER_STORAGES) or place == before["static_root"]
+            if place not in ("", folder) and known:
+                before["static_root"] = place
                 options["location"] = folder
                 changed["STORAGES"] = dict(storages, staticfiles=dict(entry, OPTIONS=options))
         return changed
@@ -69,6 +74,7 @@ def _report(folder: str, before: Dict[str, Any]) -> None:
         manifest = getattr(storage, "manifest_name", None) if hasattr(storage, "hashed_files") else None
         found = dict(before, local=location is not None and os.path.realpath(location) == os.path.realpath(folder))
         found["manifest"] = manifest if isinstance(manifest, str) else ""
+        found["elsewhere"] = "" if found["local"] or location is None else str(location)
     except Exception as error:  # the command itself has failed by the same, and said it
         found = dict(before, local=False, manifest="", error=type(error).__name__)
     with open(os.path.join(folder, REPORT), "w", encoding="utf-8") as file:

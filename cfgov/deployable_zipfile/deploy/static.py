@@ -33,7 +33,7 @@ from .context import Context
 from .site import NO_COLLECTSTATIC, program
 
 RECORD = layout.STATIC_FILES
-_OURS = ("current", "releases", "shared", layout.DEPLOY)  # in the root
+_MOST_LINKS = 40  # that lead to each other: as many as Linux follows
 _DAY = 86_400.0  # seconds
 _MOST_REPORT = 65_536  # bytes
 _MOST_RECORD = 16 * 1024 * 1024  # bytes: a name and a time for each file that is kept
@@ -74,6 +74,9 @@ def collect(context: Context) -> str:
     report = _report(fresh)
     if report is None or not report["local"]:
         removal.remove_tree(str(fresh))
+        if report and os.path.isabs(report["elsewhere"]) and os.path.isdir(report["elsewhere"]):
+            place = f"the project's own storage writes to {report['elsewhere']}, whatever STATIC_ROOT is"
+            context.console.warn(f"{place}: the live site has the new static files already, also if a later step fails")
         return "done, by the project's own storage" if report else "done"
     found = _settled(context, Collection(link, folder, before, "", "", {}), report)
     kept = _keep(context, found, fresh)
@@ -145,7 +148,16 @@ def read(release: Path) -> Dict[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         raise DeploymentError(release / RECORD, f"cannot be read ({error})", "Deploy that release again") from None
-    return document if isinstance(document, dict) else {}
+    if not isinstance(document, dict) or not _is_record(document):
+        raise DeploymentError(release / RECORD, "is not a record of static files", "Deploy that release again")
+    return document
+
+
+def _is_record(document: Dict[str, Any]) -> bool:
+    kept = document.get("kept", {})
+    texts = [document.get(key, "") for key in ("link", "inner", "shared")]
+    times = kept.values() if isinstance(kept, dict) else [None]
+    return all(isinstance(text, str) for text in texts) and all(type(one) in (int, float) for one in times)
 
 
 def _name(context: Context) -> str:
@@ -192,6 +204,7 @@ def _report(fresh: Path) -> Optional[Dict[str, Any]]:
             "static_root": str(document["static_root"]),
             "manifest": str(document["manifest"]),
             "local": document["local"] is True,
+            "elsewhere": str(document.get("elsewhere", "")),
         }
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise DeploymentError(path, f"cannot be read ({type(error).__name__})", "Deploy again") from None
@@ -204,19 +217,61 @@ def _settled(context: Context, found: Collection, report: Dict[str, Any]) -> Col
     if not text:
         return found._replace(record=record)
     path = os.path.normpath(os.path.join(str(context.release), text))
-    for start in (str(context.root.current), str(context.release), os.path.realpath(str(context.release))):
-        if path.startswith(start + os.sep):
-            inner = os.path.relpath(path, start)
-            links.check_inner("STATIC_ROOT", inner, f"{context.root.path}/static")
-            return found._replace(record=dict(record, inner="" if inner == found.link.name else inner))
-    root = str(context.root.path)
-    if os.path.islink(path):
-        led = os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(path)))
-        if led == str(context.root.current / found.link.name):
-            return found._replace(record=record)
-    elif os.path.dirname(path) == root and os.path.basename(path) not in _OURS and _is_free(path):
+    inner = _inside(path, context.release)
+    below = _inside(path, context.root.path)
+    if inner is None and below is not None and (below + "/").startswith("current/"):
+        inner = below[len("current/") :]
+    if inner == "":
+        raise _refused(path, context, "is the release itself")
+    if inner is not None:
+        links.check_inner("STATIC_ROOT", inner, f"{context.root.path}/static")
+        return found._replace(record=dict(record, inner="" if inner == found.link.name else inner))
+    if _leads_to(path, context.root.path, f"current/{found.link.name}"):
+        return found._replace(record=record)
+    _check_outside(path, context, below)
+    if below is not None and "/" not in below and below != "shared" and _is_free(path):
         return found._replace(outer=path, record=record)
     return found._replace(shared=path, record=dict(record, shared=path))
+
+
+def _inside(path: str, folder: Path) -> Optional[str]:
+    """Return *path* relative to *folder*, "" for the folder itself, None outside; however the folder is reached."""
+    wanted, place, rest = durable.identity(str(folder)), path, ""
+    while wanted is not None and durable.identity(place) != wanted:
+        place, _, name = place.rpartition("/")
+        rest = f"{name}/{rest}" if rest else name
+        if not name:
+            return None
+    return None if wanted is None else rest
+
+
+def _leads_to(path: str, root: Path, wanted: str) -> bool:
+    """Tell whether *path* is a link, or a link to a link, to *wanted*, a path below *root*."""
+    for _ in range(_MOST_LINKS):
+        if not os.path.islink(path):
+            return False
+        path = os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(path)))
+        if _inside(path, root) == wanted:
+            return True
+    return False
+
+
+def _check_outside(path: str, context: Context, below: Optional[str]) -> None:
+    """Refuse a STATIC_ROOT in which collected files would become part of a release or of what the root keeps.
+
+    Raises:
+        DeploymentError: it is the root itself, a link to a part of it, or below ``releases`` or the state directory.
+    """
+    kept = [context.root.releases, context.root.state]
+    if below == "":
+        raise _refused(path, context, "is the root of the site")
+    if any(_inside(os.path.realpath(path), folder) is not None for folder in kept):
+        raise _refused(path, context, "leads to another release or to the records of the root")
+
+
+def _refused(path: str, context: Context, why: str) -> DeploymentError:
+    fix = f"Let the settings name another folder, {context.root.path}/static for instance"
+    return DeploymentError(f"STATIC_ROOT {path}", why, fix)
 
 
 def _is_free(path: str) -> bool:
@@ -233,7 +288,11 @@ def _keep(context: Context, found: Collection, fresh: Path) -> Dict[str, float]:
     if context.fallback is None or context.settings.keep_static <= 0:
         return {}
     live = context.root.folder(context.fallback)
-    known = read(live)
+    try:
+        known = read(live)
+    except DeploymentError as error:  # nothing in the live release may prevent that it is replaced
+        context.console.warn(f"{error.what} {error.why}: the names kept there are kept as if they were new")
+        known = {}
     old = live / str(known.get("link") or found.link.name)
     if not old.is_dir():
         return {}
