@@ -15,7 +15,8 @@ if __name__ == "__main__" and not __package__:
     # Run as a script: become part of the package without putting its folder on sys.path, where modules named as
     # ours (wheel, errors) would hide others.
     # As importlib.util would, which takes longer to load.
-    from importlib.machinery import ModuleSpec, SourceFileLoader
+    from _frozen_importlib import ModuleSpec
+    from _frozen_importlib_external import SourceFileLoader
 
     _FOLDER = os.path.dirname(os.path.realpath(__file__))
     sys.path[:] = [path for path in sys.path if os.path.realpath(path or os.curdir) != _FOLDER]

@@ -6,13 +6,14 @@ before anything else of a build, so it loads little itself.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Collection, Dict, Iterator, List
+    import signal
+    from typing import Any, Callable, Collection, Dict, List
+else:
+    import _signal as signal  # all that is needed of signal, whose import takes longer than the rest of a start
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _CODE = 130
@@ -51,8 +52,7 @@ def ignore() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-@contextlib.contextmanager
-def unbroken(blocked: Collection[int] = ENDING_SIGNALS) -> Iterator[None]:
+class unbroken:  # noqa: N801 - used as contextlib.suppress is
     """Hold back :data:`ENDING_SIGNALS` in the ``with`` block; the first one that came takes effect after it.
 
     A mask belongs to one thread. While another thread runs, the kernel gives it what this one blocks, and Python calls
@@ -62,29 +62,39 @@ def unbroken(blocked: Collection[int] = ENDING_SIGNALS) -> Iterator[None]:
     Parameters:
         blocked: what the mask of this thread holds back: these, or more.
     """
-    import threading
 
-    came: List[int] = []
-    before: Dict[int, Any] = {}
+    def __init__(self, blocked: Collection[int] = ENDING_SIGNALS) -> None:
+        self._blocked = blocked
+        self._came: List[int] = []
+        self._before: Dict[int, Any] = {}
 
-    def note(number: int, _: object) -> None:
-        came.append(number)
+    def __enter__(self) -> None:
+        import threading
 
-    try:
-        if threading.current_thread() is threading.main_thread():
-            for number in ENDING_SIGNALS:
-                handler = signal.getsignal(number)
-                if handler not in (signal.SIG_IGN, None):
-                    before[number] = handler
-                    signal.signal(number, note)
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
         try:
-            yield
+            if threading.current_thread() is threading.main_thread():
+                for number in ENDING_SIGNALS:
+                    handler = signal.getsignal(number)
+                    if handler not in (signal.SIG_IGN, None):
+                        self._before[number] = handler
+                        signal.signal(number, self._note)
+            self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, self._blocked)
+        except BaseException:
+            self._restore()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    finally:
-        for held, handler in before.items():
-            if signal.getsignal(held) is note:
+            self._restore()
+
+    def _note(self, number: int, _: object) -> None:
+        self._came.append(number)
+
+    def _restore(self) -> None:
+        for held, handler in self._before.items():
+            if signal.getsignal(held) == self._note:
                 signal.signal(held, handler)
-        if came:
-            signal.raise_signal(came[0])
+        if self._came:
+            signal.raise_signal(self._came[0])

@@ -66,6 +66,16 @@ def looked_for(checkout: Checkout, folder: str) -> List[str]:
     return found
 
 
+def decided(checkout: Checkout, answers: Sequence[git.Answered]) -> Tuple[List[git.Answered], List[str]]:
+    """Return those of *answers* that only git can give, and the files that decide the others.
+
+    Which commit is checked out and what is tracked stays the same while a few files of git's do; looking at those takes
+    less than running git.
+    """
+    files = git.deciding(checkout.root)
+    return [one for one in answers if not files or one[1][0] not in ("rev-parse", "ls-files")], files
+
+
 def find(folder: str, recall: Recall = _made) -> Checkout:
     """Return the checkout that holds *folder*.
 

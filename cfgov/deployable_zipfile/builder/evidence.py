@@ -76,6 +76,8 @@ def _note_files(
     record.files(exclusions.secrets([root, os.path.dirname(root), os.path.realpath(base), *folders]), follow=True)
     record.files(settings.looked_for(options.project), follow=True)
     record.files(checkout.looked_for(found, options.project), follow=True)
+    record.answers[:], files = checkout.decided(found, record.answers)
+    record.files(files, follow=True)
     record.files(surroundings.configuration_paths(sys.executable), follow=True)
 
 

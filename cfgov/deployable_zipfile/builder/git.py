@@ -13,7 +13,12 @@ from . import unchanged
 
 _PATIENCE = 3600.0  # seconds for one call of git: a status of a large checkout reads every file
 _OF_OBJECTS = ("cat-file", "ls-tree")  # what these commands say of an object cannot change
-_LISTENING: List[List[Tuple[str, Tuple[str, ...], int, bytes]]] = []  # see listened
+Answered = Tuple[str, Tuple[str, ...], int, bytes]  # folder, words, exit code and output
+_LISTENING: List[List[Answered]] = []  # see listened
+_BRANCH = re.compile(r"ref: (refs/heads/[\x21-\x7e]+)\n\Z")
+_OBJECT = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\n\Z")
+# Settings that let git look for commit, index or working tree elsewhere (git-config), sections left aside.
+_ELSEWHERE = {"path", "refstorage", "worktree", "worktreeconfig"}
 # What a checkout can use and the first git that reads it (its release notes).
 _LINKED = ("is a linked worktree", (2, 5), "Use a clone")
 _FORMAT = ("has repository format 1", (2, 7), "Use a clone")
@@ -24,7 +29,7 @@ _SHA256 = ("uses SHA-256 object names", (2, 29), "Use a clone with SHA-1")
 
 
 @contextlib.contextmanager
-def listened(answers: List[Tuple[str, Tuple[str, ...], int, bytes]]) -> Iterator[None]:
+def listened(answers: List[Answered]) -> Iterator[None]:
     """Add what git says of the checkout, not of an object, to *answers*: folder, words, exit code and output."""
     _LISTENING.append(answers)
     try:
@@ -89,6 +94,23 @@ def folders(folder: str) -> Tuple[str, str]:
         place = os.path.join(above, text(place).partition("gitdir: ")[2].strip())
     shared = text(os.path.join(place, "commondir")).strip()
     return place, os.path.join(place, shared) if shared else place
+
+
+def deciding(root: str) -> List[str]:
+    """Return the files that decide which commit is checked out at *root* and what is tracked, those missing included.
+
+    Empty for a checkout of an unusual form, where only git knows.
+    """
+    place, shared = folders(root)
+    head, configuration = os.path.join(place, "HEAD"), os.path.join(place, "config")
+    branch = _BRANCH.match(text(head))
+    if place != shared or os.path.isfile(os.path.join(root, ".git")) or _ELSEWHERE & set(settings(text(configuration))):
+        return []
+    found = [head, configuration, *(os.path.join(place, name) for name in ("commondir", "packed-refs", "index"))]
+    if branch is None:
+        return found if _OBJECT.match(text(head)) else []
+    found.append(os.path.join(place, branch.group(1)))
+    return found if not os.path.lexists(found[-1]) or _OBJECT.match(text(found[-1])) else []
 
 
 def _version(folder: str) -> Tuple[int, ...]:

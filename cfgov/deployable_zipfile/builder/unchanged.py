@@ -9,7 +9,6 @@ This module is loaded before all others, so it loads little itself.
 
 from __future__ import annotations
 
-import hashlib
 import marshal
 import os
 import stat
@@ -25,7 +24,18 @@ if TYPE_CHECKING:
     Identity = Tuple[int, ...]  # device, inode, size, time of content and of the inode (nanoseconds)
     Answer = Tuple[str, Tuple[str, ...], int, bytes]  # of git: folder, words, exit code, output
 
-_FORMAT = 1  # of a record
+    from hashlib import sha256
+else:
+    # hashlib loads OpenSSL, which takes long.
+    try:
+        from _sha2 import sha256
+    except ImportError:
+        try:
+            from _sha256 import sha256  # before Python 3.12
+        except ImportError:  # a Python without its own
+            from hashlib import sha256
+
+_FORMAT = 2  # of a record
 _FOLDER = "unchanged"  # in the cache
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # How far apart two changes of a file must be to get two times: a tick of the kernel where times are that fine, else
@@ -126,21 +136,26 @@ class Record:
         Raises:
             OSError: it cannot be written.
         """
+        first = len(self._states)  # those of the project: what changes most often is looked at first
         self.files(own_files())
         path, key = _record(folder, words)
         own = _state(artifact, False)
-        if not self.holds or not path or _cache_folder(words) != folder or settles(own) >= time.time_ns():
+        answers = _each_once(self.answers)
+        if not self.holds or answers is None or not path or _cache_folder(words) != folder:
             return
-        self._states[artifact, False] = own
+        if settles(own) >= time.time_ns():
+            return
+        states = [(*name, own) for name, own in self._states.items()]
         with open(checksum, "rb") as file:
             beside = checksum, file.read()
         content = marshal.dumps(
             {
                 "key": key,
-                "states": [(*name, own) for name, own in self._states.items()],
+                "first": [(artifact, False, own), *states[:first]],
+                "states": states[first:],
                 "folders": list(self._folders.items()),
                 "leads": list(self._leads.items()),
-                "answers": self.answers,
+                "answers": answers,
                 "checksum": beside,
                 "said": (list(said[0]), said[1]),
             }
@@ -148,7 +163,7 @@ class Record:
         from .. import durable
 
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        durable.replace_file(path, hashlib.sha256(content).digest() + content, 0o600)
+        durable.replace_file(path, sha256(content).digest() + content, 0o600)
 
 
 def repeated(words: Sequence[str]) -> bool:
@@ -159,6 +174,8 @@ def repeated(words: Sequence[str]) -> bool:
     if record is None or record["key"] != key:
         return False
     try:
+        if not _are(record["first"]):  # then git is not started in vain
+            return False
         with _Asked(record["answers"]) as asked:
             holds = _holds(record) and asked.are_as_before()
     except OSError:
@@ -175,7 +192,20 @@ def _holds(record: Dict[str, Any]) -> bool:
         return False
     if any(_place(path) != own for path, own in record["folders"]):
         return False
-    return all(_state(path, follow) == own for path, follow, own in record["states"])
+    return _are(record["states"])
+
+
+def _are(states: Iterable[Tuple[str, bool, Identity]]) -> bool:
+    return all(_state(path, follow) == own for path, follow, own in states)
+
+
+def _each_once(answers: Sequence[Answer]) -> Optional[List[Answer]]:
+    """Return *answers* without repetitions; None when git was asked the same twice and said something else."""
+    found: Dict[Tuple[str, Tuple[str, ...]], Answer] = {}
+    for answer in answers:
+        if found.setdefault(answer[:2], answer) != answer:
+            return None
+    return list(found.values())
 
 
 def _say(words: Sequence[str], lines: Sequence[str], text: str) -> bool:
@@ -242,7 +272,7 @@ def _record(folder: str, words: Sequence[str]) -> Tuple[str, str]:
         about = repr((_FORMAT, environment(), list(words)))
     except OSError:
         return "", ""
-    key = hashlib.sha256(about.encode("utf-8", "backslashreplace")).hexdigest()
+    key = sha256(about.encode("utf-8", "backslashreplace")).hexdigest()
     return os.path.join(folder, _FOLDER, key[:2], key), key
 
 
@@ -265,7 +295,7 @@ def _read(path: str) -> Optional[Dict[str, Any]]:
             content = file.read()
     except OSError:
         return None
-    if hashlib.sha256(content[32:]).digest() != content[:32]:
+    if sha256(content[32:]).digest() != content[:32]:
         return None
     found: Dict[str, Any] = marshal.loads(content[32:])
     return found

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Callable, List
+from typing import Callable, List, Tuple
 
 import pytest
 
@@ -123,6 +123,27 @@ def _another_branch(build: Build) -> None:
     git(build.site, "commit", "--quiet", "--allow-empty", "--message=A third one")
 
 
+def _branch_moved_by_hand(build: Build) -> None:
+    other = git(build.site, "commit-tree", "-m", "Another one", "HEAD^{tree}").strip()
+    git(build.site, "update-ref", "refs/heads/main", other)
+
+
+def _packed_branch_moved(build: Build) -> None:
+    other = git(build.site, "commit-tree", "-m", "Another one", "HEAD^{tree}").strip()
+    git(build.site, "update-ref", "refs/heads/main", other)
+    git(build.site, "pack-refs", "--all")
+
+
+def _detached(build: Build) -> None:
+    git(build.site, "checkout", "--quiet", "--detach")
+    git(build.site, "commit", "--quiet", "--allow-empty", "--message=Another one")
+
+
+def _worktree_elsewhere(build: Build) -> None:
+    git(build.site, "config", "core.worktree", str(build.folder / "elsewhere"))
+    (build.folder / "elsewhere").mkdir()
+
+
 def _setting(build: Build) -> None:
     (build.site.parent / "pyproject.toml").write_text(
         '[tool.deployable-zipfile]\nskip-steps = ["migrate"]\n', encoding="utf-8"
@@ -152,7 +173,8 @@ def _file_modes(build: Build) -> None:
 
 CHANGES: List[Callable[[Build], None]] = [
     _same_size_and_time, _hidden_from_git, _executable, _removed, _a_link_in_place_of_a_folder, _untracked, _staged,
-    _committed, _another_branch, _setting, _setting_that_git_ignores, _a_secret_that_is_packed_as_a_copy, _lock,
+    _committed, _another_branch, _branch_moved_by_hand, _packed_branch_moved, _detached,
+    _worktree_elsewhere, _setting, _setting_that_git_ignores, _a_secret_that_is_packed_as_a_copy, _lock,
     _file_modes,
 ]  # fmt: skip
 
@@ -162,6 +184,49 @@ def test_after_any_change_the_build_is_run(build: Build, change: Callable[[Build
     assert build.repeats()
     change(build)
     assert not build.repeats()
+
+
+@pytest.fixture
+def asked_of_git(monkeypatch: pytest.MonkeyPatch) -> List[str]:
+    """Return the commands that git gets from now on."""
+    words: List[str] = []
+    start = unchanged._started
+
+    def started(command: List[str]) -> Tuple[int, int]:
+        words.append(command[1])
+        return start(command)
+
+    monkeypatch.setattr(unchanged, "_started", started)
+    return words
+
+
+def test_git_is_asked_once_and_only_what_files_do_not_tell(build: Build, asked_of_git: List[str]) -> None:
+    assert build.repeats()
+    assert asked_of_git == ["status"]
+
+
+def test_after_a_change_of_the_project_git_is_not_started_in_vain(build: Build, asked_of_git: List[str]) -> None:
+    _same_size_and_time(build)
+    assert not build.repeats()
+    assert asked_of_git == []
+
+
+def test_where_the_branch_is_another_name_git_is_asked(build: Build, asked_of_git: List[str]) -> None:
+    git(build.site, "symbolic-ref", "refs/heads/alias", "refs/heads/main")
+    git(build.site, "symbolic-ref", "HEAD", "refs/heads/alias")
+    for _ in range(2):
+        settle()
+        build.run()
+    assert build.repeats()
+    assert sorted(asked_of_git) == ["ls-files", "rev-parse", "status"]
+    _branch_moved_by_hand(build)
+    assert not build.repeats()
+
+
+def test_git_that_said_two_things_in_one_build_proves_nothing() -> None:
+    answer = ("/site", ("rev-parse", "HEAD"), 0, b"1")
+    assert unchanged._each_once([answer, answer]) == [answer]
+    assert unchanged._each_once([answer, (*answer[:3], b"2")]) is None
 
 
 @pytest.mark.parametrize("damage", sampled([_cut, _flipped, _gone, _link, _copy], [_flipped]))
