@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 from typing import Callable, List, NamedTuple, Sequence
 
-from benchmarks.material import CREATE, PACKAGE, Material, tool
+from benchmarks.material import CREATE, FLOOR, PACKAGE, Material, tool
 
 OURS, REFERENCE = "deployable-zipfile", "uv with bytecode"
+FLOOR_OF_DEPLOYMENT, FLOOR_OF_VERIFY = "floor of a deployment", "floor of verify"
 Script = Callable[[Material], str]
 
 
@@ -113,6 +114,10 @@ def _shiv(material: Material) -> str:
     return f"export SHIV_ROOT=\"$PWD/root\"\n{PYTHON} {_quoted(material.shiv)} -c 'import django'"
 
 
+def _floor(artifact: Path, rows: Path, destination: str = "") -> str:
+    return f"{PYTHON} -I {_quoted(FLOOR)} run {_quoted(artifact)} {_quoted(rows)} {destination}"
+
+
 def _without(attribute: str, reason: str) -> Callable[[Material], str]:
     return lambda material: "" if getattr(material, attribute) else reason
 
@@ -176,6 +181,19 @@ DEPLOY = (
         "deploy",
         "the final files without bytecode from one zip: no environment, no checks",
         lambda material: f"unzip -q {_quoted(material.tree)} -d site",
+    ),
+    Flow(
+        FLOOR_OF_DEPLOYMENT,
+        "deploy",
+        "files of the first row: inflated, compared and written by one process per core, and nothing else",
+        lambda material: _floor(material.artifact, material.rows, "site"),
+        bytecode=True,
+    ),
+    Flow(
+        f"{FLOOR_OF_DEPLOYMENT}, no bytecode",
+        "deploy",
+        "the same of the artifact without bytecode",
+        lambda material: _floor(material.bare, material.bare_rows, "site"),
     ),
     Flow(
         "tar",
@@ -289,6 +307,12 @@ PROVE = (
     Flow("verify", "prove", "`verify` of the artifact", _verify),
     Flow(
         "sha256sum", "prove", "of the same file", lambda material: f"sha256sum {_quoted(material.artifact)} >/dev/null"
+    ),
+    Flow(
+        FLOOR_OF_VERIFY,
+        "prove",
+        "members and files of wheels inflated and compared by one process per core, and nothing else",
+        lambda material: _floor(material.artifact, material.rows),
     ),
     Flow(
         "info",

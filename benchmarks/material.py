@@ -16,6 +16,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "cfgov"
+FLOOR = Path(__file__).resolve().with_name("floor.py")
 CREATE = PACKAGE / "deployable_zipfile" / "create.py"
 _STARTED = time.monotonic()
 CHANGING = "benchmark-changing"  # a wheel of the benchmark's own that has two releases
@@ -39,6 +40,8 @@ class Material(NamedTuple):
     delta: Optional[Path]  # what of it the first one lacks; None: the tool cannot make it yet
     pex: Optional[Path]
     shiv: Optional[Path]
+    rows: Path  # where everything in *artifact* is, for the least that its deployment can cost
+    bare_rows: Path  # the same of *bare*
     large: Tuple[Path, ...] = ()  # two releases with many more packages and files, of the first workload
 
     @property
@@ -90,8 +93,10 @@ def prepare(lock: Path, scratch: Path, others: bool, further: bool) -> Material:
     plain = _plain(artifact, manifest["project"], wheels, scratch / "plain.zip")
     tree, tar = _final_files(artifact, scratch)
     pex, shiv = (_pex(house, scratch), _shiv(house, scratch)) if others else (None, None)
+    lock, name = locks[0], manifest["project"]
+    rows, bare_rows = (_rows(path, scratch) for path in (artifact, bare))
     return Material(
-        artifact, plain, tree, tar, wheels, manifest["project"], source, locks[0], house, bare, second, delta, pex, shiv
+        artifact, plain, tree, tar, wheels, name, source, lock, house, bare, second, delta, pex, shiv, rows, bare_rows
     )
 
 
@@ -174,6 +179,12 @@ def _fetched(artifact: Path, house: Path) -> List[str]:
         for name in wheels:
             (house / os.path.basename(name)).write_bytes(archive.read(name))
     return wheels
+
+
+def _rows(artifact: Path, scratch: Path) -> Path:
+    path = scratch / f"{artifact.stem}.rows"
+    subprocess.run([sys.executable, str(FLOOR), "plan", str(artifact), str(path)], check=True)
+    return path
 
 
 def _plain(artifact: Path, project: str, wheels: Sequence[str], plain: Path) -> Path:

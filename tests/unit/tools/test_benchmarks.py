@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, List
@@ -13,7 +15,11 @@ import pytest
 from benchmarks import growth, report
 from benchmarks.__main__ import GROUPS, _apart, _is_wanted, _locks, _parser
 from benchmarks.flows import DEPLOY, FLOWS
+from benchmarks.material import FLOOR
 from benchmarks.measure import Run, measured
+from deployable_zipfile.artifact.zipreader import Artifact
+from deployable_zipfile.install.installation import install
+from tests.support.artifacts import make_artifact, simple_wheel
 
 
 def run(wall: float, cpu: float = 1.0, peak: float = 30.0) -> Run:
@@ -138,3 +144,48 @@ def test_a_command_that_fails_ends_the_measurement(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="no such thing"):
         measured("echo no such thing; exit 3", tmp_path / "work")
     assert measured("exit 0", tmp_path / "work").divided(2).wall >= 0
+
+
+@pytest.mark.parametrize("payload", [False, True])
+def test_the_floor_writes_the_files_of_an_installation(tmp_path: Path, payload: bool) -> None:
+    artifact = make_artifact(
+        tmp_path / "site.zip", {"__init__.py": "x = 1\n"}, [simple_wheel(tmp_path)], payload=payload
+    )
+    with Artifact.open(str(artifact)) as opened:
+        install(opened, str(tmp_path / "installed"))
+    run_script(FLOOR, "plan", artifact, tmp_path / "rows")
+    run_script(FLOOR, "run", artifact, tmp_path / "rows", tmp_path / "floor")
+
+    written = [path.relative_to(tmp_path / "floor") for path in (tmp_path / "floor").rglob("*") if path.is_file()]
+    assert {path.name for path in written} >= {"METADATA", "__init__.py"}
+    assert len([path for path in written if path.suffix == ".pyc"]) == 2  # the project's and the wheel's
+    for path in written:
+        assert (tmp_path / "floor" / path).read_bytes() == (tmp_path / "installed" / path).read_bytes()
+
+
+def test_the_floor_compares_as_an_installation_does(tmp_path: Path) -> None:
+    artifact = make_artifact(tmp_path / "site.zip", wheels=[simple_wheel(tmp_path)])
+    run_script(FLOOR, "plan", artifact, tmp_path / "rows")
+    run_script(FLOOR, "run", artifact, tmp_path / "rows")
+    damaged = bytearray(artifact.read_bytes())
+    with Artifact.open(str(artifact)) as opened:
+        [wheel] = [entry for name, entry in opened.members.items() if name.endswith(".whl")]
+        damaged[opened.container.data_start(wheel) + wheel.size // 2] ^= 1
+    artifact.write_bytes(damaged)
+
+    with pytest.raises(subprocess.CalledProcessError):
+        run_script(FLOOR, "run", artifact, tmp_path / "rows")
+
+
+def run_script(script: Path, *words: object) -> None:
+    subprocess.run([sys.executable, str(script), *map(str, words)], check=True, stderr=subprocess.DEVNULL)
+
+
+def test_a_ratio_without_a_goal_is_neither_met_nor_missed() -> None:
+    results = {"floor of verify": [run(3)], "sha256sum": [run(1)], "verify": [run(4)]}
+    rows = [goal.row for goal in report._prove(report.Workload("w", SimpleNamespace(), results, ("prove",)))]  # type: ignore[arg-type]
+
+    assert rows[:2] == [
+        "| w: verify / sha256sum | ≤ 1.50 | 4 x | **not met** |",
+        "| w: floor of verify / sha256sum | | 3 x | |",
+    ]
