@@ -136,9 +136,9 @@ def install(
         jobs, made = take(sources, place, jobs, workers, progress)
         folders = []
         compiled.update(made)
-    digests = known.digests if known else None
+    noted = known.note if known else None
     beside = [] if later else finishes
-    compiled.update(write_files(place.tree, [*more, *jobs], workers, progress, digests, folders, beside, meanwhile))
+    compiled.update(write_files(place.tree, [*more, *jobs], workers, progress, noted, folders, beside, meanwhile))
     few = len(plan.jobs) <= _FEW
     for _ in run(lambda number: finishes[number](), len(finishes) if later else 0, 1 if few else workers):
         pass
@@ -149,8 +149,7 @@ def install(
 
 
 def _note(known: Known, plan: Plan, compiled: Set[str]) -> None:
-    """Add to *known* what was written."""
-    known.modes.update((job.path, job.mode) for job in plan.jobs.values())
+    """Add to *known* the folders that were made, and those that hold more than the files of jobs."""
     known.folders.update(plan.folders)
     others = [*plan.scripts, *plan.points, *compiled]
     others += [path for source in plan.sources for path in own_paths(source.wheel, plan.place)]

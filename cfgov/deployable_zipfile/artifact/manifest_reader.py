@@ -27,9 +27,9 @@ _HEX_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _HEX_MAGIC = re.compile(r"[0-9a-f]{8}\Z")
 _PYTHON = re.compile(r"3\.[0-9]{1,2}\Z")
 _BELOW = re.compile(r"(?!\.{1,2}(/|\Z))[^/\\:\x00-\x1f\x7f]+(/(?!\.{1,2}(/|\Z))[^/\\:\x00-\x1f\x7f]+){0,63}\Z")
-# One member as it is written: a name that needs no escape, printable ASCII.
+# One member as it is written, after "{" or a comma: a name that needs no escape, printable ASCII.
 _MEMBER = re.compile(
-    r',"([ !#-\[\]-~]{1,1024})":\{"mode":(420|493),"sha256":"([0-9a-f]{64})","size":(0|[1-9][0-9]{0,9})\}'
+    r'[{,]"([ !#-\[\]-~]{1,1024})":\{"mode":(420|493),"sha256":"([0-9a-f]{64})","size":(0|[1-9][0-9]{0,9})\}'
 )
 _MODES = {str(mode): mode for mode in layout.FILE_MODES}
 _BEFORE_MEMBERS = b'"members":{'
@@ -111,21 +111,31 @@ def known_members(text: bytes) -> Optional[Known]:
     end = text.find(b"}},", begin) + 2
     if begin < len(_BEFORE_MEMBERS) - 1 or end < 2:
         return None
-    written = text[begin:end]
-    if not written.isascii() or written.count(b'"sha256":"') > layout.MAX_MEMBERS:
+    if text.count(b'"sha256":"', begin, end) > layout.MAX_MEMBERS or text.find(b"}{", begin, end) >= 0:
         return None
+    try:
+        members = _canonical_members(
+            str(memoryview(text)[begin : end - 1], "ascii")
+        )  # copied once: it may be megabytes
+    except UnicodeDecodeError:
+        return None
+    if not members or max(member.size for member in members.values()) > layout.MAX_SIZE:
+        return None
+    return Known(members, text[begin:end], text[:begin] + b"{}" + text[end:])
+
+
+def _canonical_members(text: str) -> Optional[Dict[str, Member]]:
+    """Return the members of *text*, which begins with "{" and ends before the "}" that belongs to it."""
     members: Dict[str, Member] = {}
     new, last, position = tuple.__new__, "", 0
-    for found in _MEMBER.finditer("," + written[1:-1].decode("ascii")):
+    for found in _MEMBER.finditer(text):
         name, mode, digest, size = found.groups()
-        start, end_of_member = found.span()
+        start, end = found.span()
         if start != position or name <= last:
             return None
         members[name] = new(Member, (int(size), _MODES[mode], digest))
-        last, position = name, end_of_member
-    if position != len(written) - 1 or max(member.size for member in members.values()) > layout.MAX_SIZE:
-        return None
-    return Known(members, written, text[:begin] + b"{}" + text[end:])
+        last, position = name, end
+    return members if position == len(text) else None
 
 
 def _object(pairs: List[Tuple[str, Any]]) -> Any:

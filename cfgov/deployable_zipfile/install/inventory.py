@@ -11,18 +11,17 @@ import hashlib
 import os
 import re
 import stat
-from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from .. import durable
 from ..artifact import layout
-from ..workers import run
 
 MAX_LINE = 16 * 1024  # bytes: a path of 1024 bytes, escaped, and a link's target
 MAX_LINES = 1_000_000
 _MAX_LIST = 256 * 1024 * 1024  # bytes
 _BLOCK = 1024 * 1024
-_FEW = 50_000  # known files that one process lists before others would be done
-_DEPTH = 5  # venv/lib/pythonX.Y/site-packages/PACKAGE
+_DIGEST = 32  # bytes of a SHA-256
+_NAME_AT = _DIGEST + 2  # of the row of a file: after digest and mode
 _UNUSUAL = re.compile(r"[^!-\"$-\[\]-~]")  # everything but printable ASCII without "#" and the backslash
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
@@ -62,108 +61,156 @@ class Inventory(NamedTuple):
     entries: Dict[str, Entry]
 
 
-class Known(NamedTuple):
-    """What is known of a tree by those who wrote it. It is new and nobody else's, so it need not be looked at again."""
+class Known:
+    """What is known of a tree by those who wrote it. It is new and nobody else's, so it need not be looked at again.
 
-    digests: Dict[str, str]  # SHA-256 of files by path, in hexadecimal, as they were written
-    modes: Dict[str, int]  # modes of files that were asked for, by path: of folders that hold no other files
-    folders: Set[str]  # every folder in these folders, and others
-    mixed: Set[str]  # folders that hold other files nevertheless
-
-
-class _Listing(NamedTuple):
-    """What :func:`_lines` need not ask the file system for."""
-
-    digests: Mapping[str, str]
-    whole: Dict[str, Dict[str, int]]  # folder, with "/" at its end -> name -> mode with the type of file
-
-
-def written(tree: str, workers: int = 0, known: Optional[Known] = None) -> bytes:
-    """Return the text of the list of everything in *tree*, an absolute path, folder after folder.
+    Files are kept as bytes in one row for each folder: objects would take several times as much memory.
 
     Parameters:
-        workers: processes, as in :func:`workers.run`.
+        mixed: folders that hold files that were not noted.
+
+    Attributes:
+        folders: every folder in these folders, and others.
+        mixed: as given, and more of them.
+    """
+
+    def __init__(self, mixed: Iterable[str] = ()) -> None:
+        self.folders: Set[str] = set()
+        self.mixed: Set[str] = set(mixed)
+        self._rows: Dict[str, bytearray] = {}
+        self._samples: Dict[int, str] = {}  # a file of each mode
+
+    def note(self, files: Iterable[Tuple[str, int]], digests: str) -> None:
+        """Keep what was written.
+
+        Parameters:
+            files: path and mode that was asked for of each.
+            digests: SHA-256 of each, in hexadecimal, joined.
+        """
+        found, at, rows = bytes.fromhex(digests), 0, self._rows
+        for path, mode in files:
+            folder, _, name = path.rpartition("/")
+            if folder not in rows:
+                rows[folder] = bytearray()
+            if mode not in self._samples:
+                self._samples[mode] = path
+            rows[folder] += found[at : at + _DIGEST] + mode.to_bytes(2, "little") + os.fsencode(name) + b"/"
+            at += _DIGEST
+
+    def row(self, folder: str) -> "_Row":
+        """Return the files that were noted in *folder*."""
+        return _Row(bytes(self._rows.get(folder, b"")))
+
+    def as_made(self, tree: str) -> Dict[int, int]:
+        """Return what the file system made of each mode, by an inherited ACL for instance: in a whole tree the same."""
+        return {mode: os.lstat(f"{tree}/{path}").st_mode for mode, path in self._samples.items()}
+
+
+class _Row:
+    """The files that were noted in one folder: SHA-256, mode and name of each, behind one another.
+
+    Attributes:
+        places: where each file begins in the row, by name.
+    """
+
+    def __init__(self, row: bytes) -> None:
+        self._row = row
+        self.places: Dict[str, int] = {}
+        at = 0
+        while at < len(row):
+            end = row.index(b"/", at + _NAME_AT)
+            self.places[os.fsdecode(row[at + _NAME_AT : end])] = at
+            at = end + 1
+
+    def sha256(self, name: str) -> str:
+        """Return the digest of the file *name*, in hexadecimal."""
+        at = self.places[name]
+        return self._row[at : at + _DIGEST].hex()
+
+    def mode(self, name: str) -> int:
+        """Return the mode that was asked for of the file *name*."""
+        at = self.places[name]
+        return int.from_bytes(self._row[at + _DIGEST : at + _NAME_AT], "little")
+
+
+class _Listing:
+    """Lines of a list, folder after folder, and what need not be asked the file system for."""
+
+    def __init__(self, tree: str, known: Known) -> None:
+        self._tree = tree
+        self._known = known
+        self._modes = known.as_made(tree)
+        self._whole: Dict[str, List[str]] = {folder: [] for folder in known.folders - known.mixed}
+        for folder in known.folders:
+            above, _, name = folder.rpartition("/")
+            if above in self._whole:
+                self._whole[above].append(name)
+        sample = next(iter(known.folders), "")
+        self._folder_mode = os.lstat(f"{tree}/{sample}").st_mode
+
+    def lines(self, folder: str, folders: List[str]) -> Iterator[str]:
+        """Yield the line of everything in *folder*, "" for the tree; add the folders in it to *folders*, sorted."""
+        inner = f"{folder}/" if folder else ""
+        prefix = f"./{_escaped(inner)}"
+        row = self._known.row(folder)
+        for name, mode in self._modes_in(folder, row):
+            path, line = inner + name, f"{prefix}{_escaped(name)}{_facts(mode)}"
+            if stat.S_ISREG(mode):
+                if path != layout.FILES:  # the list itself
+                    yield f"{line}{row.sha256(name) if name in row.places else self._digest(path)}\n"
+            elif stat.S_ISDIR(mode):
+                folders.append(path)
+                yield f"{line}\n"
+            elif stat.S_ISLNK(mode):
+                yield f"{line}{_escaped(os.readlink(f'{self._tree}/{path}'))}\n"
+            else:
+                raise ValueError(f"{path} is neither a file nor a folder nor a link")
+
+    def _modes_in(self, folder: str, row: _Row) -> Iterator[Tuple[str, int]]:
+        """Yield everything in *folder* with its mode and type of file, sorted by name; look only where it is needed."""
+        if folder in self._whole:
+            folders = set(self._whole[folder])
+            for name in sorted([*row.places, *folders]):
+                yield name, self._folder_mode if name in folders else self._modes[row.mode(name)]
+            return
+        with os.scandir(f"{self._tree}/{folder}") as entries:
+            found = {entry.name: entry.stat(follow_symlinks=False).st_mode for entry in entries}
+        for name in sorted(found):
+            yield name, found[name]
+
+    def _digest(self, path: str) -> str:
+        return durable.digest(f"{self._tree}/{path}")
+
+
+def lines(tree: str, known: Optional[Known] = None) -> Iterator[bytes]:
+    """Yield the list of everything in *tree*, an absolute path, line by line, folder after folder.
+
+    Parameters:
         known: what need not be looked at; other folders are scanned, and other files are read.
     """
     status = os.lstat(tree)
-    head = b"#mtree v2.0\n/set uid=%d gid=%d\n" % (status.st_uid, status.st_gid)
-    folders = list(_branches(tree, "", 0))
-    found = known.digests if known else {}
-    listing = _Listing(found, _whole(tree, known) if known else {})
-
-    def listed(number: int) -> Tuple[int, bytes]:
-        lines: List[str] = []
-        _list(tree, *folders[number], listing, lines)
-        return number, "".join(lines).encode("ascii")
-
-    parts = dict(run(listed, len(folders), workers if len(found) > _FEW or not found else 1))
-    return b"".join([head, *(parts[number] for number in range(len(folders)))])  # joined once: it may be megabytes
+    yield b"#mtree v2.0\n/set uid=%d gid=%d\n" % (status.st_uid, status.st_gid)
+    listing, left = _Listing(tree, known or Known()), [""]
+    while left:
+        folders: List[str] = []
+        for line in listing.lines(left.pop(), folders):
+            yield line.encode("ascii")
+        left += reversed(folders)
 
 
-def _whole(tree: str, known: Known) -> Dict[str, Dict[str, int]]:
-    """Return the folders of which everything is known: names of files and folders in them, with their modes."""
-    # What the file system makes of a mode, by an inherited ACL for instance, is the same in the whole tree.
-    samples = {mode: path for path, mode in known.modes.items()}
-    as_made = {mode: os.lstat(f"{tree}/{path}").st_mode for mode, path in samples.items()}
-    found: Dict[str, Dict[str, int]] = {}
-    for path, mode in known.modes.items():
-        folder, slash, name = path.rpartition("/")
-        found.setdefault(folder + slash, {})[name] = as_made[mode]
-    for folder in known.mixed:
-        found.pop(f"{folder}/", None)
-    for folder in known.folders - known.mixed:
-        found.setdefault(f"{folder}/", {})
-    folder_mode = os.lstat(f"{tree}/{next(iter(known.folders))}").st_mode if known.folders else 0
-    for folder in known.folders:
-        above, slash, name = folder.rpartition("/")
-        if above + slash in found:
-            found[above + slash][name] = folder_mode
-    return found
-
-
-def _scanned(tree: str, inner: str) -> Dict[str, int]:
-    with os.scandir(f"{tree}/{inner}") as entries:
-        return {entry.name: entry.stat(follow_symlinks=False).st_mode for entry in entries}
-
-
-def _branches(tree: str, inner: str, depth: int) -> Iterator[Tuple[str, bool]]:
-    """Yield folders to be listed, each with whether all below it belong to it: those of a package, for instance."""
-    whole = depth == _DEPTH
-    yield inner, whole
-    if not whole:
-        with os.scandir(f"{tree}/{inner}") as entries:
-            names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
-        for name in names:
-            yield from _branches(tree, f"{inner}{name}/", depth + 1)
-
-
-def _list(tree: str, inner: str, whole: bool, known: _Listing, lines: List[str]) -> None:
-    """Add a line to *lines* for everything in the folder *inner*, a path that ends in "/" or is "".
+def write(tree: str, known: Optional[Known] = None) -> str:
+    """Write the list of everything in *tree* into it; return its SHA-256, in hexadecimal.
 
     Parameters:
-        whole: with everything in the folders below it.
+        known: as for :func:`lines`.
     """
-    folders = []
-    prefix = f"./{_escaped(inner)}"
-    modes = known.whole.pop(inner) if inner in known.whole else _scanned(tree, inner)  # each folder is listed once
-    names = sorted(modes)
-    escaped = map(_escaped, names) if _UNUSUAL.search("".join(names)) else names
-    for name, text in zip(names, escaped):
-        mode = modes[name]
-        if stat.S_ISREG(mode):
-            path = inner + name
-            sha256 = known.digests.get(path) or durable.digest(f"{tree}/{path}")
-            lines.append(f"{prefix}{text}{_facts(mode)}{sha256}\n")
-        elif stat.S_ISDIR(mode):
-            folders.append(name)
-            lines.append(f"{prefix}{text}{_facts(mode)}\n")
-        elif stat.S_ISLNK(mode):
-            target = _escaped(os.readlink(f"{tree}/{inner}{name}"))
-            lines.append(f"{prefix}{text}{_facts(mode)}{target}\n")
-        else:
-            raise ValueError(f"{inner}{name} is neither a file nor a folder nor a link")
-    for name in folders if whole else ():
-        _list(tree, f"{inner}{name}/", whole, known, lines)
+    digest = hashlib.sha256()
+    descriptor = os.open(f"{tree}/{layout.FILES}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    with open(descriptor, "wb", _BLOCK) as file:
+        for line in lines(tree, known):
+            digest.update(line)
+            file.write(line)
+    return digest.hexdigest()
 
 
 @functools.lru_cache(maxsize=None)

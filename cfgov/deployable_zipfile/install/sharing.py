@@ -13,7 +13,7 @@ from ..console import Console
 from ..errors import DestinationError
 from ..workers import run
 from . import links
-from .entries import Damaged, Entry, Seen, key_of, seen_in, seen_of, state_of, write_seen
+from .entries import Damaged, Entry, Row, Seen, key_of, seen_in, seen_of, state_of, write_seen
 from .plan import OpenedWheel, Place
 from .store import Store
 from .unpacking import BYTECODE, WHEEL, unpacked
@@ -40,14 +40,14 @@ class Sharing:
         console: gets warnings about the store.
 
     Attributes:
-        digests: SHA-256 of the files that were taken from the store, by path in the tree.
+        taken: the files that were taken from the store, by path in the tree.
     """
 
     def __init__(self, path: str, manifest: manifests.Manifest, console: Console) -> None:
         self._store = Store(path)
         self._manifest = manifest
         self._console = console
-        self.digests: Dict[str, str] = {}
+        self.taken: Dict[str, Row] = {}
 
     def take(
         self,
@@ -158,7 +158,7 @@ class Sharing:
         unshared = {job.path for job in left}
         for use in wanted:
             if use.job.path not in unshared:
-                self.digests[use.job.path] = use.entry.rows[use.inner].sha256
+                self.taken[use.job.path] = use.entry.rows[use.inner]
         return left, made
 
     def _share(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from typing import Callable, Iterator, List, Optional, Set, Tuple
@@ -32,25 +31,24 @@ def write(
     """Write everything the destination will hold; return the number of files."""
     count, place = 0, plan.place
     # The loader and its bytecode, the scripts, and what makes the virtualenv are written beside what wheels bring.
-    known = inventory.Known({}, {}, set(), {place.site, f"{place.site}/__pycache__", place.scripts, layout.VENV})
+    known = inventory.Known([place.site, f"{place.site}/__pycache__", place.scripts, layout.VENV])
     waiting: List[Job] = []  # for the processes that write the wheels' files: starting others takes longer
     for jobs, folders in _project(artifact, target, place):
         known.folders.update(make_folders_once(place.tree, folders))
-        known.modes.update((job.path, job.mode) for job in jobs)
         known.mixed.update(f"{os.path.dirname(job.path)}/__pycache__" for job in jobs if job.compile_as)
         waiting += jobs
         count += len(jobs)
+        jobs.clear()  # so that they are gone when the next payload is read
         if len(waiting) > _FEW:
-            write_files(place.tree, waiting, workers, progress, known.digests)
-            waiting = []
+            write_files(place.tree, waiting, workers, progress, known.note)
+            waiting.clear()
     take = sharing.take if sharing else None
     others = [lambda: make_virtualenv(place), lambda: _write_own_files(artifact, place)]
     count += install_wheels(plan, workers, progress, known, take, waiting, others)
     if sharing:
-        known.digests.update(sharing.digests)
-    files = inventory.written(place.tree, workers, known)
-    write_bytes(f"{place.tree}/{layout.FILES}", files)
-    record = installed.document(artifact, target, place, hashlib.sha256(files).hexdigest())
+        for path, row in sharing.taken.items():
+            known.note([(path, row.mode)], row.sha256)
+    record = installed.document(artifact, target, place, inventory.write(place.tree, known))
     write_bytes(f"{place.tree}/{layout.INSTALLED}", record)
     return count
 
@@ -93,14 +91,7 @@ def _project(artifact: Artifact, target: manifests.Target, place: Place) -> Iter
             jobs.append(Job(name, artifact.container, entry, entry.mode, expected, compile_as(name)))
     yield with_folders(jobs, manifest.directories)
     for payload in manifest.payloads:
-        container, listing = artifact.payload_members(payload)
-        sources.update(name for name in container.entries if name.endswith(".py"))
-        yield with_folders(
-            [
-                Job(name, container, entry, entry.mode, listing[name].sha256, compile_as(name))
-                for name, entry in container.entries.items()
-            ]
-        )
+        yield with_folders(_payload_jobs(artifact, payload, compile_as, sources))
     if shipped is not None:
         allowed = {bytecode_path(name, target.cache_tag) for name in sources if name.endswith(".py")}
         for name in shipped.entries:
@@ -109,6 +100,18 @@ def _project(artifact: Artifact, target: manifests.Target, place: Place) -> Iter
                     f"{target.project_bytecode}/{name}", "is bytecode without a source file", "Build it again"
                 )
         yield with_folders([Job(name, shipped, entry, 0o644, "", "") for name, entry in shipped.entries.items()])
+
+
+def _payload_jobs(
+    artifact: Artifact, payload: manifests.Payload, compile_as: Callable[[str], str], sources: Set[str]
+) -> List[Job]:
+    """Return the jobs of one payload; add its Python files to *sources*."""
+    container, listing = artifact.payload_members(payload)
+    sources.update(name for name in container.entries if name.endswith(".py"))
+    return [
+        Job(name, container, entry, entry.mode, listing[name].sha256, compile_as(name))
+        for name, entry in container.entries.items()
+    ]
 
 
 def _write_own_files(artifact: Artifact, place: Place) -> None:

@@ -26,8 +26,9 @@ CHUNK_BYTES = 1024 * 1024
 CHUNK_FILES = 64
 _FEW = 1000  # folders that one process makes before another one has begun
 
-_DIGEST = 64  # hexadecimal digits of a SHA-256
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+Noted = Callable[[List[Tuple[str, int]], str], None]
 
 
 class Job(NamedTuple):
@@ -86,7 +87,7 @@ def write_files(
     jobs: List[Job],
     workers: int = 0,
     progress: Optional[Callable[[int], None]] = None,
-    digests: Optional[Dict[str, str]] = None,
+    noted: Optional[Noted] = None,
     folders: Iterable[str] = (),
     beside: Sequence[Callable[[], None]] = (),
     meanwhile: Sequence[Callable[[], None]] = (),
@@ -98,7 +99,7 @@ def write_files(
         jobs: in any order; those of one folder are best kept together, and those of one archive in its order.
         workers: processes, as in :func:`workers.run`.
         progress: called with a number of files as they are written.
-        digests: gets the SHA-256 of files that were written, in hexadecimal, by path.
+        noted: called with path and mode of files that were written, and their SHA-256, in hexadecimal, joined.
         folders: made first, with those above them, by the same processes; the others that the files need exist,
             ``__pycache__`` folders included.
         beside: other work that needs no more than the folders, done by the same processes.
@@ -116,9 +117,8 @@ def write_files(
             next(waiting, _nothing)()
         written = work.jobs_of(number)
         everything.update(made)
-        if digests is not None:
-            each = [found[at : at + _DIGEST] for at in range(0, len(found), _DIGEST)]
-            digests.update(zip((job.path for job in written), each))
+        if noted:
+            noted([(job.path, job.mode) for job in written], found)
         if progress and written:
             progress(len(written))
     for late in waiting:

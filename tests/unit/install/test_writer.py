@@ -10,7 +10,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import pytest
 
@@ -72,6 +72,15 @@ def test_folders_are_made_with_all_above_them_at_any_depth(
     assert all((tree / path).is_dir() for path in wanted)
 
 
+def noting(digests: Dict[Tuple[str, int], str]) -> writer.Noted:
+    """Return what adds the digest of each file that is written, by path and mode."""
+
+    def note(files: List[Tuple[str, int]], found: str) -> None:
+        digests.update(zip(files, (found[at : at + 64] for at in range(0, len(found), 64))))
+
+    return note
+
+
 @pytest.mark.parametrize("count", [0, 1, 300])
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_folders_come_first_and_other_work_after_them(
@@ -95,11 +104,11 @@ def test_folders_come_first_and_other_work_after_them(
 
         return work
 
-    digests: Dict[str, str] = {}
+    digests: Dict[Tuple[str, int], str] = {}
     writer.write_files(
-        str(tree), jobs, workers, None, digests, folders, [beside(0), beside(1)], [meanwhile(0), meanwhile(1)]
+        str(tree), jobs, workers, None, noting(digests), folders, [beside(0), beside(1)], [meanwhile(0), meanwhile(1)]
     )
-    assert digests == {job.path: hashlib.sha256(CONTENT[job.path]).hexdigest() for job in jobs}
+    assert digests == {(job.path, job.mode): hashlib.sha256(CONTENT[job.path]).hexdigest() for job in jobs}
     assert sorted(path.name for path in tmp_path.glob("beside-*")) == ["beside-0", "beside-1"]
     assert done == [0, 1]
 
@@ -246,10 +255,10 @@ def test_the_digest_of_every_file_is_told_whatever_its_size_and_neighbours(
         sizes = Container(file.fileno(), 0, path.stat().st_size, "sizes.zip")
         # Every second one only, and backwards: neighbours in the archive need not be neighbours among the jobs.
         jobs = [*jobs_of(sizes)[::2], *jobs_of(sizes)[1::2][::-1]]
-        digests: Dict[str, str] = {}
-        writer.write_files(str(tree), jobs, workers, None, digests)
+        digests: Dict[Tuple[str, int], str] = {}
+        writer.write_files(str(tree), jobs, workers, None, noting(digests))
     assert {name: (tree / name).read_bytes() for name in files} == files
-    assert digests == {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    assert digests == {(name, 0o644): hashlib.sha256(data).hexdigest() for name, data in files.items()}
 
 
 def test_large_files_are_begun_first(tmp_path: Path) -> None:
