@@ -6,7 +6,9 @@ import base64
 import html
 import json
 import pprint
+import quopri
 import textwrap
+import unicodedata
 import urllib.parse
 from typing import Callable, Dict, List
 
@@ -44,6 +46,107 @@ WAYS: Dict[str, Callable[[str], str]] = {
     "wrapped base64": lambda text: base64.encodebytes(b"z" * 40 + text.encode() * 3).decode(),
     "pprint": lambda text: pprint.pformat({"value": f"{text} and words " * 3}, width=30),
 }
+
+NESTED: Dict[str, Callable[[str], str]] = {
+    "JSON three times": lambda text: json.dumps(json.dumps(json.dumps(text))),
+    "JSON with escaped slashes": lambda text: json.dumps(text).replace("/", "\\/"),
+    "JSON with escaped HTML": lambda text: json.dumps(text).replace("&", "\\u0026").replace("<", "\\u003c"),
+    "repr of repr": lambda text: repr(repr({"value": text})),
+    "quote twice": lambda text: urllib.parse.quote(urllib.parse.quote(text, safe=""), safe=""),
+    "quote_plus three times": lambda text: urllib.parse.quote_plus(
+        urllib.parse.quote_plus(urllib.parse.quote_plus(text))
+    ),
+    "every byte quoted": lambda text: "".join(f"%{byte:02X}" for byte in text.encode()),
+    "HTML twice": lambda text: html.escape(html.escape(text)),
+    "HTML without quotes": lambda text: html.escape(text, quote=False),
+    "numeric entities": lambda text: "".join(f"&#{ord(one)};" for one in text),
+    "every character escaped": lambda text: "".join(f"\\u{ord(one):04x}" for one in text),
+    "every byte escaped": lambda text: "".join(f"\\x{byte:02x}" for byte in text.encode()),
+    "octal": lambda text: "".join(f"\\{byte:03o}" for byte in text.encode()),
+    "base64 of JSON": lambda text: base64.b64encode(json.dumps({"value": text}).encode()).decode(),
+    "base64 in a query": lambda text: urllib.parse.quote(base64.b64encode(text.encode()).decode(), safe=""),
+    "base64 of base64": lambda text: base64.b64encode(base64.b64encode(text.encode())).decode(),
+    "base64 of UTF-16": lambda text: base64.b64encode(text.encode("utf-16-le")).decode(),
+    "base32": lambda text: base64.b32encode(text.encode()).decode(),
+    "hexadecimal with colons": lambda text: ":".join(f"{byte:02x}" for byte in text.encode()),
+    "numbers": lambda text: str(list(text.encode())),
+    "quoted-printable": lambda text: quopri.encodestring(text.encode()).decode(),
+    "characters": lambda text: str(list(text)),
+    "spaced": " ".join,
+    "coloured": lambda text: f"{text[:6]}\x1b[0m\x1b[31m{text[6:]}",
+    "SQL": lambda text: "'" + text.replace("'", "''") + "'",
+    "CSV": lambda text: '"' + text.replace('"', '""') + '"',
+    "decomposed": lambda text: unicodedata.normalize("NFD", text),
+    "in a box": lambda text: f"| {text[:9]} |\n| {text[9:]} |",
+}
+
+
+@pytest.mark.parametrize("way", NESTED)
+@pytest.mark.parametrize("value", ['c4n&ry "of" <this> t\u00e9st+/\\=', "p@ss/w0rd+%41c4n#ry'x", "hunter-2-hunter-34"])
+def test_no_form_in_a_form_is_shown(way: str, value: str) -> None:
+    hidden = Secrets({"SECRET_KEY": value}).hidden(f"before {NESTED[way](value)} after")
+    assert "[SECRET_KEY]" in hidden
+    rest = hidden[len("before ") : -len(" after")].replace("[SECRET_KEY]", "")
+    assert hidden.startswith("before ")
+    assert hidden.endswith(" after")
+    assert len("".join(one for one in rest if one.isalnum())) <= 24, rest
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "xoxb-1234567890abcd...",
+        "*****90abcdefghijkl",
+        "INFO: xoxb-1234567890ab\nINFO: cdefghijklmnopq\nINFO: rstuv",
+    ],
+)
+def test_a_part_of_a_long_secret_is_not_shown(shown: str) -> None:
+    hidden = Secrets({"SLACK_TOKEN": "xoxb-1234567890abcdefghijklmnopqrstuv"}).hidden(shown)
+    assert "[SLACK_TOKEN]" in hidden
+    assert "67890abcd" not in hidden
+    assert "cdefghijk" not in hidden
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "secret"),
+    [
+        ("WEBHOOK", "https://hooks.example.org/services/T00AA/B00BB/XyZ0123456789abc", "XyZ0123456789abc"),
+        (
+            "WEBHOOK",
+            "https://hooks.example.org/services/T00AA/B00BB/XyZ0123456789abc",
+            "/services/T00AA/B00BB/XyZ0123456789abc",
+        ),
+        ("DB", "host=h password='two words; and more' sslmode=x", "two words; and more"),
+        ("DB", "Driver={x};PWD={br;aces};", "br;aces"),
+        ("EMAIL", '{"user": "me", "password": "short"}', "short"),
+        ("BASIC_AUTH", "admin:hunter", "hunter"),
+        ("SIGNING_KEYS", "first-key-1,second-key-2", "second-key-2"),
+        ("PIN", "7291", "NzI5MQ=="),
+        ("PIN", "7291", "NzI5MQ"),
+        ("PASSWORD", "ab3", "YWIz"),
+    ],
+)
+def test_what_a_value_holds_is_found_by_itself_too(key: str, value: str, secret: str) -> None:
+    hidden = Secrets({key: value}).hidden(f"cannot use {secret} here")
+    assert secret not in hidden
+    assert f"[{key}]" in hidden
+
+
+def test_names_of_modules_and_paths_stay_in_tracebacks() -> None:
+    secrets = Secrets({"DJANGO_SETTINGS_MODULE": "site.settings.production", "DATA": "/srv/site42/data7"})
+    text = 'File "/app/site/settings/production.py", line 42, in srv.site42.data7'
+    assert secrets.hidden(text) == text
+
+
+def test_a_value_inside_a_larger_one_leaves_nothing_of_it() -> None:
+    secrets = Secrets({"A_KEY": "abcdefgh-1234", "B_KEY": "1234-ijklmnop"})
+    assert secrets.hidden("x abcdefgh-1234-ijklmnop y") == "x [A_KEY][B_KEY] y"
+
+
+def test_an_option_is_not_refused_for_a_part_of_a_secret() -> None:
+    secrets = Secrets({"API_KEY": "site-production-2024-key-0123456789"})
+    assert secrets.kept_in("--health-url http://site-production-2024/") == []
+    assert secrets.kept_in(urllib.parse.quote("site-production-2024-key-0123456789")) == ["API_KEY"]
 
 
 def pieces(text: str) -> List[str]:
