@@ -42,7 +42,7 @@ import argparse
 import contextlib
 import importlib.util
 import time
-from typing import ContextManager, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import ContextManager, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from .artifact import manifests, zipreader
 from .console import Console
@@ -198,19 +198,19 @@ def _schema(asked: BuildOptions, lock: supplies.Supplies) -> bytes:
     if table is None:
         return b""
 
-    def find() -> List[str]:
+    def find(_: Mapping[str, str]) -> List[str]:
         contract = settings.environment(asked.file)
         return [contract.to_json(asked.name).decode("ascii")] if contract else []
 
-    return "".join(lock.found_in((), ["schema", asked.name, repr(table)], find)).encode("ascii")
+    return "".join(lock.found_in({}, ["schema", asked.name, repr(table)], find)).encode("ascii")
 
 
 def _site(
     context: Context, chosen: source.Selection, wanted: project.Wanted, lock: supplies.Supplies
 ) -> manifests.Site:
     """Find out how the project is run, and warn of what would keep it from that."""
-    files = {file.name[len(chosen.prefix) + 1 :]: file.path for file in chosen.files}
-    site = manifests.Site(*lock.found_in(chosen.files, wanted, lambda: project.describe(files, wanted)))
+    files = {file.name[len(chosen.prefix) + 1 :]: file for file in chosen.files}
+    site = manifests.Site(*lock.found_in(files, wanted, lambda paths: project.describe(paths, wanted)))
     site = site._replace(skip_steps=tuple(site.skip_steps))
     hidden = project.hidden(files, site.path)
     if hidden:
@@ -222,7 +222,7 @@ def _site(
     if callables:
         context.console.step(f"  {', '.join(callables)}")
     if not site.wsgi and not site.asgi:
-        module, _, function = project.factory(files).partition(":")
+        module, _, function = project.factory({name: file.path for name, file in files.items()}).partition(":")
         made = f"add a wsgi.py with: from {module} import {function}; application = {function}()"
         named = f"set wsgi or asgi in [{settings.SECTION}], or give --wsgi or --asgi"
         context.warn(

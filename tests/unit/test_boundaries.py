@@ -32,6 +32,7 @@ STORIES = (
 )
 # Modules of the builder that are one part of another, which imports them.
 PARTS: Dict[str, Set[str]] = {
+    "builder.bytecode": {"builder.bytecode_worker"},
     "builder.cache": {"builder.unchanged"},
     "builder.checkout": {"builder.commit", "builder.git"},
     "builder.commit": {"builder.git"},

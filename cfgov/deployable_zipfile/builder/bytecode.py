@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
+import sys
 import threading
 from typing import IO, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
@@ -15,8 +17,7 @@ from ..errors import BuildInputError
 FORMAT = 2  # of the compiled files, for caches
 _WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bytecode_worker.py")
 _BATCH = 100  # files per job: keeps all processes busy to the end, whatever the wheels' sizes
-
-
+_LITTLE = 256 * 1024  # bytes of source that compile sooner than another process starts
 _PAUSE = 0.2  # seconds
 
 
@@ -75,6 +76,48 @@ def compile_units(
         own = [answer for (other, _), answer in zip(jobs, answers) if other is unit]
         results[unit.key] = _result(own, cache_tag)
     return results
+
+
+def compiled_here(unit: Unit, interpreter: str, cache_tag: str, work: str) -> Result:
+    """Compile in this process what *interpreter* would compile to the same bytes.
+
+    Another process takes longer to start than a few files take to compile.
+
+    Parameters:
+        unit: files on disk.
+        interpreter, cache_tag, work: as for :func:`compile_units`.
+
+    Returns what it compiled, with the digests of those sources; nothing when this is another interpreter, when it was
+    started with options that change what is compiled, or when there is much to do.
+    """
+    compiled: List[Compiled] = []
+    digests: Dict[str, str] = {}
+    if not _is_this(interpreter) or sum(os.stat(path).st_size for path, _ in unit.files) > _LITTLE:
+        return Result((), (), {})
+    import warnings
+
+    from . import bytecode_worker
+
+    output = os.path.join(work, "bytecode-here")
+    with open(output, "wb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for path, name in unit.files:
+            with open(path, "rb") as opened:
+                source = opened.read()
+            data = bytecode_worker.compiled_anywhere(source, name)
+            target = target_name(name, cache_tag)
+            if data is not None and not name_problem(target):
+                compiled.append(Compiled(target, output, file.tell(), len(data)))
+                digests[name] = hashlib.sha256(source).hexdigest()
+                file.write(data)
+    return Result(tuple(compiled), (), digests)
+
+
+def _is_this(interpreter: str) -> bool:
+    """Say whether this process compiles as one that is started with *interpreter* and no option."""
+    changed = any(name in os.environ for name in ("PYTHONNODEBUGRANGES", "PYTHONINTMAXSTRDIGITS"))
+    options = sys._xoptions or sys.warnoptions or sys.flags.bytes_warning or sys.flags.debug or sys.flags.dev_mode
+    return not (changed or options) and os.path.realpath(interpreter) == os.path.realpath(sys.executable)
 
 
 _Answer = Tuple[str, List[Tuple[str, int, str]]]  # output path; name, size (-1: skipped), source digest
@@ -196,7 +239,7 @@ def _result(answers: Sequence[_Answer], cache_tag: str) -> Result:
         offset = 0
         for name, size, digest in files:
             digests[name] = digest
-            target = _target_name(name, cache_tag)
+            target = target_name(name, cache_tag)
             if size < 0 or name_problem(target) or target.casefold() in taken:
                 skipped.append(name)
             else:
@@ -206,7 +249,7 @@ def _result(answers: Sequence[_Answer], cache_tag: str) -> Result:
     return Result(tuple(sorted(compiled)), tuple(sorted(skipped)), digests)
 
 
-def _target_name(name: str, cache_tag: str) -> str:
+def target_name(name: str, cache_tag: str) -> str:
     """Return where the bytecode of *name* belongs (PEP 3147)."""
     folder, slash, last = name.rpartition("/")
     return f"{folder}{slash}__pycache__/{last[: -len('.py')]}.{cache_tag}.pyc"

@@ -24,8 +24,10 @@ import struct
 import sys
 import types
 import warnings
-import zipfile
-from typing import Any, Dict, FrozenSet, Iterator, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, FrozenSet, Iterator, List, Optional
+
+if TYPE_CHECKING:
+    import zipfile
 
 _FORMAT = 2
 _UNCHECKED = 1  # PEP 552: hash-based, not checked
@@ -52,19 +54,62 @@ def main() -> None:
 
 def compiled(source: bytes, name: str) -> Optional[bytes]:
     """Return the ``.pyc`` of *source* (bytes), named *name*; None when it is not Python of this version."""
+    code = _code(source, name)
+    if code is None:
+        return None
     try:
-        code = compile(source, name, "exec", dont_inherit=True)
+        return _header(source) + _dumped(code)
+    except ValueError:
+        return _header(source) + marshal.dumps(marshal.loads(marshal.dumps(code)))
+
+
+def compiled_anywhere(source: bytes, name: str) -> Optional[bytes]:
+    """Return what :func:`compiled` does if every process of this interpreter compiles *source* to that, else None.
+
+    None: a set is in the order of this process's hashes, or the form depends on what this process holds, or it does not
+    compile here, where less may be nested.
+    """
+    code = _code(source, name)
+    if code is None or not _is_ordered(code.co_consts):
+        return None
+    try:
+        return _header(source) + _dumped(code)
+    except ValueError:
+        return None
+
+
+def _code(source: bytes, name: str) -> Optional[types.CodeType]:
+    try:
+        return compile(source, name, "exec", dont_inherit=True, optimize=0)
     except (SyntaxError, ValueError, RecursionError, UnicodeError, MemoryError):
         return None
-    header = importlib.util.MAGIC_NUMBER + struct.pack("<L", _UNCHECKED) + importlib.util.source_hash(source)
-    return header + _dumped(code)
+
+
+def _is_ordered(constants: Any) -> bool:
+    """Say whether no set among *constants* has members in the order of hashes that differ from process to process."""
+    for constant in constants:
+        if isinstance(constant, frozenset) and len(constant) > 1:
+            if not all(isinstance(member, int) for member in constant):
+                return False
+        elif isinstance(constant, tuple):
+            if not _is_ordered(constant):
+                return False
+        elif isinstance(constant, types.CodeType) and not _is_ordered(constant.co_consts):
+            return False
+    return True
+
+
+def _header(source: bytes) -> bytes:
+    return importlib.util.MAGIC_NUMBER + struct.pack("<L", _UNCHECKED) + importlib.util.source_hash(source)
 
 
 def _dumped(code: types.CodeType) -> bytes:
-    try:
-        data = marshal.dumps(code, _FORMAT)
-    except ValueError:
-        return marshal.dumps(marshal.loads(marshal.dumps(code)))
+    """Return *code* in format 2.
+
+    Raises:
+        ValueError: it holds what that format has no form for.
+    """
+    data = marshal.dumps(code, _FORMAT)
     if sys.version_info < (3, 12):
         for members in _address_ordered(code):
             data = data.replace(_set_bytes(list(members)), _set_bytes(sorted(members, key=_member_bytes)))
@@ -94,6 +139,8 @@ def _source(archives: Dict[str, zipfile.ZipFile], wheel: Optional[str], place: s
         with open(place, "rb") as file:
             return file.read()
     if wheel not in archives:
+        import zipfile  # takes long, and the files of a project are on disk
+
         archives.clear()
         archives[wheel] = zipfile.ZipFile(wheel)
     return archives[wheel].read(place)

@@ -19,7 +19,7 @@ About = Callable[[str, Tuple[int, ...], str, Callable[[], Any]], Any]  # cache.M
 GITLINK, LINK, EXECUTABLE = "160000", "120000", "100755"  # git's modes
 _BLOCK = 1024 * 1024
 _POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*?oid sha256:([0-9a-f]{64})\n")
-_POINTER_SIZE = 1024  # bytes at most, by the specification of Git LFS
+_POINTER_SIZES = range(119, 1024)  # bytes: its two lines have no less, and the specification of Git LFS allows no more
 
 
 class Blob(NamedTuple):
@@ -113,7 +113,7 @@ def not_what_pointers_name(doubtful: Sequence[Tuple[str, str, Blob]]) -> List[st
     found = []
     for name, place, blob in doubtful:
         match = None
-        if blob.size < _POINTER_SIZE and blob.mode != LINK:
+        if blob.size in _POINTER_SIZES and blob.mode != LINK:
             text = git.run(blob.repository, "cat-file", "blob", blob.name)
             match = _POINTER.match(os.fsencode(text))
         if match is None or durable.digest(place, follow=True) != match.group(1).decode("ascii"):

@@ -5,8 +5,10 @@ With ``collect.py`` and ``pack.py`` one of the modules that tell how the steps i
 
 from __future__ import annotations
 
+import contextlib
 import os
-from typing import TYPE_CHECKING, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+import zlib
+from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .. import __version__
 from ..artifact import layout, manifests
@@ -29,6 +31,14 @@ class Overlay(NamedTuple):
     member: str  # its name in the artifact
     kept: cache.Kept
     skipped: int  # files that are no Python of this version
+
+
+class _Before(NamedTuple):
+    """The archive that was made last of the files of one place."""
+
+    sources: Mapping[str, str]  # SHA-256 of each file that it was made of, by name
+    path: str
+    members: Mapping[str, zipwriter.Written]
 
 
 class Overlays:
@@ -60,15 +70,22 @@ class Overlays:
             units = [bytecode.Unit(wheel.file, wheel.path, wheel.python_files) for wheel in missing]
             results = self._compiled(f"Compiling {len(missing)} wheels for Python {goal.python}", units, goal)
             for wheel in missing:
-                found[wheel.file] = self._keep(keys[wheel.file], wheel.file[: -len(".whl")], results[wheel.file])
+                result = results[wheel.file]
+                items = [_item(one) for one in result.compiled]
+                found[wheel.file], _ = self._keep(
+                    keys[wheel.file], wheel.file[: -len(".whl")], items, len(result.skipped)
+                )
         return {file: one for file in keys for one in _overlay(goal, found[file], file[: -len(".whl")])}
 
     def of_project(
-        self, goal: stock.Goal, files: Mapping[str, str], members: Mapping[str, manifests.Member]
+        self, goal: stock.Goal, root: str, files: Mapping[str, str], members: Mapping[str, manifests.Member]
     ) -> Optional[Overlay]:
         """Return the archive of the project's own files; None when none of them is Python of this version.
 
+        Only files that are not as they were when the last archive was made are compiled.
+
         Parameters:
+            root: the project's folder.
             files: path of each file, by its name in the destination.
             members: what was packed of them; another content now is an error.
 
@@ -76,7 +93,7 @@ class Overlays:
             BuildInputError: a file changed since it was packed, or the interpreter failed.
         """
         digests = {name: members[name].sha256 for name in files}
-        return self._of_files(goal, _PROJECT, "files of the project", files, digests)
+        return self._of_files(goal, _PROJECT, "files of the project", files, digests, root)
 
     def of_runtime(self, goal: stock.Goal, files: Mapping[str, str], digests: Mapping[str, str]) -> Optional[Overlay]:
         """Return the archive of the tool's own modules.
@@ -91,18 +108,72 @@ class Overlays:
         return self._of_files(goal, _RUNTIME, "modules of its own", files, digests)
 
     def _of_files(
-        self, goal: stock.Goal, stem: str, what: str, files: Mapping[str, str], digests: Mapping[str, str]
+        self,
+        goal: stock.Goal,
+        stem: str,
+        what: str,
+        files: Mapping[str, str],
+        digests: Mapping[str, str],
+        place: str = "",
     ) -> Optional[Overlay]:
         key = self._key(goal, cache.key([[name, digests[name]] for name in sorted(files)]))
         found = self._found(key)
         if found is None:
-            unit = bytecode.Unit(stem, None, tuple((files[name], name) for name in sorted(files)))
-            result = self._compiled(f"Compiling {len(files)} {what} for Python {goal.python}", [unit], goal)[stem]
-            for name, digest in result.digests.items():
-                if digest != digests[name]:
-                    raise BuildInputError(files[name], "changed while it was being packed", "Build again")
-            found = self._keep(key, stem, result)
+            found = self._made(key, goal, stem, what, files, digests, place)
         return next(iter(_overlay(goal, found, stem)), None)
+
+    def _made(
+        self,
+        key: str,
+        goal: stock.Goal,
+        stem: str,
+        what: str,
+        files: Mapping[str, str],
+        digests: Mapping[str, str],
+        place: str,
+    ) -> _Found:
+        """Make an archive; what the last one of *place* was made of is taken from it, by path and digest."""
+        targets = {name: bytecode.target_name(name, goal.cache_tag) for name in files}
+        if len({target.casefold() for target in targets.values()}) < len(targets):
+            place = ""  # of two that differ by case only one is packed: which one, all of them together decide
+        last = self._key(goal, cache.key(stem, zlib.ZLIB_RUNTIME_VERSION, place)) if place else ""
+        before = self._before(last) if last else _Before({}, "", {})
+        same = [name for name in sorted(files) if before.sources.get(name) == digests[name]]
+        others = tuple((files[name], name) for name in sorted({*files} - {*same}))
+        results = [self._compiled_here(goal, others)] if place and others else []
+        done = {name for result in results for name in result.digests}
+        left = tuple(pair for pair in others if pair[1] not in done)
+        if left:
+            text = f"Compiling {len(left)} {what} for Python {goal.python}"
+            results.append(self._compiled(text, [bytecode.Unit(stem, None, left)], goal)[stem])
+        for name, digest in [pair for result in results for pair in result.digests.items()]:
+            if digest != digests[name]:
+                raise BuildInputError(files[name], "changed while it was being packed", "Build again")
+        again = [before.members[targets[name]] for name in same if targets[name] in before.members]
+        items = [
+            contents.Item(one.name, contents.FileContent(before.path, one.size), sha256=one.sha256) for one in again
+        ]
+        items += [_item(one) for result in results for one in result.compiled]
+        with _former(before) as formers:
+            found, members = self._keep(
+                key, stem, sorted(items, key=lambda item: item.name), len(files) - len(items), formers
+            )
+        if last and found[0] is not None:
+            about = {"file": [found[0].sha256, os.path.basename(found[0].path)], "sources": digests, "members": members}
+            self._cache.keep_document("compiled", last, about)
+        return found
+
+    def _before(self, key: str) -> _Before:
+        document = self._cache.document("compiled", key)
+        kept = self._cache.file(*document["file"]) if document else None
+        if not document or kept is None:
+            return _Before({}, "", {})
+        members = [zipwriter.Written(*fields) for fields in document["members"]]
+        return _Before(document["sources"], kept.path, {one.name: one for one in members})
+
+    def _compiled_here(self, goal: stock.Goal, files: Tuple[Tuple[str, str], ...]) -> bytecode.Result:
+        unit = bytecode.Unit(_PROJECT, None, files)
+        return bytecode.compiled_here(unit, goal.interpreter, goal.cache_tag, self._cache.work)
 
     def _compiled(self, text: str, units: Sequence[bytecode.Unit], goal: stock.Goal) -> Dict[str, bytecode.Result]:
         workers = self._workers or cores()
@@ -112,17 +183,27 @@ class Overlays:
     def _key(self, goal: stock.Goal, content: str) -> str:
         return cache.key(__version__, bytecode.FORMAT, contents.LEVEL, goal.identity, goal.magic, content)
 
-    def _keep(self, key: str, stem: str, result: bytecode.Result) -> _Found:
+    def _keep(
+        self,
+        key: str,
+        stem: str,
+        items: Sequence[contents.Item],
+        skipped: int,
+        formers: Sequence[zipwriter.Former] = (),
+    ) -> Tuple[_Found, List[zipwriter.Written]]:
+        """Write the archive of *items*; return it, and its members."""
         file: List[str] = []
+        members: List[zipwriter.Written] = []
         kept = None
-        if result.compiled:
+        if items:
             path = os.path.join(self._cache.work, f"{stem}.zip")
-            with zipwriter.Archive(path, workers=self._workers) as archive:
-                archive.add([_item(one) for one in result.compiled])
+            with zipwriter.Archive(path, workers=self._workers, formers=formers) as archive:
+                archive.add(items)
+            members = archive.written
             kept = self._cache.keep_file(path)
             file = [kept.sha256, os.path.basename(path)]
-        self._cache.keep_document("bytecode", key, {"file": file, "skipped": len(result.skipped)})
-        return kept, len(result.skipped)
+        self._cache.keep_document("bytecode", key, {"file": file, "skipped": skipped})
+        return (kept, skipped), members
 
     def _found(self, key: str) -> Optional[_Found]:
         """Return what the cache has under *key* and how many files were skipped; None when it has to be made."""
@@ -143,3 +224,13 @@ def _overlay(goal: stock.Goal, found: Optional[_Found], stem: str) -> List[Overl
 
 def _item(one: bytecode.Compiled) -> contents.Item:
     return contents.Item(one.name, contents.FileContent(one.path, one.size, one.offset))
+
+
+@contextlib.contextmanager
+def _former(before: _Before) -> Iterator[List[zipwriter.Former]]:
+    """Yield the archive *before* for copying members from it, if there is one."""
+    if not before.path:
+        yield []
+        return
+    with open(before.path, "rb") as file:
+        yield [zipwriter.Former(file.fileno(), before.members)]

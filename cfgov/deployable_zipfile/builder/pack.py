@@ -157,10 +157,11 @@ class Packer:
             self._kept.memory.keep(file.path, file.identity, "sha256", self._packed[file.name].sha256, self._began)
 
     def _project_bytecode(self) -> List[Item]:
-        files = {file.name: file.path for file in self._chosen.selections[0].files if file.name.endswith(".py")}
+        project = self._chosen.selections[0]
+        files = {file.name: file.path for file in project.files if file.name.endswith(".py")}
         items = []
         for goal in self._taken.goals:
-            overlay = self._overlays.of_project(goal, files, self._packed)
+            overlay = self._overlays.of_project(goal, project.root, files, self._packed)
             if overlay is not None:
                 self._bytecode[goal.cache_tag] = overlay.member
                 items.append(_of_kept(overlay.member, overlay.kept))

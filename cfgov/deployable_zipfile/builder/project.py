@@ -7,7 +7,7 @@ What they compute at run time is not known here; a setting of the build can say 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Mapping, NamedTuple, Sequence, Tuple
+from typing import TYPE_CHECKING, Collection, Mapping, NamedTuple, Sequence, Tuple
 
 from ..artifact import layout, manifests
 from ..errors import UsageError
@@ -92,11 +92,12 @@ def describe(files: Mapping[str, str], wanted: Wanted) -> manifests.Site:
     return manifests.Site(settings, wsgi, asgi, manage, path, wanted.skip_steps)
 
 
-def hidden(files: Mapping[str, str], path: str) -> str:
+def hidden(files: Collection[str], path: str) -> str:
     """Return the project's own module that has the name of the loader in site-packages, "" when there is none.
 
     Parameters:
-        files, path: as for :func:`describe`, and what it found.
+        files: paths of the packed files, relative to the project's folder.
+        path: as :func:`describe` found it.
     """
     stem = layout.LOADENV[: -len(".py")]
     names = [os.path.join(root, name) for root in {"", path} for name in (layout.LOADENV, f"{stem}/__init__.py")]

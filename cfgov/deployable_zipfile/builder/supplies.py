@@ -5,7 +5,7 @@ A chapter between ``stock.py``, which finds and keeps it, and ``stocking.py``, w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, List, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterator, List, Mapping, Sequence, Set
 
 from . import cache, source, stock
 from .options import Context
@@ -57,23 +57,34 @@ class Supplies:
         return found
 
     def found_in(
-        self, files: Sequence[source.File], about: Sequence[Any], find: Callable[[], Sequence[Any]]
+        self,
+        files: Mapping[str, source.File],
+        about: Sequence[Any],
+        find: Callable[[Mapping[str, str]], Sequence[Any]],
     ) -> Sequence[Any]:
-        """Return what *find* finds in *files*, kept while they, the settings and the tool are the same.
+        """Return what *find* finds in *files*, kept while those that it reads, the settings and the tool are the same.
 
         Parameters:
+            files: by the names that *find* knows them by.
             about: what else it follows from.
+            find: gets the path of each file by its name; reads no other file.
         """
-        memory = self._kept.memory
-        known = [(file.name, memory.known(file.path, file.identity, "sha256")) for file in files]
-        if not self._name or not all(sha256 for _, sha256 in known):
-            return find()
-        name = cache.key(self._name, known, about)
-        found = self._kept.document("found", name)
-        if found is None:
-            found = list(find())
-            self._kept.keep_document("found", name, found)
-        return list(found)
+        asked = _Asked(files)
+        if not self._name:
+            return find(asked)
+        name = cache.key(self._name, sorted(files), about)
+        document = self._kept.document("found", name)
+        if document is not None and all(self._digest(files[one]) == own for one, own in document["read"].items()):
+            return list(document["found"])
+        found = list(find(asked))
+        read = {one: self._digest(files[one]) for one in sorted(asked.read)}
+        if all(read.values()):
+            self._kept.keep_document("found", name, {"read": read, "found": found})
+        return found
+
+    def _digest(self, file: source.File) -> Any:
+        """Return the SHA-256 of *file*, None when no build has read it as it is."""
+        return self._kept.memory.known(file.path, file.identity, "sha256")
 
     def _collected(self, files: Sequence[source.File]) -> stock.Stock:
         from . import stocking
@@ -84,6 +95,31 @@ class Supplies:
         ):  # the lock was not changed meanwhile
             stock.keep(self._kept, self._name, made)
         return made
+
+
+class _Asked(Mapping[str, str]):
+    """Path of each of *files*, by name, and the names of those whose path was asked for.
+
+    Which names there are may be asked without that.
+    """
+
+    def __init__(self, files: Mapping[str, source.File]) -> None:
+        self.read: Set[str] = set()
+        self._files = files
+
+    def __getitem__(self, name: str) -> str:
+        path = self._files[name].path
+        self.read.add(name)
+        return path
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._files
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
 
 
 def _lock(context: Context) -> requirements.Requirements:

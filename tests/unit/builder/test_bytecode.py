@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import marshal
 import subprocess
 import sys
@@ -123,3 +124,104 @@ def test_an_interpreter_that_ends_is_named(tmp_path: Path) -> None:
     with pytest.raises(BuildInputError) as caught:
         compiled(unit, tmp_path / "w")
     assert str(caught.value).startswith(f"{sys.executable}: cannot compile project (FileNotFoundError")
+
+
+def here(unit: bytecode.Unit, work: Path, interpreter: str = sys.executable) -> bytecode.Result:
+    work.mkdir(exist_ok=True)
+    return bytecode.compiled_here(unit, interpreter, TAG, str(work))
+
+
+STATEMENTS: Dict[str, File] = {
+    "numbers.py": "def f(x): return x in {1, 2, 3, True}\n",
+    "one.py": "def f(x): return x in {'a'}\n",
+    "async.py": "async def f(x):\n    async with x as y: return [z async for z in y]\n",
+    "classes.py": "class A:\n    def f(self): return super().f, __class__\n    x: int = 1\n",
+    "escape.py": "x = '\\d'\n",
+    "warned.py": "assert (1, 'always true')\n",
+    "latin.py": b"# -*- coding: latin-1 -*-\nname = '\xe4'\n",
+    "empty.py": "",
+}
+
+
+def test_what_this_process_compiles_is_what_another_would(tmp_path: Path) -> None:
+    unit = of_project(tmp_path / "p", STATEMENTS)
+    own = here(unit, tmp_path / "w1")
+    assert sorted(own.digests) == sorted(STATEMENTS)
+    other = compiled(unit, tmp_path / "w2")
+    assert contents(own) == contents(other)
+    assert own.digests == other.digests
+
+
+@pytest.mark.deep
+def test_that_holds_for_the_standard_library(tmp_path: Path) -> None:
+    folder = Path(json.__file__).parents[1]
+    for number, path in enumerate(sorted(folder.glob("*.py"))):
+        unit = bytecode.Unit("x", None, ((str(path), path.name),))
+        own = contents(here(unit, tmp_path / f"w{number}"))
+        assert not own or own == contents(compiled(unit, tmp_path / f"w{number}"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def f(x): return x in {'a', 'b'}\n",
+        "def f(x): return x in {b'a', 1}\n",
+        "class A:\n    def f(x): return [y for y in x if y in {('a', 1), None}]\n",
+        "(\n",
+        "x = '\x00'\n",
+        "x = " + "(" * 5000 + ")" * 5000 + "\n",
+    ],
+)
+def test_what_might_be_another_in_another_process_is_left_to_one(text: str, tmp_path: Path) -> None:
+    unit = of_project(tmp_path / "p", {"a.py": text, "b.py": "b = 1\n"})
+    assert list(here(unit, tmp_path / "w").digests) == ["b.py"]
+
+
+def test_much_is_left_to_other_processes(tmp_path: Path) -> None:
+    unit = of_project(tmp_path / "p", {"a.py": "# much\n" * 60_000})
+    assert here(unit, tmp_path / "w") == bytecode.Result((), (), {})
+
+
+def test_another_interpreter_compiles_by_itself(tmp_path: Path) -> None:
+    unit = of_project(tmp_path / "p", {"a.py": "a = 1\n"})
+    assert not here(unit, tmp_path / "w", "/usr/bin/env").digests
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "expected"),
+    [
+        ([], {}, True),
+        (["-O"], {"PYTHONHASHSEED": "7", "PYTHONDONTWRITEBYTECODE": "1"}, True),
+        (["-X", "no_debug_ranges"], {}, False),
+        (["-W", "error"], {}, False),
+        (["-bb"], {}, False),
+        (["-X", "dev"], {}, False),
+        ([], {"PYTHONNODEBUGRANGES": "1"}, False),
+        ([], {"PYTHONINTMAXSTRDIGITS": "0"}, False),
+    ],
+)
+def test_options_that_change_what_is_compiled_leave_it_to_another_process(
+    words: List[str], variables: Dict[str, str], expected: bool
+) -> None:
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from deployable_zipfile.builder import bytecode;"
+        "print(bytecode._is_this(sys.executable))"
+    )
+    package = str(Path(bytecode.__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, *words, "-c", code, package], stdout=subprocess.PIPE, check=True, env=variables
+    )
+    assert done.stdout.decode() == f"{expected}\n"
+
+
+def test_optimization_of_this_process_leaves_no_trace(tmp_path: Path) -> None:
+    unit = of_project(tmp_path / "p", {"a.py": "assert f(1), 'said'\n"})
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from deployable_zipfile.builder import bytecode;"
+        "u = bytecode.Unit('x', None, ((sys.argv[2], 'a.py'),));"
+        "bytecode.compiled_here(u, sys.executable, 'x', sys.argv[3])"
+    )
+    words = [str(Path(bytecode.__file__).parents[2]), unit.files[0][0], str(tmp_path)]
+    subprocess.run([sys.executable, "-OO", "-c", code, *words], check=True)
+    [expected] = contents(compiled(unit, tmp_path / "w")).values()
+    assert (tmp_path / "bytecode-here").read_bytes() == expected

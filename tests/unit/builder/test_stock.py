@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import zipfile
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from deployable_zipfile import create
 from deployable_zipfile.artifact import layout
-from deployable_zipfile.builder import stocking, unchanged
+from deployable_zipfile.builder import project, stocking, unchanged
 from tests.support.depth import sampled
 from tests.unit.builder.conftest import Index, commit_all
 from tests.unit.builder.test_create import lock, manifest, pinned
@@ -216,6 +217,41 @@ def test_how_the_project_is_run_is_looked_at_again_after_a_change(builds: Builds
         done, _, read = builds.run()
         site = manifest(done["path"]).site
         assert (read, site and site.wsgi) == (False, f"site_one.wsgi:{name}")
+
+
+def test_how_the_project_is_run_is_looked_at_only_when_a_file_that_says_so_changed(
+    builds: Builds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: List[Any] = []
+    real = project.describe
+
+    def counted(files: Any, wanted: Any) -> Any:
+        looked.append(wanted)
+        return real(files, wanted)
+
+    monkeypatch.setattr(project, "describe", counted)
+    wsgi = builds.site / "site_one" / "wsgi.py"
+    wsgi.write_text("application = None\n", encoding="utf-8")
+    for number in range(3):
+        time.sleep(0.05)  # until a change of the file shows in its times
+        builds.change(f"VALUE = {number}\n")
+        builds.run()
+    looked.clear()
+    builds.change("VALUE = 9\n")
+    builds.run()
+    assert looked == []
+
+    status = wsgi.stat()
+    wsgi.write_text("app         = None\n", encoding="utf-8")  # of the same size and time
+    os.utime(str(wsgi), ns=(status.st_atime_ns, status.st_mtime_ns))
+    done, _, _ = builds.run()
+    site = manifest(done["path"]).site
+    assert (len(looked), site and site.wsgi) == (1, "site_one.wsgi:app")
+
+    (builds.site / "site_one" / "asgi.py").write_text("application = None\n", encoding="utf-8")
+    builds.change("VALUE = 4\n")
+    builds.run()
+    assert len(looked) == 2  # a name that was not there
 
 
 @pytest.mark.deep
