@@ -277,7 +277,7 @@ class Wheel(Window):
     def _record(self) -> Dict[str, RecordRow]:
         name = f"{self.dist_info}/RECORD"
         # A row holds a name of the wheel, a digest and a size; three rows for each file are more than anyone writes.
-        room = sum(len(file.encode("utf-8")) + _MAX_ROW for file in self.files)
+        room = len("".join(self.files).encode("utf-8")) + _MAX_ROW * len(self.files)
         text = self.text(name, min(MAX_TEXT, 64 * 1024 + 3 * room))
         try:
             rows = parse_record(text[1:] if text.startswith("\ufeff") else text)

@@ -205,7 +205,7 @@ class Window:
         else:
             inflater = zlib.decompressobj(-zlib.MAX_WBITS)
             try:
-                data = inflater.decompress(memoryview(raw)[at:end], entry.size + 1)
+                data = inflater.decompress(memoryview(raw)[at:end], entry.size or 1)  # 0 would be no limit
                 if len(data) == entry.size and not inflater.eof:
                     # The stream may still owe its end mark: it has to come, and nothing with it.
                     data += inflater.decompress(inflater.unconsumed_tail, 1)

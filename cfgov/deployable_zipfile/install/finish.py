@@ -12,7 +12,7 @@ from ..artifact.container import Container
 from ..artifact.record import RecordRow
 from ..artifact.wheel import EntryPoint, Wheel
 from ..artifact.window import Entry
-from .plan import Place, Plan, is_module, is_own, is_script, path_in, relative
+from .plan import OWN, Place, Plan, is_script, path_in, relative
 from .writer import bytecode_path, write_bytes
 
 INSTALLER = b"deployable-zipfile\n"  # PEP 376: the tool that installed
@@ -81,19 +81,24 @@ def finish(plan: Plan, number: int, compiled: Set[str]) -> None:
 def _file_rows(wheel: Wheel, plan: Plan, compiled: Set[str]) -> Dict[str, str]:
     """Return RECORD's rows of the files that were written for *wheel* and of their bytecode, by destination path."""
     rows: Dict[str, str] = {}
-    place = plan.place
+    place, jobs = plan.place, plan.jobs
     tag = sys.implementation.cache_tag or ""
+    site, above = place.site + "/", len(place.site) + 1
+    spread = any(top.endswith(".data") for top in wheel.tops)
+    own = {f"{wheel.dist_info}/{name}" for name in OWN}
     signatures = {name: _UNSIGNED for name in wheel.files if name not in wheel.record}
     for name, row in {**wheel.record, **signatures}.items():
-        path = path_in(wheel.name, name, place)
-        job = plan.jobs.get(path)
-        if job is None or is_script(name) or is_own(wheel, name) or isinstance(job.window, Container):
+        path = path_in(wheel.name, name, place) if spread else site + name
+        job = jobs.get(path)
+        if job is None or name in own or (spread and is_script(name)) or isinstance(job.window, Container):
             continue  # not written, written below, or replaced by bytecode
         digest = f"{row.algorithm}={row.digest}" if row.algorithm else ""
-        rows[path] = _row(relative(path, place), digest, str(wheel.files[name].size))
-        pyc = bytecode_path(path, tag) if is_module(path, place) else ""
-        if pyc and (pyc in compiled or pyc in plan.jobs):
-            rows.setdefault(pyc, _row(relative(pyc, place), "", ""))
+        inside = path.startswith(site)
+        rows[path] = _row(path[above:] if inside else relative(path, place), digest, str(wheel.files[name].size))
+        if inside and path.endswith(".py"):
+            pyc = bytecode_path(path, tag)
+            if pyc in jobs or pyc in compiled:
+                rows.setdefault(pyc, _row(pyc[above:], "", ""))
     return rows
 
 
