@@ -11,7 +11,7 @@ import filecmp
 import hashlib
 import os
 import stat
-from typing import Dict, Iterator, Set, Tuple
+from typing import Callable, Dict, Iterator, NamedTuple, Set, Tuple
 
 from .. import durable
 from ..artifact import layout, manifest_reader, manifests, patches, strict_json
@@ -60,6 +60,15 @@ def recorded(destination: str) -> Tuple[Dict[str, str], manifests.Manifest]:
     return installed, manifest
 
 
+class _Compared(NamedTuple):
+    """What became of the files that are known."""
+
+    changed: Set[str]
+    missing: Set[str]
+    is_known: Callable[[str], bool]  # says so of the path of a file or link
+    known: int  # how many they are
+
+
 def compare(destination: str) -> Drift:
     """Compare the tree in *destination* with its manifest and its RECORD files.
 
@@ -70,46 +79,53 @@ def compare(destination: str) -> Drift:
     version = str(installed.get("version"))
     site = f"{layout.VENV}/lib/python{installed['python']}/site-packages"
     listed = "files_sha256" in installed
-    compared = _by_list if listed else _by_record
-    changed, missing, known = compared(destination, manifest, installed, site, version)
+    compared = (_by_list if listed else _by_record)(destination, manifest, installed, site, version)
     if _interpreter_moved(destination, installed):
-        changed.add(f"{layout.VENV}/bin/python")
+        compared.changed.add(f"{layout.VENV}/bin/python")
     tops = (manifest.project, layout.STATIC, layout.VENV if listed else site, layout.DEPLOY, _SCRIPTS)
-    present = set(_present(destination, tops, () if listed else _IGNORED_FOLDERS))
     unrecorded = {*_unrecorded(manifest), *linked(destination), f"{_SCRIPTS}/python{installed['python']}"}
-    added = sorted(present - known - unrecorded)
+    present = _present(destination, tops, () if listed else _IGNORED_FOLDERS)
+    new = {path for path in present if not compared.is_known(path) and path not in unrecorded}
     collection = _collection(destination, manifest)
-    added = [path for path in added if not _is_collected(destination, path, *collection)]
-    return Drift(sorted(changed), sorted(missing), added, len(known), manifest.build_id)
+    added = [path for path in sorted(new) if not _is_collected(destination, path, *collection)]
+    changed, missing, _, known = compared
+    return Drift(sorted(changed), sorted(missing), added, known, manifest.build_id)
 
 
 def _by_list(
     destination: str, manifest: manifests.Manifest, installed: Dict[str, str], _site: str, _version: str
-) -> Tuple[Set[str], Set[str], Set[str]]:
+) -> _Compared:
     """Return what is changed, missing, and known at all, by the list that was made at installation."""
     try:
         found = inventory.read(destination, installed["files_sha256"])
     except inventory.Changed:
-        return {layout.FILES}, set(), {layout.FILES}
+        return _Compared({layout.FILES}, set(), lambda path: path == layout.FILES, 1)
     except FileNotFoundError:
-        return set(), {layout.FILES}, {layout.FILES}
+        return _Compared(set(), {layout.FILES}, lambda path: path == layout.FILES, 1)
     except (OSError, ValueError) as error:
         raise DestinationError(destination, f"its {layout.FILES} cannot be read ({error})", "Install again") from None
     links = set(linked(destination))
-    states: Dict[str, Set[str]] = {"changed": set(), "missing": set(), "": set()}
-    for path, entry in found.entries.items():
-        if path not in links:
-            states[inventory.state(destination, path, entry, found)].add(path)
-    for path, digest in _project_files(destination, manifest):
-        if path not in found.entries or found.entries[path].detail != digest:
-            states["changed"].add(path)
-    files = {path for path, entry in found.entries.items() if entry.kind != "dir"}
-    return states["changed"], states["missing"], {*files, layout.FILES}
+    states: Dict[str, Set[str]] = {"changed": set(), "missing": set()}
+    for path, entry in found.entries():
+        state = "" if path in links else inventory.state(destination, path, entry, found)
+        if state:
+            states[state].add(path)
+    for folder, digests in _project_folders(destination, manifest):
+        entries = found.entries_of(folder)
+        for path, digest in digests.items():
+            if path not in entries or entries[path].detail != digest:
+                states["changed"].add(path)
+
+    def is_known(path: str) -> bool:
+        entry = found.entry(path)
+        return path == layout.FILES or (entry is not None and entry.kind != "dir")
+
+    return _Compared(states["changed"], states["missing"], is_known, found.count + 1)
 
 
 def _by_record(
     destination: str, manifest: manifests.Manifest, _installed: Dict[str, str], site: str, version: str
-) -> Tuple[Set[str], Set[str], Set[str]]:
+) -> _Compared:
     """Return the same by the manifest and the wheels' RECORD files."""
     # Two wheels may hold one path with two contents, of which one was written: either digest is as installed.
     expected: Dict[str, Set[str]] = {}
@@ -118,18 +134,30 @@ def _by_record(
     states: Dict[str, Set[str]] = {"changed": set(), "missing": set(), "": set()}
     for path, digests in expected.items():
         states[_state(os.path.join(destination, path), digests)].add(path)
-    return states["changed"], states["missing"], set(expected)
+    return _Compared(states["changed"], states["missing"], expected.__contains__, len(expected))
 
 
 def _all_files(destination: str, manifest: manifests.Manifest, version: str, site: str) -> Iterator[Tuple[str, str]]:
     """Yield path and digest of everything that an installation writes; "" for a file that may hold anything."""
-    yield from _project_files(destination, manifest)
+    for _, digests in _project_folders(destination, manifest):
+        yield from digests.items()
     yield from _wheel_files(destination, manifest, version, site)
     yield from _runtime_files(manifest, site)
 
 
-def _project_files(destination: str, manifest: manifests.Manifest) -> Iterator[Tuple[str, str]]:
-    members: Dict[str, manifests.Member] = dict(manifest.members)
+def _project_folders(destination: str, manifest: manifests.Manifest) -> Iterator[Tuple[str, Dict[str, str]]]:
+    """Yield the project's folders, one archive after the other, each with the digests of its files by path."""
+    for members in _listings(destination, manifest):
+        folders: Dict[str, Dict[str, str]] = {}
+        for name, member in members.items():
+            if name.startswith((manifest.project + "/", layout.STATIC + "/")):
+                folders.setdefault(name.rpartition("/")[0], {})[name] = member.sha256
+        yield from folders.items()
+
+
+def _listings(destination: str, manifest: manifests.Manifest) -> Iterator[Dict[str, manifests.Member]]:
+    """Yield the members of the artifact, and those of each payload as the installation kept them."""
+    yield manifest.members
     for payload in manifest.payloads:
         path = os.path.join(destination, payload.listing)
         try:
@@ -139,10 +167,7 @@ def _project_files(destination: str, manifest: manifests.Manifest) -> Iterator[T
             raise DestinationError(path, f"cannot be read ({error.strerror})", "Install again elsewhere") from None
         if hashlib.sha256(text).hexdigest() != manifest.members[payload.listing].sha256:
             raise DestinationError(path, "was changed", "Install again elsewhere")
-        members.update(manifest_reader.read_listing(payload.listing, text))
-    for name, member in members.items():
-        if name.startswith((manifest.project + "/", layout.STATIC + "/")):
-            yield name, member.sha256
+        yield manifest_reader.read_listing(payload.listing, text)
 
 
 def _runtime_files(manifest: manifests.Manifest, site: str) -> Iterator[Tuple[str, str]]:
@@ -224,13 +249,14 @@ def _interpreter_moved(destination: str, installed: Dict[str, str]) -> bool:
 
 
 def _present(destination: str, tops: Tuple[str, ...], ignored: Tuple[str, ...]) -> Iterator[str]:
-    """Yield every file and link below *tops*; a link to a folder is a link."""
+    """Yield every file and link below *tops*, folder after folder; a link to a folder is a link."""
+    start = os.path.join(destination, "")
     for top in tops:
-        for folder, folders, names in os.walk(os.path.join(destination, top)):
+        for folder, folders, names in os.walk(start + top):
             folders[:] = [name for name in folders if name not in ignored]
             links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
             for name in [*names, *links]:
-                yield os.path.relpath(os.path.join(folder, name), destination)
+                yield f"{folder[len(start) :]}/{name}"
 
 
 def linked(destination: str) -> Iterator[str]:

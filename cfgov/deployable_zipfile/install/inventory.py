@@ -23,6 +23,7 @@ _BLOCK = 1024 * 1024
 _DIGEST = 32  # bytes of a SHA-256
 _NAME_AT = _DIGEST + 2  # of the row of a file: after digest and mode
 _UNUSUAL = re.compile(r"[^!-\"$-\[\]-~]")  # everything but printable ASCII without "#" and the backslash
+_LINE = re.compile(rb"\./([!-~]+) type=(file|dir|link) mode=([0-7]{4})(?: (?:sha256digest|link)=([!-~]+))?\n\Z")
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
@@ -53,12 +54,95 @@ class Entry(NamedTuple):
     detail: str  # SHA-256 of a file, target of a link, "" for a folder
 
 
-class Inventory(NamedTuple):
-    """Everything that was installed, by path relative to the destination."""
+class Inventory:
+    """Everything that was installed. It is kept as text: objects would take several times as much memory.
 
-    uid: int
-    gid: int
-    entries: Dict[str, Entry]
+    Parameters:
+        text: the list.
+
+    Attributes:
+        uid, gid: owner of everything.
+        count: how many files and links there are.
+
+    Raises:
+        ValueError: a line of another form; the message quotes nothing of it.
+    """
+
+    def __init__(self, text: bytes) -> None:
+        if text.count(b"\n") > MAX_LINES:
+            raise ValueError(f"has more than {MAX_LINES} lines")
+        self._text = text
+        self._lines: Dict[str, List[int]] = {}  # of each folder: where its lines begin and end, range after range
+        self._last: Tuple[str, Dict[str, Entry]] = ("", {})
+        self.count = 0
+        ids: Dict[str, str] = {}
+        start, last = 0, b""
+        ranges: List[int] = []
+        while start < len(text):
+            end = text.find(b"\n", start) + 1 or len(text)
+            if end - start > MAX_LINE:
+                raise ValueError(f"has a line of more than {MAX_LINE} bytes")
+            if text.startswith(b"./", start):
+                path, kind, _, __ = _fields(text, start, end)
+                self.count += kind != "dir"
+                folder = path.rpartition(b"/")[0]
+                if not ranges or folder != last:
+                    ranges, last = self._lines.setdefault(_unescaped(folder), []), folder
+                    ranges += [start, start]
+                ranges[-1] = end
+            elif text.startswith(b"/set ", start):
+                ids = _values(text[start:end])
+            start = end
+        self.uid, self.gid = int(ids.get("uid", "-")), int(ids.get("gid", "-"))
+
+    @property
+    def folders(self) -> Iterable[str]:
+        """Every folder that something is in, "" for the destination."""
+        return self._lines.keys()
+
+    def entries_of(self, folder: str) -> Dict[str, Entry]:
+        """Return what is in *folder*, by path relative to the destination."""
+        if self._last[0] != folder or not self._last[1]:
+            self._last = (folder, dict(self._entries(folder)))
+        return self._last[1]
+
+    def entry(self, path: str) -> Optional[Entry]:
+        """Return what is at *path*, None for nothing; quick for one path after the other of the same folder."""
+        return self.entries_of(path.rpartition("/")[0]).get(path)
+
+    def entries(self) -> Iterator[Tuple[str, Entry]]:
+        """Yield everything, by path relative to the destination."""
+        for folder in self._lines:
+            yield from self._entries(folder)
+
+    def _entries(self, folder: str) -> Iterator[Tuple[str, Entry]]:
+        ranges = self._lines.get(folder, [])
+        for start, last in zip(ranges[::2], ranges[1::2]):
+            while start < last:
+                end = self._text.find(b"\n", start) + 1 or last
+                path, kind, mode, detail = _fields(self._text, start, end)
+                yield _unescaped(path), Entry(kind, mode, detail if kind == "file" else _unescaped(detail.encode()))
+                start = end
+
+
+def _fields(text: bytes, start: int, end: int) -> Tuple[bytes, str, int, str]:
+    """Return path, kind, mode and detail of the line from *start* to *end*, the path and a link's target escaped.
+
+    Raises:
+        ValueError: it has another form.
+    """
+    usual = _LINE.match(text, start, end)
+    if usual:
+        path, kind, mode, detail = usual.groups()
+        return path, kind.decode("ascii"), int(mode, 8), (detail or b"").decode("ascii")
+    words = text[start:end].rstrip(b"\n").split(b" ", 1)
+    values = _values(words[-1])
+    kind = values.get("type", "")
+    return words[0][2:], kind, int(values.get("mode", "-"), 8), values.get("sha256digest") or values.get("link", "")
+
+
+def _values(text: bytes) -> Dict[str, str]:
+    return dict(word.partition("=")[::2] for word in text.rstrip(b"\n").decode("ascii").split(" "))
 
 
 class Known:
@@ -232,34 +316,7 @@ def read(destination: str, sha256: str) -> Inventory:
     text = durable.read_file(os.path.join(destination, layout.FILES), _MAX_LIST)
     if hashlib.sha256(text).hexdigest() != sha256:
         raise Changed("is not the list of this installation")
-    return parsed(text)
-
-
-def parsed(text: bytes) -> Inventory:
-    """Read a list.
-
-    Raises:
-        ValueError: a line of another form; the message quotes nothing of it.
-    """
-    if text.count(b"\n") > MAX_LINES:
-        raise ValueError(f"has more than {MAX_LINES} lines")
-    ids: Dict[str, str] = {}
-    entries: Dict[str, Entry] = {}
-    start = 0
-    while start < len(text):
-        end = text.find(b"\n", start)
-        end = len(text) if end < 0 else end
-        if end - start > MAX_LINE:
-            raise ValueError(f"has a line of more than {MAX_LINE} bytes")
-        words = text[start:end].split(b" ")
-        start = end + 1
-        values = dict(word.decode("ascii").partition("=")[::2] for word in words[1:])
-        if words[0] == b"/set":
-            ids = values
-        elif words[0].startswith(b"./"):
-            detail = values.get("sha256digest") or _unescaped(values.get("link", "").encode())
-            entries[_unescaped(words[0][2:])] = Entry(values.get("type", ""), int(values.get("mode", "-"), 8), detail)
-    return Inventory(int(ids.get("uid", "-")), int(ids.get("gid", "-")), entries)
+    return Inventory(text)
 
 
 def state(destination: str, path: str, entry: Entry, inventory: Inventory) -> str:

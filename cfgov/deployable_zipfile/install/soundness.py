@@ -46,22 +46,24 @@ def _edited(destination: str, record: Dict[str, Any]) -> str:
         return f"{layout.FILES} is changed"
     except (OSError, ValueError) as error:
         return f"{layout.FILES} or {layout.VENV}/bin cannot be read ({getattr(error, 'strerror', None) or error})"
-    known = known._replace(uid=status.st_uid, gid=status.st_gid)
-    for path, entry in known.entries.items():
-        if _starts_python(path, entry):
-            found = inventory.state(destination, path, entry, known)
-            if found:
-                return f"{path} is {found}"
+    known.uid, known.gid = status.st_uid, status.st_gid
+    for folder in known.folders:
+        begin = _starting_python(folder)
+        for path, entry in known.entries_of(folder).items() if begin is not None else ():
+            if entry.kind != "dir" and path[len(folder) + 1 :].startswith(begin or ""):
+                found = inventory.state(destination, path, entry, known)
+                if found:
+                    return f"{path} is {found}"
     return ""
 
 
-def _starts_python(path: str, entry: inventory.Entry) -> bool:
-    if entry.kind == "dir":
-        return False
-    folder, _, name = path.rpartition("/")
-    if folder == f"{layout.VENV}/bin" or path == f"{layout.VENV}/pyvenv.cfg":
-        return True
-    return folder.startswith(layout.VENV) and folder.endswith("site-packages") and name.startswith("loadenv")
+def _starting_python(folder: str) -> Optional[str]:
+    """Return how the names of those files in *folder* begin that start Python, None where there are none."""
+    if folder == f"{layout.VENV}/bin":
+        return ""
+    if folder == layout.VENV:
+        return "pyvenv.cfg"
+    return "loadenv" if folder.startswith(layout.VENV) and folder.endswith("site-packages") else None
 
 
 def _dead(destination: str, python: str) -> str:

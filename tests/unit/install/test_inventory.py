@@ -80,3 +80,69 @@ def test_what_is_known_of_a_file_takes_few_bytes(in_one_folder: bool) -> None:
     finally:
         tracemalloc.stop()
     assert size < 100 * count
+
+
+def test_a_list_is_read_as_it_was_written(tree: Path) -> None:
+    found = inventory.read(str(tree), inventory.write(str(tree)))
+    entries = dict(found.entries())
+    files = {path for path, entry in entries.items() if entry.kind == "file"}
+    assert files == {*FILES, f"{layout.DEPLOY}/manifest.json"}
+    assert {entry.kind for entry in entries.values()} == {"file", "dir", "link"}
+    assert found.count == len(FILES) + 2
+    assert entries["site/link"].detail == "a.txt"
+    assert (entries["site/run.sh"].mode, entries["site/deep"].kind) == (0o755, "dir")
+    for path, data in FILES.items():
+        assert entries[path].detail == hashlib.sha256(data).hexdigest()
+        assert found.entry(path) == entries[path]
+    assert set(found.folders) == {"", "site", "site/deep", "site/deep/er", "other", layout.DEPLOY}
+    assert set(found.entries_of("site/deep")) == {"site/deep/er", "site/deep/\\.txt"}
+    assert found.entry("site/none") is None
+    assert found.entry("none/at/all") is None
+
+
+HEAD = b"#mtree v2.0\n/set uid=1 gid=2\n"
+
+
+def test_lines_in_another_order_and_form_are_read_too() -> None:
+    digest = b"0" * 64
+    lines = [
+        b"./b/x type=file mode=0644 sha256digest=" + digest,
+        b"./a type=dir mode=0755",
+        b"./b type=dir mode=0755",
+        b"./b/y sha256digest=" + digest + b" mode=0755 type=file",
+        b"./a/l type=link mode=0777 link=\\056\\056/b",
+    ]
+    found = inventory.Inventory(HEAD + b"\n".join(lines))
+    assert (found.uid, found.gid, found.count) == (1, 2, 3)
+    assert set(found.entries_of("b")) == {"b/x", "b/y"}
+    assert found.entry("b/y") == inventory.Entry("file", 0o755, digest.decode())
+    assert found.entry("a/l") == inventory.Entry("link", 0o777, "../b")
+    assert len(list(found.entries())) == len(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (b"./a type=file mode=zz sha256digest=0\n", "invalid literal"),
+        (b"./a\n", "invalid literal"),
+        (b"./a type=\xff mode=0644\n", "codec"),
+        (b"./" + b"a" * inventory.MAX_LINE + b" type=dir mode=0755\n", "a line of more than"),
+        (b"\n" * inventory.MAX_LINES, "lines"),
+    ],
+)
+def test_a_list_of_another_form_is_refused_when_it_is_read(text: bytes, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        inventory.Inventory(HEAD + text)
+
+
+def test_a_list_that_was_read_takes_hardly_more_than_its_text() -> None:
+    line = b"./site/f%d/file_%d.txt type=file mode=0644 sha256digest=" + b"0" * 64 + b"\n"
+    text = HEAD + b"".join(line % (n // 50, n) for n in range(20_000))
+    tracemalloc.start()
+    try:
+        found = inventory.Inventory(text)
+        assert sum(1 for _ in found.entries()) == 20_000
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < len(text) / 4
