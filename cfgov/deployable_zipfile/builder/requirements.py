@@ -20,6 +20,7 @@ SPELLINGS = {
     "--no-binary": "--no-binary", "--only-binary": "--only-binary", "--trusted-host": "--trusted-host",
     "--use-feature": "--use-feature", "--all-releases": "--all-releases", "--only-final": "--only-final",
 }  # fmt: skip
+FLAGS = ("--no-index", "--pre", "--prefer-binary", "--require-hashes", "--no-require-hashes")
 ONE_VALUE = frozenset(SPELLINGS.values())
 INDEXES = ("--index-url", "--extra-index-url", "--find-links", "--no-index")  # options that say where pip looks
 _VCS = ("git+", "hg+", "svn+", "bzr+")
@@ -102,14 +103,10 @@ def as_pip_lines(lines: Sequence[Line], options: Sequence[str] = (), constraints
 def _as_pip_line(line: Line) -> str:
     requirement = Requirement(str(line.requirement))
     requirement.marker = None
-    shown = str(requirement) if line.named else str(requirement.url) + _extras(requirement)
+    shown = str(requirement) if line.named else str(requirement.url)  # to build it, no extra matters
     parts = [option.partition("=") for option in line.options]  # pip knows an option by the dash before it
     options = [f"{name}={shlex.quote(value)}" for name, _, value in parts]
     return " ".join([shown, *options, *(f"--hash={digest}" for digest in line.hashes)])
-
-
-def _extras(requirement: Requirement) -> str:
-    return f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
 
 
 def project_of(filename: str) -> str:

@@ -18,10 +18,10 @@ from urllib.parse import unquote, urljoin, urlsplit
 from .. import durable
 from ..errors import conceal, masked
 from . import requirement_line
-from .requirements import SPELLINGS, Line, Requirements
+from .requirements import FLAGS, SPELLINGS, Line, Requirements
 
 _LONGEST_LINE = 64 * 1024  # characters; pip-compile's longest, with all its hashes, have about 12 000
-_NO_VALUE = ("--no-index", "--pre", "--prefer-binary", "--require-hashes")
+_DEMANDS = ("--require-hashes", "--no-require-hashes")  # the last one counts
 _INCLUDING = ("-r", "--requirement", "--requirements", "-c", "--constraint", "--constraints")
 # Byte order marks, the longer of two that begin alike first.
 _MARKS = (
@@ -48,8 +48,9 @@ def read(path: str, fetch: Optional[Callable[[str], bytes]] = None, exported: Op
     """
     reader = _FileReader(fetch, {} if exported is None else {path: exported})
     reader.read(path)
-    options = [word for word in reader.options if word != "--require-hashes"]
-    _check_hashes(reader.lines, len(options) < len(reader.options))
+    demands = [word for word in reader.options if word in _DEMANDS]
+    options = [word for word in reader.options if word not in _DEMANDS]
+    _check_hashes(reader.lines, demands[-1:] == ["--require-hashes"])
     return Requirements(
         path, tuple(reader.lines), tuple(options), tuple(reader.constraints), reader.digest.hexdigest(),
         files=tuple(reader.files) if exported is None else (),
@@ -79,12 +80,14 @@ class _FileReader:
             if len(text) > _LONGEST_LINE:
                 requirement_line.refuse(place, f"is a line of {len(text)} characters", "Give a requirements file")
             editable = re.match(r"(?:-e|--editable)(?:\s*=?\s*)(?P<what>\S.*)", text)
-            if editable:  # what is edited later is not what was packed, so a wheel is built from it
-                self._add(requirement_line.requirement(path, place, editable["what"]))
+            if editable and constraint:
+                requirement_line.refuse(place, "is editable, which no constraint may be", "Make it a requirement")
+            elif editable:  # what is edited later is not what was packed, so a wheel is built from it
+                self._add(requirement_line.edited(path, place, editable["what"]))
             elif text.startswith("-"):
-                self._options(path, place, text, constraint)
+                self._options(path, place, text)
             elif constraint:
-                requirement_line.requirement(path, place, text)
+                _check_constraint(requirement_line.requirement(path, place, text))
             else:
                 self._add(requirement_line.requirement(path, place, text))
         self._open.pop()
@@ -101,12 +104,20 @@ class _FileReader:
             if part.endswith("\\") and not _COMMENT.match(part):
                 pending += part[:-1].strip() + " "
                 continue
-            joined = _expanded(_COMMENT.sub("", pending + part).strip())
-            pending = ""
+            joined, pending = _COMMENT.sub("", pending + part).strip(), ""
             if joined:
-                yield first, joined
+                yield first, self._expanded(joined)
         if pending.strip():
-            yield first, _expanded(pending.strip())
+            yield first, self._expanded(pending.strip())
+
+    def _expanded(self, text: str) -> str:
+        """Return *text* with variables of the environment replaced, which decide what is required; no token does."""
+        if "${" not in text:
+            return text
+        found = _REFERENCE.sub(lambda match: os.environ.get(match.group(1)) or match.group(0), text)
+        if not found.startswith("-"):
+            self.digest.update(masked(found).encode("utf-8", "surrogateescape"))
+        return found
 
     def _content(self, path: str, at: str) -> bytes:
         if path in self._given:
@@ -117,7 +128,7 @@ class _FileReader:
             requirement_line.refuse(at, f"includes {path}", "Save that file beside this one")
         return self._fetch(path)
 
-    def _options(self, path: str, place: str, text: str, constraint: bool) -> None:
+    def _options(self, path: str, place: str, text: str) -> None:
         """Read a line of options; pip allows several."""
         words = requirement_line.split(place, text)
         while words:
@@ -125,28 +136,27 @@ class _FileReader:
             name, equals, value = word.partition("=")
             if not word.startswith("--") and len(word) > 2:  # -rfile
                 name, equals, value = word[:2], "=", word[2:].lstrip("=")
-            if name in _NO_VALUE and not equals:
+            name = _in_full(name)
+            if name in FLAGS and not equals:
                 self.options.append(name)
                 continue
-            if not equals and words and name.startswith("-"):
-                value = words.pop(0)
+            _check_option(place, name)
+            value = words.pop(0) if not equals and words else value
             if not value:
-                requirement_line.refuse(place, f"cannot be read as an option: {name}", "Correct the line")
-            self._option(path, place, name, value, constraint)
+                requirement_line.refuse(place, f"uses {name} without a value", "Add the value")
+            self._option(path, place, name, value)
 
-    def _option(self, path: str, place: str, name: str, value: str, constraint: bool) -> None:
+    def _option(self, path: str, place: str, name: str, value: str) -> None:
         if name in _INCLUDING:
             included = _beside(path, value)
-            constraining = constraint or "-c" in name
+            constraining = "-c" in name  # what a constraints file includes by -r is required, as with pip
             if constraining:
                 self.constraints.append(included if _is_remote(included) else os.path.abspath(included))
             if not (constraining and _is_remote(included)):  # pip fetches a constraint; it adds no requirement
                 self.read(included, place, constraining)
-        elif name in SPELLINGS:
+        else:
             option = SPELLINGS[name]
             self.options += [option, _find_links(path, value) if option == "--find-links" else value]
-        else:
-            requirement_line.refuse(place, f"uses the unknown option {name}", "Remove it")
 
     def _add(self, line: Line) -> None:
         """Add a requirement; the content of a local file becomes its hash."""
@@ -223,8 +233,30 @@ def _find_links(path: str, value: str) -> str:
     return os.path.abspath(_beside("" if _is_remote(path) else path, os.path.expanduser(value)))
 
 
-def _expanded(text: str) -> str:
-    return _REFERENCE.sub(lambda match: os.environ.get(match.group(1), match.group(0)), text)
+def _in_full(name: str) -> str:
+    """Return the option that *name* is the beginning of, as in pip, when it is that of one only."""
+    known = (*SPELLINGS, *FLAGS, *_INCLUDING)
+    if name in known or not name.startswith("--"):
+        return name
+    meant = {SPELLINGS.get(one, one) for one in known if one.startswith(name)}
+    return meant.pop() if len(meant) == 1 else name
+
+
+def _check_option(place: str, name: str) -> None:
+    if name == "--hash":
+        fix = "End the line before it with a backslash, and put comments elsewhere"
+        requirement_line.refuse(place, "is a hash without a requirement", fix)
+    if not name.startswith("-"):
+        requirement_line.refuse(place, f"cannot be read as an option: {name}", "Correct the line")
+    if name not in SPELLINGS and name not in _INCLUDING:
+        requirement_line.refuse(place, f"uses the unknown option {name}", "Remove it")
+
+
+def _check_constraint(line: Line) -> None:
+    """Refuse what pip does not take for a constraint."""
+    if not line.named or line.requirement.extras:
+        what = f"{line.requirement.name} has extras" if line.named else "names no project"
+        requirement_line.refuse(line.place, f"{what}, which no constraint may", "Write NAME and versions only")
 
 
 def _check_hashes(lines: Sequence[Line], demanded: bool) -> None:

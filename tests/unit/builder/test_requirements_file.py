@@ -71,9 +71,23 @@ def test_an_empty_file_and_a_byte_order_mark_are_fine(tmp_path: Path) -> None:
     ("text", "line", "why"),
     [
         ("foo==1\nfoo bar\n", 2, "'foo bar' is not a requirement"),
-        ("foo==1\n\n--wrong\n", 3, "cannot be read as an option: --wrong"),
+        ("foo==1\n\n--wrong\n", 3, "uses the unknown option --wrong"),
         ("--wrong=1\n", 1, "uses the unknown option --wrong. Remove it."),
         ("foo==1 --wrong=1\n", 1, "uses the option --wrong, which is unknown here"),
+        (
+            "foo==1 --no-binary :all:\n",
+            1,
+            "uses --no-binary, which holds for all requirements. Put it on a line of its",
+        ),
+        ("foo==1 -i https://example.org/simple\n", 1, "uses -i, which holds for all requirements"),
+        (f"foo==1 \\\n  # why\n  --hash={HASH}\n", 3, "is a hash without a requirement. End the line before it"),
+        ("--index-url\n", 1, "uses --index-url without a value. Add the value."),
+        ("--no-bin\n", 1, "uses --no-binary without a value"),
+        ("--re x\n", 1, "uses the unknown option --re"),
+        ("x @ git+git@example.org:a/b.git\n", 1, "is not a URL. Begin it with git+ssh:// and put a slash"),
+        ("y @ file:///x/x-1.0-py3-none-any.whl\n", 1, "names /x/x-1.0-py3-none-any.whl, which does not exist"),
+        ("y @ https://example.org/x_z-1.0-py3-none-any.whl\n", 1, "takes y from a wheel of x-z. Write x-z @ URL."),
+        ("./req.txt\n", 1, "/req.txt is neither a wheel nor an sdist. Give a Python project"),
         ("foo==1 --global-option=--x\n", 1, "uses --global-option, which build backends do not know. Write --config-"),
         ("foo==1 --config-settings=x\n", 1, "'x' is not of the form KEY=VALUE. Write --config-settings=KEY=VALUE."),
         ("foo==1 --config-settings='x\n", 1, "cannot be read (No closing quotation)"),
@@ -199,7 +213,7 @@ def test_extras_and_markers_of_a_folder_are_kept(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     (line,) = requirements_file.read(lock(tmp_path, ".[all,fast] ; python_version >= '3.8'")).lines
     assert (line.requirement.extras, str(line.requirement.marker)) == ({"all", "fast"}, 'python_version >= "3.8"')
-    assert requirements.as_pip_lines([line]) == f"file://{tmp_path}[all,fast]\n"
+    assert requirements.as_pip_lines([line]) == f"file://{tmp_path}\n"  # pip knows no extras behind a URL
 
 
 @pytest.mark.parametrize(
@@ -288,6 +302,88 @@ def test_variables_of_the_environment_are_replaced_as_pip_does(tmp_path: Path, m
     monkeypatch.setenv("INDEX_HOST", "index.example.org")
     read = requirements_file.read(lock(tmp_path, "--index-url https://${INDEX_HOST}/simple\nfoo==1\n"))
     assert read.options == ("--index-url", "https://index.example.org/simple")
+
+
+def test_a_variable_that_decides_what_is_required_is_part_of_the_locks_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = lock(tmp_path, f"--index-url https://${{TOKEN}}@example.org/\nfoo==${{WANTED}} --hash={HASH}\n")
+    monkeypatch.setenv("TOKEN", "first")
+    monkeypatch.setenv("WANTED", "1")
+    first = requirements_file.read(path)
+    monkeypatch.setenv("TOKEN", "second")
+    assert requirements_file.read(path).digest == first.digest
+    monkeypatch.setenv("WANTED", "2")
+    second = requirements_file.read(path)
+    assert (str(second.lines[0].requirement), second.digest != first.digest) == ("foo==2", True)
+    monkeypatch.setenv("WANTED", "")  # pip leaves it, as one that is not set
+    assert "'foo==${WANTED}' is not a requirement" in refused(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "location", "marker"),
+    [
+        ("./x-1-py3-none-any.whl;python_version>'3'", "x-1-py3-none-any.whl", 'python_version > "3"'),
+        ("./x-1-py3-none-any.whl; python_version>'3'", "x-1-py3-none-any.whl", 'python_version > "3"'),
+        ("file:x-1-py3-none-any.whl; python_version>'3'", "x-1-py3-none-any.whl", 'python_version > "3"'),
+        ("x @ file:x-1-py3-none-any.whl;python_version>'3'", "x-1-py3-none-any.whl", 'python_version > "3"'),
+        ("x@ file:x-1-py3-none-any.whl ; python_version>'3'", "x-1-py3-none-any.whl", 'python_version > "3"'),
+        ("./a;b/x-1-py3-none-any.whl ; os_name=='x'", "a%3Bb/x-1-py3-none-any.whl", 'os_name == "x"'),
+        ("./a;b/x-1-py3-none-any.whl", "a%3Bb/x-1-py3-none-any.whl", "None"),
+        ("-e 'a dir' ", "a%20dir", "None"),
+        ('-e "./a dir[x]" --config-settings=a=b', "a%20dir", "None"),
+        ("-e proj", "proj", "None"),
+        ("--editable=proj[x] ; os_name=='x'", "proj", 'os_name == "x"'),
+        ("./p%20q", "p%2520q", "None"),
+        ("./p%2520q", "p%2520q", "None"),
+        ("file:./p%2520q", "p%2520q", "None"),
+        ("./a%20dir", "a%20dir", "None"),
+    ],
+)
+def test_a_location_is_read_as_pip_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, location: str, marker: str
+) -> None:
+    wheel = "x-1-py3-none-any.whl"
+    projects = {f"{name}/pyproject.toml": "" for name in ("a dir", "proj", "p%20q")}
+    write_tree(tmp_path, {wheel: "", f"a;b/{wheel}": "", **projects})
+    monkeypatch.chdir(tmp_path)
+    (line,) = requirements_file.read(lock(tmp_path, f"{text}\n")).lines
+    assert (line.requirement.url, str(line.requirement.marker)) == (f"file://{tmp_path}/{location}", marker)
+
+
+def test_an_option_may_be_shortened_and_a_hash_be_in_capitals_as_with_pip(tmp_path: Path) -> None:
+    text = f"--extra-index https://example.org/\n--find-link /w\nfoo==1 --hash=sha256:{'AB' * 32}\n"
+    read = requirements_file.read(lock(tmp_path, text))
+    assert read.options == ("--extra-index-url", "https://example.org/", "--find-links", "/w")
+    assert read.lines[0].hashes == ("sha256:" + "ab" * 32,)
+
+
+def test_the_last_demand_for_hashes_counts(tmp_path: Path) -> None:
+    assert requirements_file.read(lock(tmp_path, "--require-hashes\nfoo==1\n--no-require-hashes\n")).options == ()
+    assert "foo has no hash, which is required" in refused(
+        lock(tmp_path, "--no-require-hashes\n--require-hashes\nfoo==1\n")
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("foo[x]==1\n", "foo has extras, which no constraint may. Write NAME and versions only."),
+        ("-e ./p\n", "is editable, which no constraint may be. Make it a requirement."),
+        ("./p\n", "names no project, which no constraint may"),
+    ],
+)
+def test_what_pip_takes_for_no_constraint_is_refused_with_its_line(tmp_path: Path, text: str, why: str) -> None:
+    write_tree(tmp_path, {"p/pyproject.toml": ""})
+    lock(tmp_path, "bar\n" + text, "constraints.txt")
+    assert f"constraints.txt:2: {why}" in refused(lock(tmp_path, "-c constraints.txt\nfoo==1\n"))
+
+
+def test_what_a_constraints_file_includes_is_required_as_with_pip(tmp_path: Path) -> None:
+    lock(tmp_path, "-r more.txt\nbar<2\n", "constraints.txt")
+    lock(tmp_path, "foo==1\n", "more.txt")
+    read = requirements_file.read(lock(tmp_path, "-c constraints.txt\n"))
+    assert [str(line.requirement) for line in read.lines] == ["foo==1"]
 
 
 @pytest.mark.parametrize(
