@@ -20,6 +20,7 @@ MAX_LINE = 16 * 1024  # bytes: a path of 1024 bytes, escaped, and a link's targe
 MAX_LINES = 1_000_000
 _MAX_LIST = 256 * 1024 * 1024  # bytes
 _BLOCK = 1024 * 1024
+_LINES = 1000  # of a list, that are written at once
 _DIGEST = 32  # bytes of a SHA-256
 _NAME_AT = _DIGEST + 2  # of the row of a file: after digest and mode
 _UNUSUAL = re.compile(r"[^!-\"$-\[\]-~]")  # everything but printable ASCII without "#" and the backslash
@@ -181,40 +182,24 @@ class Known:
             rows[folder] += found[at : at + _DIGEST] + mode.to_bytes(2, "little") + os.fsencode(name) + b"/"
             at += _DIGEST
 
-    def row(self, folder: str) -> "_Row":
-        """Return the files that were noted in *folder*."""
-        return _Row(bytes(self._rows.get(folder, b"")))
+    def row(self, folder: str) -> bytes:
+        """Return the files that were noted in *folder*: SHA-256, mode and name of each, behind one another."""
+        return bytes(self._rows.get(folder, b""))
 
     def as_made(self, tree: str) -> Dict[int, int]:
         """Return what the file system made of each mode, by an inherited ACL for instance: in a whole tree the same."""
         return {mode: os.lstat(f"{tree}/{path}").st_mode for mode, path in self._samples.items()}
 
 
-class _Row:
-    """The files that were noted in one folder: SHA-256, mode and name of each, behind one another.
-
-    Attributes:
-        places: where each file begins in the row, by name.
-    """
-
-    def __init__(self, row: bytes) -> None:
-        self._row = row
-        self.places: Dict[str, int] = {}
-        at = 0
-        while at < len(row):
-            end = row.index(b"/", at + _NAME_AT)
-            self.places[os.fsdecode(row[at + _NAME_AT : end])] = at
-            at = end + 1
-
-    def sha256(self, name: str) -> str:
-        """Return the digest of the file *name*, in hexadecimal."""
-        at = self.places[name]
-        return self._row[at : at + _DIGEST].hex()
-
-    def mode(self, name: str) -> int:
-        """Return the mode that was asked for of the file *name*."""
-        at = self.places[name]
-        return int.from_bytes(self._row[at + _DIGEST : at + _NAME_AT], "little")
+def _places(row: bytes) -> Dict[str, int]:
+    """Return where each file begins in *row*, by name."""
+    places: Dict[str, int] = {}
+    at = 0
+    while at < len(row):
+        end = row.index(b"/", at + _NAME_AT)
+        places[row[at + _NAME_AT : end].decode("utf-8", "surrogateescape")] = at
+        at = end + 1
+    return places
 
 
 class _Listing:
@@ -223,51 +208,61 @@ class _Listing:
     def __init__(self, tree: str, known: Known) -> None:
         self._tree = tree
         self._known = known
-        self._modes = known.as_made(tree)
+        made = known.as_made(tree)
+        self._facts = {mode.to_bytes(2, "little"): _facts(made[mode]) for mode in made}
         self._whole: Dict[str, List[str]] = {folder: [] for folder in known.folders - known.mixed}
         for folder in known.folders:
             above, _, name = folder.rpartition("/")
             if above in self._whole:
                 self._whole[above].append(name)
         sample = next(iter(known.folders), "")
-        self._folder_mode = os.lstat(f"{tree}/{sample}").st_mode
+        self._folder = _facts(os.lstat(f"{tree}/{sample}").st_mode)
 
     def lines(self, folder: str, folders: List[str]) -> Iterator[str]:
         """Yield the line of everything in *folder*, "" for the tree; add the folders in it to *folders*, sorted."""
+        return self._known_lines(folder, folders) if folder in self._whole else self._other_lines(folder, folders)
+
+    def _known_lines(self, folder: str, folders: List[str]) -> Iterator[str]:
+        """Yield the lines of a folder of which everything is known; the file system is not looked at."""
+        row, prefix, facts, of_folder = self._known.row(folder), f"./{_escaped(folder)}/", self._facts, self._folder
+        places = _places(row)
+        names = sorted([*places, *self._whole[folder]])
+        plain = not _UNUSUAL.search("".join(names))
+        for name in names:
+            at, text = places.get(name), name if plain else _escaped(name)
+            if at is None:
+                folders.append(f"{folder}/{name}")
+                yield f"{prefix}{text}{of_folder}\n"
+            else:
+                yield f"{prefix}{text}{facts[row[at + _DIGEST : at + _NAME_AT]]}{row[at : at + _DIGEST].hex()}\n"
+
+    def _other_lines(self, folder: str, folders: List[str]) -> Iterator[str]:
+        """Yield the lines of a folder that is looked at; files of which no digest is known are read."""
         inner = f"{folder}/" if folder else ""
-        prefix = f"./{_escaped(inner)}"
         row = self._known.row(folder)
-        for name, mode in self._modes_in(folder, row):
-            path, line = inner + name, f"{prefix}{_escaped(name)}{_facts(mode)}"
-            if stat.S_ISREG(mode):
+        places = _places(row)
+        with os.scandir(f"{self._tree}/{folder}") as entries:
+            modes = {entry.name: entry.stat(follow_symlinks=False).st_mode for entry in entries}
+        for name in sorted(modes):
+            path, line = inner + name, f"./{_escaped(inner + name)}{_facts(modes[name])}"
+            if stat.S_ISREG(modes[name]):
                 if path != layout.FILES:  # the list itself
-                    yield f"{line}{row.sha256(name) if name in row.places else self._digest(path)}\n"
-            elif stat.S_ISDIR(mode):
+                    at = places.get(name)
+                    yield f"{line}{self._digest(path) if at is None else row[at : at + _DIGEST].hex()}\n"
+            elif stat.S_ISDIR(modes[name]):
                 folders.append(path)
                 yield f"{line}\n"
-            elif stat.S_ISLNK(mode):
+            elif stat.S_ISLNK(modes[name]):
                 yield f"{line}{_escaped(os.readlink(f'{self._tree}/{path}'))}\n"
             else:
                 raise ValueError(f"{path} is neither a file nor a folder nor a link")
-
-    def _modes_in(self, folder: str, row: _Row) -> Iterator[Tuple[str, int]]:
-        """Yield everything in *folder* with its mode and type of file, sorted by name; look only where it is needed."""
-        if folder in self._whole:
-            folders = set(self._whole[folder])
-            for name in sorted([*row.places, *folders]):
-                yield name, self._folder_mode if name in folders else self._modes[row.mode(name)]
-            return
-        with os.scandir(f"{self._tree}/{folder}") as entries:
-            found = {entry.name: entry.stat(follow_symlinks=False).st_mode for entry in entries}
-        for name in sorted(found):
-            yield name, found[name]
 
     def _digest(self, path: str) -> str:
         return durable.digest(f"{self._tree}/{path}")
 
 
 def lines(tree: str, known: Optional[Known] = None) -> Iterator[bytes]:
-    """Yield the list of everything in *tree*, an absolute path, line by line, folder after folder.
+    """Yield the list of everything in *tree*, an absolute path, some lines at a time, folder after folder.
 
     Parameters:
         known: what need not be looked at; other folders are scanned, and other files are read.
@@ -275,11 +270,16 @@ def lines(tree: str, known: Optional[Known] = None) -> Iterator[bytes]:
     status = os.lstat(tree)
     yield b"#mtree v2.0\n/set uid=%d gid=%d\n" % (status.st_uid, status.st_gid)
     listing, left = _Listing(tree, known or Known()), [""]
+    ready: List[str] = []
     while left:
         folders: List[str] = []
         for line in listing.lines(left.pop(), folders):
-            yield line.encode("ascii")
+            ready.append(line)
+            if len(ready) == _LINES:
+                yield "".join(ready).encode("ascii")
+                ready.clear()
         left += reversed(folders)
+    yield "".join(ready).encode("ascii")
 
 
 def write(tree: str, known: Optional[Known] = None) -> str:
@@ -291,9 +291,9 @@ def write(tree: str, known: Optional[Known] = None) -> str:
     digest = hashlib.sha256()
     descriptor = os.open(f"{tree}/{layout.FILES}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     with open(descriptor, "wb", _BLOCK) as file:
-        for line in lines(tree, known):
-            digest.update(line)
-            file.write(line)
+        for some in lines(tree, known):
+            digest.update(some)
+            file.write(some)
     return digest.hexdigest()
 
 
