@@ -264,6 +264,18 @@ def test_an_interrupt_while_the_first_module_is_executed_leaves_no_traceback(sit
     assert done.stderr == "error: this run: was interrupted. Run it again.\n"
 
 
+def test_verify_names_the_place_that_a_moved_tree_was_installed_as(run: Any, tmp_path: Path) -> None:
+    dest, moved = tmp_path / "dest", tmp_path / "moved"
+    run("-d", dest)
+    dest.rename(moved)
+    said = run("verify", moved)
+    assert said.code == 0
+    assert f"was installed as {dest}, and its scripts and programs still name that path" in said.err
+    dest.symlink_to(moved)
+    for path in (dest, moved):
+        assert "was installed as" not in run("verify", path).err
+
+
 def test_verify_of_a_tree_names_what_drifted(run: Any, tmp_path: Path) -> None:
     run("-d", tmp_path / "dest")
     said = run("verify", tmp_path / "dest")

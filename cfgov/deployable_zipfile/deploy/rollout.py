@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 from typing import Any, Dict, Iterator, Optional, Tuple
 
+from .. import durable
 from ..artifact import delta
 from ..artifact.zipreader import Artifact
 from ..console import Console
-from ..errors import UsageError
+from ..errors import DeploymentError, UsageError
 from ..install import base, installation, signature
 from . import pruning, releases, selection, signing, steps, transaction
 from .context import Context
@@ -32,6 +33,7 @@ def deploy(archive: str, root: Root, options: Options, console: Console) -> Outc
         DeployableZipfileError: of the kind that the step has. The release that was live is live still or again;
             when even that failed, the message says so.
     """
+    opened = durable.identity(archive)
     with _signed(archive, root, options) as (given, checked), _whole(given, root, options, console) as artifact:
         target = release_target(artifact.manifest.build_id)
         if not root.state.is_dir():  # what would be refused is refused before the root is made
@@ -41,6 +43,7 @@ def deploy(archive: str, root: Root, options: Options, console: Console) -> Outc
             installation.verify(artifact, options.workers, console)
         root.create()
         with _locked(root, "deploy", options, console) as (lock, settled):
+            _check_is_still(archive, opened)
             releases.check_release(root, target)
             context = Context(root, target, settled, console, lock)
             context.checked = checked
@@ -115,6 +118,18 @@ def _whole(
     stores = [str(root.store), "" if store == NO_STORE else store]
     folder = str(root.state if root.state.is_dir() else root.path.parent)
     return base.completed(artifact, [*options.base, *trees, *stores], folder, options.workers, console)
+
+
+def _check_is_still(archive: str, opened: Optional[durable.Identity]) -> None:
+    """Refuse an artifact whose file was replaced or removed while this command waited for the lock.
+
+    Raises:
+        DeploymentError: the file *archive* is not *opened*.
+    """
+    now = durable.identity(archive)
+    if now != opened:  # a removed one has its code no more, which is loaded when it is needed
+        what = "replaced" if now else "removed"
+        raise DeploymentError(archive, f"was {what} while this command waited for the lock", "Run it again")
 
 
 @contextlib.contextmanager

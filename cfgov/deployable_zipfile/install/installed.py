@@ -34,10 +34,20 @@ def is_complete(destination: str, build_id: str, python: str) -> bool:
     found = read(destination)
     if (found.get("build_id"), found.get("python")) != (build_id, python):
         return False
+    return not _is_elsewhere(found, destination)
+
+
+def place(destination: str) -> str:
+    """Return the path that *destination* was installed as when that is another place, "" when it is this one."""
+    found = read(destination)
+    return str(found.get("destination")) if found and _is_elsewhere(found, destination) else ""
+
+
+def _is_elsewhere(record: Dict[str, Any], destination: str) -> bool:
     try:
-        return os.path.samefile(str(found.get("destination")), destination)
-    except OSError:
-        return False
+        return not os.path.samefile(str(record.get("destination")), destination)
+    except (OSError, ValueError):
+        return True
 
 
 def document(artifact: Artifact, target: manifests.Target, place: Place, files: str) -> bytes:

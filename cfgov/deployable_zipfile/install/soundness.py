@@ -1,8 +1,8 @@
 """Whether an installation that is complete by its record still runs.
 
-A record says what was written. Since then the interpreter may have been moved or removed, or somebody may have edited
-what Python reads at its start. So the files that start Python are compared with the list of the installation, and then
-Python is started.
+A record says what was written. Since then the interpreter may have been moved or removed, files may be gone, or
+somebody may have edited what Python reads at its start. So names, and the files that start Python, are compared with
+the list of the installation, and then Python is started.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional, Set
 
 from .. import process
 from ..artifact import layout
@@ -47,23 +47,40 @@ def _edited(destination: str, record: Dict[str, Any]) -> str:
     except (OSError, ValueError) as error:
         return f"{layout.FILES} or {layout.VENV}/bin cannot be read ({getattr(error, 'strerror', None) or error})"
     known.uid, known.gid = status.st_uid, status.st_gid
+    gone: List[str] = []
     for folder in known.folders:
-        begin = _starting_python(folder)
-        for path, entry in known.entries_of(folder).items() if begin is not None else ():
-            if entry.kind != "dir" and path[len(folder) + 1 :].startswith(begin or ""):
+        entries = {path: entry for path, entry in known.entries_of(folder).items() if entry.kind != "dir"}
+        there = _names(os.path.join(destination, folder), bool(entries))
+        for path, entry in entries.items():
+            name = path.rpartition("/")[2]
+            if _starts_python(folder, name):
                 found = inventory.state(destination, path, entry, known)
                 if found:
                     return f"{path} is {found}"
-    return ""
+            elif there is not None and name not in there and not name.endswith(".pyc"):  # Python does without those
+                gone.append(path)
+    more = f", and {len(gone) - 1} other files" if gone[1:] else ""
+    return f"{gone[0]} is missing{more}" if gone else ""
 
 
-def _starting_python(folder: str) -> Optional[str]:
-    """Return how the names of those files in *folder* begin that start Python, None where there are none."""
+def _names(folder: str, matters: bool) -> Optional[Set[str]]:
+    """Return what is in *folder*, None when nothing in it *matters* or it is closed to this user."""
+    try:
+        return set(os.listdir(folder)) if matters else None
+    except PermissionError:
+        return None
+    except OSError:
+        return set()
+
+
+def _starts_python(folder: str, name: str) -> bool:
+    """Tell whether *name* in *folder* is read, or run, whenever Python starts or a person starts to work with it."""
     if folder == f"{layout.VENV}/bin":
-        return ""
+        return True
     if folder == layout.VENV:
-        return "pyvenv.cfg"
-    return "loadenv" if folder.startswith(layout.VENV) and folder.endswith("site-packages") else None
+        return name in ("pyvenv.cfg", "lib64")
+    begins = name.startswith(("loadenv", "sitecustomize.", "usercustomize.")) or name.endswith((".pth", ".start"))
+    return begins and folder.startswith(layout.VENV) and folder.endswith("site-packages")
 
 
 def _dead(destination: str, python: str) -> str:

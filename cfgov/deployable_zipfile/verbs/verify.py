@@ -60,13 +60,17 @@ def _run(arguments: argparse.Namespace, archive: str, console: Console) -> int:
 
 
 def _verify_tree(tree: str, console: Console) -> int:
-    from ..install import drift
+    from ..install import drift, installed
     from ..install.destination import normal_destination
     from ..install.store import Store, is_store
 
     if is_store(tree):
         return _verify_store(Store(os.path.abspath(tree)), console)
-    found = drift.compare(normal_destination(tree))
+    destination = normal_destination(tree)
+    found = drift.compare(destination)
+    place = installed.place(destination)
+    if place:
+        console.warn(f"{tree} was installed as {place}, and its scripts and programs still name that path")
     fix = "Install the artifact into a new folder, or in its place with --force"
     return _report_drift(found, {"build_id": found.build_id}, tree, "as installed", fix, console)
 

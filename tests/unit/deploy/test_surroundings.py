@@ -6,6 +6,7 @@ import grp
 import json
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 import sys
@@ -203,6 +204,30 @@ def wait_until_it_has_open(process: "subprocess.Popen[bytes]", path: Path) -> No
     else:
         pytest.fail("the deployment never asked for the lock")
     time.sleep(0.2)
+
+
+@pytest.mark.parametrize("change", ["replaced", "removed"])
+def test_an_artifact_that_is_replaced_while_it_waits_is_not_deployed(
+    host: Host, root: Path, tmp_path: Path, change: str
+) -> None:
+    host.given("one")
+    given = tmp_path / "given.zip"
+    shutil.copy(str(host.artifacts["two"]), str(given))
+    with lock.locked(releases.Root(root).lock, "deploy", 0):
+        waiting = subprocess.Popen(
+            [sys.executable, "-I", str(given), "deploy", "--root", str(root), "-q", "--lock-wait", "60", *host.health],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+        )
+        wait_until_it_has_open(waiting, releases.Root(root).lock)
+        if change == "replaced":
+            shutil.copy(str(host.artifacts["three"]), f"{given}.new")
+            os.replace(f"{given}.new", str(given))
+        else:
+            given.unlink()
+    said = waiting.communicate(timeout=60)[1].decode()
+    assert waiting.returncode == 8, said
+    assert f"error: {given}: was {change} while this command waited for the lock. Run it again." in said
 
 
 @pytest.mark.deep

@@ -84,7 +84,50 @@ def listing(dest: Path) -> None:
     (dest / layout.FILES).write_text("#mtree v2.0\n")
 
 
-DAMAGES = [moved, removed, configuration, activation, loader, script, another, listing]
+def path_file(dest: Path) -> None:
+    (dest / SITE / "site_one.pth").unlink()
+
+
+def edited_path_file(dest: Path) -> None:
+    (dest / SITE / "site_one.pth").write_text("/gone\n")
+
+
+def link(dest: Path) -> None:
+    (dest / "venv/lib64").unlink()
+
+
+def module(dest: Path) -> None:
+    (dest / "site_one/settings.py").unlink()
+
+
+def package(dest: Path) -> None:
+    shutil.rmtree(str(dest / SITE / "alpha"))
+    shutil.rmtree(str(dest / SITE / "alpha-1.0.dist-info"))
+
+
+LOSSES = [path_file, edited_path_file, link, module, package]
+DAMAGES = [moved, removed, configuration, activation, loader, script, another, listing, *LOSSES]
+
+
+@pytest.mark.parametrize(
+    ("damage", "what"),
+    [
+        (path_file, "site_one.pth is missing"),
+        (edited_path_file, "site_one.pth is changed"),
+        (link, "venv/lib64 is missing"),
+        (module, "site_one/settings.py is missing"),
+        (package, "other files"),
+    ],
+)
+def test_what_was_removed_is_named(damage: Callable[[Path], None], what: str, dest: Path) -> None:
+    damage(dest)
+    assert what in soundness.fault(str(dest))
+
+
+def test_an_installation_without_bytecode_is_sound(site: Path, dest: Path) -> None:
+    for path in dest.rglob("*.pyc"):
+        path.unlink()
+    assert install(site, dest).already is True
 
 
 @pytest.mark.parametrize("damage", sampled(DAMAGES, 3))
