@@ -12,6 +12,7 @@ import os
 import pwd
 import selectors
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING, Callable, Dict, Mapping, NamedTuple, Optional, Sequence
 
@@ -27,6 +28,7 @@ _PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "T
 _FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _MOST_OUTPUT = 1024 * 1024  # characters of a program's output that are kept for its caller, the last ones
 _POLL = 0.05  # seconds between two looks whether a program that says nothing has ended
+_SHORTEST, _GROWTH = 0.0005, 1.25  # seconds between the first two looks after a short one, and from look to look
 _LAST_WORDS = 0.2  # seconds for the rest of the output of a program that has ended
 _PATIENCE = 5.0  # seconds between SIGTERM and SIGKILL
 
@@ -184,9 +186,101 @@ def answer(words: Sequence[str], timeout: float, cwd: str = "/", env: Optional[M
         OSError, subprocess.SubprocessError: it cannot be started.
     """
     with durable.nameless_file() as file:
-        ended = run(words, timeout, cwd, env, stdout=file.fileno())
+        ended = _spawned(words, timeout, cwd, environment() if env is None else env, file.fileno())
+        if ended is None:
+            ended = run(words, timeout, cwd, env, stdout=file.fileno())
         file.seek(0)
         return Answer(ended.status, file.read(), ended.output, ended.timed_out)
+
+
+def _spawned(words: Sequence[str], timeout: float, cwd: str, env: Mapping[str, str], stdout: int) -> Optional[Ended]:
+    """Run a program as :func:`run` does without a copy of this process, which costs more than a short program.
+
+    None: it was not started, as this system cannot start it so, another thread runs (the folder is changed for a
+    moment), or it is looked for elsewhere than here.
+    """
+    if len(sys._current_frames()) > 1 or env.get("PATH") != os.environ.get("PATH"):
+        return None
+    began = time.monotonic()
+    with durable.nameless_file() as errors:
+        child = _Child()
+        try:
+            with unbroken(signal.valid_signals()):
+                child.pid = _start(words, cwd, env, stdout, errors.fileno())
+            if not child.pid:
+                return None
+            timed_out = not child.has_ended(timeout)
+        finally:
+            if child.pid and not child.is_over:
+                _stop_session(child.pid, child.has_ended)
+        errors.seek(0, os.SEEK_END)
+        errors.seek(max(errors.tell() - _MOST_OUTPUT, 0))
+        text = errors.read().decode("utf-8", "replace")
+    return Ended(child.status, text, time.monotonic() - began, timed_out)
+
+
+class _Child:
+    """A program that was started without ``subprocess``, whose import takes long."""
+
+    def __init__(self) -> None:
+        self.pid = 0  # until it was started
+        self.is_over = False
+        self.status = 0  # as in Ended
+
+    def has_ended(self, seconds: float) -> bool:
+        """Wait up to *seconds* for its end; return whether it has ended."""
+        deadline, pause = time.monotonic() + seconds, _SHORTEST
+        while not self.is_over:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.is_over = True
+                self.status = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+            elif time.monotonic() >= deadline:
+                return False
+            else:
+                time.sleep(pause)
+                pause = min(pause * _GROWTH, _POLL)
+        return True
+
+
+def _start(words: Sequence[str], cwd: str, env: Mapping[str, str], stdout: int, stderr: int) -> int:
+    """Start a program with ``posix_spawn`` in a session of its own; return its id, 0 where that has no sessions."""
+    try:
+        descriptors = [int(name) for name in os.listdir("/proc/self/fd")]
+        here = os.open(os.curdir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:  # no /proc, or the working directory is gone
+        return 0
+    inherited_too = [number for number in descriptors if number > 2 and _is_inherited(number)]
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    mask = os.umask(0o022)
+    try:
+        os.chdir(cwd)
+        return os.posix_spawnp(
+            words[0],
+            list(words),
+            dict(env),
+            file_actions=[
+                *((os.POSIX_SPAWN_DUP2, source, number) for number, source in enumerate((null, stdout, stderr))),
+                *((os.POSIX_SPAWN_CLOSE, number) for number in inherited_too),
+            ],
+            setsid=True,
+            setsigmask=(),
+            setsigdef=inherited.changeable_signals(),
+        )
+    except NotImplementedError:  # glibc before 2.26
+        return 0
+    finally:
+        os.umask(mask)
+        os.fchdir(here)
+        os.close(here)
+        os.close(null)
+
+
+def _is_inherited(number: int) -> bool:
+    try:
+        return os.get_inheritable(number)
+    except OSError:  # that of the listing itself
+        return False
 
 
 class Server:
@@ -322,14 +416,18 @@ def _wait(process: "subprocess.Popen[bytes]", seconds: float) -> None:
 
 
 def _stop(process: "subprocess.Popen[bytes]", ended: Callable[[float], bool]) -> None:
+    _stop_session(process.pid, ended)
+
+
+def _stop_session(leader: int, ended: Callable[[float], bool]) -> None:
     """Stop the program and everything in its session; *ended* waits up to so many seconds and tells whether it is."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, number)
+            os.killpg(leader, number)
         if ended(_PATIENCE):
             break
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)  # what of its session is still there
+        os.killpg(leader, signal.SIGKILL)  # what of its session is still there
 
 
 def _preparation(user: Optional[Person], started: Callable[[int], object]) -> Callable[[], None]:

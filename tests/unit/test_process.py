@@ -224,3 +224,100 @@ def test_a_server_that_cannot_be_started_leaves_signals_as_they_were(tmp_path: P
     with (tmp_path / "output").open("wb") as file, pytest.raises(OSError):
         process.Server([str(tmp_path / "absent")], file.fileno(), "/", {}).__enter__()
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+
+
+@pytest.fixture(params=["spawned", "forked"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let :func:`process.answer` start programs in either way: some systems have only the second."""
+    used: List[str] = []
+    start, run = os.posix_spawnp, process.run
+
+    def spawned(*words: Any, **options: Any) -> int:
+        if request.param == "forked":
+            raise NotImplementedError
+        used.append("spawned")
+        return start(*words, **options)
+
+    def forked(*words: Any, **options: Any) -> process.Ended:
+        used.append("forked")
+        return run(*words, **options)
+
+    monkeypatch.setattr(sys, "_current_frames", lambda: {1: None})  # a runner of tests has threads
+    monkeypatch.setattr(os, "posix_spawnp", spawned)
+    monkeypatch.setattr(process, "run", forked)
+    process.answer(["true"], 30, env=dict(os.environ))
+    assert used == [request.param]
+    return str(request.param)
+
+
+def _answered(program: str, timeout: float = 30, cwd: str = "/") -> process.Answer:
+    return process.answer([sys.executable, "-c", program], timeout, cwd, dict(os.environ))
+
+
+def test_an_answer_has_both_outputs_the_status_and_its_folder(way: str, tmp_path: Path) -> None:
+    before = os.getcwd()
+    program = "import os, sys; sys.stdout.write(os.getcwd() + 'x' * 100000); sys.stderr.write('said'); sys.exit(3)"
+    found = _answered(program, cwd=str(tmp_path))
+    assert (found.status, found.stderr, found.timed_out) == (3, "said", False)
+    assert found.stdout == str(tmp_path).encode() + b"x" * 100_000
+    assert os.getcwd() == before
+    assert _answered("import os; os.kill(os.getpid(), 15)").status == -15
+
+
+def test_a_program_that_takes_too_long_gives_no_answer(way: str, tmp_path: Path) -> None:
+    helper = f"sleep 2.5; echo >{tmp_path}/lived"
+    found = _answered(f"import subprocess, time; subprocess.Popen(['sh', '-c', {helper!r}]); time.sleep(60)", 1.0)
+    assert found.timed_out
+    time.sleep(2.5)
+    assert not (tmp_path / "lived").exists()
+
+
+def test_an_answer_is_complete_when_its_process_ended(way: str) -> None:
+    """A helper that keeps the output open is not waited for."""
+    began = time.monotonic()
+    found = _answered("import subprocess; subprocess.Popen(['sleep', '20'], start_new_session=True); print('done')")
+    assert (found.status, found.stdout) == (0, b"done\n")
+    assert time.monotonic() - began < 15
+
+
+def test_a_program_or_a_folder_that_is_missing_is_an_error_of_the_system(way: str, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        process.answer(["no-such-program"], 30, env=dict(os.environ))
+    with pytest.raises(FileNotFoundError):
+        process.answer(["true"], 30, str(tmp_path / "gone"), dict(os.environ))
+    (tmp_path / "own").write_text("#!/bin/sh\necho own\n")
+    (tmp_path / "own").chmod(0o755)
+    assert process.answer(["own"], 30, env={"PATH": str(tmp_path)}).stdout == b"own\n"
+
+
+def test_an_answer_that_is_interrupted_leaves_nothing_running(way: str, tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 1.5)
+        with pytest.raises(KeyboardInterrupt):
+            _answered(f"import os, time; open({str(file)!r}, 'w').write(str(os.getpid())); time.sleep(60)")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(file.read_text()), 0)
+
+
+def test_an_answer_begins_clean_in_both_ways(way: str, tmp_path: Path) -> None:
+    (tmp_path / "state.py").write_text(STATE)
+    program = f"""
+        import os, sys
+        from deployable_zipfile import inherited, process
+        def spawned(*words, **options):
+            raise NotImplementedError
+        if {way!r} == "forked":
+            os.posix_spawnp = spawned
+        inherited.claim()
+        sys.stdout.write(process.answer([sys.executable, sys.argv[1]], 30, "/", dict(os.environ)).stdout.decode())
+    """
+    assert json.loads(spoiled(program, str(tmp_path / "state.py"))) == CLEAN

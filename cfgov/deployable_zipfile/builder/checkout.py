@@ -73,7 +73,11 @@ def decided(checkout: Checkout, answers: Sequence[git.Answered]) -> Tuple[List[g
     less than running git.
     """
     files = git.deciding(checkout.root)
-    return [one for one in answers if not files or one[1][0] not in ("rev-parse", "ls-files")], files
+    return [one for one in answers if not files or not _is_decided(one[1])], files
+
+
+def _is_decided(words: Sequence[str]) -> bool:
+    return words[0] == "rev-parse" or (words[0] == "ls-files" and "--others" not in words)
 
 
 def find(folder: str, recall: Recall = _made) -> Checkout:
@@ -137,14 +141,9 @@ def untracked(checkout: Checkout, paths: Sequence[str]) -> List[str]:
 
 def _untracked(root: str, paths: Sequence[str]) -> List[str]:
     """Return the same of one repository, below *paths* relative to it."""
-    text = git.run(root, "status", "--porcelain", "-z", "--untracked-files=normal", "--", *paths)
-    found, fields = [], iter(text.split("\0"))
-    for field in fields:
-        if field.startswith("??"):
-            found.append(field[3:])
-        elif "R" in field[:2] or "C" in field[:2]:
-            next(fields)
-    return found
+    # "status" would say the same, and read every file of which the index does not know whether it was changed.
+    words = ("--others", "--exclude-standard", "--directory", "--no-empty-directory")
+    return [name for name in git.run(root, "ls-files", "-z", *words, "--", *paths).split("\0") if name]
 
 
 def differences(

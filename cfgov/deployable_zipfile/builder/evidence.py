@@ -29,7 +29,7 @@ def note(
         _is_of_a_commit(options, chosen)
         and taken.is_pinned
         and not (options.python or options.extra_python or options.target or options.build_constraint)
-        and not any(words[0] == "status" and said for _, words, _, said in record.answers)
+        and not any("--others" in words and said for _, words, _, said in record.answers)
         and len({folder for folder, *_ in record.answers}) == 1  # no submodules
     )
     if record.holds:

@@ -202,7 +202,7 @@ def asked_of_git(monkeypatch: pytest.MonkeyPatch) -> List[str]:
 
 def test_git_is_asked_once_and_only_what_files_do_not_tell(build: Build, asked_of_git: List[str]) -> None:
     assert build.repeats()
-    assert asked_of_git == ["status"]
+    assert asked_of_git == ["ls-files"]
 
 
 def test_after_a_change_of_the_project_git_is_not_started_in_vain(build: Build, asked_of_git: List[str]) -> None:
@@ -218,7 +218,7 @@ def test_where_the_branch_is_another_name_git_is_asked(build: Build, asked_of_gi
         settle()
         build.run()
     assert build.repeats()
-    assert sorted(asked_of_git) == ["ls-files", "rev-parse", "status"]
+    assert sorted(asked_of_git) == ["ls-files", "ls-files", "rev-parse"]
     _branch_moved_by_hand(build)
     assert not build.repeats()
 
