@@ -58,6 +58,11 @@ class Building:
                 self._store.kept.keep_document("made", name, *wheelcache.references([wheel]))
         if not line.named:
             self._needs.name(line.place, wheel.name)
+        elif wheel.name != canonicalize_name(line.requirement.name):
+            shown = masked(str(line.requirement.url))
+            raise BuildInputError(
+                line.place, f"takes {line.requirement.name} from {shown}, which is {wheel.name}", "Correct the name"
+            )
         self.built.append(wheel.file)
         return wheel
 

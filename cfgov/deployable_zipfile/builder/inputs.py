@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from typing import TYPE_CHECKING, Callable, List, NamedTuple, Sequence, Tuple
 
 from packaging.requirements import InvalidRequirement, Requirement
 
 from ..errors import BuildInputError
-from . import cache, exporters, pip, requirement_line, requirements, requirements_file, urls
+from . import cache, exporters, requirement_line, requirements, requirements_file, surroundings, urls
 
 # Imported only for a lock of that kind.
 if TYPE_CHECKING:
@@ -67,10 +68,11 @@ def read(path: str, selection: Selection = Selection()) -> requirements.Requirem
         return requirements_file.read(path, urls.content, exported.content)
     exporters.check_known(path)
     _check_unused(path, selection)
-    locked = requirements_file.read(path, urls.content)
-    if pip.hashes_required() and not locked.fixed and locked.lines:
-        raise BuildInputError(path, "has no hashes, and PIP_REQUIRE_HASHES is set", "Lock it with hashes")
-    return locked._replace(constraints=locked.constraints + tuple(pip.constraints()))
+    locked = requirements_file.read(path, urls.content, constraints=surroundings.constraints(sys.executable))
+    demanded = surroundings.demanded(sys.executable, "require-hashes")
+    if demanded and not locked.fixed and locked.lines:
+        raise BuildInputError(path, f"has no hashes, which are required ({demanded})", "Lock it with hashes")
+    return locked
 
 
 def _with_more(locked: requirements.Requirements, more: requirements.Requirements) -> requirements.Requirements:

@@ -47,7 +47,7 @@ class PinnedPip:
         return pip.Runner(
             command, self._store.kept.work, cached, logs, settings.timeout, version, settings.build_constraints,
             bool(settings.wheelhouse),
-            no_index="--wheelhouse" if settings.wheelhouse else surroundings.no_index(interpreter),
+            no_index="--wheelhouse" if settings.wheelhouse else surroundings.demanded(interpreter, "no-index"),
         )  # fmt: skip
 
     def bootstrap_of(self, target: targets.BuildTarget) -> Tuple[CollectedWheel, ...]:

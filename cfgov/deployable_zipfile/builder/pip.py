@@ -38,6 +38,15 @@ _UNWANTED = (
 # Where a network's own index, or none, is set; what a wheelhouse replaces.
 _INDEX = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_CONFIG_FILE")
 _NO_INDEX = re.compile(r"^\s*--no-index\b", re.MULTILINE)
+# Set against what a configuration file says: a run of pip here needs no virtual environment, takes no hashes for the
+# sdist that it builds, resolves unless it is told not to, and its output says why it failed.
+_OWN = {
+    "PIP_REQUIRE_VIRTUALENV": "0",
+    "PIP_REQUIRE_HASHES": "0",
+    "PIP_NO_DEPS": "0",
+    "PIP_QUIET": "0",
+    "PIP_VERBOSE": "0",
+}
 _BUILD_CONSTRAINTS_SINCE = Version("25.3")  # of pip; earlier ones obey PIP_CONSTRAINT in build environments
 _DOWNLOADS = ("http", "http-v2")  # folders of pip's cache that hold what was downloaded
 # Debian keeps these wheels in a place of its own.
@@ -157,22 +166,6 @@ def build(runner: Runner, lines: str) -> str:
     return os.path.join(folder, names[0])
 
 
-def constraints() -> List[str]:
-    """Return the constraint files of ``PIP_CONSTRAINT``.
-
-    They hold for what is fetched. pip itself is not handed the variable: earlier releases let it reach into build
-    environments, where a file with hashes fails every build.
-    """
-    return [
-        os.path.abspath(path) if "://" not in path else path for path in os.environ.get("PIP_CONSTRAINT", "").split()
-    ]
-
-
-def hashes_required() -> bool:
-    """Say whether ``PIP_REQUIRE_HASHES`` is set."""
-    return os.environ.get("PIP_REQUIRE_HASHES", "").lower() in ("1", "true", "yes", "on", "y", "t")
-
-
 def _told(runner: Runner, lines: str) -> Runner:
     """Return *runner* with what the requirements *lines* themselves say of the package index."""
     closed = not runner.no_index and _NO_INDEX.search(lines)
@@ -225,6 +218,7 @@ def _environment(runner: Runner) -> Dict[str, str]:
     unwanted = (*_UNWANTED, *(_INDEX if runner.offline else ()))
     environment = _inherited(unwanted)
     environment.update(
+        _OWN,
         PIP_DISABLE_PIP_VERSION_CHECK="1",
         PIP_NO_INPUT="1",
         PIP_PROGRESS_BAR="off",

@@ -27,9 +27,11 @@ _BUILD = re.compile(
 _COLLECTED = re.compile(r"^(?:Collecting|Processing) ", re.MULTILINE)
 _FETCHED = re.compile(r"^(?:Processing \S| *(?:Downloading|Using cached) (?!\S+\.metadata\b))", re.MULTILINE)
 _GIT = re.compile(r"^\s*\u00d7 git \S+ .*did not run successfully", re.MULTILINE)
+_OTHER_NAME = re.compile(r"has inconsistent name: expected '([^']*)', but metadata has '([^']*)'")
+_UNSUPPORTED = re.compile(r"^ERROR: (\S+\.whl) is not a supported wheel on this platform", re.MULTILINE)
 # pip's form for errors that it explains.
 _DIAGNOSIS = re.compile("^\\s*\u00d7 (.+)$", re.MULTILINE)
-_URL = re.compile(r"URL: (\S+)")
+_URL = re.compile(r"(?:URL:|while fetching) (\S+)")
 # What pip says of every failed build.
 _ERROR = re.compile(r"\berror: ", re.IGNORECASE)
 _NO_CAUSE = tuple(f"error: {text}" for text in ("command", "failed", "could not build", "metadata-", "subprocess-"))
@@ -74,13 +76,24 @@ def explained(text: str, arguments: Sequence[str], no_index: str = "") -> Failur
         no_index: what forbade the package index, "" when pip could use it.
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    for recognise in (_hash_failure, _conflict, _git_failure, _build_failure, _index_failure, _diagnosis):
+    known = (
+        _hash_failure,
+        _conflict,
+        _git_failure,
+        _other_name,
+        _unsupported,
+        _build_failure,
+        _index_failure,
+        _diagnosis,
+    )
+    for recognise in known:
         failure = recognise(text, lines)
         if failure is not None:
             return _without_index(failure, text, no_index) if failure.not_found and no_index else failure
     errors = [line[len("ERROR: ") :] for line in lines if line.startswith("ERROR: ")]
-    last = errors[-1] if errors else (lines[-1] if lines else "no output")
-    return Failure(f"pip {arguments[0]}", last[:300], "See its output")
+    crashed = errors[-1:] == ["Exception:"]  # pip itself failed, and a traceback follows
+    last = errors[-1] if errors and not crashed else (lines[-1] if lines else "no output")
+    return Failure(f"pip {arguments[0]}", last.rstrip(".: ")[:300], "See its output")
 
 
 def _conflict(text: str, _lines: Sequence[str]) -> Optional[Failure]:
@@ -97,6 +110,20 @@ def _git_failure(text: str, lines: Sequence[str]) -> Optional[Failure]:
     said = [line for line in lines if line.startswith("fatal: ")]
     why = said[-1][len("fatal: ") :] if said else "see the log"
     return Failure(_culprit(lines), f"cannot be taken from git ({why[:200]})", "Look at URL, commit and access rights")
+
+
+def _other_name(text: str, _lines: Sequence[str]) -> Optional[Failure]:
+    found = _OTHER_NAME.search(text)
+    return (
+        Failure(found[1], f"is not the name of what is there, which is {found[2]}", "Correct the name")
+        if found
+        else None
+    )
+
+
+def _unsupported(text: str, _lines: Sequence[str]) -> Optional[Failure]:
+    found = _UNSUPPORTED.search(text)
+    return Failure(found[1], "does not run on this Python and platform", "Name another file") if found else None
 
 
 def _build_failure(text: str, lines: Sequence[str]) -> Optional[Failure]:

@@ -36,18 +36,26 @@ _COMMENT = re.compile(r"(?:^|\s)#.*$")
 _REFERENCE = re.compile(r"\$\{([A-Z0-9_]+)\}")  # pip's environment variables in requirements files
 
 
-def read(path: str, fetch: Optional[Callable[[str], bytes]] = None, exported: Optional[bytes] = None) -> Requirements:
+def read(
+    path: str,
+    fetch: Optional[Callable[[str], bytes]] = None,
+    exported: Optional[bytes] = None,
+    constraints: Sequence[str] = (),
+) -> Requirements:
     """Read the requirements file at *path*.
 
     Parameters:
         fetch: returns what an included ``https://`` URL holds; without it, such a line is refused.
         exported: a requirements file that was made from *path*, read instead of it.
+        constraints: files and URLs of constraints that hold as well.
 
     Raises:
         BuildInputError: naming file and line.
     """
     reader = _FileReader(fetch, {} if exported is None else {path: exported})
     reader.read(path)
+    for one in constraints:
+        reader.constrain(one)
     demands = [word for word in reader.options if word in _DEMANDS]
     options = [word for word in reader.options if word not in _DEMANDS]
     _check_hashes(reader.lines, demands[-1:] == ["--require-hashes"])
@@ -91,6 +99,10 @@ class _FileReader:
             else:
                 self._add(requirement_line.requirement(path, place, text))
         self._open.pop()
+
+    def constrain(self, named: str) -> None:
+        """Take the constraints file *named* by pip's own settings."""
+        self._option("", "constraint of pip's settings", "--constraint", named)
 
     def _logical_lines(self, path: str, at: str) -> Iterator[Tuple[int, str]]:
         """Yield (number, text) of each line, joined over backslashes, without comments, as pip does it."""

@@ -56,7 +56,7 @@ _PACKAGE_LISTS = (
     "/var/lib/dpkg/status", "/var/lib/rpm/Packages", "/var/lib/rpm/rpmdb.sqlite", "/usr/lib/sysimage/rpm/rpmdb.sqlite",
     "/lib/apk/db/installed",
 )  # fmt: skip
-_TRUE = ("1", "true", "t", "yes", "y", "on")  # what pip takes for true (distutils.util.strtobool)
+_FALSE = ("0", "false", "f", "no", "n", "off")  # what pip takes for false (distutils.util.strtobool)
 _SMALL = 256 * 1024  # bytes; a tool up to this size, a wrapper script for instance, is known by its content
 
 
@@ -79,24 +79,42 @@ def pip_settings(interpreter: str) -> List[str]:
     return found
 
 
-def no_index(interpreter: str) -> str:
-    """Return the variable or configuration file that forbids pip the package index, "" when none does.
-
-    The variable wins, then the file that pip reads last (pip's user guide, "Configuration").
+def demanded(interpreter: str, name: str) -> str:
+    """Return the variable or configuration file that switches the option *name* of pip on, "" when none does.
 
     Parameters:
         interpreter: path of the Python that runs pip.
+        name: of the option, "no-index".
     """
-    value = os.environ.get("PIP_NO_INDEX", "")
-    if value:
-        return "PIP_NO_INDEX" if value.lower() in _TRUE else ""
-    found = ""
+    value, said_by = _setting(interpreter, name)
+    return said_by if value and value.lower() not in _FALSE else ""
+
+
+def constraints(interpreter: str) -> List[str]:
+    """Return the files and URLs of constraints that pip's settings name; they hold for what is fetched.
+
+    pip itself is not handed the variable: earlier releases let it reach into build environments, where a file with
+    hashes fails every build.
+    """
+    value, _ = _setting(interpreter, "constraint")
+    return value.split()
+
+
+def _setting(interpreter: str, name: str) -> Tuple[str, str]:
+    """Return what pip's settings say of the option *name* for a download, and which one says it.
+
+    The variable wins, then the file that pip reads last (pip's user guide, "Configuration").
+    """
+    variable = f"PIP_{name.upper().replace('-', '_')}"
+    found = os.environ.get(variable, "")
+    if found:
+        return found, variable
+    said_by = ""
     for path, parser in _parsed(interpreter):
         for section in ("global", "download"):
-            value = parser.get(section, "no-index", fallback=parser.get(section, "no_index", fallback=""))
-            if value:
-                found = f"no-index in {path}" if value.lower() in _TRUE else ""
-    return found
+            value = parser.get(section, name, fallback=parser.get(section, name.replace("-", "_"), fallback=""))
+            found, said_by = (value, f"{name} in {path}") if value else (found, said_by)
+    return found, said_by
 
 
 def compiling(interpreter: str, options: Tuple[str, ...]) -> List[str]:
@@ -134,9 +152,9 @@ def _configurations(interpreter: str) -> Iterator[Tuple[str, str]]:
 
 def _parsed(interpreter: str) -> Iterator[Tuple[str, configparser.RawConfigParser]]:
     """Yield path and content of each configuration file of pip."""
-    import configparser  # takes long, and few builds need it
-
     for path, text in _configurations(interpreter):
+        import configparser  # takes long, and few builds need it
+
         parser = configparser.RawConfigParser()
         try:
             parser.read_string(text)

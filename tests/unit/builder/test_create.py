@@ -473,6 +473,17 @@ def test_a_line_without_a_name_is_found_in_the_cache_with_the_name_of_its_projec
     assert (foo.name, foo.requested) == ("foo", True)
 
 
+def test_a_source_of_another_project_than_its_line_names_is_refused_from_the_cache_too(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"git+https://example.org/foo.git@{'a' * 40}"
+    index.sdists["Foo"] = make_wheel(tmp_path / "made", "foo", "1.0", {"foo.py": "x = 1\n"})
+    run(capsys, site, lock(site, f"Foo @ {url}"), tmp_path / "out")
+    for _ in range(2):
+        error = failed(capsys, 7, site, lock(site, f"bar @ {url}"), tmp_path / "out")
+        assert f"requirements.txt:1: takes bar from {url}, which is foo. Correct the name." in error
+
+
 @pytest.mark.deep
 def test_without_hashes_a_wheel_that_was_built_anew_under_one_version_is_packed(
     site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]

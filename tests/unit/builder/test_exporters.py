@@ -143,11 +143,33 @@ def test_constraints_and_hashes_that_the_environment_asks_for_hold(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = str(write_tree(project, {"r.txt": "foo==1\n", "c.txt": ""}) / "r.txt")
-    monkeypatch.setenv("PIP_CONSTRAINT", str(project / "c.txt"))
-    assert inputs.read(path).constraints == (str(project / "c.txt"),)
-    monkeypatch.setenv("PIP_REQUIRE_HASHES", "true")
-    with pytest.raises(BuildInputError, match=r"has no hashes, and PIP_REQUIRE_HASHES is set"):
-        inputs.read(path)
+    monkeypatch.chdir(project)
+    for value in (str(project / "c.txt"), "c.txt", f"file://{project}/c.txt"):
+        monkeypatch.setenv("PIP_CONSTRAINT", f"https://example.org/c.txt {value}")
+        assert inputs.read(path).constraints == ("https://example.org/c.txt", str(project / "c.txt"))
+    first = inputs.read(path).digest
+    write_tree(project, {"c.txt": "foo<2"})
+    assert inputs.read(path).digest != first
+    for value in ("true", "maybe"):
+        monkeypatch.setenv("PIP_REQUIRE_HASHES", value)
+        with pytest.raises(BuildInputError, match=r"has no hashes, which are required \(PIP_REQUIRE_HASHES\)"):
+            inputs.read(path)
+
+
+def test_constraints_and_hashes_that_a_configuration_file_asks_for_hold(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    settings = "[global]\nconstraint = c.txt\n  d.txt\n[download]\nrequire-hashes = yes\n"
+    write_tree(project, {"r.txt": "foo==1\n", "c.txt": "", "pip.conf": settings})
+    monkeypatch.setenv("PIP_CONFIG_FILE", "pip.conf")
+    with pytest.raises(BuildInputError, match=r"constraint of pip's settings: names d.txt, which cannot be read"):
+        inputs.read("r.txt")
+    write_tree(project, {"d.txt": "bar==1\n"})
+    with pytest.raises(BuildInputError, match=r"has no hashes, which are required \(require-hashes in pip.conf\)"):
+        inputs.read("r.txt")
+    monkeypatch.setenv("PIP_REQUIRE_HASHES", "no")
+    assert inputs.read("r.txt").constraints == (str(project / "c.txt"), str(project / "d.txt"))
 
 
 def of_member(name: str) -> str:

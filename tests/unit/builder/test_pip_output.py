@@ -117,6 +117,17 @@ def test_the_output_of_a_download_tells_how_far_it_is(text: str, files: int) -> 
         (COMPILER, "badc", "cannot be built from its sdist (badc.c:1:10: fatal error: nothere.h: No such file"),
         (SETUP, "bad-1.0.tar.gz", "cannot be built from its sdist (RuntimeError: no way)"),
         ("ERROR: Something new\n", "pip download", "Something new"),
+        (
+            "ERROR: a.whl is not a supported wheel on this platform.\n",
+            "a.whl",
+            "does not run on this Python and platform",
+        ),
+        ("ERROR: Exception:\nTraceback ...\n  File\nOSError: [Errno 5] x\n", "pip download", "OSError: [Errno 5] x"),
+        (
+            "Discarding x: Requested pj from x has inconsistent name: expected 'other', but metadata has 'pj'\nERROR",
+            "other",
+            "is not the name of what is there, which is pj",
+        ),
         ("", "pip download", "no output"),
     ],
 )

@@ -104,4 +104,4 @@ def test_what_forbids_the_package_index_is_named(
     path = write_tree(tmp_path, {"pip.conf": text}) / "pip.conf"
     monkeypatch.setenv("PIP_CONFIG_FILE", str(path))
     monkeypatch.setenv("PIP_NO_INDEX", variable)
-    assert surroundings.no_index(sys.executable) == found.format(path)
+    assert surroundings.demanded(sys.executable, "no-index") == found.format(path)
