@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import functools
 import os
 import re
 import signal
@@ -23,10 +24,32 @@ MAX_DAYS = 3650
 _UNITS = {"d": 86_400, "": 86_400, "h": 3600, "m": 60, "s": 1}
 
 
+class Formatter(argparse.HelpFormatter):
+    """Finds the width of the terminal itself: argparse imports shutil to do so, for every option that is added."""
+
+    def __init__(self, prog: str, *options: Any, **more: Any) -> None:
+        if not options:
+            more["width"] = more.get("width") or _columns() - 2
+        super().__init__(prog, *options, **more)
+
+
+@functools.lru_cache(maxsize=None)
+def _columns() -> int:
+    """Return what ``shutil.get_terminal_size`` does: COLUMNS, else the width of the terminal of stdout, else 80."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isascii() and columns.isdigit() and len(columns) <= _MAX_DIGITS and int(columns) > 0:
+        return int(columns)
+    try:
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80  # type: ignore[union-attr]
+    except (AttributeError, ValueError, OSError):
+        return 80
+
+
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in the one line that every error has."""
 
     def __init__(self, prog: str = "", **options: Any) -> None:
+        options.setdefault("formatter_class", Formatter)
         super().__init__(prog=printable(prog), allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:

@@ -168,7 +168,7 @@ def _modules(wanted: Sequence[str]) -> Iterator[ModuleType]:
 
 
 def _common_options() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
+    common = Parser(add_help=False)
     common.add_argument("--json", action="store_true", help="print the result as one JSON object")
     common.add_argument("--quiet", "-q", action="store_true", help="print only warnings, errors and the result")
     common.add_argument("--debug", action="store_true", help="print tracebacks of errors")

@@ -645,3 +645,18 @@ def test_info_names_no_version_of_the_c_library_that_nothing_needs(
 @pytest.mark.parametrize("error", [ImportError("zip"), EOFError("short"), zlib.error("bad"), SyntaxError("null bytes")])
 def test_an_artifact_that_changes_while_it_runs_is_a_damaged_artifact(error: Exception) -> None:
     assert failure(error).exit_code == ArtifactError.exit_code
+
+
+@pytest.mark.parametrize("words", [["-d", "dest", "--no-sync", "--quiet"], ["info"], ["--help"]])
+def test_nothing_is_imported_that_takes_long_and_is_not_needed(words: List[str], site: Path) -> None:
+    imported = _imported(site, *words, cwd=site.parent)
+    assert "deployable_zipfile.cli" in imported
+    needless = {"venv", "logging", "subprocess", "shutil", "pathlib", "platform", "difflib", "urllib.parse", "shlex"}
+    needless |= {f"deployable_zipfile.install.{name}" for name in ("base", "store", "sharing", "replacement", "drift")}
+    assert imported & needless <= _imported("-c", "import runpy")  # a .pth file may import anything at every start
+
+
+def _imported(*arguments: object, **options: Any) -> "set[str]":
+    """Return the modules that a program imports."""
+    done = run_python("-X", "importtime", *arguments, **options)
+    return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}

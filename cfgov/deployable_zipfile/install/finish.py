@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shlex
 import sys
 from typing import Dict, Set
 
@@ -30,6 +29,8 @@ def shebang(interpreter: str) -> bytes:
     line = f"#!{interpreter}"
     if len(os.fsencode(line)) <= MAX_SHEBANG and " " not in line and "\t" not in line:
         return os.fsencode(line) + b"\n"
+    import shlex
+
     return os.fsencode(f"#!/bin/sh\n'''exec' {shlex.quote(interpreter)} \"$0\" \"$@\"\n' '''\n")
 
 

@@ -12,19 +12,21 @@ import errno
 import gc
 import os
 import time
-from typing import Callable, Iterator, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import TYPE_CHECKING, Callable, Iterator, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..artifact import manifests
 from ..artifact.zipreader import Artifact
 from ..console import Console
 from ..errors import ArtifactError, DeployableZipfileError, DestinationError
 from ..install_wheels import open_wheels
-from . import host, preflight, replacement, soundness, tree
+from . import host, preflight, soundness, tree
 from .destination import filled_problem, normal_destination
 from .plan import Place, Plan, planned
-from .sharing import Sharing, normal_store, stored_members
 from .space import Need
 from .staging import Staging, WriteBehind, disk_error, remove_leftovers
+
+if TYPE_CHECKING:
+    from .sharing import Sharing
 
 
 class Installed(NamedTuple):
@@ -95,17 +97,19 @@ def install(
     problems = preflight.problems(artifact.manifest, destination, force, Need(artifact, stored))
     if problems and is_there():  # another run finished it meanwhile
         return Installed(destination, build, target.python, True, 0, time.monotonic() - began)
-    _refuse([*problems, replacement.refusal(destination, build) if force else None], console)
+    _refuse([*problems, _replacing(destination, build) if force else None], console)
     staging = Staging(destination, wait, console)
     place = Place(staging.tree, destination, target.python, artifact.manifest.project, compiles)
     plan = _verified(artifact, target, place, workers, console)
     with staging:
         if is_there():
             return Installed(destination, build, target.python, True, 0, time.monotonic() - began)
-        _refuse([replacement.refusal(destination, build) if force else filled_problem(destination, build)], console)
+        _refuse([_replacing(destination, build) if force else filled_problem(destination, build)], console)
         with _writing(plan, artifact.manifest, sync, console) as advance:
             count = tree.write(artifact, target, plan, workers, advance, sharing)
             if force and os.path.isdir(destination):
+                from . import replacement
+
                 replacement.carry_over(destination, place.tree)
         staging.commit(replaces=force)
     return Installed(destination, build, target.python, False, count, time.monotonic() - began)
@@ -113,11 +117,19 @@ def install(
 
 def _shared(
     store: str, destination: str, manifest: manifests.Manifest, console: Console
-) -> Tuple[Optional[Sharing], Optional[Set[str]]]:
+) -> "Tuple[Optional[Sharing], Optional[Set[str]]]":
     """Return what takes files from *store*, and the members that it has already."""
     if not store:
         return None, None
+    from .sharing import Sharing, normal_store, stored_members
+
     return Sharing(normal_store(store, destination), manifest, console), stored_members(store, manifest, destination)
+
+
+def _replacing(destination: str, build_id: str) -> Optional[DestinationError]:
+    from . import replacement
+
+    return replacement.refusal(destination, build_id)
 
 
 def _refuse(problems: Sequence[Optional[DeployableZipfileError]], console: Console) -> None:

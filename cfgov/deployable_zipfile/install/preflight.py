@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import platform
 import sys
 from typing import Iterator, List, Optional, Tuple
 
@@ -48,7 +47,7 @@ def problems(
 
 
 def _machine_problems(target: manifests.Target) -> Iterator[TargetError]:
-    machine = platform.machine()
+    machine = host.machine()
     compiled = bool(target.libc_floor)
     values = host.marker_values()
     for name, value in target.markers:
@@ -101,7 +100,7 @@ def _library_folders() -> List[str]:
     if not _folders:
         _folders.extend(os.environ.get("LD_LIBRARY_PATH", "").split(":"))
         _folders.extend(_configured("/etc/ld.so.conf", 0))
-        machine = host.multiarch() or f"{platform.machine()}-linux-gnu"
+        machine = host.multiarch() or f"{host.machine()}-linux-gnu"
         for top in ("/lib", "/usr/lib", "/usr/local/lib"):
             _folders.extend([f"{top}/{machine}", f"{top}64", top])
         _folders.append(f"{sys.base_prefix}/lib")

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
-from typing import Any, Dict, List, Optional, Set
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Set
 
-from .. import process
 from ..artifact import layout
 from ..errors import DestinationError
 from . import installed, inventory
+
+if TYPE_CHECKING:
+    from .. import process
 
 _TIMEOUT = 60.0  # seconds for the start of Python, with all that its .pth files import
 # The answer is one line among whatever .pth files print. "samefile": the path may lead through links.
@@ -85,6 +86,10 @@ def _starts_python(folder: str, name: str) -> bool:
 
 def _dead(destination: str, python: str) -> str:
     """Return why the interpreter does not run as Python *python* ("3.11") of this virtualenv."""
+    import subprocess
+
+    from .. import process
+
     folder = os.path.join(destination, layout.VENV)
     user: Optional[process.Person] = None
     if not os.path.exists(f"{folder}/bin/python"):
@@ -110,13 +115,15 @@ def _dead(destination: str, python: str) -> str:
     return "" if is_own == "True" else f"its Python does not take {folder} as its virtualenv"
 
 
-def _user(destination: str) -> Optional[process.Person]:
+def _user(destination: str) -> "Optional[process.Person]":
     """Return whom to start the interpreter as: root starts nothing that the folder's owner can replace.
 
     Raises:
         KeyError: the owner has no entry among the users.
     """
     import pwd
+
+    from .. import process
 
     status = os.stat(destination)
     if os.geteuid() != 0 or (status.st_uid == 0 and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Callable, Iterator, List, Optional, Set, Tuple
+from typing import TYPE_CHECKING, Callable, Iterator, List, Optional, Set, Tuple
 
 from ..artifact import layout, manifests
 from ..artifact.names import folders_of
@@ -13,9 +13,11 @@ from ..errors import ArtifactError
 from ..install_wheels import install as install_wheels
 from . import host, installed, inventory
 from .plan import Place, Plan
-from .sharing import Sharing
 from .virtualenv import make_virtualenv
 from .writer import Job, bytecode, bytecode_path, write_bytes, write_files
+
+if TYPE_CHECKING:
+    from .sharing import Sharing
 
 _FEW = 5000  # files of the project that wait for those of the wheels
 

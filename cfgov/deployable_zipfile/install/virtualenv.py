@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import re
+import stat
 import sys
-from types import SimpleNamespace
+from typing import Dict, Optional, Tuple
 
 from ..artifact import layout
 from ..errors import TargetError
 from .plan import Place
 from .writer import write_bytes
+
+_PLAIN = re.compile(r"[A-Za-z0-9@%+=:,./_-]+\Z")  # needs no quotes in any shell
+_PARTS = ("common", "posix")  # folders of templates
+_PLACEHOLDERS = {
+    "env_dir": "__VENV_DIR__",
+    "env_name": "__VENV_NAME__",
+    "prompt": "__VENV_PROMPT__",
+    "bin_name": "__VENV_BIN_NAME__",
+    "env_exe": "__VENV_PYTHON__",
+}
 
 
 def make_virtualenv(place: Place) -> None:
@@ -17,10 +30,9 @@ def make_virtualenv(place: Place) -> None:
 
     The folders exist already. ``ensurepip`` is not needed: pip comes from the artifact.
     """
-    try:
-        import venv
-    except ImportError:
-        raise TargetError("Python's venv module", "is missing", "Install the package that contains it") from None
+    spec = importlib.util.find_spec("venv")
+    if spec is None or not spec.submodule_search_locations:
+        raise TargetError("Python's venv module", "is missing", "Install the package that contains it")
     base = base_interpreter()
     folder = f"{place.tree}/{layout.VENV}"
     os.symlink(base, f"{folder}/bin/python")
@@ -38,20 +50,66 @@ def make_virtualenv(place: Place) -> None:
         f"executable = {os.path.realpath(base)}\n"
     )
     write_bytes(f"{folder}/pyvenv.cfg", config.encode("utf-8"))
-    final = f"{place.destination}/{layout.VENV}"
-    context = SimpleNamespace(
-        env_dir=final,
-        env_name=layout.VENV,
-        prompt=os.path.basename(place.destination),
-        bin_name="bin",
-        bin_path=f"{folder}/bin",
-        env_exe=place.interpreter,
-        env_exec_cmd=place.interpreter,
-    )
-    venv.EnvBuilder().install_scripts(context, os.path.join(os.path.dirname(venv.__file__), "scripts"))
-    for name in os.listdir(f"{folder}/bin"):
-        if not os.path.islink(f"{folder}/bin/{name}"):
-            os.utime(f"{folder}/bin/{name}")  # Python 3.13 copies some with the time of its own files
+    _write_scripts(f"{folder}/bin", f"{next(iter(spec.submodule_search_locations))}/scripts", place)
+
+
+def _write_scripts(folder: str, source: str, place: Place) -> None:
+    """Write the activation scripts, which ``venv`` has in its folder *source*, into *folder*.
+
+    ``venv`` itself is only asked where a path may need quotes, which it has written in different ways: importing it,
+    and with it ``logging``, takes longer than all the rest of a virtualenv.
+    """
+    values = {
+        "env_dir": f"{place.destination}/{layout.VENV}",
+        "env_name": layout.VENV,
+        "prompt": os.path.basename(place.destination),
+        "bin_name": "bin",
+        "env_exe": place.interpreter,
+    }
+    scripts = plain_scripts(source, values)
+    if scripts is None:
+        scripts_by_venv(folder, source, values)
+        return
+    for name, (mode, text) in scripts.items():
+        write_bytes(f"{folder}/{name}", text, mode)
+        os.chmod(f"{folder}/{name}", mode)
+
+
+def plain_scripts(source: str, values: Dict[str, str]) -> Optional[Dict[str, Tuple[int, bytes]]]:
+    """Return mode and text of each activation script by its name; None when only ``venv`` knows what it writes.
+
+    Parameters:
+        source: folder of the templates.
+        values: by the names that they have in ``venv``.
+    """
+    if not all(map(_PLAIN.match, values.values())):
+        return None
+    scripts: Dict[str, Tuple[int, bytes]] = {}
+    for part in _PARTS:
+        for name in os.listdir(f"{source}/{part}"):
+            try:
+                with open(f"{source}/{part}/{name}", "rb") as file:
+                    mode, text = stat.S_IMODE(os.fstat(file.fileno()).st_mode), file.read().decode("utf-8")
+            except (OSError, UnicodeDecodeError):
+                return None  # a folder, for instance
+            if name in scripts or ("__VENV_" in text and name.endswith(".ps1")):  # some versions add quotes there
+                return None
+            for key, value in values.items():
+                text = text.replace(_PLACEHOLDERS[key], value)
+            scripts[name] = mode, text.encode("utf-8")
+    return scripts
+
+
+def scripts_by_venv(folder: str, source: str, values: Dict[str, str]) -> None:
+    """Let ``venv`` write the same scripts into *folder*."""
+    import venv
+    from types import SimpleNamespace
+
+    context = SimpleNamespace(**values, env_exec_cmd=values["env_exe"], bin_path=folder)
+    venv.EnvBuilder().install_scripts(context, source)
+    for name in os.listdir(folder):
+        if not os.path.islink(f"{folder}/{name}"):
+            os.utime(f"{folder}/{name}")  # Python 3.13 copies some with the time of its own files
 
 
 def base_interpreter() -> str:

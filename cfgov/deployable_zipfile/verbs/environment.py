@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import List
 
-from ..artifact import environment, layout
+from ..artifact import layout
 from ..artifact.zipreader import Artifact
 from ..console import Console
 from ..errors import DeployableZipfileError, DeploymentError
@@ -17,6 +16,9 @@ def problems(artifact: Artifact, env_file: str, destination: str, console: Conso
     path = env_file or os.path.join(destination, layout.ENVIRONMENT)
     if not env_file and not (destination and os.path.lexists(path)):
         return []
+    from pathlib import Path
+
+    from ..artifact import environment
     from ..deploy import provision
 
     contract = environment.contract_of(artifact)

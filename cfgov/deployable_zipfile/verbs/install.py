@@ -35,17 +35,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace, archive: str, console: Console) -> int:
-    from ..install import base, installation
+    from ..artifact import delta
+    from ..install import installation
     from ..install.destination import normal_destination
     from . import environment, subject
 
     destination = normal_destination(arguments.destination)
     with contextlib.ExitStack() as stack:
         artifact, _ = stack.enter_context(subject.signed(archive, arguments, arguments.destination))
-        paths = [*arguments.base, destination, arguments.store or ""]
-        artifact = stack.enter_context(
-            base.completed(artifact, paths, os.path.dirname(destination), arguments.workers, console)
-        )
+        if delta.is_delta(artifact.manifest):
+            from ..install import base
+
+            paths = [*arguments.base, destination, arguments.store or ""]
+            artifact = stack.enter_context(
+                base.completed(artifact, paths, os.path.dirname(destination), arguments.workers, console)
+            )
         manifest = artifact.manifest
         if manifest.source.dirty:
             console.warn(f"{archive}: built from {manifest.source.text()}; deploy refuses it")

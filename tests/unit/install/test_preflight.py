@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import platform
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,7 +39,7 @@ def test_a_host_that_has_everything_has_no_problem(tmp_path: Path) -> None:
 def test_all_problems_come_in_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "dest").mkdir()
     (tmp_path / "dest" / "mine").touch()
-    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    monkeypatch.setattr(host, "machine", lambda: "riscv64")
     monkeypatch.setattr(host, "libc", lambda: ("glibc", "2.12"))
     found = preflight.problems(
         bare_manifest(compiled(machine="x86_64", libraries=("libnone.so.7", "libnever.so.1"))), str(tmp_path / "dest")
@@ -64,7 +63,7 @@ def test_a_wrong_python_does_not_hide_a_wrong_destination(tmp_path: Path) -> Non
 
 
 def test_what_holds_nothing_compiled_runs_on_any_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    monkeypatch.setattr(host, "machine", lambda: "riscv64")
     monkeypatch.setattr(host, "libc", lambda: ("musl", ""))
     assert lines(preflight.problems(bare_manifest(make_target(libc_floor="")), str(tmp_path / "dest"))) == []
 
@@ -85,7 +84,7 @@ def test_versions_are_compared_as_numbers(version: str, tmp_path: Path, monkeypa
 @pytest.mark.usefixtures("glibc")
 def test_a_32_bit_python_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "maxsize", 2**31 - 1)
-    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(host, "machine", lambda: "x86_64")
     found = lines(preflight.problems(bare_manifest(compiled(machine="x86_64")), str(tmp_path / "dest")))
     assert found == ["this Python: is a 32-bit program. Use a 64-bit Python."]
 
