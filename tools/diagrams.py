@@ -127,7 +127,10 @@ def data_diagram(package: Path) -> str:
     steps = _function(package / "deploy" / "steps.py", "preparation")
     installation, transaction = package / "install" / "installation.py", package / "deploy" / "transaction.py"
     ways = [
-        ("create: from a project and its requirements to an artifact", _calls(package / "create.py", "build")),
+        (
+            "create: from a project and its requirements to an artifact",
+            _calls(package / "builder" / "build.py", "build"),
+        ),
         (
             "ARTIFACT -d DEST: from the artifact to a destination",
             _calls(installation, "install"),

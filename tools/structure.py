@@ -42,7 +42,11 @@ WRITTEN: Mapping[str, str] = {"normal form of a name (PEP 503)": "[-_.]+"}
 
 # The functions that tell a way of the data, by the module in which each release has had them.
 WAYS: Mapping[str, Sequence[Tuple[str, str]]] = {
-    "requirements to an artifact": [("create.py", "build"), ("create.py", "create_zipfile")],
+    "requirements to an artifact": [
+        ("builder/build.py", "build"),
+        ("create.py", "build"),
+        ("create.py", "create_zipfile"),
+    ],
     "an artifact to a destination": [("install/installation.py", "install"), ("unpack.py", "install")],
 }
 ARCHITECTURE = "docs/architecture.md"  # its table of what a wheel is on its way

@@ -56,6 +56,17 @@ class Parser(argparse.ArgumentParser):
         """Raise UsageError with argparse's *message*."""
         raise UsageError("the command line", message, f"{self._meant(message)}Run: {self.prog} --help")
 
+    def parse_intermixed_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse as argparse does, which up to Python 3.11 first formats a usage for errors; ours have none."""
+        words = sys.argv[1:] if args is None else list(args)
+        before = self.usage
+        if before is None and not any(_may_be_help(word) for word in words):
+            self.usage = ""
+        try:
+            return super().parse_intermixed_args(words, namespace)
+        finally:
+            self.usage = before
+
     def positions(self, words: Sequence[str]) -> List[int]:
         """Return where in *words* is one that is neither an option nor the value of one."""
         options = self._option_string_actions
@@ -73,6 +84,10 @@ class Parser(argparse.ArgumentParser):
         words = [word.partition("=")[0] for word in unknown.split() if word.startswith("--")]
         meant = [near for word in words for near in difflib.get_close_matches(word, options, 1, 0.75)]
         return f"Did you mean {' '.join(meant)}? " if meant else ""
+
+
+def _may_be_help(word: str) -> bool:
+    return word == "--help" or (word[:1] == "-" and word[:2] != "--" and "h" in word)
 
 
 class VerbParser(Parser):

@@ -10,7 +10,6 @@ import codecs
 import contextlib
 import os
 import pwd
-import selectors
 import signal
 import sys
 import time
@@ -370,6 +369,8 @@ class _Reader:
 
     def follow(self, deadline: float) -> bool:
         """Read until the program ends; return whether it did before *deadline* (monotonic seconds)."""
+        import selectors  # needed when a program is read from while it runs
+
         open_still = True
         with selectors.DefaultSelector() as selector:
             selector.register(self._pipe, selectors.EVENT_READ)

@@ -23,7 +23,14 @@ PACKAGE = Path(layout.__file__).parents[1]
 NOT_SHIPPED = {"create", "builder", "views", "__main__"}
 # These tell the story of a build in chapters; no other module of the builder imports a sibling.
 STORIES = (
-    *("builder.commands", "builder.components", "builder.evidence", "builder.options", "builder.outcome"),
+    *(
+        "builder.build",
+        "builder.commands",
+        "builder.components",
+        "builder.evidence",
+        "builder.options",
+        "builder.outcome",
+    ),
     *("builder.parsers", "builder.provenance", "builder.runtime", "builder.stock", "builder.stocking"),
     *("builder.supplies",),
     *("builder.building", "builder.collect", "builder.fetching", "builder.pinned_pip", "builder.needs"),
@@ -36,6 +43,7 @@ PARTS: Dict[str, Set[str]] = {
     "builder.cache": {"builder.unchanged"},
     "builder.checkout": {"builder.commit", "builder.git"},
     "builder.commit": {"builder.git"},
+    "builder.credentials": {"builder.exclusions"},
     "builder.git": {"builder.unchanged"},
     "builder.pip": {"builder.pip_output"},
     "builder.closure": {"builder.markers", "builder.collected"},

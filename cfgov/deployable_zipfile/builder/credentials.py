@@ -6,18 +6,15 @@ needed on the server, so a password in it is only reported. References to variab
 
 from __future__ import annotations
 
-import fnmatch
 import functools
 import re
 from typing import List, Tuple
 
+from .exclusions import AnyOf
+
 FORMAT = 2  # of what found answers, for caches
 _LIMIT = 4 * 1024 * 1024  # bytes of a file that are looked at
 _LONGEST = 64 * 1024  # characters of a line that are
-
-
-def _any_of(*patterns: str) -> "re.Pattern[str]":
-    return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns))
 
 
 class _Later:
@@ -33,7 +30,7 @@ class _Later:
 
 
 # Files of tools that configure, lock or start something; prose, templates and program texts hold too many examples.
-_CONFIGURATION = _any_of(
+_CONFIGURATION = AnyOf(
     "*.toml", "*.txt", "*.lock", "*.cfg", "*.conf", "*.ini", "*.cnf", "*.properties", "*.json", "*.yml", "*.yaml",
     "*.in", "*.xml", "*.service", "*.sh", "requirements*", "constraints*",
     "pipfile", "procfile", "makefile", "justfile", "dockerfile*", "containerfile*", "*.dockerfile", ".git*", ".npmrc",
@@ -42,7 +39,7 @@ _CONFIGURATION = _any_of(
 _FOLDERS = frozenset(["settings", "config", "conf"])  # of Python files that are configuration
 _EXAMPLE = re.compile(r"[-_.](example|sample|template|dist|tmpl|tpl|default)s?([-_.]|\Z)", re.IGNORECASE)
 # Files of lines NAME = VALUE, where a name says what the value is.
-_ASSIGNING = _any_of(
+_ASSIGNING = AnyOf(
     "*.toml", "*.cfg", "*.conf", "*.ini", "*.cnf", "*.properties", "*pypirc", ".npmrc", ".yarnrc*", "*.service"
 )
 _NETRC = _Later(r"(?:^|\s)machine\s+\S+\s.*?\bpassword\s+(\S+)|^\s*password\s+(\S+)")
@@ -75,7 +72,7 @@ def may_hold(name: str) -> bool:
     if _EXAMPLE.search(last):
         return False
     in_folder = last.endswith(".py") and any(part.lower() in _FOLDERS for part in folders)
-    return bool(in_folder or _CONFIGURATION.match(last))
+    return in_folder or _CONFIGURATION.match(last)
 
 
 def found(path: str) -> List[Tuple[int, str]]:
@@ -85,7 +82,7 @@ def found(path: str) -> List[Tuple[int, str]]:
     if b"\0" in content:
         return []
     name = path.rpartition("/")[2].lower()
-    assigning, netrc = bool(_ASSIGNING.match(name)), name.endswith("netrc")
+    assigning, netrc = _ASSIGNING.match(name), name.endswith("netrc")
     lines = enumerate(content.decode("utf-8", "replace").splitlines(), 1)
     kinds = ((number, _kind(line[:_LONGEST], assigning, netrc)) for number, line in lines)
     return [(number, kind) for number, kind in kinds if kind]

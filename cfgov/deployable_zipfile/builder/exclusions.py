@@ -19,18 +19,24 @@ _HEAD = 4096  # bytes of a file that are looked at
 _LARGEST_PEM = 4 * 1024 * 1024  # bytes of a file of certificates that are looked at
 
 
-class _AnyOf:
-    """Shell patterns of file names, whatever their case. Most are plain names, which need not be compiled."""
+class AnyOf:
+    """Shell patterns of file names, whatever their case. Most are a name or its end, which need not be compiled."""
 
     def __init__(self, *patterns: str) -> None:
-        plain = [pattern for pattern in patterns if not set("*?[") & set(pattern)]
-        others = [fnmatch.translate(pattern) for pattern in patterns if pattern not in plain]
-        self._plain = frozenset(name.casefold() for name in plain)
-        self._pattern = re.compile("|".join(others) or r"(?!)", re.IGNORECASE)
+        folded = [pattern.casefold() for pattern in patterns]
+        self._plain = frozenset(one for one in folded if not _is_special(one))
+        self._ends = tuple(one[1:] for one in folded if one[:1] == "*" and not _is_special(one[1:]))
+        others = [one for one in folded if _is_special(one) and (one[:1] != "*" or _is_special(one[1:]))]
+        self._pattern = re.compile("|".join(map(fnmatch.translate, others)) or r"(?!)", re.IGNORECASE)
 
     def match(self, name: str) -> bool:
         """Say whether one of them names *name*."""
-        return name.casefold() in self._plain or bool(self._pattern.match(name))
+        folded = name.casefold()
+        return folded in self._plain or folded.endswith(self._ends) or bool(self._pattern.match(name))
+
+
+def _is_special(pattern: str) -> bool:
+    return any(character in pattern for character in "*?[")
 
 
 _CACHES = frozenset(
@@ -38,9 +44,9 @@ _CACHES = frozenset(
 )
 _VERSION_CONTROL = frozenset([".git", ".hg", ".svn", ".bzr"])
 _SECRET_FOLDERS = frozenset([".ssh", ".aws", ".gnupg", ".kube", ".docker"])
-_COMPILED = _AnyOf("*.pyc", "*.pyo", ".coverage", ".DS_Store")
-_PARTIAL = _AnyOf(".*.zip.*.partial", ".*.zip.*.partial.sha256")  # of a build that was killed
-_SECRETS = _AnyOf(
+_COMPILED = AnyOf("*.pyc", "*.pyo", ".coverage", ".DS_Store")
+_PARTIAL = AnyOf(".*.zip.*.partial", ".*.zip.*.partial.sha256")  # of a build that was killed
+_SECRETS = AnyOf(
     layout.ENVIRONMENT,
     "environment[-_.]*.json",
     "*[-_.]environment.json",
@@ -91,7 +97,7 @@ _SECRETS = _AnyOf(
     "*[-_.]deploykey",
     "*[-_.]deploy[-_]key",
 )
-_KEYS = _AnyOf(
+_KEYS = AnyOf(
     "*.pem", "*.key", "*.p8", "*.p12", "*.pfx", "*.pkcs12", "*.jks", "*.keystore", "*.ppk", "*.kdbx", "*.agekey"
 )
 _EXAMPLE = re.compile(r"[-_.](example|sample|template|dist|tmpl|tpl|default)s?([-_.]|\Z)", re.IGNORECASE)
@@ -99,17 +105,18 @@ _EXAMPLE = re.compile(r"[-_.](example|sample|template|dist|tmpl|tpl|default)s?([
 _COPY = re.compile(r"(~|[-_. ](bak|backup|old|orig|save|saved|copy|swp|swo|tmp|temp|new|[0-9]+))\Z", re.IGNORECASE)
 
 _KEY_MARK = b"PRIVATE KEY"
-_KEY_BEGINS = re.compile(
+# Compiled when they are needed: what most files begin with is known from an earlier build.
+_KEY_BEGINS = (
     rb"(?:\xef\xbb\xbf)?(?:\s*#[^\n]*\n|\s)*"
     rb"(?:-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----|PuTTY-User-Key-File-|AGE-SECRET-KEY-1)"
 )
 # Certificates with their key behind them, as HAProxy and "openssl pkcs12" write them.
-_PEM_BEGINS = re.compile(
+_PEM_BEGINS = (
     rb"(?:\xef\xbb\xbf)?(?:\s*#[^\n]*\n|\s)*(?:-----BEGIN [A-Z0-9 ]+-----|Bag Attributes\s*\n|Certificate:\s*\n)"
 )
-_KEY_FOLLOWS = re.compile(rb"^-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----", re.MULTILINE)
-_KEY_IN_JSON = re.compile(rb'"private_key"\s*:\s*"-----BEGIN ')
-_ARTIFACT_BEGINS = re.compile(rb"#![^\n]{1,200}\nPK\x03\x04")
+_KEY_FOLLOWS = rb"(?m)^-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----"
+_KEY_IN_JSON = rb'"private_key"\s*:\s*"-----BEGIN '
+_ARTIFACT_BEGINS = rb"#![^\n]{1,200}\nPK\x03\x04"
 _POINTER = b"version https://git-lfs.github.com/spec/v1\n"
 
 
@@ -145,11 +152,11 @@ def is_never_packed_content(path: str) -> bool:
         artifact = path[: -len(".sha256")]
         return os.path.isfile(artifact) and _is_artifact(artifact, _head(artifact))
     head = _head(path)
-    if _KEY_BEGINS.match(head) or _KEY_IN_JSON.search(head):
+    if re.match(_KEY_BEGINS, head) or re.search(_KEY_IN_JSON, head):
         return True
-    if _PEM_BEGINS.match(head):
+    if re.match(_PEM_BEGINS, head):
         with open(path, "rb") as file:
-            return bool(_KEY_FOLLOWS.search(file.read(_LARGEST_PEM)))
+            return bool(re.search(_KEY_FOLLOWS, file.read(_LARGEST_PEM)))
     return _is_artifact(path, head)
 
 
@@ -224,7 +231,7 @@ def _digest(path: str) -> str:
 
 def _is_artifact(path: str, head: bytes) -> bool:
     """Say whether *path* is a self-extracting zip of this tool or of its ancestor, not any zip application."""
-    if not _ARTIFACT_BEGINS.match(head):
+    if not re.match(_ARTIFACT_BEGINS, head):
         return False
     import zipfile  # takes long, and few files look like one
 
