@@ -92,18 +92,24 @@ def compiled_here(unit: Unit, interpreter: str, cache_tag: str, work: str) -> Re
     """
     compiled: List[Compiled] = []
     digests: Dict[str, str] = {}
-    if not _is_this(interpreter) or sum(os.stat(path).st_size for path, _ in unit.files) > _LITTLE:
+    if not _is_this(interpreter):
         return Result((), (), {})
     import warnings
 
     from . import bytecode_worker
 
-    output = os.path.join(work, "bytecode-here")
+    output, room = os.path.join(work, "bytecode-here"), _LITTLE
     with open(output, "wb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for path, name in unit.files:
-            with open(path, "rb") as opened:
-                source = opened.read()
+            try:
+                with open(path, "rb") as opened:
+                    source = opened.read(room + 1)
+            except OSError:
+                continue  # the other process says what is wrong
+            room -= len(source)
+            if room < 0:
+                return Result((), (), {})
             data = bytecode_worker.compiled_anywhere(source, name)
             target = target_name(name, cache_tag)
             if data is not None and not name_problem(target):

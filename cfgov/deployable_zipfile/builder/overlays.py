@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import zlib
-from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .. import __version__
 from ..artifact import layout, manifests
@@ -68,7 +68,9 @@ class Overlays:
         missing = [wheel for wheel in chosen if found[wheel.file] is None]
         if missing:
             units = [bytecode.Unit(wheel.file, wheel.path, wheel.python_files) for wheel in missing]
-            results = self._compiled(f"Compiling {len(missing)} wheels for Python {goal.python}", units, goal)
+            total = sum(len(unit.files) for unit in units)
+            with self._console.phase(f"Compiling {len(missing)} wheels for Python {goal.python}", total) as advance:
+                results = self._compiled(units, goal, advance)
             for wheel in missing:
                 result = results[wheel.file]
                 items = [_item(one) for one in result.compiled]
@@ -140,12 +142,7 @@ class Overlays:
         before = self._before(last) if last else _Before({}, "", {})
         same = [name for name in sorted(files) if before.sources.get(name) == digests[name]]
         others = tuple((files[name], name) for name in sorted({*files} - {*same}))
-        results = [self._compiled_here(goal, others)] if place and others else []
-        done = {name for result in results for name in result.digests}
-        left = tuple(pair for pair in others if pair[1] not in done)
-        if left:
-            text = f"Compiling {len(left)} {what} for Python {goal.python}"
-            results.append(self._compiled(text, [bytecode.Unit(stem, None, left)], goal)[stem])
+        results = self._results(goal, stem, what, others, apart=bool(place)) if others else []
         for name, digest in [pair for result in results for pair in result.digests.items()]:
             if digest != digests[name]:
                 raise BuildInputError(files[name], "changed while it was being packed", "Build again")
@@ -171,14 +168,27 @@ class Overlays:
         members = [zipwriter.Written(*fields) for fields in document["members"]]
         return _Before(document["sources"], kept.path, {one.name: one for one in members})
 
-    def _compiled_here(self, goal: stock.Goal, files: Tuple[Tuple[str, str], ...]) -> bytecode.Result:
-        unit = bytecode.Unit(_PROJECT, None, files)
-        return bytecode.compiled_here(unit, goal.interpreter, goal.cache_tag, self._cache.work)
+    def _results(
+        self, goal: stock.Goal, stem: str, what: str, files: Sequence[Tuple[str, str]], apart: bool
+    ) -> List[bytecode.Result]:
+        """Compile *files*: here what is the same everywhere, if they are packed *apart*, then the rest."""
+        unit = bytecode.Unit(stem, None, tuple(files))
+        with self._console.phase(f"Compiling {len(files)} {what} for Python {goal.python}", len(files)) as advance:
+            results = []
+            if apart:
+                results.append(bytecode.compiled_here(unit, goal.interpreter, goal.cache_tag, self._cache.work))
+            done = {name for result in results for name in result.digests}
+            advance(len(done))
+            left = unit._replace(files=tuple(pair for pair in files if pair[1] not in done))
+            if left.files:
+                results.append(self._compiled([left], goal, advance)[stem])
+        return results
 
-    def _compiled(self, text: str, units: Sequence[bytecode.Unit], goal: stock.Goal) -> Dict[str, bytecode.Result]:
+    def _compiled(
+        self, units: Sequence[bytecode.Unit], goal: stock.Goal, advance: Callable[[int], None]
+    ) -> Dict[str, bytecode.Result]:
         workers = self._workers or cores()
-        with self._console.phase(text, sum(len(unit.files) for unit in units)) as advance:
-            return bytecode.compile_units(units, goal.interpreter, goal.cache_tag, self._cache.work, workers, advance)
+        return bytecode.compile_units(units, goal.interpreter, goal.cache_tag, self._cache.work, workers, advance)
 
     def _key(self, goal: stock.Goal, content: str) -> str:
         return cache.key(__version__, bytecode.FORMAT, contents.LEVEL, goal.identity, goal.magic, content)
