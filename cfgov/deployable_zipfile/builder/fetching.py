@@ -44,21 +44,41 @@ class Fetching:
 
         A network may reach its own index only, not the hosts that were there when the lock was made.
         """
+        named = {line.place: line for line in self._needs.locked.lines if line.files}
         try:
-            return self._fetched(runner, target, lines, built)
+            return self._of_their_size(self._fetched(runner, target, lines, built))
         except BuildInputError:
-            named = {line.place: line for line in self._needs.locked.lines if line.files}
-            if not any(line.place in named and line.requirement.url for line in lines):
+            if not any(line.place in named and _is_remote(line) for line in lines):
                 raise
         self._console.step("  not every URL of the lock can be fetched, so the package index is searched too")
         files: List[str] = []
         for line in lines:  # such a lock is fixed, so no line depends on another
             try:
                 files += self._fetched(runner, target, [line], ())
-            except BuildInputError:
-                if line.place not in named:
+            except BuildInputError as error:
+                if line.place not in named or not _is_remote(line):
                     raise
-                files += self._fetched(runner, target, [named[line.place]], ())
+                try:
+                    files += self._fetched(runner, target, [named[line.place]], ())
+                except pip.NotFound:
+                    raise error from None
+        return self._of_their_size(files)
+
+    def _of_their_size(self, files: List[str]) -> List[str]:
+        """Return *files*, each of the size that the lock gives."""
+        sizes = {
+            file.name: (line.place, file.size)
+            for line in self._needs.locked.lines
+            for file in line.files
+            if file.size >= 0
+        }
+        if sizes:
+            from . import pylock
+
+            for path in files:
+                if os.path.basename(path) in sizes:
+                    place, size = sizes[os.path.basename(path)]
+                    pylock.check_size(place, path, size)
         return files
 
     def _fetched(
@@ -140,7 +160,7 @@ class Fetching:
             raise BuildInputError(line.place, why, "Lock another version")
         file = file or sdists[0]
         requirement = Requirement(f"{name} @ {self._url(file)}")
-        requirement.extras = line.requirement.extras
+        requirement.extras, requirement.marker = line.requirement.extras, line.requirement.marker
         return line._replace(requirement=requirement, hashes=file.hashes, files=())
 
     def _url(self, file: requirements.File) -> str:
@@ -162,3 +182,7 @@ class Fetching:
         return line._replace(
             requirement=Requirement(f"{wheel.name}{extras} @ file://{quote(path)}"), hashes=(), options=()
         )
+
+
+def _is_remote(line: requirements.Line) -> bool:
+    return bool(line.requirement.url) and not str(line.requirement.url).startswith("file:")

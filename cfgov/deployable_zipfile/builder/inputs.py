@@ -33,8 +33,12 @@ def gathered(
         BuildInputError: one of them cannot be read, or has no hashes while the others do or they are required.
     """
     locked = read(path, selection)
-    for other in further:
-        locked = _with_more(locked, read(other))
+    every = [locked, *map(read, further)]
+    for one in every:
+        if one.doubt:
+            warn(f"{one.path}: {one.doubt}")
+    for more in every[1:]:
+        locked = _with_more(locked, more)
     if not locked.lines:
         warn(f"{path}: contains no requirements; the artifact will contain only pip")
     elif not locked.fixed:
@@ -97,7 +101,14 @@ def _of_pylock(path: str, content: bytes, selection: Selection) -> requirements.
     digest.update(repr(selection).encode("utf-8", "backslashreplace"))
     lines: List[requirements.Line] = [_line(locked) for locked in lock.packages]
     return requirements.Requirements(
-        path, tuple(lines), (), (), digest.hexdigest(), lock.requires_python, lock.environments
+        path,
+        tuple(lines),
+        (),
+        (),
+        digest.hexdigest(),
+        lock.requires_python,
+        lock.environments,
+        doubt=lock.doubt,
     )
 
 

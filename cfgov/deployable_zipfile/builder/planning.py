@@ -9,6 +9,7 @@ from typing import AbstractSet, Callable, Dict, FrozenSet, List, NamedTuple, Seq
 
 from packaging.markers import Marker
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from ..artifact import layout, patches
@@ -119,12 +120,28 @@ def limits(locked: requirements.Requirements, at: markers.Releases) -> List[clos
         for line in locked.lines
         if line.requires_python
     ]
+    found += _ambiguous(locked, at)
     covered = at.all if not locked.environments else 0
     for marker in locked.environments:
         covered |= at.where(Marker(marker))
     why = f"was made for {' or '.join(locked.environments)}"
     found.append(closure.Problem(locked.path, why, "Lock for this platform as well", at.all & ~covered))
     return [problem for problem in found if problem.releases]
+
+
+def _ambiguous(locked: requirements.Requirements, at: markers.Releases) -> List[closure.Problem]:
+    """Return the releases for which a ``pylock.toml`` has one project twice (PEP 751, "Installation")."""
+    found: List[closure.Problem] = []
+    claimed: Dict[str, List[Tuple[int, str]]] = {}
+    for line in locked.lines:
+        if not line.place.startswith(f"{locked.path}:packages["):
+            continue
+        name, releases = canonicalize_name(line.requirement.name), at.where(line.requirement.marker)
+        for others, place in claimed.get(name, []):
+            why = f"is locked twice, at {place} and {line.place}"
+            found.append(closure.Problem(name, why, "Lock it again", releases & others))
+        claimed.setdefault(name, []).append((releases, line.place))
+    return found
 
 
 def _unfit(what: str, requires_python: str, at: markers.Releases, wanted: int) -> closure.Problem:

@@ -6,11 +6,12 @@ of PEP 508, which each target evaluates. Paths are relative to the lock.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
 from typing import Any, FrozenSet, Iterable, List, Mapping, NamedTuple, NoReturn, Optional, Sequence, Tuple, Union
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 from packaging.pylock import (
     Package,
@@ -22,6 +23,7 @@ from packaging.pylock import (
     PylockValidationError,
 )
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from ..errors import BuildInputError
 
@@ -30,6 +32,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+logging.getLogger("packaging.pylock").setLevel(logging.ERROR)  # a newer minor version is a warning of ours
+_VERSION = Version("1.0")
 _STRONG = {"sha256": 64, "sha384": 96, "sha512": 128}  # hexadecimal digits of what pip compares
 _CLAUSE = re.compile(r'"(?P<name>[^"]*)" (?P<operator>in|not in) (?P<set>extras|dependency_groups)')
 _ALWAYS, _NEVER = 'python_version >= "0"', 'python_version < "0"'
@@ -42,6 +46,7 @@ class File(NamedTuple):
     name: str
     url: str
     hashes: Tuple[str, ...]  # "sha256:..."
+    size: int = -1  # bytes, -1: not said
 
 
 class Locked(NamedTuple):
@@ -63,6 +68,7 @@ class Lock(NamedTuple):
     requires_python: str
     environments: Tuple[str, ...]  # markers, of which one must hold
     packages: Tuple[Locked, ...]
+    doubt: str = ""  # why it may mean something else than what was understood
 
 
 def is_lock(path: str) -> bool:
@@ -89,19 +95,19 @@ def parsed(path: str, content: bytes, groups: Sequence[str] = (), extras: Sequen
         _refuse(f"{path}:{error.context}" if error.context else path, f"{name}{error.message}")
     chosen = groups or lock.default_groups or ()
     _check_known(path, "group", groups, [*(lock.dependency_groups or ()), *(lock.default_groups or ())])
+    unknown = lock.lock_version > _VERSION
+    doubt = f"is of version {lock.lock_version}, and only what {_VERSION} knows is understood" if unknown else ""
     _check_known(path, "extra", extras, lock.extras or ())
     packages = [
-        _locked(
-            path, f"{path}:packages[{number}]", package, frozenset(chosen), frozenset(map(canonicalize_name, extras))
-        )
+        _locked(path, f"{path}:packages[{number}]", package, _normal(chosen), _normal(extras))
         for number, package in enumerate(lock.packages)
     ]
-    return Lock(str(lock.requires_python or ""), tuple(map(str, lock.environments or ())), tuple(packages))
+    return Lock(str(lock.requires_python or ""), tuple(map(str, lock.environments or ())), tuple(packages), doubt)
 
 
 def _toml(path: str, content: bytes) -> Mapping[str, Any]:
     try:
-        return tomllib.loads(content.decode("utf-8"))
+        return tomllib.loads(content.decode("utf-8-sig"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         _refuse(path, f"is not TOML ({error})")
 
@@ -129,8 +135,8 @@ def _locked(path: str, place: str, package: Package, groups: FrozenSet[str], ext
         offered: List[Union[PackageWheel, PackageSdist]] = [*(package.wheels or ())]
         offered += [package.sdist] if package.sdist else []
         for file in offered:
-            location = file.url or _file_url(path, str(file.path))
-            files.append(File(file.filename, location, _strong(place, package.name, file.hashes)))
+            hashes_of_file = _strong(place, package.name, file.hashes)
+            files.append(File(file.filename, _place(path, file.path, file.url), hashes_of_file, _size(file.size)))
     marker = _CLAUSE.sub(lambda match: _decided(match, groups, extras), str(package.marker or ""))
     return Locked(
         place, package.name, str(package.version or ""), marker, str(package.requires_python or ""),
@@ -139,9 +145,7 @@ def _locked(path: str, place: str, package: Package, groups: FrozenSet[str], ext
 
 
 def _decided(match: "re.Match[str]", groups: FrozenSet[str], extras: FrozenSet[str]) -> str:
-    found = (
-        match["name"] in groups if match["set"] == "dependency_groups" else canonicalize_name(match["name"]) in extras
-    )
+    found = canonicalize_name(match["name"]) in (groups if match["set"] == "dependency_groups" else extras)
     return _ALWAYS if found == (match["operator"] == "in") else _NEVER
 
 
@@ -150,13 +154,15 @@ def _checkout(path: str, place: str, name: str, vcs: PackageVcs) -> str:
         _refuse(place, f"{name} comes from version control other than git ({vcs.type})", "Lock a released version")
     if not re.match(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z", vcs.commit_id):
         _refuse(place, f"{name} comes from git without a full commit ({vcs.commit_id})", "Lock it again")
-    url = vcs.url or _file_url(path, str(vcs.path))
+    url = _place(path, vcs.path, vcs.url)
     url = url if url.startswith("git+") else f"git+{url}"
     return f"{url}@{vcs.commit_id}" + (f"#subdirectory={vcs.subdirectory}" if vcs.subdirectory else "")
 
 
 def _archive(path: str, place: str, name: str, archive: PackageArchive) -> Tuple[str, Tuple[str, ...]]:
-    url = archive.url or _file_url(path, str(archive.path))
+    url = _place(path, archive.path, archive.url)
+    if url.startswith("file:") and archive.size is not None:
+        check_size(place, unquote(urlsplit(url).path), archive.size)
     url += f"#subdirectory={archive.subdirectory}" if archive.subdirectory else ""
     return url, _strong(place, name, archive.hashes)
 
@@ -176,9 +182,34 @@ def _strong(place: str, name: str, hashes: Mapping[str, str]) -> Tuple[str, ...]
 def _check_known(path: str, kind: str, wanted: Sequence[str], known: Iterable[str]) -> None:
     names = set(known)
     for name in wanted:
-        if name not in names and (kind != "extra" or canonicalize_name(name) not in set(map(canonicalize_name, names))):
+        if canonicalize_name(name) not in _normal(names):
             shown = f"known are {', '.join(sorted(names))}" if names else "it has none"
             _refuse(path, f"has no {kind} {name!r}, {shown}", f"Correct --{kind}")
+
+
+def check_size(place: str, file: str, size: int) -> None:
+    """Refuse a *file* that has not the *size* in bytes that the lock gives (PEP 751, "Installation").
+
+    Raises:
+        BuildInputError: it has another one; naming the place in the lock.
+    """
+    if os.path.isfile(file) and os.path.getsize(file) != size:
+        why = f"{os.path.basename(file)} has {os.path.getsize(file)} bytes, the lock says {size}"
+        _refuse(place, why, "Lock again, and find out why it changed")
+
+
+def _size(size: Optional[int]) -> int:
+    return -1 if size is None else size
+
+
+def _normal(names: Iterable[str]) -> FrozenSet[str]:
+    return frozenset(map(canonicalize_name, names))
+
+
+def _place(path: str, own: Optional[str], url: Optional[str]) -> str:
+    """Return the URL of a file or repository: that of the path if there is one, else the one that the lock names."""
+    here = _file_url(path, own) if own else ""
+    return here if here and (not url or os.path.exists(unquote(urlsplit(here).path))) else str(url)
 
 
 def _file_url(path: str, value: str) -> str:

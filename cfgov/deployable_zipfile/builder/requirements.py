@@ -32,6 +32,7 @@ class File(NamedTuple):
     name: str
     url: str
     hashes: Tuple[str, ...]  # "sha256:..."
+    size: int = -1  # bytes, -1: not said
 
 
 class Line(NamedTuple):
@@ -75,6 +76,7 @@ class Requirements(NamedTuple):
     requires_python: str = ""
     environments: Tuple[str, ...] = ()  # markers, of which one must hold
     files: Tuple[str, ...] = ()  # that were read, paths and URLs; (): not known
+    doubt: str = ""  # why the file may mean something else than what was understood
 
     @property
     def fixed(self) -> bool:

@@ -19,7 +19,7 @@ import pytest
 from deployable_zipfile import create, signals
 from deployable_zipfile.artifact import environment, headers, layout, manifests, patches, wheel, zipreader
 from deployable_zipfile.builder import pip, requirements_file, targets
-from deployable_zipfile.errors import UsageError
+from deployable_zipfile.errors import BuildInputError, UsageError
 from tests.support.depth import sampled
 from tests.support.helpers import SECRET, make_wheel, write_tree
 from tests.unit.builder.conftest import Index, commit_all, git
@@ -471,6 +471,92 @@ def test_a_line_without_a_name_is_found_in_the_cache_with_the_name_of_its_projec
     with zipreader.Artifact.open(again["path"]) as artifact:
         (foo,) = artifact.manifest.targets[0].wheels
     assert (foo.name, foo.requested) == ("foo", True)
+
+
+def locked_file(site: Path, wheel: Path, url: str, more: str = "") -> str:
+    """Write a lock with one wheel at *url* and return its path."""
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    (site.parent / "pylock.toml").write_text(
+        f'lock-version = "1.1"\ncreated-by = "test"\n[[packages]]\nname = "foo"\nversion = "1.0"\n'
+        f'wheels = [{{ url = "{url}", size = 1, hashes = {{ sha256 = "{digest}" }} }}]\n{more}',
+        encoding="utf-8",
+    )
+    return str(site.parent / "pylock.toml")
+
+
+def test_a_file_of_another_size_than_the_lock_gives_is_refused(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def download(runner: pip.Runner, arguments: Sequence[str], lines: str) -> List[str]:
+        return [shutil.copy(made, runner.work)] if "foo" in lines else index.download(runner, arguments, lines)
+
+    made = index.add("foo")
+    monkeypatch.setattr(pip, "download", download)
+    path = locked_file(site, made, f"https://example.org/{made.name}")
+    error = failed(capsys, 7, site, path, tmp_path / "out")
+    size = made.stat().st_size
+    assert f"pylock.toml:packages[0]: {made.name} has {size} bytes, the lock says 1. Lock again" in error
+
+
+def test_a_newer_lock_is_warned_about_and_a_project_that_it_has_twice_is_refused(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wheel = index.add("foo")
+    more = '\n[[packages]]\nname = "foo"\nversion = "1.0"\nmarker = "python_version > \'3\'"\n'
+    more += f'archive = {{ url = "https://example.org/{wheel.name}", hashes = {{ sha256 = "{"0" * 64}" }} }}\n'
+    path = locked_file(site, wheel, wheel.as_uri(), more)
+    _, text = run(capsys, site, path, tmp_path / "out", code=7)
+    assert f"warning: {path}: is of version 1.1, and only what 1.0 knows is understood" in text
+    assert f"error: foo: is locked twice, at {path}:packages[0] and {path}:packages[1]" in text
+
+
+def test_of_two_files_of_a_lock_each_is_fetched_for_the_releases_of_its_marker(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: List[str] = []
+
+    def download(runner: pip.Runner, arguments: Sequence[str], lines: str) -> List[str]:
+        if "foo" not in lines:
+            return index.download(runner, arguments, lines)
+        asked.append(lines)
+        return [shutil.copy(path, runner.work) for path in wheels if path.name in lines]
+
+    wheels = [index.add("foo", version) for version in ("1.0", "2.0")]
+    monkeypatch.setattr(pip, "download", download)
+    packages = [
+        f'[[packages]]\nname = "foo"\nversion = "{version}"\nmarker = \'python_full_version {relation} "{OWN}"\'\n'
+        f'wheels = [{{ url = "https://example.org/{path.name}", hashes = {{ sha256 = "{digest}" }} }}]\n'
+        for path, version, relation in zip(wheels, ("1.0", "2.0"), ("!=", "=="))
+        for digest in [hashlib.sha256(path.read_bytes()).hexdigest()]
+    ]
+    lock_of_all = tmp_path / "pylock.toml"
+    lock_of_all.write_text('lock-version = "1.0"\ncreated-by = "test"\n' + "".join(packages))
+    done, _ = run(capsys, site, lock_of_all, tmp_path / "out")
+    assert [lines.count(" @ ") for lines in asked] == [1, 1]
+    (target,) = manifest(done["path"]).targets
+    assert [one.version for one in target.installed_on(patches.parsed(OWN)).wheels] == ["2.0"]
+
+
+@pytest.mark.parametrize("where", ["here", "remote"])
+def test_why_a_file_of_a_lock_is_not_taken_is_what_was_wrong_with_it_first(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    where: str,
+) -> None:  # fmt: skip
+    asked: List[str] = []
+
+    def download(runner: pip.Runner, arguments: Sequence[str], lines: str) -> List[str]:
+        asked.append(lines)
+        if "foo" not in lines:
+            return index.download(runner, arguments, lines)
+        if " @ " in lines:
+            raise BuildInputError("foo", "its file does not match the locked hash", "Lock again")
+        raise pip.NotFound("foo", "no version of it fits", "Correct it")
+
+    wheel = index.add("foo")
+    monkeypatch.setattr(pip, "download", download)
+    path = locked_file(site, wheel, wheel.as_uri() if where == "here" else f"https://example.org/{wheel.name}")
+    assert "error: foo: its file does not match the locked hash." in failed(capsys, 7, site, path, tmp_path / "out")
+    assert any("foo==1.0" in lines for lines in asked) == (where == "remote")
 
 
 def test_a_source_of_another_project_than_its_line_names_is_refused_from_the_cache_too(

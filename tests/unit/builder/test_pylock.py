@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import List, Sequence
 
 import pytest
 
 from deployable_zipfile.builder import pylock
 from deployable_zipfile.errors import BuildInputError
+from tests.support.helpers import write_tree
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 LOCK = f"""lock-version = "1.0"
@@ -103,6 +105,50 @@ def test_groups_and_extras_are_decided_and_other_markers_stay(
     assert found["deploying"] == f'{deploying} and python_version < "4"'
     assert found["developing"] == " or ".join(developing)
     assert found["foo"] == 'python_version >= "3.8"'
+
+
+def test_the_names_of_groups_and_extras_are_compared_in_their_normal_form() -> None:
+    text = LOCK.replace('["deploy", "dev"]', '["deploy", "Dev_Tools"]').replace("'dev' in dep", "'dev.tools' in dep")
+    text = text.replace("'fast-json' in extras", "'Fast_Json' in extras")
+    for groups, extras, wanted in ((["dev-tools"], [], [ALWAYS, NEVER]), ([], ["fast.json"], [NEVER, ALWAYS])):
+        assert read(text, groups, extras).packages[-1].marker == " or ".join(wanted)
+
+
+def test_a_newer_minor_version_is_a_doubt_and_a_byte_order_mark_is_none(caplog: pytest.LogCaptureFixture) -> None:
+    lock = pylock.parsed("/p/pylock.toml", LOCK.replace('"1.0"', '"1.1"').encode("utf-8-sig"))
+    assert lock.doubt == "is of version 1.1, and only what 1.0 knows is understood"
+    assert (read().doubt, caplog.records) == ("", [])
+
+
+def test_a_path_comes_before_a_url_where_the_file_is(tmp_path: Path) -> None:
+    write_tree(tmp_path, {"foo-1.tar.gz": "four", "bar.zip": "four"})
+    hashes = f'hashes = {{ sha256 = "{A}" }}'
+    sdist = f'sdist = {{ path = "foo-1.tar.gz", url = "https://example.org/foo-1.tar.gz", size = 4, {hashes} }}'
+    packages = f"""lock-version = "1.0"
+created-by = "test"
+[[packages]]
+name = "foo"
+version = "1"
+{sdist}
+[[packages]]
+name = "bar"
+archive = {{ path = "bar.zip", url = "https://example.org/bar.zip", size = 4, {hashes} }}
+"""
+    path = str(tmp_path / "pylock.toml")
+
+    def urls() -> List[str]:
+        foo, bar = pylock.parsed(path, packages.encode()).packages
+        return [foo.files[0].url, bar.url]
+
+    assert urls() == [f"file://{tmp_path}/foo-1.tar.gz", f"file://{tmp_path}/bar.zip"]
+    (tmp_path / "bar.zip").write_text("five!")
+    with pytest.raises(
+        BuildInputError, match=r"packages\[1\]: bar.zip has 5 bytes, the lock says 4. Lock again, and find"
+    ):
+        urls()
+    for name in ("foo-1.tar.gz", "bar.zip"):
+        (tmp_path / name).unlink()
+    assert urls() == ["https://example.org/foo-1.tar.gz", "https://example.org/bar.zip"]
 
 
 def test_what_is_not_in_a_set_is_decided_too() -> None:
