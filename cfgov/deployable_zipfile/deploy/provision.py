@@ -17,6 +17,7 @@ from .. import durable, loadenv
 from ..artifact import layout
 from ..artifact.environment import Contract
 from ..errors import DeploymentError, UsageError
+from ..install.ownership import check_entry
 
 ENVIRONMENT_MODE = 0o640
 _BEFORE = layout.ENVIRONMENT_BEFORE
@@ -165,13 +166,19 @@ def environment_of(release: Path) -> Optional[Dict[str, str]]:
     return read_environment(path) if os.path.lexists(str(path)) else None
 
 
-def proven_environment_of(release: Path) -> Optional[Dict[str, str]]:
+def proven_environment_of(release: Path, as_root: bool) -> Optional[Dict[str, str]]:
     """Return the variables that *release* has or, while new ones are not proven yet, those that it had.
+
+    Parameters:
+        as_root: commands get them that this user, maybe root, runs: nobody else may have written them then.
 
     Raises:
         DeploymentError: as for :func:`read_environment`.
+        DestinationError: root would run commands with what somebody else can change.
     """
     before = release / _BEFORE
+    if as_root and os.geteuid() == 0:
+        check_entry(str(before if before.exists() else release / layout.ENVIRONMENT))
     return read_environment(before) if before.exists() else environment_of(release)
 
 

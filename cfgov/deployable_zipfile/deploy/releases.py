@@ -18,7 +18,7 @@ from typing import List, Optional
 from .. import durable, removal
 from ..artifact import layout
 from ..errors import DeploymentError, DestinationError
-from ..install import ownership
+from ..install import ownership, soundness
 from ..install.destination import normal_destination
 from .journal import Journal
 
@@ -251,4 +251,6 @@ def check_release(root: Root, target: str) -> None:
     """
     build_id = build_id_of(target)
     if build_id is not None and root.folder(target).is_dir():
-        ownership.check_folder(str(root.folder(target)), layout.VENV, layout.DEPLOY)
+        release = str(root.folder(target))
+        ownership.check_folder(release, layout.VENV, layout.DEPLOY, layout.INSTALLED, layout.FILES)
+        soundness.check_owners(release)

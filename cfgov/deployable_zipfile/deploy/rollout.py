@@ -33,7 +33,6 @@ def deploy(archive: str, root: Root, options: Options, console: Console) -> Outc
         DeployableZipfileError: of the kind that the step has. The release that was live is live still or again;
             when even that failed, the message says so.
     """
-    opened = durable.identity(archive)
     with _signed(archive, root, options) as (given, checked), _whole(given, root, options, console) as artifact:
         target = release_target(artifact.manifest.build_id)
         if not root.state.is_dir():  # what would be refused is refused before the root is made
@@ -42,8 +41,9 @@ def deploy(archive: str, root: Root, options: Options, console: Console) -> Outc
             steps.check(Context(root, target, first, console), artifact)
             installation.verify(artifact, options.workers, console)
         root.create()
+        before = durable.identity(archive)
         with _locked(root, "deploy", options, console) as (lock, settled):
-            _check_is_still(archive, opened)
+            _check_is_still(archive, before)
             releases.check_release(root, target)
             context = Context(root, target, settled, console, lock)
             context.checked = checked
@@ -61,6 +61,7 @@ def planned_deploy(archive: str, root: Root, options: Options, console: Console)
         settled.settings.check()
         installation.verify(artifact, options.workers, console)
         target = release_target(artifact.manifest.build_id)
+        releases.check_release(root, target)
         return transaction.Transaction(Context(root, target, settled, console)).plan(artifact)
 
 
@@ -120,14 +121,14 @@ def _whole(
     return base.completed(artifact, [*options.base, *trees, *stores], folder, options.workers, console)
 
 
-def _check_is_still(archive: str, opened: Optional[durable.Identity]) -> None:
+def _check_is_still(archive: str, before: Optional[durable.Identity]) -> None:
     """Refuse an artifact whose file was replaced or removed while this command waited for the lock.
 
     Raises:
-        DeploymentError: the file *archive* is not *opened*.
+        DeploymentError: the file *archive* is not what it was *before*.
     """
     now = durable.identity(archive)
-    if now != opened:  # a removed one has its code no more, which is loaded when it is needed
+    if now != before:  # a removed one has its code no more, which is loaded when it is needed
         what = "replaced" if now else "removed"
         raise DeploymentError(archive, f"was {what} while this command waited for the lock", "Run it again")
 

@@ -121,9 +121,10 @@ def _wanted_variables(context: Context) -> Optional[Dict[str, str]]:
     """Return the new environment: of --env-file, or what the release has, or what the live release has."""
     if context.options.env_file is not None:
         return context.options.env_file.read()
-    own = provision.proven_environment_of(context.release)
+    as_root = not context.settings.run_as
+    own = provision.proven_environment_of(context.release, as_root)
     if own is None and context.fallback is not None:
-        return provision.proven_environment_of(context.root.folder(context.fallback))
+        return provision.proven_environment_of(context.root.folder(context.fallback), as_root)
     return own
 
 

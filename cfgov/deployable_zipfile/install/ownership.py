@@ -42,14 +42,22 @@ def check_folder(path: str, *inner: str, sticky: bool = False) -> None:
             _check(step, status, sticky_is_enough=sticky or step != path)
         last = status
     for name in inner:
-        step = os.path.join(path, name)
-        try:
-            status = os.lstat(step)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        _check_owner(step, status)
-        if not stat.S_ISLNK(status.st_mode):
-            _check(step, status, sticky_is_enough=False)
+        check_entry(os.path.join(path, name))
+
+
+def check_entry(path: str) -> None:
+    """Refuse a file, folder or link that somebody else can change; what is not there is no problem.
+
+    Raises:
+        DestinationError: as for :func:`check_folder`.
+    """
+    try:
+        status = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    _check_owner(path, status)
+    if not stat.S_ISLNK(status.st_mode):
+        _check(path, status, sticky_is_enough=False)
 
 
 def _steps(path: str) -> Iterator[Tuple[str, os.stat_result]]:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Set
 
 from ..artifact import layout
 from ..errors import DestinationError
-from . import installed, inventory
+from . import installed, inventory, ownership
 
 if TYPE_CHECKING:
     from .. import process
 
+_CODE = (".py", ".pyc", ".so", ".pth")
 _TIMEOUT = 60.0  # seconds for the start of Python, with all that its .pth files import
 # The answer is one line among whatever .pth files print. "samefile": the path may lead through links.
 _ASK = (
@@ -34,6 +35,25 @@ def fault(destination: str) -> str:
     """
     record = installed.read(destination)
     return _edited(destination, record) or _dead(destination, str(record.get("python")))
+
+
+def check_owners(destination: str) -> None:
+    """Refuse an installation in which another user can change what root's Python would run. Other users are free.
+
+    Raises:
+        DestinationError: naming the first such file or folder, its owner or mode, and the command that helps.
+    """
+    record = installed.read(destination)
+    if os.geteuid() != 0 or "files_sha256" not in record:
+        return
+    try:
+        known = inventory.read(destination, str(record["files_sha256"]))
+    except (OSError, ValueError):
+        return  # :func:`fault` says so
+    for folder in known.folders:
+        paths = [path for path in known.entries_of(folder) if path.endswith(_CODE) or folder.startswith(layout.VENV)]
+        for path in [folder, *paths] if paths else ():
+            ownership.check_entry(os.path.join(destination, path))
 
 
 def _edited(destination: str, record: Dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from deployable_zipfile import extract
 from deployable_zipfile.deploy import provision
-from tests.support.artifacts import make_artifact
+from tests.support.artifacts import PYTHON, make_artifact
 from tests.support.depth import sampled
 from tests.support.machine import mounted
 from tests.support.sites import Host, write_environment
@@ -21,6 +21,7 @@ from tests.support.sites import Host, write_environment
 pytestmark = pytest.mark.usefixtures("without_commands")
 
 NOBODY = 65534
+SITE_PACKAGES = f"venv/lib/python{PYTHON}/site-packages"
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount, and has traps set for it")
 
 
@@ -182,6 +183,69 @@ def test_root_runs_no_release_that_somebody_else_can_change(host: Host, root: Pa
     assert "belongs to user nobody" in host.error()
     assert host.deploy("one") == 5
     assert host.current() == two
+
+
+@AS_ROOT
+@pytest.mark.parametrize(
+    "name",
+    sampled(
+        [
+            "site_one",
+            "site_one/manage.py",
+            "site_one/site_one/wsgi.py",
+            "site_one/site_one/__pycache__",
+            SITE_PACKAGES,
+            f"{SITE_PACKAGES}/loadenv.py",
+            f"{SITE_PACKAGES}/site_one.pth",
+            "venv/bin/python",
+            "venv/bin/activate",
+            "venv/pyvenv.cfg",
+            ".deploy/installed.json",
+            ".deploy/files.mtree",
+        ],
+        ["site_one/manage.py", SITE_PACKAGES, ".deploy/installed.json"],
+    ),
+)
+def test_root_runs_no_release_with_a_file_that_somebody_else_can_change(host: Host, root: Path, name: str) -> None:
+    one, two = host.given("one", "two")
+    path = root / "releases" / one / name
+    for spoil in (own, lambda place: place.is_symlink() or place.chmod(0o666 | (place.stat().st_mode & 0o111))):
+        spoil(path)
+        for words in ((), ("--dry-run",)):
+            assert host.verb("one", "rollback", *words) == 5
+            assert host.deploy("one", *words) == 5
+            if spoil is own:
+                assert f"{name}: belongs to user nobody" in host.error()
+        os.chown(str(path), 0, 0, follow_symlinks=False)
+        if path.is_symlink():
+            break
+        assert spoil is own or f"{name}: others may write to it" in host.error()
+    assert host.current() == two
+
+
+@AS_ROOT
+def test_files_that_root_does_not_run_may_belong_to_the_site(host: Host, root: Path) -> None:
+    one, _ = host.given("one", "two")
+    (root / "releases" / one / "site_one" / "uploads").mkdir()
+    for name in ("site_one/version.txt", "site_one/uploads", "site_one/apache/httpd.conf"):
+        own(root / "releases" / one / name)
+    assert host.verb("one", "rollback", *host.health) == 0, host.err
+    assert host.current() == one
+
+
+@AS_ROOT
+@pytest.mark.parametrize("spoil", [own, lambda path: path.chmod(0o660)])
+def test_root_takes_over_no_environment_that_somebody_else_can_change(
+    host: Host, root: Path, spoil: Callable[[Path], None]
+) -> None:
+    (one,) = host.given("one")
+    spoil(root / "current" / "environment.json")
+    for words in ((), ("--dry-run",)):
+        assert host.verb("two", "deploy", *host.health, *words) == 5
+        assert "environment.json: " in host.error()
+    assert host.current() == one
+    assert host.verb("two", "deploy", *host.health, "--run-as", "nobody", "--dry-run") == 0, host.err
+    assert host.deploy("two", "--workers", "1") == 0, host.err
 
 
 @AS_ROOT
