@@ -22,7 +22,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, TypeVar
 
-from benchmarks import growth, large, report
+from benchmarks import disk, growth, large, report
 from benchmarks.flows import FLOWS, OURS, REFERENCE, Flow
 from benchmarks.material import ROOT, Material, prepare, say
 from benchmarks.measure import Run, host, measured, prepared
@@ -141,7 +141,7 @@ def _once(flow: Flow, material: Material, volume: Volume) -> Run:
         prepared(home + before if before else "", folder)
         run = measured(home + flow.script(material), folder).divided(flow.times)
         flow.check(folder)
-        return run
+        return run._replace(needed=disk.needed(folder / flow.first, folder / "site")) if flow.first else run
 
 
 def _growth(quick: bool, scratch: Path, material: Material, volume: Volume, projects: Volume) -> report.Growth:

@@ -28,6 +28,7 @@ class Flow(NamedTuple):
     once: bool = False  # no goal needs it, and it takes long: only the first round of the first workload
     times: int = 1  # that the script does the same, for what is too short to be timed once
     skip: Callable[[Material], str] = lambda _: ""  # the reason, "" to run it
+    first: str = ""  # folder of the release before, for one that shares files with it
 
     def check(self, folder: Path) -> None:
         """Prove that a deployment did its work: Django starts, from bytecode where the flow promises it.
@@ -220,6 +221,7 @@ SECOND = (
         _ours(_STORE, lambda material: material.second),
         _store_before,
         True,
+        first="first",
     ),
     Flow(
         "second release, delta",

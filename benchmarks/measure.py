@@ -24,6 +24,7 @@ class Run(NamedTuple):
     flush: float  # seconds of a sync afterwards; not in wall
     files: int  # in the folder afterwards, folders not counted
     disk: int = 0  # bytes that the measured commands added to the file system
+    needed: int = 0  # bytes on disk of what a second release cannot have in common with the first; 0: it is none
 
     @property
     def cpu(self) -> float:

@@ -96,6 +96,7 @@ def _second(load: Workload) -> List[Goal]:
             "second release, uv",
             0.85,
         ),
+        _added(load),
         _share(load),
     ]
 
@@ -145,6 +146,12 @@ def _value(what: str, results: Results, row: str, field: str, most: float, facto
     runs = results.get(row)
     middle = statistics.median(getattr(run, field) for run in runs) * factor if runs else None
     return Goal(what, f"≤ {most:g} {unit}", middle, most, unit)
+
+
+def _added(load: Workload) -> Goal:
+    what = f"{load.name}: disk added by the second release / what changed, with the metadata of a release"
+    runs = load.results.get("second release, store")
+    return Goal(what, "≤ 1.10", statistics.median(run.disk / run.needed for run in runs) if runs else None, 1.1)
 
 
 def _share(load: Workload) -> Goal:

@@ -12,7 +12,7 @@ from typing import Any, List
 
 import pytest
 
-from benchmarks import growth, report
+from benchmarks import disk, growth, report
 from benchmarks.__main__ import GROUPS, _apart, _is_wanted, _locks, _parser
 from benchmarks.flows import DEPLOY, FLOWS
 from benchmarks.material import FLOOR
@@ -20,6 +20,7 @@ from benchmarks.measure import Run, measured
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.install.installation import install
 from tests.support.artifacts import make_artifact, simple_wheel
+from tests.support.helpers import write_tree
 
 
 def run(wall: float, cpu: float = 1.0, peak: float = 30.0) -> Run:
@@ -189,3 +190,56 @@ def test_a_ratio_without_a_goal_is_neither_met_nor_missed() -> None:
         "| w: verify / sha256sum | ≤ 1.50 | 4 x | **not met** |",
         "| w: floor of verify / sha256sum | | 3 x | |",
     ]
+
+
+SITE = "venv/lib/python3.11/site-packages"
+BOTH = {
+    "site/same.py": b"x" * 9000,
+    f"{SITE}/a/same.py": b"y" * 9000,
+    f"{SITE}/a-1.dist-info/RECORD": b"r" * 5000,
+    ".deploy/runtime/tool.py": b"t" * 5000,
+}
+
+
+def blocks(*paths: Path) -> int:
+    return sum(os.lstat(path).st_blocks * 512 for path in paths)
+
+
+def test_what_a_second_release_needs_is_what_changed_and_its_metadata(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    write_tree(first, {**BOTH, "site/changed.py": b"1" * 9000, "site/kind": b"k", "gone/too.py": b"g"})
+    write_tree(second, {**BOTH, "site/changed.py": b"2" * 9000, f"{SITE}/new/module.py": b"n" * 9000})
+    (second / "site/kind").symlink_to("same.py")
+    (first / "site/link").symlink_to("same.py")
+    (second / "site/link").symlink_to("same.py")
+    changed = ["site/changed.py", f"{SITE}/new/module.py", "site/kind"]
+    metadata = [f"{SITE}/a-1.dist-info/RECORD", ".deploy/runtime/tool.py"]
+    folders = [path for path in second.rglob("*") if path.is_dir()]
+    expected = blocks(second, *folders, *[second / path for path in changed + metadata])
+
+    assert disk.needed(first, second) == expected > 3 * 9000
+    # Whether what is the same takes space once or twice is the question, not a part of the answer.
+    (second / SITE / "a/same.py").unlink()
+    os.link(first / SITE / "a/same.py", second / SITE / "a/same.py")
+    assert disk.needed(first, second) == expected
+
+
+def test_a_link_to_a_folder_is_not_followed_into_it(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        write_tree(tmp_path / name, {"lib/large.bin": b"l" * 100_000})
+        (tmp_path / name / "lib64").symlink_to("lib")
+
+    assert disk.needed(tmp_path / "first", tmp_path / "second") == blocks(tmp_path / "second", tmp_path / "second/lib")
+
+
+@pytest.mark.parametrize(("added", "end"), [(109, "1.09 x | met |"), (112, "1.12 x | **not met** |")])
+def test_the_disk_that_a_second_release_adds_is_compared_with_what_it_needs(added: int, end: str) -> None:
+    runs = [run(1)._replace(disk=value, needed=100) for value in (added, 90, 300)]
+    load = report.Workload("w", SimpleNamespace(delta=None), {"second release, store": runs}, ("second",))  # type: ignore[arg-type]
+    [row] = [goal.row for goal in report._second(load) if "disk added" in goal.what]
+
+    assert row.endswith(end)
+
+
+def test_releases_that_share_files_are_compared_with_the_one_before() -> None:
+    assert [flow.name for flow in FLOWS if flow.first] == ["second release, store"]
