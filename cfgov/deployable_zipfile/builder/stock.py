@@ -23,7 +23,7 @@ from .options import Context
 if TYPE_CHECKING:
     from . import sbom
 
-_FORMAT = 1  # of the document in the cache
+_FORMAT = 2  # of the document in the cache
 _OLDEST = 30 * 24 * 3600  # seconds; then everything is looked at again, which keeps it from being pruned
 # Settings that decide what is taken from the lock.
 _DECIDING = (
@@ -94,6 +94,8 @@ def recall(kept: cache.Cache, name: str) -> Optional[Stock]:
     document = kept.document("stock", name) if name else None
     if document is None or not 0 <= time.time() - document["time"] < _OLDEST:
         return None
+    if _contents(document["digests"]) != document["digests"]:
+        return None
     stored = [(member, kept.file(sha256, file)) for member, sha256, file in document["stored"]]
     found = tuple((member, one) for member, one in stored if one is not None)
     own = kept.file(*document["own"])
@@ -120,10 +122,21 @@ def recall(kept: cache.Cache, name: str) -> Optional[Stock]:
     )
 
 
-def keep(kept: cache.Cache, name: str, stock: Stock) -> None:
-    """Keep *stock* for :func:`recall`."""
+def keep(kept: cache.Cache, name: str, stock: Stock, began: int) -> None:
+    """Keep *stock* for :func:`recall`, unless a file that it follows from may have changed since it was read.
+
+    Parameters:
+        began: a moment before any was read, in nanoseconds since 1970.
+    """
+    before = unchanged.states(stock.files)
+    digests = _contents(stock.files)
+    if digests is None or any(not own or unchanged.settles(own) >= began for _, own in before):
+        return
+    if unchanged.states(stock.files) != before:
+        return
     document: Dict[str, Any] = stock._asdict()
     document.update(
+        digests=digests,
         time=int(time.time()),
         own=[stock.own.sha256, os.path.basename(stock.own.path)],
         stored=[(member, one.sha256, os.path.basename(one.path)) for member, one in stock.stored],
@@ -131,6 +144,14 @@ def keep(kept: cache.Cache, name: str, stock: Stock) -> None:
         parts=_parts_text(stock.parts()),
     )
     kept.keep_document("stock", name, document)
+
+
+def _contents(paths: Iterable[str]) -> Optional[Dict[str, str]]:
+    """Return the digest of each file, None when one cannot be read: the reader of the lock says why."""
+    try:
+        return {path: _content(path) for path in paths}
+    except OSError:
+        return None
 
 
 def _content(path: str) -> str:

@@ -223,11 +223,10 @@ def _is_kept(plans: Sequence[planning.TargetPlan]) -> bool:
 
 
 def _is_pinned(context: Context, locked: requirements.Requirements) -> bool:
-    """Say whether the requirements are all in the files that were given, and pinned by hashes."""
+    """Say whether the requirements follow from files here, and are pinned by hashes."""
     return (
         bool(locked.fixed and locked.lines)
-        and len(locked.files) == 1 + len(context.options.extra_requirements)
-        and not locked.constraints
-        and not any("://" in path for path in locked.files)
+        and len(locked.files) > len(context.options.extra_requirements)  # not what another tool exported
+        and not any("://" in path for path in (*locked.files, *locked.constraints))
         and all(line.kind == "index" or str(line.requirement.url).startswith("https://") for line in locked.lines)
     )

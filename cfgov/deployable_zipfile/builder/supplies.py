@@ -5,6 +5,7 @@ A chapter between ``stock.py``, which finds and keeps it, and ``stocking.py``, w
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Callable, Iterator, List, Mapping, Sequence, Set
 
 from . import cache, source, stock
@@ -24,6 +25,7 @@ class Supplies:
     def __init__(self, context: Context, kept: cache.Cache) -> None:
         self._context = context
         self._kept = kept
+        self._began = time.time_ns()
         self._name = stock.key(context)
         self._found = stock.recall(kept, self._name)
         self._locked = None if self._found else _lock(context)
@@ -93,7 +95,7 @@ class Supplies:
         if (
             made.is_pinned and self._name and stock.key(self._context) == self._name
         ):  # the lock was not changed meanwhile
-            stock.keep(self._kept, self._name, made)
+            stock.keep(self._kept, self._name, made, self._began)
         return made
 
 

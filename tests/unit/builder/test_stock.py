@@ -184,14 +184,50 @@ def test_after_a_change_of_what_it_follows_from_the_lock_is_read(
     assert builds.run()[2]
 
 
-@pytest.mark.parametrize("line", sampled(["foo==1.0", "-r other.txt"], ["-r other.txt"]))
-def test_what_files_that_are_not_looked_at_decide_is_never_taken_over(builds: Builds, line: str) -> None:
-    foo = next(path for path in builds.index.folder.iterdir() if path.name.startswith("foo-"))
-    (builds.site.parent / "other.txt").write_text(f"{pinned(foo)}\n", encoding="utf-8")
-    builds.words[1] = lock(builds.site, line)
+@pytest.mark.deep
+def test_what_is_not_pinned_is_never_taken_over(builds: Builds) -> None:
+    builds.words[1] = lock(builds.site, "foo==1.0")
     for number in range(3):
         builds.change(f"VALUE = {number}\n")
         assert builds.run()[2]
+
+
+def _rewritten(path: Path) -> None:
+    """As an edit that keeps size and time of the content."""
+    status = path.stat()
+    path.write_bytes(path.read_bytes()[:-1] + b" ")
+    os.utime(str(path), ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize("spoil", sampled([_rewritten, Path.unlink], [_rewritten]))
+@pytest.mark.parametrize("way", sampled(["-r", "-c", "PIP_CONSTRAINT", "pip.conf"], ["-r", "pip.conf"]))
+def test_files_that_the_lock_or_pip_names_are_looked_at(
+    builds: Builds, way: str, spoil: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    foo = next(path for path in builds.index.folder.iterdir() if path.name.startswith("foo-"))
+    other = builds.site.parent / "other.txt"
+    other.write_text(f"{pinned(foo)}\n" if way == "-r" else "foo<2\n", encoding="utf-8")
+    builds.words[1] = lock(
+        builds.site, *([f"{way} other.txt"] if way[:1] == "-" else []), *[pinned(foo)][way == "-r" :]
+    )
+    if way == "PIP_CONSTRAINT":
+        monkeypatch.setenv(way, str(other))
+    if way == "pip.conf":
+        monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+        (tmp_path / "pip.conf").write_text(f"[global]\nconstraint = {other}\n", encoding="utf-8")
+    read = []
+    for number in range(3):
+        time.sleep(0.05)  # until a change of the file shows in its times
+        builds.change(f"VALUE = {number}\n")
+        read.append(builds.run()[2])
+    assert read == [True, True, False] or read == [True, False, False]
+
+    spoil(other)
+    builds.change("VALUE = 9\n")
+    if spoil is _rewritten:
+        assert builds.run()[2]
+    else:
+        assert create.main(builds.words) == 7
 
 
 def test_a_damaged_wheel_is_not_taken_over(builds: Builds) -> None:
