@@ -29,6 +29,7 @@ _MOST_OUTPUT = 1024 * 1024  # characters of a program's output that are kept for
 _POLL = 0.05  # seconds between two looks whether a program that says nothing has ended
 _SHORTEST, _GROWTH = 0.0005, 1.25  # seconds between the first two looks after a short one, and from look to look
 _LAST_WORDS = 0.2  # seconds for the rest of the output of a program that has ended
+_ID_DIGITS = 10  # of the largest number of a user
 _PATIENCE = 5.0  # seconds between SIGTERM and SIGKILL
 
 
@@ -89,13 +90,18 @@ def described(status: int) -> str:
 
 
 def person(name: str) -> Person:
-    """Return the user *name*.
+    """Return the user *name*, or of that number.
 
     Raises:
         KeyError: there is no such user.
     """
-    entry = pwd.getpwnam(name)
-    return Person(name, entry.pw_uid, entry.pw_gid, entry.pw_dir, entry.pw_shell)
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        if not (name.isascii() and name.isdigit() and len(name) <= _ID_DIGITS):
+            raise
+        entry = pwd.getpwuid(int(name))
+    return Person(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir, entry.pw_shell)
 
 
 def environment(user: Optional[Person] = None, inherited: Optional[Mapping[str, str]] = None) -> Dict[str, str]:

@@ -115,6 +115,14 @@ def test_a_program_that_is_not_there_is_an_error() -> None:
         process.run(["/nonexistent/program"], 30)
 
 
+def test_a_user_may_be_given_by_number() -> None:
+    nobody = process.person("nobody")
+    assert process.person(str(nobody.uid)) == nobody
+    for name in ("4000000001", "1" * 30, "-1", "+1", "1_0", "\u0661", ""):
+        with pytest.raises(KeyError):
+            process.person(name)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_a_program_of_another_user_has_that_users_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/root")
