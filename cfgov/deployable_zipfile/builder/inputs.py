@@ -71,6 +71,8 @@ def read(path: str, selection: Selection = Selection()) -> requirements.Requirem
             return _of_pylock(path, exported.content, Selection())
         return requirements_file.read(path, urls.content, exported.content)
     exporters.check_known(path)
+    if path.lower().endswith(".toml"):
+        raise BuildInputError(path, "is not named as a lock", "Name it pylock.toml or pylock.NAME.toml, or give a lock")
     _check_unused(path, selection)
     locked = requirements_file.read(path, urls.content, constraints=surroundings.constraints(sys.executable))
     demanded = surroundings.demanded(sys.executable, "require-hashes")

@@ -93,7 +93,9 @@ def releases(python: str) -> Tuple[str, ...]:
 
 def _assumed(text: str, name: str, outcome: str) -> str:
     """Return the marker *text* with every comparison of the variable *name* replaced."""
-    atom = rf"(?:\b{name} {_OPERATOR} {_QUOTED}|{_QUOTED} {_OPERATOR} {name}\b|\b{name} {_OPERATOR} [a-z_]+)"
+    atom = (
+        rf"(?:\b{name} {_OPERATOR} {_QUOTED}|(?:{_QUOTED}|\b[a-z_]+) {_OPERATOR} {name}\b|\b{name} {_OPERATOR} [a-z_]+)"
+    )
     return re.sub(atom, outcome, text)
 
 

@@ -37,6 +37,8 @@ _UNWANTED = (
 )  # fmt: skip
 # Where a network's own index, or none, is set; what a wheelhouse replaces.
 _INDEX = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_CONFIG_FILE")
+_BINARY = re.compile(r"^--(?:no|only)-binary \S+", re.MULTILINE)
+_BINARY_VARIABLES = ("PIP_NO_BINARY", "PIP_ONLY_BINARY")
 _NO_INDEX = re.compile(r"^\s*--no-index\b", re.MULTILINE)
 # Set against what a configuration file says: a run of pip here needs no virtual environment, takes no hashes for the
 # sdist that it builds, resolves unless it is told not to, and its output says why it failed.
@@ -142,7 +144,12 @@ def download(runner: Runner, arguments: Sequence[str], lines: str) -> List[str]:
     """
     folder = _fresh(runner, "download")
     os.mkdir(folder)
-    run(_told(runner, lines), ["download", "--dest", folder, *arguments, "--requirement", _file_of(folder, lines)])
+    words = ["download", "--dest", folder, *arguments, "--requirement", _file_of(folder, lines)]
+    try:
+        run(_told(runner, lines), words)
+    except NotFound as error:
+        limits = ", ".join(_limits(lines))
+        raise NotFound(error.what, f"{error.why} (with {limits})" if limits else error.why, error.fix) from None
     return sorted(os.path.join(folder, name) for name in os.listdir(folder))
 
 
@@ -170,6 +177,11 @@ def _told(runner: Runner, lines: str) -> Runner:
     """Return *runner* with what the requirements *lines* themselves say of the package index."""
     closed = not runner.no_index and _NO_INDEX.search(lines)
     return runner._replace(no_index="--no-index in the requirements") if closed else runner
+
+
+def _limits(lines: str) -> List[str]:
+    """Return what keeps pip from wheels or from sdists: options of the requirements *lines*, and variables."""
+    return _BINARY.findall(lines) + [f"{name}={os.environ[name]}" for name in _BINARY_VARIABLES if os.environ.get(name)]
 
 
 def _file_of(folder: str, lines: str) -> str:

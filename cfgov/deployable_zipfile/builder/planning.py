@@ -5,6 +5,7 @@ A chapter between ``collect.py``, which finds the wheels, and ``pack.py``, which
 
 from __future__ import annotations
 
+import re
 from typing import AbstractSet, Callable, Dict, FrozenSet, List, NamedTuple, Sequence, Tuple
 
 from packaging.markers import Marker
@@ -130,18 +131,35 @@ def limits(locked: requirements.Requirements, at: markers.Releases) -> List[clos
 
 
 def _ambiguous(locked: requirements.Requirements, at: markers.Releases) -> List[closure.Problem]:
-    """Return the releases for which a ``pylock.toml`` has one project twice (PEP 751, "Installation")."""
+    """Return the releases for which a project is there twice.
+
+    In a ``pylock.toml`` that is an error in any case (PEP 751, "Installation"); elsewhere where a variable of the
+    kernel chooses the version.
+    """
     found: List[closure.Problem] = []
-    claimed: Dict[str, List[Tuple[int, str]]] = {}
+    earlier: Dict[str, List[requirements.Line]] = {}
     for line in locked.lines:
-        if not line.place.startswith(f"{locked.path}:packages["):
-            continue
-        name, releases = canonicalize_name(line.requirement.name), at.where(line.requirement.marker)
-        for others, place in claimed.get(name, []):
-            why = f"is locked twice, at {place} and {line.place}"
-            found.append(closure.Problem(name, why, "Lock it again", releases & others))
-        claimed.setdefault(name, []).append((releases, line.place))
+        several = earlier.setdefault(canonicalize_name(line.requirement.name), [])
+        for other in several:
+            both = at.where(line.requirement.marker) & at.where(other.requirement.marker)
+            why = _twice(locked.path, other, line)
+            if both and why:
+                found.append(closure.Problem(line.requirement.name, why, "Lock one of them", both))
+        several.append(line)
     return found
+
+
+def _twice(path: str, one: requirements.Line, other: requirements.Line) -> str:
+    """Return why two lines of one project for one release are ambiguous, "" when they need not be."""
+    if other.place.startswith(f"{path}:packages["):
+        return f"is locked twice, at {one.place} and {other.place}"
+    chosen_by = [
+        name for name in sorted(markers.KERNEL) for line in (one, other) if name in str(line.requirement.marker)
+    ]
+    versions = [str(line.requirement.specifier) for line in (one, other)]
+    if not chosen_by or versions[0] == versions[1] or not all(re.match(r"==[^,*]+\Z", version) for version in versions):
+        return ""
+    return f"has two versions, at {one.place} and {other.place}, and {chosen_by[0]} differs from host to host"
 
 
 def _unfit(what: str, requires_python: str, at: markers.Releases, wanted: int) -> closure.Problem:

@@ -142,7 +142,10 @@ def test_what_depends_on_an_extra_and_a_patch_release_is_followed() -> None:
 
 
 @pytest.mark.parametrize("name", ["platform_release", "platform_version"])
-@pytest.mark.parametrize("marker", ['{} >= "5"', '{} < "5"', '"el7" in {}', '{} == "x" and os_name == "posix"'])
+@pytest.mark.parametrize(
+    "marker",
+    ['{} >= "5"', '{} < "5"', '"el7" in {}', '{} == "x" and os_name == "posix"', "os_name == {}", "{} != os_name"],
+)
 def test_what_may_depend_on_the_kernel_is_required(name: str, marker: str) -> None:
     fr = wheel("fr", f"bp; {marker.format(name)}")
     assert followed(roots("fr"), fr)[1] == "all"

@@ -537,6 +537,34 @@ def test_of_two_files_of_a_lock_each_is_fetched_for_the_releases_of_its_marker(
     assert [one.version for one in target.installed_on(patches.parsed(OWN)).wheels] == ["2.0"]
 
 
+def test_versions_that_the_kernel_chooses_are_refused_before_pip_runs(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["foo==1.0 ; platform_release < '4'", "Foo==2.0 ; platform_release >= '4'"]
+    path = lock(site, *lines)
+    error = failed(capsys, 7, site, path, tmp_path / "out")
+    assert f"Foo: has two versions, at {path}:1 and {path}:2, and platform_release differs from host to host" in error
+    assert not any("foo" in asked.lower() for asked in index.asked)
+    for version in ("1.0", "2.0"):  # here the kernel chooses nothing
+        index.add("foo", version)
+    run(capsys, site, lock(site, "foo==1.0 ; platform_release < '4'", "foo==1.0"), tmp_path / "out")
+    run(
+        capsys,
+        site,
+        lock(site, "foo==1.0 ; python_version < '3'", "foo==2.0 ; platform_release > '4'"),
+        tmp_path / "out",
+    )
+
+
+@pytest.mark.parametrize("name", ["my.lock.toml", "PYLOCK.TOML"])
+def test_a_toml_file_of_another_name_is_no_list_of_requirements(
+    site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    path = write_tree(tmp_path, {name: 'lock-version = "1.0"\n'}) / name
+    error = failed(capsys, 7, site, path, tmp_path / "out")
+    assert f"{name}: is not named as a lock. Name it pylock.toml or pylock.NAME.toml, or give a lock." in error
+
+
 @pytest.mark.parametrize("where", ["here", "remote"])
 def test_why_a_file_of_a_lock_is_not_taken_is_what_was_wrong_with_it_first(
     site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,

@@ -191,3 +191,14 @@ def test_requirements_that_forbid_the_index_are_named_as_the_reason(tmp_path: Pa
         with pytest.raises(pip.NotFound, match="a==1: ") as caught:
             pip.download(runner(tmp_path / str(number), absent)._replace(no_index=no_index), [], lines)
         assert reason in str(caught.value)
+
+
+def test_what_keeps_pip_from_wheels_or_sdists_is_named_where_nothing_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent = "print('ERROR: No matching distribution found for a==1'); raise SystemExit(1)"
+    monkeypatch.setenv("PIP_ONLY_BINARY", "a")
+    with pytest.raises(pip.NotFound) as caught:
+        pip.download(runner(tmp_path, absent), [], "--no-binary :all:\n--no-index\na==1\n")
+    assert "(with --no-binary :all:, PIP_ONLY_BINARY=a). " in str(caught.value)
+    assert str(caught.value).count("The output is in ") == 1
