@@ -20,7 +20,7 @@ import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence, TypeVar
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from benchmarks import disk, growth, large, report
 from benchmarks.flows import FLOWS, OURS, REFERENCE, Flow
@@ -28,7 +28,7 @@ from benchmarks.material import ROOT, Material, prepare, say
 from benchmarks.measure import Run, host, measured, prepared
 from benchmarks.volume import Volume
 
-Made = TypeVar("Made")
+Call = Tuple[Any, ...]  # a function and its arguments
 GROUPS = ("deploy", "second", "build", "prove", "look", "growth")
 _WORKLOADS = ("cfgov", "many", "native")  # in benchmarks/workloads
 _NEEDED = ("git", "sha256sum", "tar", "unzip", "zip")
@@ -63,15 +63,12 @@ def _run(
     workloads: List[report.Workload] = []
     facts = host()
     with Volume(scratch, arguments.gigabytes) as volume:
-        for lock in _locks(arguments):
-            say(f"workload {lock.stem}")
-            folder = scratch / lock.stem
-            folder.mkdir()
-            flows = [flow for flow in FLOWS if _is_wanted(flow, arguments, first=not workloads)]
-            others = any(flow.name in ("pex", "shiv") for flow in flows)
-            material = _apart(prepare, lock.resolve(), folder, others, not workloads)
-            if any(flow.name.endswith(", large") for flow in flows):
-                material = material._replace(large=_apart(large.releases, folder))
+        wanted = {
+            lock: [flow for flow in FLOWS if _is_wanted(flow, arguments, first=not number)]
+            for number, lock in enumerate(_locks(arguments))
+        }
+        for (lock, flows), material in zip(wanted.items(), _materials(wanted, scratch)):
+            say(f"measuring {lock.stem}")
             results = _rounds(flows, material, volume, arguments.rounds, failed)
             workloads.append(report.Workload(lock.stem, material, results, tuple({flow.group for flow in flows})))
         grown = report.Growth()
@@ -84,10 +81,29 @@ def _run(
         return workloads, grown, facts
 
 
-def _apart(function: Callable[..., Made], *arguments: object) -> Made:
-    """Return what *function* does in a process of its own: none that is measured has less memory than this."""
-    with ProcessPoolExecutor(1, get_context("fork")) as pool:
-        return pool.submit(function, *arguments).result()
+def _materials(wanted: Dict[Path, List[Flow]], scratch: Path) -> List[Material]:
+    """Prepare everything before anything is measured, several workloads at once; return what each has, in their order.
+
+    Parameters:
+        wanted: what is measured, by requirements.
+    """
+    calls: List[Call] = []
+    names = {flow.name for flows in wanted.values() for flow in flows}
+    for lock in wanted:
+        folder = scratch / lock.stem
+        folder.mkdir()
+        calls.append((prepare, lock.resolve(), folder, bool(names & {"pex", "shiv"}) and not calls, not calls))
+    if any(name.endswith(", large") for name in names):
+        calls.append((large.releases, scratch))
+    made = _apart(calls)
+    materials = made[: len(wanted)]
+    return [materials[0]._replace(large=tuple(*made[len(wanted) :])), *materials[1:]]
+
+
+def _apart(calls: Sequence[Call]) -> List[Any]:
+    """Return what functions return that run in other processes: none that is measured has less memory than this."""
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("fork")) as pool:
+        return [future.result() for future in [pool.submit(*call) for call in calls]]
 
 
 def _locks(arguments: argparse.Namespace) -> List[Path]:
@@ -120,7 +136,7 @@ def _rounds(
             results[flow.name] = []
     for number in range(rounds):
         for flow in flows:
-            if flow.name not in results or (flow.once and number):
+            if flow.name not in results or ((flow.once or flow.first_round) and number):
                 continue
             try:
                 run = _once(flow, material, volume)

@@ -26,6 +26,7 @@ class Flow(NamedTuple):
     before: Script = lambda _: ""  # not measured
     bytecode: bool = False  # promised at the end
     once: bool = False  # no goal needs it, and it takes long: only the first round of the first workload
+    first_round: bool = False  # no goal needs it, but it explains one: only the first round
     times: int = 1  # that the script does the same, for what is too short to be timed once
     skip: Callable[[Material], str] = lambda _: ""  # the reason, "" to run it
     first: str = ""  # folder of the release before, for one that shares files with it
@@ -159,7 +160,7 @@ DEPLOY = (
         _uv("--compile-bytecode"),
         bytecode=True,
     ),
-    Flow("uv", "deploy", "the same without bytecode", _uv("")),
+    Flow("uv", "deploy", "the same without bytecode", _uv(""), once=True),
     Flow("pip", "deploy", "`unzip`, `venv`, `pip install`, which compiles by default", _pip, bytecode=True, once=True),
     Flow(
         "pex",
@@ -189,12 +190,14 @@ DEPLOY = (
         "files of the first row: inflated, compared and written by one process per core, and nothing else",
         lambda material: _floor(material.artifact, material.rows, "site"),
         bytecode=True,
+        first_round=True,
     ),
     Flow(
         f"{FLOOR_OF_DEPLOYMENT}, no bytecode",
         "deploy",
         "the same of the artifact without bytecode",
         lambda material: _floor(material.bare, material.bare_rows, "site"),
+        first_round=True,
     ),
     Flow(
         "tar",
@@ -369,7 +372,7 @@ def _looks(of: str, releases: Callable[[Material], Sequence[Path]], skip: Callab
     rows = (
         ("inspect", "", _looked("inspect {0}", releases), False),
         ("diff", "with the next release", _looked("diff {0} {1}", releases), False),
-        ("report", "against the next release", _looked("report {1} --against {0}", releases), False),
+        ("report", "against the next release", _looked("report {1} --against {0}", releases), True),
         ("sha256sum of one", "reading the bytes of one", _read("sha256sum {0}", releases), False),
         ("sha256sum of both", "of the two that are compared", _read("sha256sum {0} {1}", releases), False),
         ("cat", "reading them without looking at them", _read("cat {0}", releases), True),

@@ -83,13 +83,13 @@ def prepare(lock: Path, scratch: Path, others: bool, further: bool) -> Material:
     subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", str(ROOT), str(source)], check=True)
     locks = [_lock(lock, scratch, house, release) for release in ("1", "2")]
     artifact, bare = scratch / "site.zip", scratch / "bare.zip"
-    say("building the artifact")
+    say(f"{scratch.name}: building the artifact")
     create(source, locks[0], artifact, scratch / "cache")
-    say("building it without bytecode")
+    say(f"{scratch.name}: building it without bytecode")
     create(source, locks[0], bare, scratch / "cache", "--no-bytecode")
     wheels, manifest = _fetched(artifact, house), _manifest(artifact)
     second, delta = _next(source, locks[1], artifact, scratch) if further else (artifact, None)
-    say("preparing what the other tools start from")
+    say(f"{scratch.name}: preparing what the other tools start from")
     plain = _plain(artifact, manifest["project"], wheels, scratch / "plain.zip")
     tree, tar = _final_files(artifact, scratch)
     pex, shiv = (_pex(house, scratch), _shiv(house, scratch)) if others else (None, None)
@@ -199,7 +199,7 @@ def _plain(artifact: Path, project: str, wheels: Sequence[str], plain: Path) -> 
 def _final_files(artifact: Path, scratch: Path) -> "tuple[Path, Path]":
     """Return a zip and a tar of everything that a deployment leaves, bytecode aside."""
     site = scratch / "final" / "site"
-    command = [sys.executable, "-I", str(artifact), "-d", str(site), "--quiet"]
+    command = [sys.executable, "-I", str(artifact), "-d", str(site), "--quiet", "--no-sync"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     tree, tar = scratch / "tree.zip", scratch / "tree.tar"
     with zipfile.ZipFile(tree, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -217,25 +217,25 @@ def _final_files(artifact: Path, scratch: Path) -> "tuple[Path, Path]":
 
 def _next(source: Path, lock: Path, artifact: Path, scratch: Path) -> Tuple[Path, Optional[Path]]:
     """Return the next release of *artifact*, and what of it that lacks."""
-    say("building its next release and the delta")
+    say(f"{scratch.name}: building its next release and the delta")
     change(source, _CHANGED_FILES, "second")
     second = scratch / "second.zip"
-    create(source, lock, second, scratch / "cache")
-    delta = _delta(source, lock, artifact, scratch)
+    delta = _with_delta(source, lock, artifact, second, scratch)
     subprocess.run(["git", "-C", str(source), "checkout", "--quiet", "."], check=True)
     return second, delta
 
 
-def _delta(source: Path, lock: Path, old: Path, scratch: Path) -> Optional[Path]:
-    path = scratch / "next.delta.zip"
+def _with_delta(source: Path, lock: Path, old: Path, output: Path, scratch: Path) -> Optional[Path]:
+    """Build *output*, and the delta against *old*; return the path of that."""
     try:
-        create(source, lock, scratch / "next.zip", scratch / "cache", "--against", str(old))
+        create(source, lock, output, scratch / "cache", "--against", str(old))
     except RuntimeError as error:
         if "--against" not in str(error) or not str(error).splitlines()[-1].startswith("error: the command line"):
             raise
         say("skipped: delta: this version of create has no --against")
+        create(source, lock, output, scratch / "cache")
         return None
-    return path
+    return output.with_name(f"{output.stem}.delta.zip")
 
 
 def _pex(house: Path, scratch: Path) -> Optional[Path]:

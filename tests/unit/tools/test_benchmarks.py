@@ -12,7 +12,8 @@ from typing import Any, List
 
 import pytest
 
-from benchmarks import disk, growth, report
+from benchmarks import __main__ as main
+from benchmarks import disk, growth, large, material, report
 from benchmarks.__main__ import GROUPS, _apart, _is_wanted, _locks, _parser
 from benchmarks.flows import DEPLOY, FLOWS
 from benchmarks.material import FLOOR
@@ -124,16 +125,45 @@ def fails(why: str) -> None:
     raise RuntimeError(why)
 
 
-def test_what_takes_memory_is_made_in_another_process() -> None:
-    assert _apart(os.getpid) != os.getpid()
+def test_what_takes_memory_is_made_in_other_processes() -> None:
+    found = _apart([(os.getpid,), (pow, 2, 3), (pow, 2, 5)])
+
+    assert found[0] != os.getpid()
+    assert found[1:] == [8, 32]
     with pytest.raises(RuntimeError, match="why"):
-        _apart(fails, "why")
+        _apart([(os.getpid,), (fails, "why")])
+
+
+def test_everything_is_prepared_before_anything_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: List[Any] = []
+
+    def answered(given: List[Any]) -> List[Any]:
+        calls.extend(given)
+        return [material.Material(*[call[1]] * 17) for call in given[:2]] + [(Path("one"), Path("two"))]
+
+    monkeypatch.setattr(main, "_apart", answered)
+    wanted = {Path("a.txt"): list(FLOWS), Path("b.txt"): list(DEPLOY)}
+    first, second = main._materials(wanted, tmp_path)
+
+    assert [call[0] for call in calls] == [material.prepare, material.prepare, large.releases]
+    assert [call[3:] for call in calls[:2]] == [(True, True), (False, False)]  # pex and shiv, and further releases
+    assert (first.artifact.name, first.large, second.artifact.name) == ("a.txt", (Path("one"), Path("two")), "b.txt")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_rows_without_a_goal_are_measured_in_the_first_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(main, "_once", lambda flow, material, volume: run(1))
+    flows = [flow for flow in FLOWS if flow.name in ("uv", "floor of a deployment", "unzip")]
+    nothing: Any = None
+    results = main._rounds(flows, nothing, nothing, 3, [])
+
+    assert {name: len(runs) for name, runs in results.items()} == {"uv": 1, "floor of a deployment": 1, "unzip": 3}
 
 
 def test_goals_are_of_the_groups_that_were_measured() -> None:
-    material: Any = SimpleNamespace(delta=None)
+    packed: Any = SimpleNamespace(delta=None)
     results = {"inspect, large": [run(3)], "sha256sum of one, large": [run(2.5)]}
-    rows = [goal.row for goal in report.goals([report.Workload("w", material, results, ("look",))], report.Growth())]
+    rows = [goal.row for goal in report.goals([report.Workload("w", packed, results, ("look",))], report.Growth())]
 
     assert "| w: inspect, large / sha256sum of one | ≤ 1.50 | 1.2 x | met |" in rows
     assert "| w: diff / sha256sum of both | ≤ 1.50 | not measured | |" in rows
