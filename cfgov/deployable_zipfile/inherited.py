@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import signal
 import stat
@@ -41,6 +42,7 @@ def claim() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
+@functools.lru_cache(maxsize=None)
 def changeable_signals() -> Sequence[int]:
     """Return the signals whose effect can be changed; the first real-time ones belong to the C library."""
     fixed = {signal.SIGKILL, signal.SIGSTOP}

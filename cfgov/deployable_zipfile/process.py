@@ -210,7 +210,7 @@ def _spawned(words: Sequence[str], timeout: float, cwd: str, env: Mapping[str, s
     with durable.nameless_file() as errors:
         child = _Child()
         try:
-            with unbroken(signal.valid_signals()):
+            with unbroken(inherited.changeable_signals()):
                 child.pid = _start(words, cwd, env, stdout, errors.fileno())
             if not child.pid:
                 return None

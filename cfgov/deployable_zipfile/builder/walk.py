@@ -114,9 +114,14 @@ class Walk:
         """Say whether a tracked file exists, not reached through a folder that became a link."""
         path = self._below + name
         folder = os.path.dirname(path)
-        if folder not in folders:
-            folders[folder] = os.path.realpath(folder) == folder
-        return folders[folder] and os.path.lexists(path)
+        return self._is_folder(folder, folders) and os.path.lexists(path)
+
+    def _is_folder(self, folder: str, known: Dict[str, bool]) -> bool:
+        """Say whether *folder*, the walk's own or one below it, is a folder that no link leads to."""
+        if folder not in known:
+            above = folder == self._root or self._is_folder(os.path.dirname(folder), known)
+            known[folder] = above and not os.path.islink(folder)
+        return known[folder]
 
 
 def _compiled(pattern: str) -> "re.Pattern[str]":
