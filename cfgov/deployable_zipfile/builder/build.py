@@ -114,6 +114,7 @@ def build(wanted: BuildOptions, console: Console, wishes: Wishes, record: Option
         run_as = project.check(wanted.wanted)
         base = stack.enter_context(_opened_base(wishes.against)) if wishes.against else None
         kept = stack.enter_context(cache.Cache(options.cache_folder(context)))
+        options.keep_settings(kept)
         lock = supplies.Supplies(context, kept)
         output = stack.enter_context(Output(wanted.output))
         chosen = provenance.choose(context, lock.projects, output.names, kept)

@@ -283,6 +283,14 @@ class Cache:
                     pass  # another build was here first
 
 
+def kept_document(folder: str, kind: str, key: str) -> Any:
+    """Return the document *key* of *kind* of the cache in *folder*, without opening that; None when there is none."""
+    try:
+        return _read_proven(os.path.join(folder, kind, key[:2], key + ".json"))
+    except OSError:
+        return None
+
+
 def key(*parts: Any) -> str:
     """Return one digest for *parts* (what JSON can carry): 64 hexadecimal digits."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("ascii")).hexdigest()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
+import sys
 from typing import Any, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..artifact import layout
@@ -94,7 +96,8 @@ def read(given: Mapping[str, Any]) -> BuildOptions:
         UsageError: something necessary is missing, or a value makes no sense.
         BuildInputError: the file cannot be used.
     """
-    found = settings.read(given.get("project") or os.curdir, variables=False)
+    recall = functools.partial(_recalled, given)
+    found = settings.read(given.get("project") or os.curdir, variables=False, recall=recall)
     values = settings.merged(found, dict(given))
     if not given.get("project"):
         if not found.path:
@@ -117,6 +120,27 @@ def read(given: Mapping[str, Any]) -> BuildOptions:
             raise UsageError(f"--build-constraint {path}", "does not exist", "Correct the path")
     made = made._replace(build_constraint=tuple(map(os.path.abspath, made.build_constraint)))
     return made if made.output else made._replace(output=f"{made.name}_build")
+
+
+def keep_settings(kept: cache.Cache) -> None:
+    """Let the next build know what the files of settings say."""
+    for digest, text in settings.known():
+        name = cache.key(*_of_settings(digest))
+        if kept.document("settings", name) is None:
+            kept.keep_document("settings", name, text)
+
+
+def _recalled(given: Mapping[str, Any], digest: str) -> Optional[str]:
+    """Return what a build with the same cache kept of a file of settings, as far as the command line says which."""
+    folder = given.get("cache-dir") or cache.default_folder()
+    if given.get("cache") is False or not folder:
+        return None
+    found = cache.kept_document(folder, "settings", cache.key(*_of_settings(digest)))
+    return None if found is None else str(found)
+
+
+def _of_settings(digest: str) -> Tuple[str, ...]:
+    return "settings", sys.version, digest
 
 
 def cache_folder(context: Context) -> Optional[str]:

@@ -6,20 +6,19 @@ setting. A path in the file is relative to the file's folder.
 
 from __future__ import annotations
 
-import functools
+import hashlib
+import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ..errors import BuildInputError
 
 if TYPE_CHECKING:  # imported where a project declares variables that are not known from the build before
     from ..artifact.environment import Contract
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+# Returns the text that was kept of a file with this digest, None when none was.
+Recall = Callable[[str], Optional[str]]
 
 SECTION = "tool.deployable-zipfile"
 ENVIRONMENT = "environment"  # a table of its own in the section, without an option
@@ -96,20 +95,21 @@ class Found(NamedTuple):
         return os.path.dirname(self.path)
 
 
-def read(folder: str, variables: bool = True) -> Found:
+def read(folder: str, variables: bool = True, recall: Optional[Recall] = None) -> Found:
     """Read the settings that hold for *folder*: of the nearest ``pyproject.toml`` that has the section.
 
     Looked for in the folder and in those above it, up to the top of the git checkout.
 
     Parameters:
         variables: also look at those that the project declares, as :func:`environment` does.
+        recall: knows files that were parsed before, which takes less than loading a parser.
 
     Raises:
         BuildInputError: the file is not TOML, or a setting is unknown or of a wrong type.
     """
     for path in looked_for(folder):
         if os.path.isfile(path):
-            section = _section(path)
+            section = _section(path, recall)
             if section is not None:
                 return Found(path, _values(path, section, variables))
     return Found()
@@ -125,20 +125,44 @@ def looked_for(folder: str) -> List[str]:
     return found
 
 
-def _section(path: str) -> Any:
+_SECTIONS: Dict[str, Any] = {}  # that files say, by the digest of the whole file; nobody may change them
+
+
+def _section(path: str, recall: Optional[Recall] = None) -> Any:
+    """Return the section in the file *path*, None when it has none."""
     try:
         with open(path, "rb") as file:
-            document = _parsed(file.read())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            content = file.read()
+        digest = hashlib.sha256(content).hexdigest()
+        if digest not in _SECTIONS:
+            kept = recall(digest) if recall else None
+            _SECTIONS[digest] = json.loads(kept) if kept else _parsed(content)
+    except (OSError, ValueError) as error:  # the errors of TOML and of UTF-8 among them
         raise BuildInputError(path, f"cannot be read as TOML ({error})", "Correct the file") from None
-    tool = document.get("tool", {})
+    return _SECTIONS[digest]
+
+
+def known() -> Iterator[Tuple[str, str]]:
+    """Yield the digest of each file that was read, and the text to keep of it.
+
+    JSON has no form for a date; of a file that holds one in our section nothing is kept.
+    """
+    for digest, section in _SECTIONS.items():
+        try:
+            text = json.dumps(section)  # in the order of the file, which the schema of variables has too
+        except TypeError:
+            continue
+        yield digest, text
+
+
+def _parsed(content: bytes) -> Any:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+
+    tool = tomllib.loads(content.decode("utf-8")).get("tool", {})
     return tool.get("deployable-zipfile") if isinstance(tool, dict) else None
-
-
-@functools.lru_cache(maxsize=4)
-def _parsed(content: bytes) -> Dict[str, Any]:
-    """Return the TOML document, which nobody may change; parsing it takes longer than reading it again."""
-    return tomllib.loads(content.decode("utf-8"))
 
 
 def _values(path: str, section: Any, variables: bool) -> Dict[str, Any]:

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable, List
 
 import pytest
 
 from deployable_zipfile import __main__ as command_line
 from deployable_zipfile.artifact import environment, manifests
-from deployable_zipfile.builder import parsers, settings
+from deployable_zipfile.builder import cache, options, parsers, settings
 from deployable_zipfile.builder.options import BuildOptions
 from deployable_zipfile.errors import BuildInputError
 from deployable_zipfile.views import sources
@@ -197,3 +198,97 @@ def test_without_a_declaration_there_is_nothing_to_print(tmp_path: Path, capsys:
     (tmp_path / ".git").mkdir()
     assert command_line.main(["environment", str(tmp_path)]) == 7
     assert "declares no variables" in capsys.readouterr().err
+
+
+class Remembered:
+    """A project whose settings an earlier build has read."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.file = folder / "pyproject.toml"
+        self.cache = folder / "cache"
+        self.parsed: List[bytes] = []
+        self._folder = folder
+        self._patch = monkeypatch
+        real = settings._parsed
+
+        def counted(content: bytes) -> Any:
+            self.parsed.append(content)
+            return real(content)
+
+        monkeypatch.setattr(settings, "_parsed", counted)
+        (folder / "site").mkdir()
+
+    def read(self, **given: Any) -> BuildOptions:
+        """Read the settings as a new process does, and keep them."""
+        self._patch.setattr(settings, "_SECTIONS", {})
+        self.parsed.clear()
+        words = {"project": str(self._folder / "site"), "requirements": "r.txt", "cache-dir": str(self.cache), **given}
+        found = options.read(words)
+        with cache.Cache(str(self.cache)) as kept:
+            options.keep_settings(kept)
+        return found
+
+
+@pytest.fixture
+def remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Remembered:
+    made = Remembered(tmp_path, monkeypatch)
+    made.file.write_text('[tool.deployable-zipfile]\nname = "one"\n', encoding="utf-8")
+    assert made.read().name == "one"
+    assert made.parsed
+    return made
+
+
+def test_a_file_of_settings_is_parsed_once(remembered: Remembered) -> None:
+    assert remembered.read().name == "one"
+    assert remembered.parsed == []
+
+
+def test_another_content_of_the_same_size_and_time_is_parsed(remembered: Remembered) -> None:
+    status = remembered.file.stat()
+    remembered.file.write_text('[tool.deployable-zipfile]\nname = "two"\n', encoding="utf-8")
+    os.utime(str(remembered.file), ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert remembered.read().name == "two"
+    remembered.file.write_text("[project]\n", encoding="utf-8")
+    assert remembered.read().name == "site_project"
+    assert remembered.read().name == "site_project"
+    assert remembered.parsed == []
+
+
+def _damaged(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b"one", b"two"))
+
+
+def _cut(path: Path) -> None:
+    os.truncate(str(path), 70)
+
+
+@pytest.mark.parametrize("spoil", [_damaged, _cut, Path.unlink])
+def test_what_was_kept_of_settings_is_used_only_when_it_is_whole(
+    remembered: Remembered, spoil: Callable[[Path], None]
+) -> None:
+    for path in (remembered.cache / "settings").rglob("*.json"):
+        spoil(path)
+    assert remembered.read().name == "one"
+    assert remembered.parsed
+
+
+def test_without_a_cache_settings_are_parsed(remembered: Remembered) -> None:
+    remembered.read(cache=False)
+    assert remembered.parsed
+    remembered.read(**{"cache-dir": str(remembered.cache) + "-other"})
+    assert remembered.parsed
+
+
+def test_variables_keep_their_order_and_a_date_is_not_kept(remembered: Remembered) -> None:
+    text = "[tool.deployable-zipfile.environment]\nZ = {default = 1, type = 'integer'}\nA = {type = 'string'}\n"
+    remembered.file.write_text(text, encoding="utf-8")
+    before = list(settings.variables(remembered.read().file))
+    again = remembered.read()
+    assert (list(settings.variables(again.file)), before, remembered.parsed) == (["Z", "A"], ["Z", "A"], [])
+    assert list(settings.variables(again.file)["Z"]) == ["default", "type"]
+
+    remembered.file.write_text(f"{text}D = {{default = 2020-01-01}}\n", encoding="utf-8")
+    for _ in range(2):
+        with pytest.raises(BuildInputError):
+            settings.environment(remembered.read().file)
+        assert remembered.parsed
