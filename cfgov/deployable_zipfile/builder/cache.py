@@ -14,7 +14,7 @@ import json
 import os
 import time
 import zlib
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, TypeVar
+from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple, TypeVar
 
 from .. import durable
 from ..errors import BuildInputError
@@ -26,6 +26,7 @@ _BLOCK = 1024 * 1024
 _UNUSED = 60 * 24 * 3600  # seconds after which an entry that no build touched is removed
 _PRUNE_EVERY = 24 * 3600
 _DAY = 24 * 3600
+_IDENTITY = ""  # of no kind of fact
 
 _Fact = TypeVar("_Fact")
 Identity = Tuple[int, ...]  # device, inode, size, time of content and of the inode (nanoseconds)
@@ -43,6 +44,9 @@ class Kept(NamedTuple):
 class Memory:
     """What was found out about files by reading them, for as long as they have the identity that they had then.
 
+    What is known of a file is kept as text and parsed when it is asked for: there may be 100 000 files, and as objects
+    each takes a kilobyte.
+
     Parameters:
         path: of the file that it is kept in; one that is damaged counts as missing.
     """
@@ -50,7 +54,7 @@ class Memory:
     def __init__(self, path: str) -> None:
         self._path = path
         self._today = int(time.time()) // _DAY
-        self._facts: Optional[Dict[str, List[Any]]] = None  # path -> identity, facts by kind, day of the last use
+        self._facts: Optional[Dict[str, str]] = None  # path -> day of the last use, a blank, identity and facts (JSON)
         self._changed = False
 
     def about(self, path: str, own: Identity, kind: str, find: Callable[[], _Fact]) -> _Fact:
@@ -71,12 +75,13 @@ class Memory:
 
     def known(self, path: str, own: Identity, kind: str) -> Any:
         """Return the fact of *kind* about the file *path*, whose identity is *own*; None when it is not known."""
-        entry = self._read().get(path)
-        if entry is None or kind not in entry[1] or tuple(entry[0]) != own:
+        facts = self._read()
+        found, day, text = self._parsed(path)
+        if found.get(_IDENTITY) != list(own) or kind not in found:
             return None
-        if entry[2] != self._today:
-            entry[2], self._changed = self._today, True
-        return entry[1][kind]
+        if day != str(self._today):
+            facts[path], self._changed = f"{self._today} {text}", True
+        return found[kind]
 
     def keep(self, path: str, own: Identity, kind: str, fact: Any, moment: int) -> None:
         """Remember a fact about *path*, unless a change after it was read could go unseen.
@@ -90,37 +95,46 @@ class Memory:
         if moment <= settles(own):
             return
         facts = self._read()
-        entry = facts.get(path)
-        if entry is None or tuple(entry[0]) != own:
-            entry = facts[path] = [list(own), {}, self._today]
-        entry[1][kind], self._changed = fact, True
+        found, _, __ = self._parsed(path)
+        if found.get(_IDENTITY) != list(own):
+            found = {_IDENTITY: list(own)}
+        found[kind] = fact
+        facts[path], self._changed = f"{self._today} {json.dumps(found, separators=(',', ':'))}", True
 
     def save(self, folder: str) -> None:
         """Write what is new through a file in *folder*, on the same file system."""
         if not self._changed:
             return
-        first = self._today - _UNUSED // _DAY
-        facts = {path: entry for path, entry in self._read().items() if entry[2] >= first}
+        first, facts = self._today - _UNUSED // _DAY, self._read()
+        for path in [path for path, text in facts.items() if int(text.partition(" ")[0]) < first]:
+            del facts[path]
         _write_proven(folder, self._path, facts)
         self._changed = False
 
-    def _read(self) -> Dict[str, List[Any]]:
+    def _parsed(self, path: str) -> Tuple[Dict[str, Any], str, str]:
+        """Return what is known of *path*, the day of its last use, and the text; nothing for an unknown path."""
+        day, _, text = self._read().get(path, "").partition(" ")
+        return json.loads(text) if text else {}, day, text
+
+    def _read(self) -> Dict[str, str]:
         if self._facts is None:
             try:
                 found = _read_proven(self._path)
             except OSError:
                 found = None
-            self._facts = found if isinstance(found, dict) else {}
+            # What a former version of the tool wrote has another form, and is found out again.
+            known = isinstance(found, dict) and all(isinstance(text, str) for text in found.values())
+            self._facts = found if known else {}
         return self._facts
 
 
 def _read_proven(path: str) -> Any:
     """Return the document in the file *path*, None when it is damaged."""
     with open(path, "rb") as file:
-        digest, _, text = file.read().partition(b"\n")
+        digest, text = file.readline().rstrip(b"\n"), file.read()
     if hashlib.sha256(text).hexdigest().encode("ascii") != digest:
         return None
-    return json.loads(text.decode("ascii"))
+    return json.loads(text)
 
 
 def _write_proven(folder: str, path: str, value: Any) -> None:
@@ -128,7 +142,8 @@ def _write_proven(folder: str, path: str, value: Any) -> None:
     text = json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
     descriptor, temporary = durable.fresh_file(folder)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(hashlib.sha256(text).hexdigest().encode("ascii") + b"\n" + text)
+        file.write(hashlib.sha256(text).hexdigest().encode("ascii") + b"\n")
+        file.write(text)
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     durable.put(temporary, path, sync=False)
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
 
@@ -334,3 +335,47 @@ def test_a_file_that_changed_within_a_tick_of_being_read_is_not_trusted(
     memory.about("/file", _just_now(changed), "kind", lambda: "fact")
 
     assert (memory.known("/file", _just_now(changed), "kind") is not None) is known
+
+
+def test_what_is_known_of_a_file_takes_little_memory_and_comes_back_as_it_was(tmp_path: Path) -> None:
+    paths = [f"/srv/project/part_{n // 1000}/group_{n // 50 % 20}/file_{n}.txt" for n in range(5000)]
+    memory = cache.Memory(str(tmp_path / "memory"))
+    for n, path in enumerate(paths):
+        memory.keep(path, (1, n, 3, 4, 5), "sha256", "0" * 64, 10**18)
+        memory.keep(path, (1, n, 3, 4, 5), "beginning", {"mode": 0o644, "text": [n, None, "\udc80"]}, 10**18)
+    memory.save(str(tmp_path))
+    tracemalloc.start()
+    try:
+        again = cache.Memory(str(tmp_path / "memory"))
+        assert again.known(paths[7], (1, 7, 3, 4, 5), "sha256") == "0" * 64
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size < 600 * len(paths)
+    assert again.known(paths[7], (1, 7, 3, 4, 5), "beginning") == {"mode": 0o644, "text": [7, None, "\udc80"]}
+    assert again.known(paths[7], (1, 8, 3, 4, 5), "sha256") is None  # of another file at the same path
+    assert again.known(paths[7], (1, 7, 3, 4, 5), "other") is None
+    again.keep(paths[7], (1, 8, 3, 4, 5), "other", 1, 10**18)
+    assert again.known(paths[7], (1, 8, 3, 4, 5), "sha256") is None  # it went with the former file
+
+
+def test_what_no_build_used_for_two_months_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    day, began = 24 * 3600, time.time()
+    memory = cache.Memory(str(tmp_path / "memory"))
+    for path in ("/used", "/unused"):
+        memory.keep(path, (1, 2, 3, 4, 5), "kind", "fact", 10**18)
+    memory.save(str(tmp_path))
+    for days in (40, 80):
+        monkeypatch.setattr(time, "time", lambda days=days: began + days * day)
+        memory = cache.Memory(str(tmp_path / "memory"))
+        assert memory.known("/used", (1, 2, 3, 4, 5), "kind") == "fact"
+        memory.save(str(tmp_path))
+    assert cache.Memory(str(tmp_path / "memory")).known("/unused", (1, 2, 3, 4, 5), "kind") is None
+
+
+def test_a_memory_of_a_former_version_counts_as_missing(tmp_path: Path) -> None:
+    former = {"/file": [[1, 2, 3, 4, 5], {"kind": "fact"}, int(time.time()) // (24 * 3600)]}
+    cache._write_proven(str(tmp_path), str(tmp_path / "memory"), former)
+    memory = cache.Memory(str(tmp_path / "memory"))
+    assert memory.known("/file", (1, 2, 3, 4, 5), "kind") is None
+    assert memory.about("/file", (1, 2, 3, 4, 5), "kind", lambda: "fact") == "fact"
