@@ -24,6 +24,7 @@ from tests.support.fixtures_docker import (
     evidence,
     images,
     lookalike,
+    once,
     platform,
     remember_outcome,
 )
@@ -54,7 +55,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
 
 
 @pytest.fixture(scope="session")
-def artifact(engine: containers.Engine, images: Dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an empty folder that all builds of this run in the builder image keep their downloads in."""
+    return once(tmp_path_factory, "cache", lambda _: None)
+
+
+@pytest.fixture(scope="session")
+def artifact(
+    engine: containers.Engine, images: Dict[str, str], cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """Return the artifact in the root of the checkout, so that the very bytes that are shipped are tested.
 
     Without one it is built in the builder image, from the files as they are now. One of another commit is refused:
@@ -74,35 +83,41 @@ def artifact(engine: containers.Engine, images: Dict[str, str], tmp_path_factory
         print(f"e2e: tests {shipped}, which is there")
         return shipped
     print("e2e: builds the artifact, for there is none")
-    checkout = clone(tmp_path_factory.mktemp("checkout"))
-    return build_artifact(images["builder"], checkout)
+
+    def build(folder: Path) -> None:
+        build_artifact(images["builder"], clone(folder), volume=str(cache))
+
+    return once(tmp_path_factory, "checkout", build) / ARTIFACT
 
 
 @pytest.fixture(scope="session")
 def checkout(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder to mount at /cfgov: only the artifact."""
-    folder = tmp_path_factory.mktemp("mounted")
-    folder.chmod(0o755)
-    shutil.copy2(artifact, folder / ARTIFACT)
-    return folder
+    return once(tmp_path_factory, "mounted", lambda folder: shutil.copy2(artifact, folder / ARTIFACT))
 
 
 @pytest.fixture(scope="session")
-def two_releases(engine: containers.Engine, images: Dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build ``one.zip`` and ``two.zip`` of this checkout, which differ in one wheel; return the folder with them."""
-    checkout = clone(tmp_path_factory.mktemp("changing"))
-    folder = tmp_path_factory.mktemp("releases")
-    folder.chmod(0o755)
-    volume = engine.volume()
-    lock = checkout / "requirements" / "deployment.txt"
-    locked = lock.read_text(encoding="utf-8")
-    older = CHANGED_WHEEL.sub(lambda _: OLDER_WHEEL, locked)
-    assert older != locked, "deployment.txt has no such wheel: choose another one"
-    for name, text in (("one", older), ("two", locked)):
-        lock.write_text(text, encoding="utf-8")
-        commit(checkout, f"Lock {name}")  # what is not committed is not deployed
-        shutil.copy2(build_artifact(images["builder"], checkout, volume=volume), folder / f"{name}.zip")
-    return folder
+def two_releases(
+    engine: containers.Engine,
+    images: Dict[str, str],
+    artifact: Path,
+    cache: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """Return a folder with ``two.zip``, the artifact, and ``one.zip``, which differs from it in one wheel."""
+
+    def build(folder: Path) -> None:
+        checkout = clone(tmp_path_factory.mktemp("changing"))
+        lock = checkout / "requirements" / "deployment.txt"
+        locked = lock.read_text(encoding="utf-8")
+        older = CHANGED_WHEEL.sub(lambda _: OLDER_WHEEL, locked)
+        assert older != locked, "deployment.txt has no such wheel: choose another one"
+        lock.write_text(older, encoding="utf-8")
+        commit(checkout, "Lock an older wheel")  # what is not committed is not deployed
+        shutil.copy2(build_artifact(images["builder"], checkout, volume=str(cache)), folder / "one.zip")
+        shutil.copy2(artifact, folder / "two.zip")
+
+    return once(tmp_path_factory, "releases", build)
 
 
 @pytest.fixture(scope="session")

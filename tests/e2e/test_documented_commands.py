@@ -121,7 +121,7 @@ class Terminal:
 
     def __init__(self, command: str, folder: Path) -> None:
         self._text: List[bytes] = []
-        self._before = _running_containers()
+        self._folder = folder
         self._code: int = -1
         self.child, self.master = pty.fork()
         if self.child == 0:
@@ -138,7 +138,7 @@ class Terminal:
             self.wait(10)
         os.close(self.master)
         # The documented command names nothing and leaves its container behind.
-        for container in _running_containers() - self._before:
+        for container in _containers_of(self._folder):
             subprocess.run(["docker", "rm", "--force", "--volumes", container], stdout=subprocess.DEVNULL, check=True)
 
     def running(self) -> bool:
@@ -171,7 +171,8 @@ class Terminal:
             self._text.append(chunk)
 
 
-def _running_containers() -> Set[str]:
-    command = ["docker", "ps", "--all", "--quiet", "--filter", f"ancestor={containers.TESTER}"]
+def _containers_of(folder: Path) -> Set[str]:
+    """Return the containers that *folder* is mounted in: other tests' are none of ours."""
+    command = ["docker", "ps", "--all", "--quiet", "--filter", f"volume={folder}"]
     listed = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     return set(listed.stdout.decode("ascii").split())

@@ -42,7 +42,7 @@ module=$(cd "$modules" && ls $(platform_get wsgi_module))
     echo "Group $APACHE_GROUP"
     echo "Listen 127.0.0.1:8080"
     echo "PidFile /srv/httpd.pid"
-    echo "ErrorLog /dev/stderr"
+    echo "ErrorLog /srv/error.log"
     echo "${1//PACKAGES/$packages}"
     echo "WSGIScriptAlias / /srv/app.wsgi"
     echo "<Directory /srv>"
@@ -50,11 +50,17 @@ module=$(cd "$modules" && ls $(platform_get wsgi_module))
     echo "</Directory>"
 } >/srv/httpd.conf
 platform_enable $(platform_get httpd_enable_scripts)
+touch /srv/error.log
 "$httpd" -f /srv/httpd.conf -DFOREGROUND &
+refused=0
 for _ in 1 2 3 4 5 6 7 8; do
     sleep 0.5
+    # The file was refused: two requests that get no answer show that nothing is served.
+    if grep -q "error: /srv/site/environment.json: " /srv/error.log; then refused=$((refused + 1)); fi
     if curl -s -m 2 -o /srv/answer -w 'status %{http_code}\\n' http://127.0.0.1:8080/; then break; fi
+    if ((refused == 2)); then break; fi
 done
+cat /srv/error.log
 echo "answer $(cat /srv/answer 2>/dev/null)"
 kill -KILL "$!"
 """

@@ -13,6 +13,7 @@ from typing import Dict, List, NamedTuple, Tuple
 
 from tests.e2e.test_site import Editor
 from tests.support import containers
+from tests.support.fixtures_docker import one_at_a_time
 
 CLIENTS = 50
 SECONDS = float(os.environ.get("LOAD_SECONDS") or 20)
@@ -29,7 +30,7 @@ class Outcome(NamedTuple):
 
 
 def test_fifty_clients_get_every_answer_and_memory_stays_flat(site: containers.Tester) -> None:
-    with Editor(site) as editor:
+    with one_at_a_time("traffic"), Editor(site) as editor:
         cookie = f"sessionid={editor._session.cookies['sessionid']}"
         crowd(site.address, cookie, WARM_UP)
         before = memory(site)

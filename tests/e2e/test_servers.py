@@ -19,6 +19,7 @@ from tests.support.switches import Visitors, keep, summary_of_switches, switched
 from tools.platforms import Platform
 
 FILE = "test_servers.py"
+DATABASE = f"{ROOT}/data/site.sqlite3"
 WEB = ("web1", "web2", "web3")
 # All of them take twelve minutes (REBOOT_STEPS=all): these are those at which something is decided.
 USUAL = ["after install", "after migrate", "after switch", "before health"]
@@ -153,8 +154,21 @@ def test_the_artifact_shows_on_a_server_that_it_can_run_there_before_it_is_deplo
 
 @pytest.fixture(scope="module")
 def ids(farm: Farm) -> Tuple[str, str]:
-    """Deploy ``one`` everywhere; return the build ids of ``one`` and ``two``."""
-    done = farm.deploy("one", *farm.servers, site_serial=len(farm.servers))
+    """Deploy ``one`` everywhere; return the build ids of ``one`` and ``two``.
+
+    The first server makes its database, which takes longest. The others start with a copy of it.
+    """
+    first, *others = farm.servers
+    done = farm.deploy("one", first)
+    assert done.code == 0, done.output
+    copy = f"import sqlite3; sqlite3.connect('{DATABASE}').execute(\"VACUUM INTO '/root/site.sqlite3'\")"
+    farm.servers[first].tester.run("/usr/bin/python3", "-c", copy)
+    archive = b"".join(farm.servers[first].tester.container.get_archive("/root/site.sqlite3")[0])
+    for name in others:
+        tester = farm.servers[name].tester
+        assert tester.container.put_archive(os.path.dirname(DATABASE), archive)
+        tester.run("chown", "apache:apache", DATABASE)
+    done = farm.deploy("one", *others, site_serial=len(others))
     assert done.code == 0, done.output
     (one,) = set(farm.live(*farm.servers))
     two = farm.servers["web1"].verb("two.zip", "deploy", "--dry-run", "--allow-dirty")["release"]
@@ -163,9 +177,9 @@ def ids(farm: Farm) -> Tuple[str, str]:
 
 
 def test_a_server_that_is_ready_is_not_changed_by_preparing_it_again(farm: Farm) -> None:
-    again = farm.play("prepare", *farm.servers)
+    again = farm.play("prepare", "web1", "gunicorn")  # one of each kind
     assert again.code == 0, again.output
-    assert set(again.changed.values()) == {0}, again.output
+    assert again.changed == {"web1": 0, "gunicorn": 0}, again.output
 
 
 def test_a_broken_server_stops_the_play_and_a_rerun_converges(farm: Farm, ids: Tuple[str, str]) -> None:

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
 
@@ -117,6 +117,25 @@ def one_at_a_time(what: str) -> Iterator[None]:
     with (Path(tempfile.gettempdir()) / f"{containers.LABEL}-{what}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def once(factory: pytest.TempPathFactory, name: str, fill: Callable[[Path], object]) -> Path:
+    """Return the folder *name* of this run, which *fill* was called with by the first worker that wanted it.
+
+    The others wait until it is complete. After a failure the next one fills it anew, and fails by itself.
+    """
+    own = factory.getbasetemp()
+    root = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own  # xdist's workers have a folder each, in one
+    folder, complete = root / f"once-{name}", root / f"once-{name}.complete"
+    with (root / f"once-{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not complete.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            folder.chmod(0o755)
+            fill(folder)
+            complete.touch()
+    return folder
 
 
 def build_artifact(image: str, checkout: Path, *options: str, volume: str = "") -> Path:

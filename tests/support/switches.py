@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 import time
 from typing import Any, Callable, Dict, List, NamedTuple
 
-from tests.support.fixtures_docker import result_folder
+from tests.support.fixtures_docker import one_at_a_time, result_folder
 from tests.support.hosts import Host
 from tests.support.traffic import Answer, Traffic, summary
 
@@ -24,20 +25,23 @@ class Change(NamedTuple):
 
 
 class Visitors:
-    """Traffic in a thread of its own while something happens to the site."""
+    """Traffic in a thread of its own while something happens to the site; one such crowd at a time on this machine."""
 
     def __init__(self, port: int) -> None:
         self.traffic = Traffic(port, CLIENTS, SLOW, SLOW_SECONDS)
         self._thread = threading.Thread(target=lambda: asyncio.run(self.traffic.run()))
+        self._turn = contextlib.ExitStack()
 
     def __enter__(self) -> "Visitors":
+        self._turn.enter_context(one_at_a_time("traffic"))
         self._thread.start()
         time.sleep(3)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.traffic.stop()
-        self._thread.join()
+        with self._turn:
+            self.traffic.stop()
+            self._thread.join()
 
     @property
     def answers(self) -> List[Answer]:
