@@ -113,7 +113,8 @@ def core(session: nox.Session) -> None:
 def integration(session: nox.Session) -> None:
     """Run the integration tests with the real pip, Pythons and images; -- --platform NAME (default: centos7)."""
     install(session, "e2e", "ansible")
-    pytest(session, "tests/integration", "--numprocesses=logical", "--dist=loadfile")
+    # In the order of names: the files with the most tests, which xdist would begin with, have the shortest ones.
+    pytest(session, "tests/integration", "--numprocesses=logical", "--dist=loadfile", "--no-loadscope-reorder")
 
 
 @nox.session(tags=["ci"])
