@@ -119,18 +119,19 @@ def printable(value: object) -> str:
 # A secret can be a part of a URL's authority (RFC 3986, 3.2.1), of its query or of its fragment. A password may hold
 # "/" and "@" that nobody has percent-encoded; a port is digits only.
 # Each search from a "://" ends at the next one, so that the time grows with the text's length and not its square.
-_WORD = re.compile(r"[^\s\"'<>]+")
-_PASSWORD = re.compile(r"(://[^\s/?#@:\"'<>]*:)(?!\d{1,5}(?:[/?#\s]|$))[^\s@\"'<>]*@")
+# Compiled when they are needed: few commands have anything to mask.
+_WORD = r"[^\s\"'<>]+"
+_PASSWORD = r"(://[^\s/?#@:\"'<>]*:)(?!\d{1,5}(?:[/?#\s]|$))[^\s@\"'<>]*@"
 _URL_PARTS = (
-    (re.compile(r"(://)[^\s/?#\"'<>]*@"), r"\1****@"),
-    (re.compile(r"(%3A%2F%2F)(?:(?!%2F)[^\s\"'<>/])*?%40", re.IGNORECASE), r"\1****%40"),
-    (re.compile(r"(://(?:[^\s?#\"'<>:]|:(?!//))*)\?[^\s#\"'<>]*(?<![.,;:)\]])"), r"\1?****"),
-    (re.compile(r"(?<=[\w/.-])\?[\w.~%+-]+=[^\s#\"'<>)]*(?<![.,;:])"), "?****"),
-    (re.compile(r"(%3F[\w.~+-]+%3D)[^\s\"'<>)]*", re.IGNORECASE), r"\1****"),
+    (r"(://)[^\s/?#\"'<>]*@", r"\1****@"),
+    (r"(?i)(%3A%2F%2F)(?:(?!%2F)[^\s\"'<>/])*?%40", r"\1****%40"),
+    (r"(://(?:[^\s?#\"'<>:]|:(?!//))*)\?[^\s#\"'<>]*(?<![.,;:)\]])", r"\1?****"),
+    (r"(?<=[\w/.-])\?[\w.~%+-]+=[^\s#\"'<>)]*(?<![.,;:])", "?****"),
+    (r"(?i)(%3F[\w.~+-]+%3D)[^\s\"'<>)]*", r"\1****"),
 )
-_FRAGMENT = re.compile(r"://(?:[^#:]|:(?!//))*#((?:[^:]|:(?!//))*)")  # in a word; it ends at the next URL
-_PUBLIC_PART = re.compile(r"(?:sha\d+|md5|egg|subdirectory)=")  # of a fragment, as pip reads it
-_URL = re.compile(r"://[^\s\"'<>]+")
+_FRAGMENT = r"://(?:[^#:]|:(?!//))*#((?:[^:]|:(?!//))*)"  # in a word; it ends at the next URL
+_PUBLIC_PART = r"(?:sha\d+|md5|egg|subdirectory)="  # of a fragment, as pip reads it
+_URL = r"://[^\s\"'<>]+"
 _SHORTEST_SECRET = 5  # characters; shorter ones are only masked where a URL holds them
 _PUBLIC_USERS = {"__token__", "oauth2", "oauth2accesstoken", "x-access-token", "x-token-auth", "gitlab-ci-token"}
 _concealed: Set[str] = set()
@@ -140,7 +141,7 @@ def conceal(text: str) -> None:
     """Remember the secret parts of every URL in *text*, so that :func:`masked` finds them outside of a URL too."""
     from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-    for url in _URL.findall(text):
+    for url in re.findall(_URL, text):
         try:
             parts = urlsplit(f"https{url}")  # the scheme tells nothing
             user, _, password = parts.netloc.rpartition("@")[0].partition(":")
@@ -163,27 +164,27 @@ def masked(text: str) -> str:
             text = re.sub(rf"(?<![0-9A-Za-z]){re.escape(secret)}(?![0-9A-Za-z])", "****", text)
     if "://" in text or "?" in text or "%" in text:
         if "@" in text:
-            text = _WORD.sub(_without_password, text)
+            text = re.sub(_WORD, _without_password, text)
         for pattern, replacement in _URL_PARTS:
-            text = pattern.sub(replacement, text)
+            text = re.sub(pattern, replacement, text)
         if "#" in text:
-            text = _WORD.sub(_without_fragment, text)
+            text = re.sub(_WORD, _without_fragment, text)
     return text
 
 
 def _without_password(word: "re.Match[str]") -> str:
     """Return *word* without passwords; no search goes on behind its last "@", since it would find nothing."""
     before, at, rest = word.group().rpartition("@")
-    return _PASSWORD.sub(r"\1****@", before + at) + rest
+    return re.sub(_PASSWORD, r"\1****@", before + at) + rest
 
 
 def _without_fragment(word: "re.Match[str]") -> str:
     """Return *word* up to the first fragment that gives something a value that is not public."""
     text = word.group()
     last = text.rfind("=")
-    for found in _FRAGMENT.finditer(text):
+    for found in re.finditer(_FRAGMENT, text):
         parts = [part for part in found.group(1).split("&") if "=" in part] or [found.group(1)]
-        if found.start(1) <= last and not all(map(_PUBLIC_PART.match, parts)):
+        if found.start(1) <= last and not all(re.match(_PUBLIC_PART, part) for part in parts):
             return f"{text[: found.start(1)]}****"
     return text
 

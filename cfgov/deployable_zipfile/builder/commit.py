@@ -45,14 +45,20 @@ def committed(root: str, commit: str, recall: Recall, prefix: str = "") -> Dict[
     if not commit:
         return found
     listing = recall("tree", commit, lambda: git.run(root, "ls-tree", "-r", "-z", "-l", "--full-tree", commit))
-    for mode, blob, size, name in _rows(listing):
-        if mode != GITLINK:
-            found[prefix + name] = Blob(mode, blob, size, root)
-        elif os.path.lexists(os.path.join(root, name, ".git")):
+    found.update(_blobs(listing, root, prefix))
+    for mode, blob, _, name in _rows(listing) if f"{GITLINK} " in listing else ():
+        if mode == GITLINK and os.path.lexists(os.path.join(root, name, ".git")):
             inner = os.path.join(root, name)
             known = git.run(inner, "cat-file", "-t", blob, allow_failure=True).strip() == "commit"
             found.update(committed(inner, blob if known else "", recall, f"{prefix}{name}/"))
     return found
+
+
+@functools.lru_cache(maxsize=2)
+def _blobs(listing: str, root: str, prefix: str) -> Dict[str, Blob]:
+    """Return the files that git lists of a commit, submodules left aside; nobody may change it."""
+    rows = _rows(listing)
+    return {prefix + name: Blob(mode, blob, size, root) for mode, blob, size, name in rows if mode != GITLINK}
 
 
 @functools.lru_cache(maxsize=8)

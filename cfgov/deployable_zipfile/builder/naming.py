@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import sysconfig
 import unicodedata
 from typing import Set
 
@@ -54,6 +53,8 @@ def _standard_modules() -> Set[str]:
     listed = getattr(sys, "stdlib_module_names", None)
     if listed is not None:
         return set(listed)
+    import sysconfig  # before Python 3.10
+
     folders = [sysconfig.get_path("stdlib"), sysconfig.get_config_var("DESTSHARED")]
     found = {entry.partition(".")[0] for folder in folders if os.path.isdir(folder) for entry in os.listdir(folder)}
     return (found | set(sys.builtin_module_names)) - {"site-packages", "lib-dynload"}
