@@ -28,6 +28,7 @@ _COLLECTED = re.compile(r"^(?:Collecting|Processing) ", re.MULTILINE)
 _FETCHED = re.compile(r"^(?:Processing \S| *(?:Downloading|Using cached) (?!\S+\.metadata\b))", re.MULTILINE)
 _GIT = re.compile(r"^\s*\u00d7 git \S+ .*did not run successfully", re.MULTILINE)
 _OTHER_NAME = re.compile(r"has inconsistent name: expected '([^']*)', but metadata has '([^']*)'")
+_NO_PROJECT = re.compile(r"^ERROR: (\S+).* does not appear to be a Python project: neither", re.MULTILINE)
 _UNSUPPORTED = re.compile(r"^ERROR: (\S+\.whl) is not a supported wheel on this platform", re.MULTILINE)
 # pip's form for errors that it explains.
 _DIAGNOSIS = re.compile("^\\s*\u00d7 (.+)$", re.MULTILINE)
@@ -77,14 +78,8 @@ def explained(text: str, arguments: Sequence[str], no_index: str = "") -> Failur
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     known = (
-        _hash_failure,
-        _conflict,
-        _git_failure,
-        _other_name,
-        _unsupported,
-        _build_failure,
-        _index_failure,
-        _diagnosis,
+        *(_settings, _hash_failure, _conflict, _git_failure, _other_name, _unsupported, _no_project),
+        *(_build_failure, _index_failure, _diagnosis),
     )
     for recognise in known:
         failure = recognise(text, lines)
@@ -94,6 +89,14 @@ def explained(text: str, arguments: Sequence[str], no_index: str = "") -> Failur
     crashed = errors[-1:] == ["Exception:"]  # pip itself failed, and a traceback follows
     last = errors[-1] if errors and not crashed else (lines[-1] if lines else "no output")
     return Failure(f"pip {arguments[0]}", last.rstrip(".: ")[:300], "See its output")
+
+
+def _settings(_text: str, lines: Sequence[str]) -> Optional[Failure]:
+    opening = "Configuration file could not be loaded."
+    if opening not in lines:
+        return None
+    said = " ".join(lines[lines.index(opening) + 1 :][:2]).rstrip(".")
+    return Failure("pip's configuration", f"cannot be read ({said[:200]})", "Correct the file")
 
 
 def _conflict(text: str, _lines: Sequence[str]) -> Optional[Failure]:
@@ -124,6 +127,13 @@ def _other_name(text: str, _lines: Sequence[str]) -> Optional[Failure]:
 def _unsupported(text: str, _lines: Sequence[str]) -> Optional[Failure]:
     found = _UNSUPPORTED.search(text)
     return Failure(found[1], "does not run on this Python and platform", "Name another file") if found else None
+
+
+def _no_project(text: str, _lines: Sequence[str]) -> Optional[Failure]:
+    found = _NO_PROJECT.search(text)
+    return (
+        Failure(found[1], "has neither pyproject.toml nor setup.py", "Correct URL or subdirectory") if found else None
+    )
 
 
 def _build_failure(text: str, lines: Sequence[str]) -> Optional[Failure]:

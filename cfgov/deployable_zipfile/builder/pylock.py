@@ -152,7 +152,7 @@ def _decided(match: "re.Match[str]", groups: FrozenSet[str], extras: FrozenSet[s
 def _checkout(path: str, place: str, name: str, vcs: PackageVcs) -> str:
     if vcs.type != "git":
         _refuse(place, f"{name} comes from version control other than git ({vcs.type})", "Lock a released version")
-    if not re.match(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z", vcs.commit_id):
+    if not re.match(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z", vcs.commit_id, re.IGNORECASE):
         _refuse(place, f"{name} comes from git without a full commit ({vcs.commit_id})", "Lock it again")
     url = _place(path, vcs.path, vcs.url)
     url = url if url.startswith("git+") else f"git+{url}"

@@ -30,7 +30,7 @@ _CONFIG = ("--config-settings", "--config-setting", "-C")
 # What pip passed to setup.py before there were build backends; newer releases of it have dropped them.
 _LEGACY = ("--global-option", "--build-option", "--install-option")
 _PROJECT_FILES = ("pyproject.toml", "setup.py")
-_COMMIT = re.compile(r"@(?:[0-9a-f]{64}|[0-9a-f]{40})\Z")
+_COMMIT = re.compile(r"@(?:[0-9a-f]{64}|[0-9a-f]{40})\Z", re.IGNORECASE)
 _HASH = re.compile(r"(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})\Z")
 _QUOTING, _BLANKS = re.compile(r"['\"\\]"), re.compile(r"[ \t\r\n]+")  # as shlex.split takes them
 _EXTRAS = re.compile(r"(?P<location>.*?)(?P<extras>\[[A-Za-z0-9._, -]*\])\Z")
@@ -217,8 +217,9 @@ def _worth(path: str, subdirectory: str) -> int:
 
 def _url(path: str, place: str, text: str) -> str:
     """Return the URL that *text*, a URL or a path, means in the requirements file *path*."""
-    if re.match(r"[a-z][a-z0-9+.-]*://", text, re.IGNORECASE):
-        return text
+    scheme, mark, rest = text.partition("://")
+    if mark and re.match(r"[a-z][a-z0-9+.-]*\Z", scheme, re.IGNORECASE):
+        return scheme.lower() + mark + rest
     if text.startswith("git+"):
         refuse(place, f"{masked(text)[:120]} is not a URL", "Begin it with git+ssh:// and put a slash after the host")
     return _file_url(path, text)

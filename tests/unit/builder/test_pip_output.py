@@ -122,6 +122,16 @@ def test_the_output_of_a_download_tells_how_far_it_is(text: str, files: int) -> 
             "a.whl",
             "does not run on this Python and platform",
         ),
+        (
+            "ERROR: gp @ git+x from git+x#subdirectory=n does not appear to be a Python project: neither 'setup.py'\n",
+            "gp",
+            "has neither pyproject.toml nor setup.py",
+        ),
+        (
+            "Configuration file could not be loaded.\nFile contains no section headers.\nfile: 'a.conf', line: 1\n",
+            "pip's configuration",
+            "cannot be read (File contains no section headers. file: 'a.conf', line: 1)",
+        ),
         ("ERROR: Exception:\nTraceback ...\n  File\nOSError: [Errno 5] x\n", "pip download", "OSError: [Errno 5] x"),
         (
             "Discarding x: Requested pj from x has inconsistent name: expected 'other', but metadata has 'pj'\nERROR",

@@ -156,6 +156,8 @@ GIT = "git+https://example.org/x.git@" + "a" * 40
         (f"-e {GIT}#egg=x&subdirectory=sub", "x", "vcs", f"{GIT}#egg=x&subdirectory=sub"),
         (f"--editable={GIT}#egg=x ; python_version >= '3.8'", "x", "vcs", f"{GIT}#egg=x"),
         (GIT, "", "vcs", GIT),
+        (f"GIT+HTTPS{GIT[len('git+https') :]}", "", "vcs", GIT),
+        ("x @ git+https://example.org/x@" + "AB" * 20, "x", "vcs", "git+https://example.org/x@" + "AB" * 20),
         ("https://example.org/r/archive/main.zip", "", "archive", "https://example.org/r/archive/main.zip"),
         ("x @ https://example.org/r/archive/main.zip", "x", "archive", "https://example.org/r/archive/main.zip"),
         (
