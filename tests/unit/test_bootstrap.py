@@ -77,7 +77,6 @@ def rewritten(tmp_path: Path, change: Dict[str, bytes]) -> Path:
     return path
 
 
-BASE = "install/base.py"
 DAMAGED = [b"", b"(", b"\0", b"1 / 0", b"import nothing_of_that_name", b"\xff\xfe"]
 
 
@@ -93,7 +92,8 @@ def test_damaged_code_of_its_own_is_one_line(name: str, content: bytes, tmp_path
 
 @pytest.mark.parametrize("content", sampled(DAMAGED[1:], [b"\0", b"1 / 0"]))
 @pytest.mark.parametrize(
-    "name", sampled(["artifact/zipreader.py", "verbs/install.py", "install/base.py"], ["install/base.py"])
+    "name",
+    sampled(["artifact/zipreader.py", "verbs/install.py", "install/installation.py"], ["install/installation.py"]),
 )
 def test_damaged_code_that_is_loaded_later_is_one_line(name: str, content: bytes, tmp_path: Path) -> None:
     done = run_python(rewritten(tmp_path, {f".deploy/runtime/{name}": content}), "-d", tmp_path / "x", code=3)
@@ -276,3 +276,12 @@ assert not hasattr(site.__spec__.loader, "archive"), "it was not imported from b
 """
     source = Path(bootstrap.__file__).parent / "deploy" / f"{name}.py"
     assert run_python("-I", "-c", code, path, name).stdout == source.read_text("utf-8")
+
+
+def test_garbage_is_collected_again_when_the_runtime_is_loaded(tmp_path: Path) -> None:
+    artifact = make_artifact(tmp_path / "site.zip")
+    program = (
+        "import gc, runpy, sys; started = runpy.run_path(sys.argv[1], run_name='started'); "
+        "print(started['load_package'](sys.argv[1]).__name__, gc.isenabled())"
+    )
+    assert run_python("-c", program, artifact).stdout.split() == ["deployable_zipfile.extract", "True"]
