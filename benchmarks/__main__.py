@@ -73,8 +73,7 @@ def _run(
             workloads.append(report.Workload(lock.stem, material, results, tuple({flow.group for flow in flows})))
         grown = report.Growth()
         if not arguments.only or "growth" in arguments.only:
-            with Volume(scratch / "growing", arguments.gigabytes) as projects:
-                grown = _growth(arguments.quick, scratch, workloads[0].material, volume, projects)
+            grown = _grown(arguments, scratch, workloads[0].material, volume, failed)
         rounds = "1 round" if arguments.rounds == 1 else f"{arguments.rounds} rounds"
         facts += [volume.fact, f"{rounds} in turns; medians, and in brackets the extremes"]
         facts += ["ratios are medians of the ratios in one round; memory is that of the largest process"]
@@ -158,6 +157,19 @@ def _once(flow: Flow, material: Material, volume: Volume) -> Run:
         run = measured(home + flow.script(material), folder).divided(flow.times)
         flow.check(folder)
         return run._replace(needed=disk.needed(folder / flow.first, folder / "site")) if flow.first else run
+
+
+def _grown(
+    arguments: argparse.Namespace, scratch: Path, material: Material, volume: Volume, failed: List[str]
+) -> report.Growth:
+    """Measure how it grows; the rows before are worth their time even when that fails."""
+    try:
+        with Volume(scratch / "growing", arguments.gigabytes) as projects:
+            return _growth(arguments.quick, scratch, material, volume, projects)
+    except (RuntimeError, subprocess.CalledProcessError) as error:
+        failed.append("growth")
+        say(f"failed: growth: {error}")
+        return report.Growth()
 
 
 def _growth(quick: bool, scratch: Path, material: Material, volume: Volume, projects: Volume) -> report.Growth:

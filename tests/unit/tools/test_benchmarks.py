@@ -273,3 +273,15 @@ def test_the_disk_that_a_second_release_adds_is_compared_with_what_it_needs(adde
 
 def test_releases_that_share_files_are_compared_with_the_one_before() -> None:
     assert [flow.name for flow in FLOWS if flow.first] == ["second release, store"]
+
+
+def test_growth_that_fails_leaves_the_other_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("create failed")
+
+    monkeypatch.setattr(main, "_growth", fail)
+    failed: List[str] = []
+    nothing: Any = None
+
+    assert main._grown(_parser().parse_args([]), tmp_path, nothing, nothing, failed) == report.Growth()
+    assert failed == ["growth"]
