@@ -135,7 +135,7 @@ def test_the_sites_own_page_tells_of_a_failure_and_no_detail_of_it(site: contain
     assert answer.status_code == 500
     assert "Something went wrong on our side" in answer.text
     assert "RuntimeError" not in answer.text
-    assert "provoked by /__test__/error" in site.logs()
+    site.wait_for_log("provoked by /__test__/error")
 
 
 def test_an_editor_signs_in_with_the_form_and_not_without_its_token(site: containers.Tester, editor: Editor) -> None:

@@ -147,15 +147,12 @@ def test_text_is_utf8_in_the_daemons_whatever_the_containers_locale(server: cont
 def test_as_many_daemons_run_as_the_setting_says_with_fifteen_threads(server: containers.Tester) -> None:
     names = server.container.top()["Processes"]
     assert sum("(wsgi:django)" in " ".join(row) for row in names) == 4
-    assert "threads=15" in server.logs()
+    server.wait_for_log("threads=15")
 
 
 def test_the_application_is_loaded_before_the_first_request(boot: Boot) -> None:
     fresh = boot(APACHE_PROCESS_COUNT="3")
-    deadline = time.monotonic() + 10
-    while fresh.logs().count("Loading Python script file") < 3:
-        assert time.monotonic() < deadline, fresh.logs()
-        time.sleep(0.2)
+    fresh.wait_for_log("Loading Python script file", times=3)
 
 
 def test_the_servers_variables_reach_the_application(server: containers.Tester) -> None:
@@ -306,11 +303,7 @@ def test_the_maintenance_file_closes_every_address_at_once_and_opens_them_withou
 
 def test_the_log_names_forwarded_address_status_and_time(server: containers.Tester) -> None:
     server.get("/for-the-log", headers={"X-Forwarded-For": "192.0.2.7", "User-Agent": "tester"})
-    deadline = time.monotonic() + 5
-    while "/for-the-log" not in server.logs():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    line = next(line for line in server.logs().splitlines() if "/for-the-log" in line)
+    line = next(line for line in server.wait_for_log("/for-the-log").splitlines() if "/for-the-log" in line)
     assert "[192.0.2.7]" in line
     assert '"GET /for-the-log HTTP/1.1" 200 ' in line
     assert line.endswith('"-" "tester"')

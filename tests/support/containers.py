@@ -128,6 +128,21 @@ class Tester:
         """Return standard output and standard error so far."""
         return logs(self.container)
 
+    def wait_for_log(self, text: str, times: int = 1, seconds: float = 30) -> str:
+        """Wait until *text* is so many *times* in what it wrote, which arrives after an answer; return all of it.
+
+        Raises:
+            ContainerFailed: *seconds* are over.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            written = self.logs()
+            if written.count(text) >= times:
+                return written
+            if time.monotonic() > deadline:
+                raise ContainerFailed(explain(self.container, f"did not write {text!r} in {seconds:.0f} s"))
+            time.sleep(0.1)
+
     def stop(self) -> Finished:
         """Stop the container as ``docker stop`` does and return how it ended."""
         began = time.monotonic()
