@@ -31,31 +31,22 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 def plan(artifact: str, rows: str) -> None:
     """Write to *rows* what :func:`run` needs to know of *artifact*: its members, the folders and the files."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "cfgov"))
-    from deployable_zipfile.artifact import layout
+    from deployable_zipfile.artifact.wheel import Wheel
     from deployable_zipfile.artifact.zipreader import Artifact
     from deployable_zipfile.install import host
     from deployable_zipfile.install.plan import Place, planned
+    from deployable_zipfile.install.tree import project_jobs
     from deployable_zipfile.install_wheels import open_wheels
 
     with Artifact.open(artifact) as opened:
         manifest = opened.manifest
         target = host.select_target(manifest)
-        fits = host.bytecode_fits(target)
-        sources = open_wheels(opened, target, fits)
-        wheels = [source.wheel for source in sources]
-        made = planned(sources, Place("", "/", target.python, manifest.project, False))
-        files = [_file(job.path, job.window, job.entry) for job in made.jobs.values() if job.window in wheels]
-        own = (f"{manifest.project}/", f"{layout.STATIC}/")
-        files += [
-            _file(name, opened.container, opened.members[name]) for name in opened.members if name.startswith(own)
-        ]
-        for payload in manifest.payloads:
-            container, _ = opened.payload_members(payload)
-            files += [_file(name, container, entry) for name, entry in container.entries.items()]
-        shipped = [_file(job.path, job.window, job.entry) for job in made.jobs.values() if job.window not in wheels]
-        if fits and target.project_bytecode:
-            container = opened.nested(target.project_bytecode)
-            shipped += [_file(name, container, entry) for name, entry in container.entries.items()]
+        place = Place("", "/", target.python, manifest.project, compiles=False)
+        jobs = [*planned(open_wheels(opened, target, host.bytecode_fits(target)), place).jobs.values()]
+        jobs += [job for some, _ in project_jobs(opened, target, place) for job in some]
+        # The shipped bytecode is all that has no digest to be compared with.
+        files = [_file(job) for job in jobs if job.sha256 or isinstance(job.window, Wheel)]
+        shipped = [_file(job) for job in jobs if not (job.sha256 or isinstance(job.window, Wheel))]
         members = [
             (opened.container.data_start(entry), entry.size, entry.crc, manifest.members[name].sha256)
             for name, entry in opened.members.items()
@@ -69,10 +60,11 @@ def plan(artifact: str, rows: str) -> None:
         marshal.dump((members, sorted(folders), files, shipped), file)
 
 
-def _file(path: str, window: Any, entry: Any) -> File:
+def _file(job: Any) -> File:
+    window, entry = job.window, job.entry
     size = entry.size if entry.method else -1  # -1: not compressed
     digest = hashlib.sha256(window.read(entry)).hexdigest()
-    return path, window.data_start(entry), entry.compressed, size, entry.crc, entry.mode, digest
+    return job.path, window.data_start(entry), entry.compressed, size, entry.crc, job.mode, digest
 
 
 def run(artifact: str, rows: str, destination: str) -> None:

@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, NoReturn, Sequence, cast
 
 from . import inherited, signals
-from .console import Console
+from .console import Console, columns_of
 from .errors import ArtifactError, DeployableZipfileError, Interrupted, UsageError, printable
 
 if TYPE_CHECKING:
@@ -36,13 +36,10 @@ class Formatter(argparse.HelpFormatter):
 @functools.lru_cache(maxsize=None)
 def _columns() -> int:
     """Return what ``shutil.get_terminal_size`` does: COLUMNS, else the width of the terminal of stdout, else 80."""
-    columns = os.environ.get("COLUMNS", "")
-    if columns.isascii() and columns.isdigit() and len(columns) <= _MAX_DIGITS and int(columns) > 0:
-        return int(columns)
-    try:
-        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80  # type: ignore[union-attr]
-    except (AttributeError, ValueError, OSError):
-        return 80
+    wanted = os.environ.get("COLUMNS", "")
+    if wanted.isascii() and wanted.isdigit() and len(wanted) <= _MAX_DIGITS and int(wanted) > 0:
+        return int(wanted)
+    return columns_of(sys.__stdout__)
 
 
 class Parser(argparse.ArgumentParser):

@@ -25,6 +25,14 @@ _BAR = 20  # columns of a bar, where there is room
 _CLEAR = "\r\x1b[K"  # ECMA-48 8.3.41, erase in line
 
 
+def columns_of(stream: Optional[TextIO]) -> int:
+    """Return how many characters a line of the terminal *stream* has, 80 where it is none."""
+    try:
+        return (os.get_terminal_size(stream.fileno()).columns if stream else 0) or 80
+    except (OSError, ValueError):
+        return 80
+
+
 class Console:
     """Where messages go.
 
@@ -80,8 +88,8 @@ class Console:
         def line() -> str:
             seconds = time.monotonic() - began
             if total:
-                return bar_line(printable(text), done, total, seconds, self._columns())
-            return waiting_line(printable(text), seconds, self._columns(), place)
+                return bar_line(printable(text), done, total, seconds, columns_of(self._err))
+            return waiting_line(printable(text), seconds, columns_of(self._err), place)
 
         def advance(more: int) -> None:
             nonlocal done, last
@@ -128,13 +136,6 @@ class Console:
         if self.quiet or self.as_json or self._err is None or os.environ.get("TERM", "dumb") == "dumb":
             return False
         return self._err.isatty()
-
-    def _columns(self) -> int:
-        try:
-            assert self._err is not None
-            return os.get_terminal_size(self._err.fileno()).columns or 80
-        except (OSError, ValueError):
-            return 80
 
     def _draw(self) -> None:
         if self._phases:

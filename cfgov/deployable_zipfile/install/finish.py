@@ -11,7 +11,7 @@ from ..artifact.container import Container
 from ..artifact.record import RecordRow
 from ..artifact.wheel import EntryPoint, Wheel
 from ..artifact.window import Entry
-from .plan import OWN, Place, Plan, is_script, path_in, relative
+from .plan import Place, Plan, is_script, own_names, path_in, relative
 from .writer import bytecode_path, write_bytes
 
 INSTALLER = b"deployable-zipfile\n"  # PEP 376: the tool that installed
@@ -86,7 +86,7 @@ def _file_rows(wheel: Wheel, plan: Plan, compiled: Set[str]) -> Dict[str, str]:
     tag = sys.implementation.cache_tag or ""
     site, above = place.site + "/", len(place.site) + 1
     spread = any(top.endswith(".data") for top in wheel.tops)
-    own = {f"{wheel.dist_info}/{name}" for name in OWN}
+    own = set(own_names(wheel))
     signatures = {name: _UNSIGNED for name in wheel.files if name not in wheel.record}
     for name, row in {**wheel.record, **signatures}.items():
         path = path_in(wheel.name, name, place) if spread else site + name

@@ -22,7 +22,7 @@ _PROTECTED_SCRIPT = re.compile(r"(python[0-9.]*|activate(\..*)?|Activate\.ps1)\Z
 _CLOSER_LOOK = re.compile(r"(.*\.data|__pycache__|loadenv(\..*)?)\Z", re.DOTALL)
 _MAX_PART = 255  # bytes of a file name, on every file system of Linux
 # Written by the installer, whatever a wheel has of that name.
-OWN = ("RECORD", "INSTALLER", "REQUESTED")
+_OWN = ("RECORD", "INSTALLER", "REQUESTED")
 
 
 class Place(NamedTuple):
@@ -111,7 +111,7 @@ def _plan_plain(plan: Plan, source: OpenedWheel, place: Place) -> List[Entry]:
     if special:
         rest = [entry for entry in entries if entry.name.partition("/")[0] in special]
         entries = [entry for entry in entries if entry.name.partition("/")[0] not in special]
-    own = {f"{wheel.dist_info}/{name}" for name in OWN}
+    own = set(own_names(wheel))
     site, new = place.site + "/", tuple.__new__
     jobs: Dict[str, Job] = {
         site + entry.name: new(Job, (site + entry.name, wheel, entry, entry.mode, "", ""))
@@ -167,9 +167,14 @@ def _refuse_folders(plan: Plan) -> None:
             owners[path].refuse(path[len(plan.place.site) + 1 :], "is a folder, and the installer writes a file there")
 
 
+def own_names(wheel: Wheel) -> List[str]:
+    """Return what the installer writes itself in the ``.dist-info`` folder of *wheel*, as the wheel would name it."""
+    return [f"{wheel.dist_info}/{name}" for name in _OWN]
+
+
 def own_paths(wheel: Wheel, place: Place) -> List[str]:
-    """Return the paths of what the installer writes itself in the ``.dist-info`` folder of *wheel*."""
-    return [f"{place.site}/{wheel.dist_info}/{name}" for name in OWN]
+    """Return where :func:`own_names` go, below the destination."""
+    return [f"{place.site}/{name}" for name in own_names(wheel)]
 
 
 def is_module(path: str, place: Place) -> bool:
@@ -237,7 +242,7 @@ def is_script(name: str) -> bool:
 def is_own(wheel: Wheel, name: str) -> bool:
     """Tell whether *name* is a file of *wheel* that the installer writes itself."""
     folder, _, inner = name.rpartition("/")
-    return folder == wheel.dist_info and inner in OWN
+    return folder == wheel.dist_info and inner in _OWN
 
 
 def _refuse_outside(wheel: Wheel, name: str, path: str, place: Place) -> None:

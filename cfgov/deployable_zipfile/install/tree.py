@@ -35,7 +35,7 @@ def write(
     # The loader and its bytecode, the scripts, and what makes the virtualenv are written beside what wheels bring.
     known = inventory.Known([place.site, f"{place.site}/__pycache__", place.scripts, layout.VENV])
     waiting: List[Job] = []  # for the processes that write the wheels' files: starting others takes longer
-    for jobs, folders in _project(artifact, target, place):
+    for jobs, folders in project_jobs(artifact, target, place):
         known.folders.update(make_folders_once(place.tree, folders))
         known.mixed.update(f"{os.path.dirname(job.path)}/__pycache__" for job in jobs if job.compile_as)
         waiting += jobs
@@ -67,8 +67,12 @@ def make_folders_once(tree: str, folders: List[str]) -> Set[str]:
     return wanted
 
 
-def _project(artifact: Artifact, target: manifests.Target, place: Place) -> Iterator[Tuple[List[Job], List[str]]]:
-    """Yield jobs and folders of the project and the static folders, one container after the other."""
+def project_jobs(artifact: Artifact, target: manifests.Target, place: Place) -> Iterator[Tuple[List[Job], List[str]]]:
+    """Yield jobs and folders of the project and the static folders, one container after the other.
+
+    Raises:
+        ArtifactError: bytecode that belongs to no source file, or a payload that is not what its listing says.
+    """
     manifest = artifact.manifest
     tops = (manifest.project + "/", layout.STATIC + "/")
     shipped = (
