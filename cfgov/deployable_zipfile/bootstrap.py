@@ -1,5 +1,9 @@
-# -*- coding: ascii -*-
-"""The artifact's __main__.py: on an old Python prints a one-line error, otherwise loads and runs the runtime.
+""" " 2>/dev/null; read -r a <"$0"; case $a in "#!"*) exec ${a#??} "$0" "$@"; esac; echo "Run python3 FILE" >&2; exit 2
+
+The artifact's __main__.py: on an old Python prints a one-line error, otherwise loads and runs the runtime.
+
+The first line is for a shell, for which it follows the artifact's interpreter line and the binary header of this
+member: `sh artifact.zip` starts the interpreter that `./artifact.zip` would, instead of reading Python as commands.
 
 Parses on Python 2.7 and 3.x. The artifact is first on sys.path when this runs, even with -I, so a project that holds
 packages named "json" or "email" would replace the standard library's: the very first statements take it out, with

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -19,6 +20,7 @@ from deployable_zipfile.builder import bytecode_worker
 from tests.support.artifacts import PACKAGE, PYTHON, container, make_artifact, runtime
 from tests.support.depth import sampled
 from tests.support.helpers import error_line, run_cli, run_python
+from tests.support.machine import lacking, mounted
 from tools import interpreters
 
 
@@ -193,6 +195,68 @@ def test_what_a_damaged_module_says_cannot_act_on_a_terminal(tmp_path: Path) -> 
     path.write_bytes(container(members))
     done = run_python(path, "info", code=3)
     assert error_line(done).isprintable()
+
+
+def by_shell(tmp_path: Path, *words: object, code: int = 0) -> "subprocess.CompletedProcess[str]":
+    """Run *words* in a shell that reads binary files, as sh of Debian does; `python` is this Python there."""
+    shell = shutil.which("dash")
+    if shell is None:
+        lacking("no dash, and bash since 5.1 refuses files with NUL bytes in their second line", "REQUIRE_DASH")
+    programs = tmp_path / "programs"
+    programs.mkdir(exist_ok=True)
+    if not (programs / "python").exists():
+        (programs / "python").symlink_to(os.path.realpath(sys.executable))
+    return run_cli([shell, *words], code=code, env={"PATH": f"{programs}:/usr/bin:/bin"})
+
+
+@pytest.mark.parametrize("name", sampled(["site.zip", "the site's $HOME.zip", "-x.zip"], 1))
+def test_a_shell_starts_the_interpreter_of_the_first_line(name: str, tmp_path: Path) -> None:
+    site = make_artifact(tmp_path / name)
+    site.chmod(0o644)
+    done = by_shell(tmp_path, site, "-q", "-d", tmp_path / "a destination")
+    assert done.stderr == ""
+    assert (tmp_path / "a destination/venv/bin/python").exists()
+
+
+def test_a_shell_returns_the_exit_code_and_the_error_of_the_artifact(tmp_path: Path) -> None:
+    site = make_artifact(tmp_path / "site.zip")
+    done = by_shell(tmp_path, site, code=2)
+    assert error_line(done).startswith("error: the command line: says nothing to do.")
+
+
+def test_a_shell_that_does_not_know_the_file_runs_nothing_of_it(tmp_path: Path) -> None:
+    site = make_artifact(tmp_path / "site.zip")
+    with open(site, "rb") as file:
+        done = subprocess.run(
+            [shutil.which("dash") or lacking("no dash", "REQUIRE_DASH"), "-s"],
+            stdin=file,
+            cwd=str(tmp_path),
+            env={"PATH": "/usr/bin:/bin"},
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr == b"Run python3 FILE\n"
+    assert sorted(os.listdir(str(tmp_path))) == ["site.zip"]
+
+
+def test_the_header_of_the_entry_point_means_nothing_to_a_shell(tmp_path: Path) -> None:
+    header = make_artifact(tmp_path / "site.zip").read_bytes().partition(b"\n")[2].partition(b'"""')[0]
+    assert header.endswith(layout.MAIN.encode())
+    # It holds the checksum of bootstrap.py: another word in a comment of that file gives another.
+    assert not set(header).intersection(b"\n\"'`\\$&|;<>()#"), f"change a comment in bootstrap.py: {header!r}"
+
+
+def test_it_installs_from_a_file_system_mounted_noexec(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with mounted(disk, "-t", "tmpfs", "-o", "noexec,size=16m", "none"):
+        site = make_artifact(disk / "site.zip")
+        site.chmod(0o644)
+        run_python("-I", site, "-q", "-d", tmp_path / "one")
+        by_shell(tmp_path, site, "-q", "-d", tmp_path / "two")
+    for name in ("one", "two"):
+        assert (tmp_path / name / "venv/bin/python").exists()
 
 
 def with_bytecode(tmp_path: Path, sources: Dict[str, bytes], change: Callable[[bytes], bytes] = bytes) -> Path:
