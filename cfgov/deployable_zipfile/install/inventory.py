@@ -21,8 +21,7 @@ MAX_LINES = 1_000_000
 _MAX_LIST = 256 * 1024 * 1024  # bytes
 _BLOCK = 1024 * 1024
 _LINES = 1000  # of a list, that are written at once
-_DIGEST = 32  # bytes of a SHA-256
-_NAME_AT = _DIGEST + 2  # of the row of a file: after digest and mode
+_MODE = 4  # digits of a mode in a row of what is known
 _UNUSUAL = re.compile(r"[^!-\"$-\[\]-~]")  # everything but printable ASCII without "#" and the backslash
 _LINE = re.compile(rb"\./([!-~]+) type=(file|dir|link) mode=([0-7]{4})(?: (?:sha256digest|link)=([!-~]+))?\n\Z")
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
@@ -146,10 +145,33 @@ def _values(text: bytes) -> Dict[str, str]:
     return dict(word.partition("=")[::2] for word in text.rstrip(b"\n").decode("ascii").split(" "))
 
 
+Notes = Tuple[List[Tuple[str, bytes]], Dict[int, str]]  # folder and rows of its files; a file of each mode
+
+
+def notes_of(files: Iterable[Tuple[str, int]], digests: Iterable[str]) -> Notes:
+    """Return what :meth:`Known.note` keeps of files; those who write them have it made by many processes.
+
+    Parameters:
+        files: path and mode that was asked for of each; those of one folder are best kept together.
+        digests: SHA-256 of each, in hexadecimal.
+    """
+    rows: Dict[str, List[str]] = {}
+    samples: Dict[int, str] = {}
+    for (path, mode), digest in zip(files, digests):
+        folder, _, name = path.rpartition("/")
+        if folder not in rows:
+            rows[folder] = []
+        if mode not in samples:
+            samples[mode] = path
+        rows[folder].append(f"{_escaped(name)}\0{mode:04o}{digest}\n")
+    return [(folder, "".join(found).encode("ascii")) for folder, found in rows.items()], samples
+
+
 class Known:
     """What is known of a tree by those who wrote it. It is new and nobody else's, so it need not be looked at again.
 
-    Files are kept as bytes in one row for each folder: objects would take several times as much memory.
+    Files are kept as one text for each folder: objects would take several times as much memory. A row of it is the
+    escaped name, NUL, the mode as four digits, and the SHA-256: what a line of the list needs, in the order of names.
 
     Parameters:
         mixed: folders that hold files that were not noted.
@@ -165,41 +187,23 @@ class Known:
         self._rows: Dict[str, bytearray] = {}
         self._samples: Dict[int, str] = {}  # a file of each mode
 
-    def note(self, files: Iterable[Tuple[str, int]], digests: str) -> None:
-        """Keep what was written.
+    def note(self, notes: Notes) -> None:
+        """Keep what was written."""
+        found, samples = notes
+        for folder, rows in found:
+            if folder in self._rows:
+                self._rows[folder] += rows
+            else:
+                self._rows[folder] = bytearray(rows)
+        self._samples.update(samples)
 
-        Parameters:
-            files: path and mode that was asked for of each.
-            digests: SHA-256 of each, in hexadecimal, joined.
-        """
-        found, at, rows = bytes.fromhex(digests), 0, self._rows
-        for path, mode in files:
-            folder, _, name = path.rpartition("/")
-            if folder not in rows:
-                rows[folder] = bytearray()
-            if mode not in self._samples:
-                self._samples[mode] = path
-            rows[folder] += found[at : at + _DIGEST] + mode.to_bytes(2, "little") + os.fsencode(name) + b"/"
-            at += _DIGEST
-
-    def row(self, folder: str) -> bytes:
-        """Return the files that were noted in *folder*: SHA-256, mode and name of each, behind one another."""
-        return bytes(self._rows.get(folder, b""))
+    def taken(self, folder: str) -> bytes:
+        """Return the rows of the files that were noted in *folder*, and keep them no longer."""
+        return bytes(self._rows.pop(folder, b""))
 
     def as_made(self, tree: str) -> Dict[int, int]:
         """Return what the file system made of each mode, by an inherited ACL for instance: in a whole tree the same."""
         return {mode: os.lstat(f"{tree}/{path}").st_mode for mode, path in self._samples.items()}
-
-
-def _places(row: bytes) -> Dict[str, int]:
-    """Return where each file begins in *row*, by name."""
-    places: Dict[str, int] = {}
-    at = 0
-    while at < len(row):
-        end = row.index(b"/", at + _NAME_AT)
-        places[row[at + _NAME_AT : end].decode("utf-8", "surrogateescape")] = at
-        at = end + 1
-    return places
 
 
 class _Listing:
@@ -208,8 +212,7 @@ class _Listing:
     def __init__(self, tree: str, known: Known) -> None:
         self._tree = tree
         self._known = known
-        made = known.as_made(tree)
-        self._facts = {mode.to_bytes(2, "little"): _facts(made[mode]) for mode in made}
+        self._facts = {b"\0%04o" % mode: _facts(made) for mode, made in known.as_made(tree).items()}
         self._whole: Dict[str, List[str]] = {folder: [] for folder in known.folders - known.mixed}
         for folder in known.folders:
             above, _, name = folder.rpartition("/")
@@ -218,68 +221,68 @@ class _Listing:
         sample = next(iter(known.folders), "")
         self._folder = _facts(os.lstat(f"{tree}/{sample}").st_mode)
 
-    def lines(self, folder: str, folders: List[str]) -> Iterator[str]:
-        """Yield the line of everything in *folder*, "" for the tree; add the folders in it to *folders*, sorted."""
+    def lines(self, folder: str, folders: List[str]) -> List[bytes]:
+        """Return the line of everything in *folder*, "" for the tree, sorted, without what comes before the names.
+
+        The folders in it are added to *folders*, sorted.
+        """
         return self._known_lines(folder, folders) if folder in self._whole else self._other_lines(folder, folders)
 
-    def _known_lines(self, folder: str, folders: List[str]) -> Iterator[str]:
-        """Yield the lines of a folder of which everything is known; the file system is not looked at."""
-        row, prefix, facts, of_folder = self._known.row(folder), f"./{_escaped(folder)}/", self._facts, self._folder
-        places = _places(row)
-        names = sorted([*places, *self._whole[folder]])
-        plain = not _UNUSUAL.search("".join(names))
-        for name in names:
-            at, text = places.get(name), name if plain else _escaped(name)
-            if at is None:
-                folders.append(f"{folder}/{name}")
-                yield f"{prefix}{text}{of_folder}\n"
-            else:
-                yield f"{prefix}{text}{facts[row[at + _DIGEST : at + _NAME_AT]]}{row[at : at + _DIGEST].hex()}\n"
+    def _known_lines(self, folder: str, folders: List[str]) -> List[bytes]:
+        """Return the lines of a folder of which everything is known; the file system is not looked at."""
+        rows, names = self._known.taken(folder), sorted(self._whole[folder])
+        for mode, facts in self._facts.items():
+            rows = rows.replace(mode, facts)  # no escaped name has a NUL
+        folders += [f"{folder}/{name}" for name in names]
+        lines = rows.splitlines(True)
+        lines += [b"%s%s\n" % (_escaped(name).encode("ascii"), self._folder) for name in names]
+        lines.sort()
+        return lines
 
-    def _other_lines(self, folder: str, folders: List[str]) -> Iterator[str]:
-        """Yield the lines of a folder that is looked at; files of which no digest is known are read."""
-        inner = f"{folder}/" if folder else ""
-        row = self._known.row(folder)
-        places = _places(row)
+    def _other_lines(self, folder: str, folders: List[str]) -> List[bytes]:
+        """Return the lines of a folder that is looked at; files of which no digest is known are read."""
+        inner, lines = f"{folder}/" if folder else "", []
+        digests = dict(row.split(b"\0") for row in self._known.taken(folder).splitlines())
         with os.scandir(f"{self._tree}/{folder}") as entries:
             modes = {entry.name: entry.stat(follow_symlinks=False).st_mode for entry in entries}
         for name in sorted(modes):
-            path, line = inner + name, f"./{_escaped(inner + name)}{_facts(modes[name])}"
+            path, text = inner + name, _escaped(name).encode("ascii")
+            if path == layout.FILES:
+                continue  # the list itself
+            detail = b""
             if stat.S_ISREG(modes[name]):
-                if path != layout.FILES:  # the list itself
-                    at = places.get(name)
-                    yield f"{line}{self._digest(path) if at is None else row[at : at + _DIGEST].hex()}\n"
+                detail = digests[text][_MODE:] if text in digests else self._digest(path)
             elif stat.S_ISDIR(modes[name]):
                 folders.append(path)
-                yield f"{line}\n"
             elif stat.S_ISLNK(modes[name]):
-                yield f"{line}{_escaped(os.readlink(f'{self._tree}/{path}'))}\n"
+                detail = _escaped(os.readlink(f"{self._tree}/{path}")).encode("ascii")
             else:
                 raise ValueError(f"{path} is neither a file nor a folder nor a link")
+            lines.append(b"%s%s%s\n" % (text, _facts(modes[name]), detail))
+        lines.sort()
+        return lines
 
-    def _digest(self, path: str) -> str:
-        return durable.digest(f"{self._tree}/{path}")
+    def _digest(self, path: str) -> bytes:
+        return durable.digest(f"{self._tree}/{path}").encode("ascii")
 
 
 def lines(tree: str, known: Optional[Known] = None) -> Iterator[bytes]:
     """Yield the list of everything in *tree*, an absolute path, some lines at a time, folder after folder.
 
     Parameters:
-        known: what need not be looked at; other folders are scanned, and other files are read.
+        known: what need not be looked at, and is not kept; other folders are scanned, and other files are read.
     """
     status = os.lstat(tree)
     yield b"#mtree v2.0\n/set uid=%d gid=%d\n" % (status.st_uid, status.st_gid)
     listing, left = _Listing(tree, known or Known()), [""]
-    ready: List[str] = []
     while left:
         folders: List[str] = []
-        for line in listing.lines(left.pop(), folders):
-            ready.append(line)
-            if len(ready) == _LINES:
-                yield "".join(ready).encode("ascii")
-                ready.clear()
+        folder = left.pop()
+        prefix = f"./{_escaped(folder)}/".encode("ascii") if folder else b"./"
+        found = listing.lines(folder, folders)
+        for first in range(0, len(found), _LINES):
+            yield prefix + prefix.join(found[first : first + _LINES])
         left += reversed(folders)
-    yield "".join(ready).encode("ascii")
 
 
 def write(tree: str, known: Optional[Known] = None) -> str:
@@ -298,12 +301,12 @@ def write(tree: str, known: Optional[Known] = None) -> str:
 
 
 @functools.lru_cache(maxsize=None)
-def _facts(mode: int) -> str:
+def _facts(mode: int) -> bytes:
     """Return the part of a line that says of what kind something is, and its mode."""
     kind, detail = {stat.S_IFDIR: ("dir", ""), stat.S_IFLNK: ("link", " link=")}.get(
         stat.S_IFMT(mode), ("file", " sha256digest=")
     )
-    return f" type={kind} mode={mode & 0o7777:04o}{detail}"
+    return f" type={kind} mode={mode & 0o7777:04o}{detail}".encode("ascii")
 
 
 def read(destination: str, sha256: str) -> Inventory:

@@ -48,8 +48,12 @@ def write(
     others = [lambda: make_virtualenv(place), lambda: _write_own_files(artifact, place)]
     count += install_wheels(plan, workers, progress, known, take, waiting, others)
     if sharing:
-        for path, row in sharing.taken.items():
-            known.note([(path, row.mode)], row.sha256)
+        taken = sharing.taken
+        known.note(
+            inventory.notes_of(
+                ((path, row.mode) for path, row in taken.items()), (row.sha256 for row in taken.values())
+            )
+        )
     record = installed.document(artifact, target, place, inventory.write(place.tree, known))
     write_bytes(f"{place.tree}/{layout.INSTALLED}", record)
     return count

@@ -21,6 +21,7 @@ from ..artifact.window import Entry, Window
 from ..durable import write_all
 from ..errors import ArtifactError
 from ..workers import run
+from .inventory import Notes, notes_of
 
 CHUNK_BYTES = 1024 * 1024
 CHUNK_FILES = 64
@@ -28,7 +29,7 @@ _FEW = 1000  # folders that one process makes before another one has begun
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
-Noted = Callable[[List[Tuple[str, int]], str], None]
+Noted = Callable[[Notes], None]
 
 
 class Job(NamedTuple):
@@ -99,7 +100,7 @@ def write_files(
         jobs: in any order; those of one folder are best kept together, and those of one archive in its order.
         workers: processes, as in :func:`workers.run`.
         progress: called with a number of files as they are written.
-        noted: called with path and mode of files that were written, and their SHA-256, in hexadecimal, joined.
+        noted: called with what is to be known of files that were written (:func:`inventory.notes_of`).
         folders: made first, with those above them, by the same processes; the others that the files need exist,
             ``__pycache__`` folders included.
         beside: other work that needs no more than the folders, done by the same processes.
@@ -109,18 +110,18 @@ def write_files(
         ArtifactError, WheelError: content that is not what it should be.
         OSError: the file system refused.
     """
-    work = _Work(tree, jobs, _folder_batches(tree, folders), _chunks_by_size(jobs), beside)
+    work = _Work(tree, jobs, _folder_batches(tree, folders), _chunks_by_size(jobs), beside, noted is not None)
     waiting = iter(meanwhile)
     everything: Set[str] = set()
-    for number, found, made in run(work.do, work.size, workers, len(work.batches)):
+    for number, notes, made in run(work.do, work.size, workers, len(work.batches)):
         if number >= len(work.batches):
             next(waiting, _nothing)()
-        written = work.jobs_of(number)
         everything.update(made)
-        if noted:
-            noted([(job.path, job.mode) for job in written], found)
+        if noted and notes:
+            noted(notes)
+        written = len(work.jobs_of(number))
         if progress and written:
-            progress(len(written))
+            progress(written)
     for late in waiting:
         late()
     return everything
@@ -134,6 +135,7 @@ class _Work(NamedTuple):
     batches: List[List[str]]  # of folders
     chunks: List[Tuple[int, int]]  # of jobs: the first, and the one after the last
     beside: Sequence[Callable[[], None]]
+    notes: bool  # whether it is told what was written
 
     @property
     def size(self) -> int:
@@ -147,17 +149,17 @@ class _Work(NamedTuple):
         first, last = self.chunks[number - len(self.batches)]
         return self.jobs[first:last]
 
-    def do(self, number: int) -> Tuple[int, str, List[str]]:
-        """Return *number*, the digests of the files that were written, joined, and the paths of compiled ones."""
+    def do(self, number: int) -> Tuple[int, Optional[Notes], List[str]]:
+        """Return *number*, what is to be known of the files that were written, and the paths of compiled ones."""
         jobs = self.jobs_of(number)
         if jobs:
-            found, made = _write_range(self.tree, jobs)
-            return number, "".join(found), made
+            digests, made = _write_range(self.tree, jobs)
+            return number, notes_of([(job.path, job.mode) for job in jobs], digests) if self.notes else None, made
         if number < len(self.batches):
             _make(self.tree, self.batches[number])
         else:
             self.beside[number - len(self.batches) - len(self.chunks)]()
-        return number, "", []
+        return number, None, []
 
 
 def _nothing() -> None:

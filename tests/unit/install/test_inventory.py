@@ -27,7 +27,8 @@ FILES = {
 def known_of(files: Dict[str, bytes]) -> inventory.Known:
     known = inventory.Known()
     for path, data in files.items():
-        known.note([(path, 0o755 if path.endswith(".sh") else 0o644)], hashlib.sha256(data).hexdigest())
+        mode = 0o755 if path.endswith(".sh") else 0o644
+        known.note(inventory.notes_of([(path, mode)], [hashlib.sha256(data).hexdigest()]))
     return known
 
 
@@ -56,6 +57,24 @@ def test_what_is_known_gives_the_lines_that_looking_gives(mixed: "tuple[str, ...
     assert len(looked) == len(set(looked)) == 14 + ("site" in mixed)
 
 
+def test_modes_are_those_that_the_file_system_made(tree: Path) -> None:
+    (tree / "site/link").unlink()
+    (tree / "site/run.sh").chmod(0o710)  # as the default ACL of a folder above would make it
+    known = known_of(FILES)
+    known.folders.update({"site", "site/deep", "site/deep/er", "other"})
+    assert lines_of(tree, known) == lines_of(tree)
+    assert b"./site/run.sh type=file mode=0710 " in b"".join(inventory.lines(str(tree), known_of(FILES)))
+
+
+def test_names_that_begin_with_each_other_are_in_one_order(tmp_path: Path) -> None:
+    files = {f"site/{name}": b"x" for name in ("a", "a!", "a b", "a.b", "a~", "a0", "á", "a\n", "a#")}
+    write_tree(tmp_path, {**files, "site/a-b/c": b"x"})
+    known = known_of({**files, "site/a-b/c": b"x"})
+    known.folders.update({"site", "site/a-b"})
+    assert lines_of(tmp_path, known) == lines_of(tmp_path)
+    assert len(lines_of(tmp_path, known_of(files))) == len(files) + 5
+
+
 def test_files_that_are_known_are_not_read(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = []
     monkeypatch.setattr(durable, "digest", lambda path: read.append(Path(path).name) or "0" * 64)
@@ -79,7 +98,7 @@ def test_what_is_known_of_a_file_takes_few_bytes(in_one_folder: bool) -> None:
     tracemalloc.start()
     try:
         for path in paths:
-            known.note([(path, 0o644)], digest)
+            known.note(inventory.notes_of([(path, 0o644)], [digest]))
         size, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

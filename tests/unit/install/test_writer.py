@@ -19,6 +19,7 @@ from deployable_zipfile.artifact.wheel import Wheel
 from deployable_zipfile.artifact.window import WHOLE
 from deployable_zipfile.errors import ArtifactError, WheelError
 from deployable_zipfile.install import writer
+from deployable_zipfile.install.inventory import Notes
 from deployable_zipfile.install.writer import Job
 from tests.support.artifacts import container
 from tests.support.helpers import make_wheel, read_tree, run_python
@@ -75,8 +76,11 @@ def test_folders_are_made_with_all_above_them_at_any_depth(
 def noting(digests: Dict[Tuple[str, int], str]) -> writer.Noted:
     """Return what adds the digest of each file that is written, by path and mode."""
 
-    def note(files: List[Tuple[str, int]], found: str) -> None:
-        digests.update(zip(files, (found[at : at + 64] for at in range(0, len(found), 64))))
+    def note(notes: Notes) -> None:
+        for folder, rows in notes[0]:
+            for row in rows.decode("ascii").splitlines():
+                name, _, rest = row.partition("\0")
+                digests[f"{folder}/{name}" if folder else name, int(rest[:4], 8)] = rest[4:]
 
     return note
 
