@@ -16,6 +16,8 @@ from typing import IO, Callable, Iterator, Optional, Set, Tuple
 
 _BLOCK = 1024 * 1024
 _POLL = 0.05  # seconds between two tries for a lock
+_NAMING = 5.0  # seconds within which a process that takes a lock writes so into its file, on a slow disk too
+SOMEBODY = "another process"
 # Numbers of the call, which C libraries before glibc 2.28 do not name.
 _RENAMEAT2 = {"x86_64": 316, "aarch64": 276, "riscv64": 276, "ppc64le": 357, "s390x": 347}
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -253,6 +255,7 @@ def take_lock(
     wait: float,
     held: Callable[[], bool] = lambda: False,
     waits: Callable[[], None] = lambda: None,
+    named: Callable[[], bool] = lambda: True,
 ) -> bool:
     """Take the ``flock`` of an open file, which the kernel frees when its holder dies; return whether it was free.
 
@@ -260,11 +263,13 @@ def take_lock(
         wait: seconds to wait for another holder.
         held: called with the lock taken; True means that it is still in use and must be waited for.
         waits: called once, before the first pause.
+        named: called when it was not free; False means that the file does not say yet who has it. A holder needs a
+            moment for that, so the lock is tried again, for a few seconds, before anybody is told that it has one.
 
     Raises:
         OSError: the file system cannot lock.
     """
-    deadline = time.monotonic() + wait
+    began = time.monotonic()
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -274,12 +279,15 @@ def take_lock(
         except OSError as error:
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise
-        left = deadline - time.monotonic()
-        if left <= 0:
-            return False
-        waits()
-        waits = _nothing
-        time.sleep(min(_POLL, left))
+        if named() or time.monotonic() >= began + _NAMING:
+            left = began + wait - time.monotonic()
+            if left <= 0:
+                return False
+            waits()
+            waits = _nothing
+            time.sleep(min(_POLL, left))
+        else:
+            time.sleep(_POLL)
 
 
 def is_free(path: str) -> bool:
@@ -307,8 +315,37 @@ def write_holder(descriptor: int, text: str) -> None:
 
 
 def holder(descriptor: int) -> str:
-    """Return who has a lock, as its open file says."""
-    return os.pread(descriptor, 4096, 0).decode("utf-8", "replace").strip() or "another process"
+    """Return who has a lock, as its open file says; :data:`SOMEBODY` while that is not written to its end."""
+    text = os.pread(descriptor, 4096, 0).decode("utf-8", "replace")
+    return text.strip() if text.endswith("\n") and text.strip() else SOMEBODY
+
+
+def this_process() -> str:
+    """Return what this process writes as the holder of a lock, see :func:`is_gone`."""
+    return f"process {os.getpid()} on {os.uname().nodename}\n"
+
+
+def is_gone(text: str) -> bool:
+    """Tell whether *text*, of :func:`this_process`, names a process of this host that has ended.
+
+    A lock that such a process had is held by its workers, which are about to end too, or already by another process.
+    """
+    words = text.split()
+    if len(words) != 4 or not words[1].isdigit() or words[3] != os.uname().nodename:
+        return False
+    try:
+        os.kill(int(words[1]), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
+
+
+def is_named(descriptor: int) -> bool:
+    """Tell whether the open file of a lock says who has it, as :func:`this_process`, and that one is not gone."""
+    text = holder(descriptor)
+    return text != SOMEBODY and not is_gone(text)
 
 
 def waiting(wait: float, why: str) -> str:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import socket
 import stat
+import subprocess
+import time
 from pathlib import Path
+from typing import List
 
 import pytest
 
@@ -84,6 +89,60 @@ def test_who_has_a_lock_is_read_as_it_was_written(tmp_path: Path) -> None:
         assert durable.holder(file.fileno()) == "process 1"
         durable.write_holder(file.fileno(), "")
         assert durable.holder(file.fileno()) == "another process"
+        durable.write_holder(file.fileno(), "process 12")  # of 1234567: the rest is not written yet
+        assert durable.holder(file.fileno()) == "another process"
+        assert not durable.is_named(file.fileno())
+        durable.write_holder(file.fileno(), durable.this_process())
+        assert durable.holder(file.fileno()) == f"process {os.getpid()} on {socket.gethostname()}"
+        assert durable.is_named(file.fileno())
+
+
+def test_who_has_a_lock_is_not_a_process_that_has_ended(tmp_path: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    with open(tmp_path / "lock", "wb+") as file:
+        durable.write_holder(file.fileno(), f"process {dead.pid} on {socket.gethostname()}\n")
+        assert not durable.is_named(file.fileno())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "process x on y", "process 1 on elsewhere", "another process", "process 99999999999999999999 on {host}"],
+)
+def test_only_a_process_of_this_host_is_known_to_be_gone(text: str) -> None:
+    assert not durable.is_gone(text.format(host=socket.gethostname()))
+    assert not durable.is_gone(f"process {os.getpid()} on {socket.gethostname()}")
+
+
+@pytest.mark.parametrize("wait", [0.0, 0.2])
+def test_a_lock_whose_holder_is_not_named_yet_is_tried_again(tmp_path: Path, wait: float) -> None:
+    """A holder that ends before it wrote anything, or after it took its name away, refuses nobody."""
+    (tmp_path / "lock").touch()
+    with open(tmp_path / "lock", "rb+") as first, open(tmp_path / "lock", "rb+") as second:
+        assert durable.take_lock(first.fileno(), 0)
+        looks: List[float] = []
+
+        def named() -> bool:
+            looks.append(time.monotonic())
+            if len(looks) == 3:
+                fcntl.flock(first.fileno(), fcntl.LOCK_UN)
+            return False
+
+        assert durable.take_lock(second.fileno(), wait, named=named, waits=lambda: pytest.fail("nobody to wait for"))
+        assert len(looks) == 3
+        assert not durable.take_lock(first.fileno(), 0)
+
+
+def test_a_lock_whose_holder_never_names_itself_is_refused_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(durable, "_NAMING", 0.2)
+    (tmp_path / "lock").touch()
+    with open(tmp_path / "lock", "rb+") as first, open(tmp_path / "lock", "rb+") as second:
+        assert durable.take_lock(first.fileno(), 0)
+        looks: List[int] = []
+        assert not durable.take_lock(second.fileno(), 0, named=lambda: bool(looks.append(1)))
+        assert len(looks) > 1
 
 
 def test_what_is_written_at_a_place_is_whole_however_little_the_kernel_takes(

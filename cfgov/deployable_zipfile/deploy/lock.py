@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import stat
 import time
 from pathlib import Path
@@ -24,17 +25,22 @@ _MODE = 0o640
 
 
 class Lock:
-    """The lock of a root, held."""
+    """The lock of a root, once it is held."""
 
     def __init__(self, descriptor: int, purpose: str) -> None:
         self._descriptor = descriptor
         self._owner: Dict[str, Any] = {
             "by": whoami(),
             "pid": os.getpid(),
+            "began": _started(os.getpid()),
             "verb": purpose,
-            "since": int(time.time()),
             "boot": _boot(),
         }
+
+    def begin(self) -> None:
+        """Write down who holds it, now that it was taken."""
+        self._owner["since"] = int(time.time())
+        self.note(None)
 
     def note(self, pid: Optional[int]) -> None:
         """Write down that the command *pid* runs; None: that none does."""
@@ -65,26 +71,60 @@ def locked(path: Path, purpose: str, wait: float, tell: Callable[[str], None] = 
     except OSError as error:
         raise DestinationError(path, f"cannot be opened ({error.strerror})", "Run it as its owner") from error
 
+    holder = _Holder(descriptor)
+
     def waits() -> None:
-        tell(durable.waiting(wait, f"{path} {_held(_owner(descriptor))}"))
+        tell(durable.waiting(wait, f"{path} {holder.held}"))
 
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise DestinationError(path, "is not a regular file", "Remove it")
+        lock = Lock(descriptor, purpose)  # finds out who we are before others see that the lock is taken
         try:
-            free = durable.take_lock(descriptor, wait, lambda: _runs(_owner(descriptor)), waits)
+            free = durable.take_lock(descriptor, wait, lambda: _runs(_owner(descriptor)), waits, holder.is_named)
         except OSError as error:
             raise DestinationError(path, f"cannot be locked ({error.strerror})") from error
         if not free:
-            raise DeploymentError(path, _held(_owner(descriptor)), "Wait for it, or give --lock-wait SECONDS")
-        lock = Lock(descriptor, purpose)
-        lock.note(None)
+            raise DeploymentError(path, holder.held, "Wait for it, or give --lock-wait SECONDS")
+        lock.begin()
         try:
             yield lock
         finally:
             lock.forget()
     finally:
         os.close(descriptor)
+
+
+class _Holder:
+    """Who has the lock, as its file says: ``held`` tells it after each :meth:`is_named`.
+
+    The file can be behind: who takes the lock writes to it a moment later, and a killed holder leaves its note there.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.held = ""
+
+    def is_named(self) -> bool:
+        """Look at the file; return whether what it says is true for certain.
+
+        What a process of this host wrote that is no longer there is not even repeated; what another host wrote can
+        only be repeated.
+        """
+        owner = _owner(self._descriptor)
+        self.held = f"is held by {durable.SOMEBODY}"
+        try:
+            age = max(0, int(time.time()) - int(owner["since"]))
+            held = f"is held by {owner['verb']} of {owner['by']} (process {owner['pid']}, for {age} s)"
+            lives = _lives(owner)
+        except (ValueError, KeyError, TypeError):
+            return False
+        if lives is False:
+            if not _runs(owner):
+                return False
+            held = f"{held}, which is gone, but its command {owner['command']} still runs"
+        self.held = held
+        return lives is not None
 
 
 def _owner(descriptor: int) -> Dict[str, Any]:
@@ -96,6 +136,16 @@ def _owner(descriptor: int) -> Dict[str, Any]:
     return owner if isinstance(owner, dict) else {}
 
 
+def _lives(owner: Dict[str, Any]) -> Optional[bool]:
+    """Tell whether the process that wrote the note is still there; None: that cannot be seen from here."""
+    if str(owner["by"]).rpartition("@")[2] != socket.gethostname() or not owner.get("began", True):
+        return None
+    if owner.get("boot") != _boot():
+        return False
+    fields = _stat(int(owner["pid"]))
+    return bool(fields) and owner.get("began", fields[19]) == fields[19]
+
+
 def _runs(owner: Dict[str, Any]) -> bool:
     """Tell whether the command of a holder that is gone still runs, or anything that it started in its session."""
     pid = owner.get("command")
@@ -105,15 +155,6 @@ def _runs(owner: Dict[str, Any]) -> bool:
     if fields and fields[19] != owner.get("started"):
         return False  # another process has its number now
     return any(fields and fields[3] == str(pid) for fields in map(_stat, _processes()))
-
-
-def _held(owner: Dict[str, Any]) -> str:
-    try:
-        age = max(0, int(time.time()) - int(owner["since"]))
-        held = f"is held by {owner['verb']} of {owner['by']} (process {owner['pid']}, for {age} s)"
-    except (ValueError, KeyError, TypeError):
-        return "is held by another process"
-    return f"{held}, which is gone, but its command {owner['command']} still runs" if _runs(owner) else held
 
 
 def _boot() -> str:

@@ -181,7 +181,10 @@ class Staging:
                 if self._lock >= 0:
                     return
                 os.close(descriptor)
-                if holder and time.monotonic() >= deadline + (_DYING if _is_gone(holder) else 0):
+                gone = durable.is_gone(holder)
+                if gone:  # the process that the file names, which cannot hold it
+                    holder = durable.SOMEBODY
+                if holder and time.monotonic() >= deadline + (_DYING if gone else 0):
                     raise DestinationError(
                         self._destination, f"is being installed by {holder}", "Wait for it, or use --wait SECONDS"
                     )
@@ -195,7 +198,7 @@ class Staging:
     def _try_lock(self, descriptor: int) -> str:
         """Take the lock if it is free and still the one in the folder; else return who holds it, "" for nobody."""
         try:
-            free = durable.take_lock(descriptor, 0)
+            free = durable.take_lock(descriptor, 0, named=lambda: durable.is_named(descriptor))
         except OSError as error:
             os.close(descriptor)
             raise DestinationError(
@@ -207,7 +210,7 @@ class Staging:
             return durable.holder(descriptor)
         if self._is_current(descriptor):
             self._lock = descriptor
-            durable.write_holder(descriptor, f"process {os.getpid()} on {os.uname().nodename}\n")
+            durable.write_holder(descriptor, durable.this_process())
         return ""
 
     def _open_lock(self) -> int:
@@ -234,23 +237,6 @@ class Staging:
             return os.path.samestat(os.fstat(descriptor), os.lstat(self._lock_path))
         except FileNotFoundError:
             return False
-
-
-def _is_gone(holder: str) -> bool:
-    """Return whether *holder*, the text of a lock file, names a process of this host that has ended.
-
-    Only its workers can hold the lock then, and they are about to end too.
-    """
-    words = holder.split()
-    if len(words) != 4 or not words[1].isdigit() or words[3] != os.uname().nodename:
-        return False
-    try:
-        os.kill(int(words[1]), 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):
-        return False
-    return False
 
 
 def remove_leftovers(destination: str, console: Console) -> None:

@@ -102,19 +102,24 @@ class Store:
         path = os.path.join(self.path, "lock")
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
+        def user() -> str:
+            text = durable.holder(descriptor)
+            return durable.SOMEBODY if durable.is_gone(text) else text
+
         def waits() -> None:
-            tell(durable.waiting(wait, f"store {self.path} is in use by {durable.holder(descriptor)}"))
+            tell(durable.waiting(wait, f"store {self.path} is in use by {user()}"))
 
         try:
-            if not durable.take_lock(descriptor, wait, waits=waits):
-                raise OSError(errno.EAGAIN, f"it is in use by {durable.holder(descriptor)}", self.path)
-            durable.write_holder(descriptor, f"process {os.getpid()}\n")
+            if not durable.take_lock(descriptor, wait, waits=waits, named=lambda: durable.is_named(descriptor)):
+                raise OSError(errno.EAGAIN, f"it is in use by {user()}", self.path)
+            durable.write_holder(descriptor, durable.this_process())
             try:
                 self._begin()
                 yield
             finally:
                 with unbroken(), contextlib.suppress(OSError):
                     self.clear()
+                    durable.write_holder(descriptor, "")
         finally:
             os.close(descriptor)
 

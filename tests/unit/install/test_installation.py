@@ -479,6 +479,7 @@ def test_an_installation_under_way_is_named(site: Path, tmp_path: Path) -> None:
 
 
 def test_who_waits_goes_on_when_the_lock_is_free(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(durable, "_NAMING", 0.0)
     holder = Holder(tmp_path / "dest", "")
     naps: List[float] = []
 
@@ -511,13 +512,27 @@ def test_workers_of_a_dead_installation_are_waited_for(
     assert not install(site, tmp_path / "dest").already
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "process x on y", "process 1 on elsewhere", "another process", "process 99999999999999999999 on {host}"],
-)
-def test_only_a_process_of_this_host_is_known_to_be_gone(text: str) -> None:
-    assert not staging._is_gone(text.format(host=socket.gethostname()))
-    assert not staging._is_gone(f"process {os.getpid()} on {socket.gethostname()}")
+def test_the_name_of_a_dead_installation_is_not_given_to_another_one(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file still names it when the lock has another holder, or its workers."""
+    monkeypatch.setattr(durable, "_NAMING", 0.1)
+    monkeypatch.setattr(staging, "_DYING", 0.1)
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    holder = Holder(tmp_path / "dest", f"process {dead.pid} on {socket.gethostname()}\n")
+    assert f"{tmp_path}/dest: is being installed by another process. " in str(refusal(site, tmp_path / "dest"))
+    holder.release()
+
+
+def test_an_installation_that_writes_its_name_late_is_named(site: Path, tmp_path: Path) -> None:
+    name = f"process {os.getpid()} on {socket.gethostname()}"
+    holder = Holder(tmp_path / "dest", name[:9])  # half of the number
+    writing = threading.Timer(0.2, durable.write_holder, (holder.descriptor, f"{name}\n"))
+    writing.start()
+    assert f"{tmp_path}/dest: is being installed by {name}. " in str(refusal(site, tmp_path / "dest"))
+    writing.join()
+    holder.release()
 
 
 def test_a_file_system_without_locks_is_named(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -669,7 +684,10 @@ def test_killed_before_any_call_the_destination_is_absent_or_complete_and_a_reru
     assert finished == 3  # before the folder is synchronised, the lock and its folder removed
 
 
-def test_what_was_left_by_a_kill_after_the_commit_is_removed_by_the_next_run(site: Path, tmp_path: Path) -> None:
+def test_what_was_left_by_a_kill_after_the_commit_is_removed_by_the_next_run(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(durable, "_NAMING", 0.1)
     install(site, tmp_path / "dest")
     write_tree(tmp_path / ".dest.partial", {"lock": "process 1 on elsewhere\n"})
     assert install(site, tmp_path / "dest").already

@@ -10,7 +10,9 @@ import json
 import os
 import shutil
 import signal
+import socket
 import stat
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -359,9 +361,29 @@ def test_a_store_in_use_is_waited_for_and_then_left(
         (tmp_path / "store" / "new").mkdir()
         said = install(site, tmp_path / "a", tmp_path / "store", quiet=False)
         assert (tmp_path / "store" / "new").exists()  # it is somebody's
-    assert said.count(f"Waiting up to 0.1 s: store {tmp_path}/store is in use by process {os.getpid()}\n") == 1
+    assert said.count(f"Waiting up to 0.1 s: store {tmp_path}/store is in use by {durable.this_process()}") == 1
     assert f"in use by process {os.getpid()}" in said
     assert drift.compare(str(tmp_path / "a")).clean
+
+
+def test_a_store_that_is_left_names_nobody(tmp_path: Path) -> None:
+    """The next process to use it has the lock before it has written its own name."""
+    with Store(str(tmp_path / "store")).locked(0):
+        assert (tmp_path / "store/lock").read_text() == durable.this_process()
+    assert (tmp_path / "store/lock").read_text() == ""
+
+
+@pytest.mark.parametrize("text", ["", "process 12", "{dead}"])
+def test_a_store_that_is_in_use_by_a_process_without_a_name_is_left_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr(durable, "_NAMING", 0.1)
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    with Store(str(tmp_path / "store")).locked(0):
+        (tmp_path / "store/lock").write_text(text.format(dead=f"process {dead.pid} on {socket.gethostname()}\n"))
+        with pytest.raises(OSError, match="in use by another process"), Store(str(tmp_path / "store")).locked(0):
+            pass
 
 
 @pytest.mark.parametrize("held", [{"notes.txt": "mine"}, {"store.json": "{}\n", "more": "mine"}, {"entries/x": "mine"}])
