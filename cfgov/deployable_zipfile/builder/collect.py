@@ -100,6 +100,12 @@ class Wheelhouse:
             wheels_ += [self._building.made(runner, target, line) for line in folders]
         return planning.TargetPlan(target, wheelcache.in_order(wheels_), tuple(bootstrap), from_cache=True)
 
+    def tools(self, plan: planning.TargetPlan) -> List[str]:
+        """Return the paths that decide whether the wheels of *plan* would be built here as they were."""
+        if not any(wheel.built_from for wheel in plan.wheels + plan.bootstrap):
+            return []
+        return surroundings.looked_for(plan.target.interpreter, self._needs.options())
+
     def checked(self, plan: planning.TargetPlan, strict: bool, warn: Callable[[str], None]) -> planning.TargetPlan:
         """Return *plan* as :func:`check` does, from the cache when the same was checked before, with its warnings.
 

@@ -35,6 +35,7 @@ def note(
     if record.holds:
         _note_files(record, options, chosen.selections[0], kept)
         record.files(taken.files, follow=True)
+        record.tools(taken.tools)
 
 
 def remember(record: unchanged.Record, words: Sequence[str], options: BuildOptions, built: Built, text: str) -> None:

@@ -23,7 +23,7 @@ from .options import Context
 if TYPE_CHECKING:
     from . import sbom
 
-_FORMAT = 2  # of the document in the cache
+_FORMAT = 3  # of the document in the cache
 _OLDEST = 30 * 24 * 3600  # seconds; then everything is looked at again, which keeps it from being pruned
 # Settings that decide what is taken from the lock.
 _DECIDING = (
@@ -58,6 +58,7 @@ class Stock(NamedTuple):
     warnings: Tuple[str, ...]
     modules: str  # digest of the project's modules that wheels must not replace
     files: Tuple[str, ...]  # that the requirements were read from
+    tools: Tuple[str, ...]  # paths that decide whether a wheel would be built here from its sdist as it was
     is_pinned: bool  # it follows from its key
     bill: str  # digest of what the bill of materials says of the wheels
     parts: Callable[[], Sequence[sbom.Part]]  # which is this
@@ -96,6 +97,9 @@ def recall(kept: cache.Cache, name: str) -> Optional[Stock]:
         return None
     if _contents(document["digests"]) != document["digests"]:
         return None
+    tools = [(path, real, tuple(own)) for path, real, own in document["tools"]]
+    if unchanged.traced(path for path, _, _ in tools) != tools:
+        return None  # sdists may be built to other wheels now: see needs.Needs.inputs
     stored = [(member, kept.file(sha256, file)) for member, sha256, file in document["stored"]]
     found = tuple((member, one) for member, one in stored if one is not None)
     own = kept.file(*document["own"])
@@ -116,6 +120,7 @@ def recall(kept: cache.Cache, name: str) -> Optional[Stock]:
         warnings=tuple(document["warnings"]),
         modules=document["modules"],
         files=tuple(document["files"]),
+        tools=tuple(path for path, _, _ in tools),
         is_pinned=True,
         bill=document["bill"],
         parts=functools.partial(_parts, document["parts"]),
@@ -128,15 +133,17 @@ def keep(kept: cache.Cache, name: str, stock: Stock, began: int) -> None:
     Parameters:
         began: a moment before any was read, in nanoseconds since 1970.
     """
-    before = unchanged.states(stock.files)
+    before, tools = unchanged.states(stock.files), unchanged.traced(stock.tools)
+    found = [own for _, own in before] + [own for _, _, own in tools if own]
     digests = _contents(stock.files)
-    if digests is None or any(not own or unchanged.settles(own) >= began for _, own in before):
+    if digests is None or any(not own or unchanged.settles(own) >= began for own in found):
         return
     if unchanged.states(stock.files) != before:
         return
     document: Dict[str, Any] = stock._asdict()
     document.update(
         digests=digests,
+        tools=tools,
         time=int(time.time()),
         own=[stock.own.sha256, os.path.basename(stock.own.path)],
         stored=[(member, one.sha256, os.path.basename(one.path)) for member, one in stock.stored],

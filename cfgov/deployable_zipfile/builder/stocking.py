@@ -92,7 +92,8 @@ def stocked(
         warnings=tuple(said),
         modules=stock.digest(modules),
         files=tuple(locked.files),
-        is_pinned=_is_kept(plans) and _is_pinned(context, locked),
+        tools=tuple(dict.fromkeys(path for plan in plans for path in house.tools(plan))),
+        is_pinned=all(plan.from_cache for plan in plans) and _is_pinned(context, locked),
         bill=components.digest(plans),
         parts=lambda: list(components.parts(plans)),
     )
@@ -214,12 +215,6 @@ def _target(plan: planning.TargetPlan, bytecode: Mapping[Tuple[str, str], str]) 
 
 def _is_at_hand(target: targets.BuildTarget) -> bool:
     return bool(target.interpreter) and not target.cross
-
-
-def _is_kept(plans: Sequence[planning.TargetPlan]) -> bool:
-    """Say whether all wheels came from the cache, and none was built from an sdist."""
-    built = any(wheel.built_from for wheel in planning.every_wheel(plans))
-    return not built and all(plan.from_cache for plan in plans)
 
 
 def _is_pinned(context: Context, locked: requirements.Requirements) -> bool:

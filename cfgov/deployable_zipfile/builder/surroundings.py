@@ -124,20 +124,52 @@ def compiling(interpreter: str, options: Tuple[str, ...]) -> List[str]:
         interpreter: path of the Python that builds.
         options: index and selection options of the requirements, as pip's words.
     """
-    import shlex  # these take long, and a build from the cache needs none of them
-    import shutil
+    import shutil  # takes long, and a build from the cache does not need it
 
     found = [
         f"{name}={value}"
         for name, value in sorted(os.environ.items())
         if name not in _VOLATILE and not name.startswith((*_VOLATILE_PREFIXES, "PIP_"))
     ]
-    named = [shlex.split(os.environ[name])[:1] for name in _TOOL_VARIABLES if os.environ.get(name)]
-    found += [state(path) for path in map(shutil.which, (*_TOOLS, *(tool[0] for tool in named if tool))) if path]
+    found += [state(path) for path in map(shutil.which, _tools()) if path]
     found += [state(path) for path in _PACKAGE_LISTS]
     found += [_folder(path) for path in _local_links(interpreter, options)]
-    found += [state(path) for path in os.environ.get("PIP_BUILD_CONSTRAINT", "").split()]
+    found += [state(path) for path in _build_constraints()]
     return found
+
+
+def looked_for(interpreter: str, options: Tuple[str, ...]) -> List[str]:
+    """Return every path that :func:`compiling` looks at or searches for a tool, those that are missing included.
+
+    While each of them leads where it did, to a file of the same identity, and the variables are the same,
+    :func:`compiling` returns the same.
+
+    Parameters:
+        interpreter, options: as for :func:`compiling`.
+    """
+    path = os.environ.get("PATH")
+    folders = (os.pathsep.join([os.confstr("CS_PATH") or "", os.defpath]) if path is None else path).split(os.pathsep)
+    found = [os.path.join(folder, tool) for tool in _tools() for folder in folders]
+    found += [*_PACKAGE_LISTS, *_build_constraints()]
+    for link in _local_links(interpreter, options):
+        found.append(link)
+        if os.path.isdir(link):
+            found += [os.path.join(link, name) for name in sorted(os.listdir(link))]
+    return list(dict.fromkeys(found))
+
+
+def _tools() -> List[str]:
+    """Return the programs that may take part in a build: names, or paths that a variable gives."""
+    named = [os.environ[name] for name in _TOOL_VARIABLES if os.environ.get(name)]
+    if not named:
+        return list(_TOOLS)
+    import shlex  # takes long, and most builds need none of it
+
+    return [*_TOOLS, *(word for text in named for word in shlex.split(text)[:1])]
+
+
+def _build_constraints() -> List[str]:
+    return os.environ.get("PIP_BUILD_CONSTRAINT", "").split()
 
 
 def _configurations(interpreter: str) -> Iterator[Tuple[str, str]]:

@@ -114,6 +114,13 @@ class Record:
             if own and settles(own) >= self._began:
                 self.holds = False
 
+    def tools(self, paths: Iterable[str]) -> None:
+        """Record where each of *paths* leads, and the state of what is there; a tool may act by its name."""
+        for path, real, own in traced(paths):
+            self.files([path], follow=True)
+            if own:
+                self.leads(path, real)
+
     def below(self, folders: Iterable[str]) -> None:
         """Record that *folders* are where they are, and no links to other places."""
         for folder in folders:
@@ -250,6 +257,11 @@ def own_files() -> Iterator[str]:
 def states(paths: Iterable[str]) -> List[Tuple[str, Identity]]:
     """Return each of *paths* with the identity of what it leads to, () when there is nothing."""
     return [(path, _state(path, True)) for path in paths]
+
+
+def traced(paths: Iterable[str]) -> List[Tuple[str, str, Identity]]:
+    """Return each of *paths*, the path that it leads to, and the identity of what is there; "" and () for nothing."""
+    return [(path, os.path.realpath(path) if own else "", own) for path, own in states(paths)]
 
 
 def environment() -> Tuple[Any, ...]:

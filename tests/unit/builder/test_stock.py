@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -13,10 +15,12 @@ import pytest
 
 from deployable_zipfile import create
 from deployable_zipfile.artifact import layout
-from deployable_zipfile.builder import project, stocking, unchanged
+from deployable_zipfile.builder import project, stocking, surroundings, unchanged
 from tests.support.depth import sampled
+from tests.support.helpers import make_wheel, write_tree
 from tests.unit.builder.conftest import Index, commit_all
 from tests.unit.builder.test_create import lock, manifest, pinned
+from tests.unit.builder.test_last import settle
 
 
 class Builds:
@@ -310,3 +314,188 @@ def test_variables_that_make_no_sense_are_refused_after_a_build_too(builds: Buil
     builds.change()
     for _ in range(2):
         assert create.main([*builds.words, "--json", "--workers", "1"]) == 7
+
+
+class FromSdist:
+    """A project whose lock has an sdist, built here with what is in two folders of the test's own."""
+
+    def __init__(self, builds: Builds, patch: pytest.MonkeyPatch) -> None:
+        self.builds = builds
+        self.sdist = builds.index.folder / "baz-1.0.tar.gz"
+        self.tools = write_tree(
+            builds.folder / "tools",
+            {"first/other": "", "second/gcc": ("#!/bin/sh\n", 0o755), "compiler": ("#!/bin/sh\n", 0o755)},
+        )
+        (self.tools / "second" / "cc").symlink_to("gcc")
+        self.links = write_tree(builds.folder / "links", {"backend-1-py3-none-any.whl": "one"})
+        self.constraints = write_tree(builds.folder, {"build.txt": "backend<2\n"}) / "build.txt"
+        self.packages = write_tree(builds.folder, {"status": "Package: libxml2-dev\n"}) / "status"
+        patch.setattr(surroundings, "_PACKAGE_LISTS", (str(self.packages), *surroundings._PACKAGE_LISTS))
+        patch.setenv(
+            "PATH", os.pathsep.join([str(self.tools / "first"), str(self.tools / "second"), os.environ["PATH"]])
+        )
+        patch.setenv("CC", f"{self.tools}/compiler -O2")
+        patch.setenv("PIP_BUILD_CONSTRAINT", str(self.constraints))
+        self.source("an sdist", 1)
+        settle()
+        for _ in range(2):
+            builds.run()
+
+    def source(self, text: str, value: int) -> None:
+        """Lock an sdist with *text*, from which a wheel with *value* is built."""
+        self.sdist.write_text(text, encoding="utf-8")
+        self.gives(value)
+        self.builds.words[1] = lock(self.builds.site, f"--find-links {self.links}", pinned(self.sdist))
+
+    def gives(self, value: int) -> None:
+        """Let the next build from the sdist give a wheel with *value*."""
+        folder = self.builds.folder / f"made-{value}"
+        self.builds.index.sdists[self.sdist.name] = make_wheel(folder, "baz", "1.0", {"baz.py": f"VALUE = {value}\n"})
+
+    def packed(self, done: Dict[str, Any]) -> bytes:
+        """Return the module of the wheel in the artifact."""
+        with zipfile.ZipFile(done["path"]) as artifact, artifact.open("wheels/baz-1.0-py3-none-any.whl") as wheel:
+            return zipfile.ZipFile(io.BytesIO(wheel.read())).read("baz.py")
+
+
+@pytest.fixture
+def from_sdist(builds: Builds, monkeypatch: pytest.MonkeyPatch) -> FromSdist:
+    return FromSdist(builds, monkeypatch)
+
+
+def test_wheels_that_were_built_here_are_taken_over_and_the_artifact_is_the_same(from_sdist: FromSdist) -> None:
+    builds = from_sdist.builds
+    from_sdist.gives(2)  # nothing is built
+    builds.change()
+    again, _, read = builds.run()
+
+    assert not read
+    assert (again["from_sdists"], len(again["from_cache"])) == ([], 1)
+    assert from_sdist.packed(again) == b"VALUE = 1\n"
+    (builds.folder / "out.zip").unlink()
+    for path in builds.kept("stock"):
+        path.unlink()
+    made, _, read = builds.run()
+    assert read
+    assert {**made, "warnings": []} == {**again, "warnings": []}
+
+
+def _other_sdist(at: FromSdist, patch: pytest.MonkeyPatch) -> None:
+    del patch
+    at.source("another sdist", 2)
+
+
+def _edited_tool(at: FromSdist, patch: pytest.MonkeyPatch) -> None:
+    del patch
+    _rewritten(at.tools / "second" / "gcc")
+
+
+def _edited_compiler(at: FromSdist, patch: pytest.MonkeyPatch) -> None:
+    del patch
+    _rewritten(at.tools / "compiler")
+
+
+def _tool_that_is_found_earlier(at: FromSdist, patch: pytest.MonkeyPatch) -> None:
+    del patch
+    write_tree(at.tools, {"first/gcc": ("#!/bin/sh\n", 0o755)})
+
+
+def _tool_that_was_not_found(at: FromSdist, patch: pytest.MonkeyPatch) -> None:
+    del patch
+    write_tree(at.tools, {"first/swig": ("#!/bin/sh\n", 0o755)})
+
+
+def _removed_tool(at: FromSdist, patch: pytest.MonkeyPatch) -> None:
+    del patch
+    (at.tools / "second" / "gcc").unlink()
+
+
+def _other_name_of_the_same_tool(at: FromSdist, patch: pytest.MonkeyPatch) -> None:
+    del patch
+    link = at.tools / "second" / "cc"
+    os.link(str(at.tools / "second" / "gcc"), str(at.tools / "second" / "ccache"))
+    link.unlink()
+    link.symlink_to("ccache")
+
+
+def _installed_package(at: FromSdist, patch: pytest.MonkeyPatch) -> None:
+    del patch
+    _rewritten(at.packages)
+
+
+def _other_backend(at: FromSdist, patch: pytest.MonkeyPatch) -> None:
+    del patch
+    (at.links / "backend-1-py3-none-any.whl").write_text("two", encoding="utf-8")
+
+
+def _further_backend(at: FromSdist, patch: pytest.MonkeyPatch) -> None:
+    del patch
+    (at.links / "backend-2-py3-none-any.whl").write_text("two", encoding="utf-8")
+
+
+def _constraint(at: FromSdist, patch: pytest.MonkeyPatch) -> None:
+    del patch
+    _rewritten(at.constraints)
+
+
+def _flags(at: FromSdist, patch: pytest.MonkeyPatch) -> None:
+    del at
+    patch.setenv("CFLAGS", "-O3")
+
+
+def _setting_of_pip(at: FromSdist, patch: pytest.MonkeyPatch) -> None:
+    del at
+    patch.setenv("PIP_NO_BINARY", ":all:")
+
+
+_OF_SDISTS = [
+    _other_sdist, _edited_tool, _edited_compiler, _tool_that_is_found_earlier, _tool_that_was_not_found, _removed_tool,
+    _other_name_of_the_same_tool, _installed_package, _other_backend, _further_backend, _constraint, _flags,
+    _setting_of_pip,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", sampled(_OF_SDISTS, [_other_sdist, _other_name_of_the_same_tool]))
+def test_after_a_change_of_what_an_sdist_is_built_with_it_is_built_again(
+    from_sdist: FromSdist, change: Callable[[FromSdist, pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builds = from_sdist.builds
+    builds.change()
+    assert not builds.run()[2]
+
+    from_sdist.gives(2)
+    change(from_sdist, monkeypatch)
+    builds.change("VALUE = 3\n")
+    done, _, read = builds.run()
+    assert (read, done["from_sdists"]) == (True, ["baz-1.0-py3-none-any.whl"])
+    assert from_sdist.packed(done) == b"VALUE = 2\n"
+
+
+@pytest.mark.parametrize("spoil", sampled([_rewritten, Path.unlink], [_rewritten]))
+def test_a_wheel_that_was_built_here_and_is_damaged_or_gone_is_built_again(
+    from_sdist: FromSdist, spoil: Callable[[Path], None]
+) -> None:
+    builds = from_sdist.builds
+    builds.change()
+    assert not builds.run()[2]
+
+    [path] = [path for path in builds.kept("files") if path.name.startswith("baz-") and path.suffix == ".whl"]
+    spoil(path)
+    from_sdist.gives(2)
+    builds.change("VALUE = 3\n")
+    done, _, read = builds.run()
+    assert (read, done["from_sdists"]) == (True, ["baz-1.0-py3-none-any.whl"])
+    assert from_sdist.packed(done) == b"VALUE = 2\n"
+
+
+def test_every_tool_and_folder_that_decides_is_looked_at(from_sdist: FromSdist) -> None:
+    options = ("--find-links", str(from_sdist.links))
+    found = surroundings.looked_for(sys.executable, options)
+    described = [
+        line.split(" ")[0]
+        for text in surroundings.compiling(sys.executable, options)
+        for line in text.splitlines()
+        if line.startswith("/")
+    ]
+    assert len(described) > 5
+    assert set(described) <= set(found)

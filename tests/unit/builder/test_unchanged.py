@@ -14,6 +14,7 @@ import pytest
 from deployable_zipfile import create
 from deployable_zipfile.builder import unchanged
 from tests.support.depth import sampled
+from tests.support.helpers import make_wheel, write_tree
 from tests.unit.builder.conftest import Index, commit_all, git
 from tests.unit.builder.test_create import lock, pinned
 from tests.unit.builder.test_last import _copy, _cut, _flipped, _gone, _link, settle
@@ -324,3 +325,45 @@ def test_the_record_holds_no_value_of_the_environment(
     [path] = [path for path in tmp_path.rglob("unchanged/*/*") if path.is_file()]
     assert b"hunter2" not in path.read_bytes()
     assert path.parent.stat().st_mode & 0o077 == 0
+
+
+@pytest.fixture
+def with_sdist(build: Build, index: Index, monkeypatch: pytest.MonkeyPatch) -> Build:
+    """Return the same with a wheel that was built here, by a compiler of the test's own."""
+    sdist = write_tree(index.folder, {"baz-1.0.tar.gz": "an sdist"}) / "baz-1.0.tar.gz"
+    index.sdists[sdist.name] = make_wheel(build.folder / "made", "baz", "1.0", {"baz.py": "VALUE = 1\n"})
+    write_tree(build.folder / "bin", {"gcc": ("#!/bin/sh\n", 0o755), "other": ("#!/bin/sh\n", 0o755)})
+    (build.folder / "bin" / "cc").symlink_to("gcc")
+    monkeypatch.setenv("PATH", f"{build.folder}/bin{os.pathsep}{os.environ['PATH']}")
+    lock(build.site, pinned(sdist))
+    for _ in range(3):
+        settle()
+        build.run()
+    return build
+
+
+def _compiler(build: Build) -> None:
+    _touched_back(build.folder / "bin" / "gcc", "#!/bin/ks\n")
+
+
+def _new_tool(build: Build) -> None:
+    (build.folder / "bin" / "swig").symlink_to("other")
+
+
+def _other_name(build: Build) -> None:
+    os.link(str(build.folder / "bin" / "gcc"), str(build.folder / "bin" / "ccache"))
+    (build.folder / "bin" / "cc").unlink()
+    (build.folder / "bin" / "cc").symlink_to("ccache")
+
+
+def _other_sdist(build: Build) -> None:
+    lock(build.site, f"baz==1.0 --hash=sha256:{'0' * 64}")
+
+
+@pytest.mark.parametrize("change", sampled([_compiler, _new_tool, _other_name, _other_sdist], 1))
+def test_with_a_wheel_that_was_built_here_its_tools_are_looked_at(
+    with_sdist: Build, change: Callable[[Build], None]
+) -> None:
+    assert with_sdist.repeats()
+    change(with_sdist)
+    assert not with_sdist.repeats()
