@@ -18,7 +18,7 @@ from ..artifact import layout, manifest_reader, manifests, patches, strict_json
 from ..artifact.record import RecordRow, parse_record
 from ..artifact.versions import normalised
 from ..errors import ArtifactError, DestinationError
-from . import inventory
+from . import exposure, inventory
 from .installed import MAX_RECORD
 from .inventory import Drift
 
@@ -65,7 +65,7 @@ class _Compared(NamedTuple):
 
     changed: Set[str]
     missing: Set[str]
-    is_known: Callable[[str], bool]  # says so of the path of a file or link
+    is_known: Callable[[str], bool]  # says so of the path of a file or link, or of an empty folder and its slash
     known: int  # how many they are
 
 
@@ -89,7 +89,8 @@ def compare(destination: str) -> Drift:
     collection = _collection(destination, manifest)
     added = [path for path in sorted(new) if not _is_collected(destination, path, *collection)]
     changed, missing, _, known = compared
-    return Drift(sorted(changed), sorted(missing), added, known, manifest.build_id)
+    exposed = exposure.open_to_others(destination)
+    return Drift(sorted(changed), sorted(missing), added, known, manifest.build_id, manifest.project, exposed)
 
 
 def _by_list(
@@ -117,8 +118,8 @@ def _by_list(
                 states["changed"].add(path)
 
     def is_known(path: str) -> bool:
-        entry = found.entry(path)
-        return path == layout.FILES or (entry is not None and entry.kind != "dir")
+        entry = found.entry(path.rstrip("/"))
+        return path == layout.FILES or (entry is not None and (entry.kind == "dir") == path.endswith("/"))
 
     return _Compared(states["changed"], states["missing"], is_known, found.count + 1)
 
@@ -134,7 +135,11 @@ def _by_record(
     states: Dict[str, Set[str]] = {"changed": set(), "missing": set(), "": set()}
     for path, digests in expected.items():
         states[_state(os.path.join(destination, path), digests)].add(path)
-    return _Compared(states["changed"], states["missing"], expected.__contains__, len(expected))
+
+    def is_known(path: str) -> bool:
+        return path.endswith("/") or path in expected  # RECORD lists no folders
+
+    return _Compared(states["changed"], states["missing"], is_known, len(expected))
 
 
 def _all_files(destination: str, manifest: manifests.Manifest, version: str, site: str) -> Iterator[Tuple[str, str]]:
@@ -249,7 +254,7 @@ def _interpreter_moved(destination: str, installed: Dict[str, str]) -> bool:
 
 
 def _present(destination: str, tops: Tuple[str, ...], ignored: Tuple[str, ...]) -> Iterator[str]:
-    """Yield every file and link below *tops*, folder after folder; a link to a folder is a link."""
+    """Yield every file, link and empty folder below *tops*, folder after folder; a link to a folder is a link."""
     start = os.path.join(destination, "")
     for top in tops:
         for folder, folders, names in os.walk(start + top):
@@ -257,6 +262,8 @@ def _present(destination: str, tops: Tuple[str, ...], ignored: Tuple[str, ...]) 
             links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
             for name in [*names, *links]:
                 yield f"{folder[len(start) :]}/{name}"
+            if not names and not folders:
+                yield f"{folder[len(start) :]}/"
 
 
 def linked(destination: str) -> Iterator[str]:
@@ -300,6 +307,8 @@ def _is_collected(destination: str, path: str, inner: str, link: str) -> bool:
         return False
     collected = os.path.join(destination, link, os.path.relpath(path, inner))
     place = os.path.join(destination, path)
+    if path.endswith("/"):
+        return os.path.isdir(collected)
     try:
         plain = stat.S_ISREG(os.lstat(place).st_mode) and not os.stat(place).st_mode & 0o7022
         return plain and filecmp.cmp(place, collected, shallow=False)

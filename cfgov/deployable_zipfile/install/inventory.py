@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import stat
-from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from .. import durable
 from ..artifact import layout
@@ -32,14 +32,16 @@ class Drift(NamedTuple):
 
     changed: List[str]
     missing: List[str]
-    added: List[str]
+    added: List[str]  # a folder with a slash at its end
     checked: int  # files compared
     build_id: str = ""  # of an installation
+    project: str = ""  # name of its folder in an installation
+    open: Sequence[str] = ()  # what of an installation others may write to
 
     @property
     def clean(self) -> bool:
         """Whether everything is as it was written."""
-        return not (self.changed or self.missing or self.added)
+        return not (self.changed or self.missing or self.added or self.open)
 
 
 class Changed(ValueError):

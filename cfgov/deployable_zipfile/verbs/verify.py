@@ -60,7 +60,7 @@ def _run(arguments: argparse.Namespace, archive: str, console: Console) -> int:
 
 
 def _verify_tree(tree: str, console: Console) -> int:
-    from ..install import drift, installed
+    from ..install import drift, exposure, installed
     from ..install.destination import normal_destination
     from ..install.store import Store, is_store
 
@@ -71,7 +71,11 @@ def _verify_tree(tree: str, console: Console) -> int:
     place = installed.place(destination)
     if place:
         console.warn(f"{tree} was installed as {place}, and its scripts and programs still name that path")
+    for note in exposure.notes(destination, found.project):
+        console.warn(f"{tree}: {note}")
     fix = "Install the artifact into a new folder, or in its place with --force"
+    if found.open and not (found.changed or found.missing or found.added):
+        fix = f"Run: chmod go-w {os.path.normpath(os.path.join(destination, found.open[0]))}"
     return _report_drift(found, {"build_id": found.build_id}, tree, "as installed", fix, console)
 
 
@@ -85,9 +89,11 @@ def _report_drift(
     found: inventory.Drift, document: Dict[str, Any], path: str, good: str, fix: str, console: Console
 ) -> int:
     """Print what is not as it was written in *path*, and return the exit code."""
-    groups = {"changed": found.changed, "missing": found.missing, "added": found.added}
+    groups = {"changed": found.changed, "missing": found.missing, "added": found.added, "open": list(found.open)}
     lines = [f"{kind}: {name}" for kind, names in groups.items() for name in names]
     counts = f"{len(found.changed)} files changed, {len(found.missing)} missing, {len(found.added)} added"
+    if found.open:
+        counts += f", {len(found.open)} open to others"
     error = DestinationError(path, counts, fix)
     code = 0 if found.clean else error.exit_code
     document.update(groups, checked=found.checked, ok=found.clean, exit_code=code)
