@@ -8,7 +8,19 @@ from __future__ import annotations
 import contextlib
 import os
 import zlib
-from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+    TYPE_CHECKING,
+    Callable,
+    Collection,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 from .. import __version__
 from ..artifact import layout, manifests
@@ -22,6 +34,7 @@ if TYPE_CHECKING:
     from .collected import CollectedWheel
 
 _PROJECT, _RUNTIME = "project", "runtime"
+_MOST = layout.MAX_MEMBERS  # files whose bytecode one archive holds
 _Found = Tuple[Optional[cache.Kept], int]  # an archive, None where nothing could be compiled; files that were skipped
 
 
@@ -55,7 +68,7 @@ class Overlays:
         self._workers = workers
 
     def of_wheels(self, goal: stock.Goal, chosen: Sequence[CollectedWheel]) -> Dict[str, Overlay]:
-        """Return the archives of *chosen*, by wheel file name; a wheel without Python files has none.
+        """Return the archives of *chosen*, by wheel file name; a wheel with no or too many Python files has none.
 
         Parameters:
             goal: its interpreter compiles.
@@ -63,6 +76,9 @@ class Overlays:
         Raises:
             BuildInputError: the interpreter failed.
         """
+        chosen = [
+            wheel for wheel in chosen if not self._are_too_many(f"Python files of {wheel.file}", wheel.python_files)
+        ]
         keys = {wheel.file: self._key(goal, wheel.sha256) for wheel in chosen}
         found = {file: self._found(key) for file, key in keys.items()}
         missing = [wheel for wheel in chosen if found[wheel.file] is None]
@@ -82,7 +98,7 @@ class Overlays:
     def of_project(
         self, goal: stock.Goal, root: str, files: Mapping[str, str], members: Mapping[str, manifests.Member]
     ) -> Optional[Overlay]:
-        """Return the archive of the project's own files; None when none of them is Python of this version.
+        """Return the archive of the project's files; None when none of them is Python of this version or too many are.
 
         Only files that are not as they were when the last archive was made are compiled.
 
@@ -94,6 +110,8 @@ class Overlays:
         Raises:
             BuildInputError: a file changed since it was packed, or the interpreter failed.
         """
+        if self._are_too_many("Python files of the project", files):
+            return None
         digests = {name: members[name].sha256 for name in files}
         return self._of_files(goal, _PROJECT, "files of the project", files, digests, root)
 
@@ -108,6 +126,14 @@ class Overlays:
             BuildInputError: as for :meth:`of_project`.
         """
         return self._of_files(goal, _RUNTIME, "modules of its own", files, digests)
+
+    def _are_too_many(self, what: str, files: Collection[object]) -> bool:
+        """Tell whether one archive cannot hold the bytecode of *files*, and warn."""
+        if len(files) <= _MOST:
+            return False
+        why = f"their bytecode does not fit into one archive ({_MOST} files), so each installation compiles them"
+        self._console.warn(f"{len(files)} {what}: {why}")
+        return True
 
     def _of_files(
         self,

@@ -18,10 +18,10 @@ import pytest
 
 from deployable_zipfile import create, signals
 from deployable_zipfile.artifact import environment, headers, layout, manifests, patches, wheel, zipreader
-from deployable_zipfile.builder import pip, requirements_file, targets
+from deployable_zipfile.builder import overlays, pip, requirements_file, targets
 from deployable_zipfile.errors import BuildInputError, UsageError
 from tests.support.depth import sampled
-from tests.support.helpers import SECRET, make_wheel, write_tree
+from tests.support.helpers import SECRET, make_wheel, run_cli, write_tree
 from tests.unit.builder.conftest import Index, commit_all, git
 from tests.unit.builder.test_checkout import use_old_git
 
@@ -787,6 +787,27 @@ def test_more_files_than_a_zip_can_start_with_are_packed_nested(
         found = {name for payload in made.payloads for name in artifact.payload_members(payload)[1]}
     assert len(found) == 203
     assert made.targets[0].project_bytecode is not None
+
+
+def test_a_server_compiles_what_has_more_python_files_than_an_archive_of_bytecode_holds(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.add("foo", "1.0", files={f"foo/m{number}.py": "" for number in range(5)})
+    index.add("bar", "1.0")
+    write_tree(site, {f"data/m{number}.py": "" for number in range(5)})
+    commit_all(site.parent)
+    monkeypatch.setattr(overlays, "_MOST", 4)
+    done, text = run(capsys, site, lock(site, "foo==1.0", "bar==1.0"), tmp_path / "out")
+    why = "their bytecode does not fit into one archive (4 files), so each installation compiles them"
+    for line in (f"5 Python files of foo-1.0-py3-none-any.whl: {why}", f"8 Python files of the project: {why}"):
+        assert f"warning: {line}\n" in text
+    target = manifest(done["path"]).targets[0]
+    assert target.project_bytecode is None
+    assert {wheel.name: bool(wheel.bytecode) for wheel in target.wheels} == {"bar": True, "foo": False}
+    run_cli([sys.executable, "-I", done["path"], "-q", "-d", tmp_path / "dest"])
+    pyc = f"__pycache__/m4.{sys.implementation.cache_tag}.pyc"
+    assert (tmp_path / "dest/site_one/data" / pyc).exists()
+    assert len(list((tmp_path / "dest/venv").glob(f"lib/*/site-packages/foo/{pyc}"))) == 1
 
 
 @pytest.mark.parametrize("failing", sampled(["copy", "fsync"], 1))

@@ -212,3 +212,12 @@ def test_a_source_that_is_not_what_was_packed_is_refused(project: Project, monke
     with pytest.raises(BuildInputError) as caught:
         project.archive(project.folder / "another")
     assert "changed while it was being packed" in str(caught.value)
+
+
+@pytest.mark.parametrize("most", [1, 3, 4])
+def test_of_more_files_than_an_archive_holds_none_is_compiled(
+    most: int, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write({"a.py": "A = 7\n"})
+    monkeypatch.setattr(overlays, "_MOST", most)
+    assert (project.archive(project.cache) == b"") is (most < 4)
