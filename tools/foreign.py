@@ -408,7 +408,8 @@ def answer(url: str, server: "subprocess.Popen[bytes]") -> int:
             with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=60) as found:
                 return int(found.status)
         except urllib.error.HTTPError as error:
-            return int(error.code)
+            with error:
+                return int(error.code)
         except OSError:
             time.sleep(0.2)
     return 0

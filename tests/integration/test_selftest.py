@@ -100,7 +100,8 @@ class Listener:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = str(self._socket.getsockname()[1])
         self.connections = 0
-        threading.Thread(target=self._count, daemon=True).start()
+        self._thread = threading.Thread(target=self._count, daemon=True)
+        self._thread.start()
 
     def _count(self) -> None:
         with contextlib.suppress(OSError):
@@ -109,6 +110,8 @@ class Listener:
                 self.connections += 1
 
     def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)  # closing alone does not end an accept(2) of the thread
+        self._thread.join()
         self._socket.close()
 
 

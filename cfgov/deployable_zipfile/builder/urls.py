@@ -29,6 +29,7 @@ def content(url: str, limit: int = 16 * 1024 * 1024) -> bytes:
     Raises:
         BuildInputError: it cannot be fetched, or is larger.
     """
+    import urllib.error
     import urllib.request
 
     conceal(url)
@@ -44,6 +45,8 @@ def content(url: str, limit: int = 16 * 1024 * 1024) -> bytes:
             found: bytes = answer.read(limit + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it is an answer, too, and has a socket
         raise BuildInputError(
             shown, f"cannot be fetched ({reason})", "Look at the URL, the network and the proxy"
         ) from None

@@ -123,7 +123,7 @@ class _Exchange:
 
     def __init__(self, check: Check) -> None:
         self._check = check
-        self._connection: Optional[http.client.HTTPConnection] = None
+        self._socket: Optional[socket.socket] = None  # the connection forgets it once the answer has begun
         self._answer: Optional[_Answer] = None
         self._error: Optional[Exception] = None
         self._over = False
@@ -155,25 +155,26 @@ class _Exchange:
     def _ask(self, timeout: float) -> _Answer:
         parts = urllib.parse.urlsplit(self._check.url)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = self._connection = kind(str(parts.hostname), parts.port, timeout=timeout)
+        connection = kind(str(parts.hostname), parts.port, timeout=timeout)
         try:
             connection.connect()
+            self._socket = connection.sock
             if self._over:
                 raise OSError("it is too late")
             path = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
             connection.request("GET", path, headers=_headers(self._check.headers))
-            answer = connection.getresponse()
-            named = answer.headers.get(HEADER)
-            return _Answer(answer.status, named, answer.headers.get("Location"), _body(answer))
+            # Closed here: an answer that is not read to its end keeps the socket open after its connection.
+            with connection.getresponse() as answer:
+                named = answer.headers.get(HEADER)
+                return _Answer(answer.status, named, answer.headers.get("Location"), _body(answer))
         finally:
             connection.close()
 
     def _cut(self) -> None:
         """End the connection under the thread's hands: its next read fails."""
-        socket_ = None if self._connection is None else self._connection.sock
-        if socket_ is not None:
+        if self._socket is not None:
             with contextlib.suppress(OSError):
-                socket_.shutdown(socket.SHUT_RDWR)
+                self._socket.shutdown(socket.SHUT_RDWR)
 
 
 def _fault(check: Check, build_id: Optional[str], timeout: float) -> Optional[str]:

@@ -179,7 +179,8 @@ class _Show:
                 with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=_START) as answer:
                     return int(answer.status)
             except urllib.error.HTTPError as error:
-                return int(error.code)
+                with error:
+                    return int(error.code)
             except OSError:
                 if self._is_over():
                     raise DeploymentError("the server", f"ended: {self.last_words()}", "See above") from None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 import time
-from typing import Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import pytest
 
@@ -285,6 +286,55 @@ DRIPPING = {
 def test_a_server_that_drips_ends_at_the_deadline(what: str) -> None:
     with talking(DRIPPING[what]) as url:
         ends_in_time(url, 0.2, "no answer")
+
+
+def reset(connection: socket.socket) -> None:
+    """Begin an answer and end it with RST instead of FIN."""
+    connection.recv(65_536)
+    connection.sendall(OK + b"Content-Length: 1000\r\n\r\nx")
+    time.sleep(0.05)  # the client reads that first
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def say(text: bytes) -> Callable[[socket.socket], None]:
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65_536)
+        connection.sendall(text)
+
+    return talk
+
+
+ENDLESS = {
+    **DRIPPING,
+    "answer of 1 MiB": say(OK + b"Content-Length: 1048576\r\n\r\n" + b"x" * 1048576),
+    "answer of 1 MiB in chunks": say(OK + b"Transfer-Encoding: chunked\r\n\r\n100000\r\n" + b"x" * 1048576),
+    "error of 1 MiB": say(b"HTTP/1.1 500 No\r\nContent-Length: 1048576\r\n\r\n" + b"x" * 1048576),
+    "chunk of no size": say(OK + b"Transfer-Encoding: chunked\r\n\r\nx\r\n"),
+    "too short a body": say(OK + b"Content-Length: 1000\r\n\r\nx"),
+    "no answer": say(b""),
+    "not HTTP": say(b"SSH-2.0-OpenSSH_9.2\r\n"),
+    "reset": reset,
+}
+
+
+@pytest.mark.parametrize("what", sampled(ENDLESS, ["headers", "body without an end", "answer of 1 MiB"]))
+def test_every_connection_is_closed_however_its_answer_ends(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by the garbage collector, which may come much later."""
+    made: List[socket.socket] = []
+    connect = socket.create_connection
+
+    def connected(*words: Any, **named: Any) -> socket.socket:
+        made.append(connect(*words, **named))
+        return made[-1]
+
+    monkeypatch.setattr(socket, "create_connection", connected)
+    with talking(ENDLESS[what]) as url, pytest.raises(DeploymentError):
+        prove(check(url, timeout=0.2), NEW)
+    deadline = time.monotonic() + 10  # the server would go on for 20 s
+    while any(one.fileno() != -1 for one in made):  # by the thread that asked, when it finds its connection cut
+        assert time.monotonic() < deadline, made
+        time.sleep(0.01)
+    assert made
 
 
 def test_a_fast_flood_ends_at_the_deadline() -> None:
