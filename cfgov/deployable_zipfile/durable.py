@@ -17,6 +17,7 @@ from typing import IO, Callable, Iterator, Optional, Set, Tuple
 _BLOCK = 1024 * 1024
 _POLL = 0.05  # seconds between two tries for a lock
 _NAMING = 5.0  # seconds within which a process that takes a lock writes so into its file, on a slow disk too
+_REMOVAL = 60.0  # seconds within which a file that was taken for abandoned is removed
 SOMEBODY = "another process"
 # Numbers of the call, which C libraries before glibc 2.28 do not name.
 _RENAMEAT2 = {"x86_64": 316, "aarch64": 276, "riscv64": 276, "ppc64le": 357, "s390x": 347}
@@ -290,16 +291,33 @@ def take_lock(
             time.sleep(_POLL)
 
 
-def is_free(path: str) -> bool:
-    """Tell whether nobody has the lock of the file *path*; a file that is gone, or cannot be locked, is not free."""
+def take_fresh(descriptor: int) -> bool:
+    """Take the lock of an open file that this process has just made; False: it was taken for abandoned and removed.
+
+    Raises:
+        OSError: the file system cannot lock.
+    """
+    take_lock(descriptor, _REMOVAL)
+    return os.fstat(descriptor).st_nlink > 0
+
+
+@contextlib.contextmanager
+def abandoned(path: str) -> Iterator[bool]:
+    """Tell whether nobody had the lock of the file *path*, and hold it: what it belongs to may be removed, it first.
+
+    A file that is gone, or cannot be locked, is not abandoned.
+    """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        return False
+        yield False
+        return
     try:
-        return take_lock(descriptor, 0)
-    except OSError:
-        return False
+        try:
+            free = take_lock(descriptor, 0) and os.fstat(descriptor).st_nlink > 0
+        except OSError:
+            free = False
+        yield free
     finally:
         os.close(descriptor)
 

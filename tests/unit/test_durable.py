@@ -7,6 +7,7 @@ import os
 import socket
 import stat
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import List
@@ -68,17 +69,42 @@ def test_the_way_of_a_circle_and_of_nothing_ends(tmp_path: Path) -> None:
     assert durable.way_to(str(tmp_path / "gone"))
 
 
-def test_a_lock_is_free_when_its_file_exists_and_nobody_has_it(tmp_path: Path) -> None:
+def is_abandoned(path: Path) -> bool:
+    with durable.abandoned(str(path)) as found:
+        return found
+
+
+def test_a_file_is_abandoned_when_it_exists_and_nobody_has_its_lock(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    assert not durable.is_free(str(path))
+    assert not is_abandoned(path)
     path.touch()
-    assert durable.is_free(str(path))
+    assert is_abandoned(path)
     with open(path, "rb+") as file:
         assert durable.take_lock(file.fileno(), 0)
-        assert not durable.is_free(str(path))
-    assert durable.is_free(str(path))
+        assert not is_abandoned(path)
+    assert is_abandoned(path)
     (tmp_path / "link").symlink_to(path)
-    assert not durable.is_free(str(tmp_path / "link"))
+    assert not is_abandoned(tmp_path / "link")
+
+
+def test_a_fresh_file_that_is_removed_as_abandoned_is_known_to_be(tmp_path: Path) -> None:
+    """One process has made it, another finds it before its maker has locked it."""
+    path = tmp_path / "lock"
+    with open(path, "wb") as file:
+        with durable.abandoned(str(path)) as found:
+            assert found
+            assert not is_abandoned(path)  # for a third process
+            removing = threading.Timer(0.1, path.unlink)
+            removing.start()
+            taking: List[bool] = []
+            maker = threading.Thread(target=lambda: taking.append(durable.take_fresh(file.fileno())))
+            maker.start()
+            removing.join()
+        maker.join()
+    assert taking == [False]
+    with open(path, "wb") as file:
+        assert durable.take_fresh(file.fileno())
+        assert not is_abandoned(path)
 
 
 def test_who_has_a_lock_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -170,10 +170,7 @@ class Cache:
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
             self.memory = Memory(os.path.join(self.folder, "memory"))
             self._remove_leftovers()
-            self.work = os.path.join(self.folder, f"work-{os.urandom(8).hex()}")
-            os.mkdir(self.work, 0o700)
-            self._lock = os.open(os.path.join(self.work, ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-            durable.take_lock(self._lock, 0)
+            self.work, self._lock = self._fresh_work()
         except OSError as error:
             raise BuildInputError(
                 folder or "temporary folder", f"cannot hold the cache ({error.strerror})", "Give --cache-dir DIR"
@@ -274,12 +271,24 @@ class Cache:
         with contextlib.suppress(FileNotFoundError):  # another build removed it first
             os.unlink(path)
 
+    def _fresh_work(self) -> Tuple[str, int]:
+        """Return a new scratch folder, and the descriptor that holds its lock."""
+        while True:
+            work = os.path.join(self.folder, f"work-{os.urandom(8).hex()}")
+            os.mkdir(work, 0o700)
+            lock = os.open(os.path.join(work, ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+            if durable.take_fresh(lock):
+                return work, lock
+            os.close(lock)  # a build that began at the same time took it for one that was left
+
     def _remove_leftovers(self) -> None:
         """Remove scratch folders whose build is gone: nobody holds their lock."""
         for name in os.listdir(self.folder):
             path = os.path.join(self.folder, name)
-            if name.startswith("work-") and durable.is_free(os.path.join(path, ".lock")):
-                _remove_folder(path)
+            if name.startswith("work-"):
+                with durable.abandoned(os.path.join(path, ".lock")) as gone:
+                    if gone:
+                        _remove_folder(path)
 
     def _prune(self) -> None:
         stamp = os.path.join(self.folder, "pruned")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -50,15 +51,11 @@ class Output:
         self._prefix = f".{name}."
         self._remove_leftovers()
         try:
-            self._descriptor, self.temporary = durable.fresh_file(
-                self._folder, f"{self._prefix}{os.getpid()}.", _PARTIAL
-            )
+            self._descriptor, self.temporary = self._fresh()
         except OSError as error:
             raise BuildInputError(
                 self._folder, f"cannot be written ({error.strerror})", "Give another folder"
             ) from None
-        # Held as long as this build lives: the next one removes what nobody holds.
-        durable.take_lock(self._descriptor, 0)
 
     def __enter__(self) -> "Output":
         return self
@@ -140,20 +137,34 @@ class Output:
             durable.sync_file(file.fileno(), _MODE)
             return os.fstat(file.fileno()).st_size, known or digest.hexdigest()
 
+    def _fresh(self) -> Tuple[int, str]:
+        """Make the temporary file, locked as long as this build lives: the next one removes what nobody holds."""
+        while True:
+            descriptor, path = durable.fresh_file(self._folder, f"{self._prefix}{os.getpid()}.", _PARTIAL)
+            if durable.take_fresh(descriptor):
+                return descriptor, path
+            os.close(descriptor)  # a build that began at the same time took it for one that was left
+
     def _remove_leftovers(self) -> None:
         for name in os.listdir(self._folder):
-            path = os.path.join(self._folder, name)
-            if name.startswith(self._prefix) and _PARTIAL in name and _is_abandoned(path):
-                os.unlink(path)
+            if name.startswith(self._prefix) and _PARTIAL in name:
+                self._remove_leftover(os.path.join(self._folder, name))
 
+    def _remove_leftover(self, path: str) -> None:
+        """Remove a file of an earlier build if that is gone: its process is, and nobody holds its lock.
 
-def _is_abandoned(path: str) -> bool:
-    """Say whether the build that made *path* is gone: its process is, and nobody holds the lock.
-
-    The process is not enough (containers count their own), nor the lock (it is taken just after the file is
-    made).
-    """
-    number = os.path.basename(path).split(".zip.")[-1].partition(".")[0]
-    if number.isdigit() and int(number) != os.getpid() and os.path.exists(f"/proc/{number}"):
-        return False
-    return durable.is_free(path)
+        The process is not enough: containers count their own. A checksum is written last, under the lock of the file
+        that it is of, which has the name of the artifact by then.
+        """
+        number = os.path.basename(path).split(".zip.")[-1].partition(".")[0]
+        if number.isdigit() and int(number) != os.getpid() and os.path.exists(f"/proc/{number}"):
+            return
+        with contextlib.ExitStack() as held:
+            if path.endswith(".sha256"):
+                beside = [one for one in (path[: -len(".sha256")], self.path) if os.path.lexists(one)]
+                free = all(held.enter_context(durable.abandoned(one)) for one in beside)
+            else:
+                free = held.enter_context(durable.abandoned(path))
+            if free:
+                with contextlib.suppress(FileNotFoundError):  # another build removed it first
+                    os.unlink(path)

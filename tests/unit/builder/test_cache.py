@@ -6,6 +6,7 @@ from typing import List
 
 import pytest
 
+from deployable_zipfile import durable
 from deployable_zipfile.builder import cache
 from deployable_zipfile.errors import BuildInputError
 
@@ -54,6 +55,26 @@ def test_the_scratch_folder_of_a_killed_build_is_removed_and_that_of_a_running_o
         assert os.path.isdir(first.work)
         assert os.path.isdir(second.work)
     assert not [path for path in folder.iterdir() if path.name.startswith("work-")]
+
+
+def test_a_build_that_begins_at_the_same_time_does_not_remove_a_new_scratch_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It finds the folder before that is locked."""
+    take = durable.take_fresh
+    removed = []
+
+    def overtaken(descriptor: int) -> bool:
+        monkeypatch.setattr(durable, "take_fresh", take)
+        with cache.Cache(str(tmp_path / "cache")):
+            removed.append(os.fstat(descriptor).st_nlink == 0)
+        return take(descriptor)
+
+    monkeypatch.setattr(durable, "take_fresh", overtaken)
+    with cache.Cache(str(tmp_path / "cache")) as kept:
+        assert removed == [True]
+        made = kept_file(kept, b"wheel")
+    assert os.path.isfile(made.path)
 
 
 def test_without_a_folder_nothing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,11 @@ import fcntl
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Tuple
 
 import pytest
 
+from deployable_zipfile import durable
 from deployable_zipfile.builder.output import Output
 from deployable_zipfile.errors import BuildInputError
 
@@ -83,6 +84,57 @@ def test_leftovers_of_killed_builds_are_removed_and_running_builds_are_left_alon
         with Output(str(tmp_path / "site")):
             pass
     assert names(tmp_path) == sorted([locked.name, alive.name, other.name])
+
+
+def test_a_checksum_of_a_build_in_another_container_is_left_alone(tmp_path: Path) -> None:
+    """Its process is not to be seen from here; the lock is of the file beside it, or of the artifact in place."""
+    checksum = tmp_path / ".site.zip.4194303.abc.partial.sha256"
+    for name in (".site.zip.4194303.abc.partial", "site.zip"):
+        (tmp_path / name).write_bytes(b"artifact")
+        checksum.write_bytes(b"half")
+        with open(str(tmp_path / name), "rb") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            with Output(str(tmp_path / "site")):
+                assert checksum.exists()
+        with Output(str(tmp_path / "site")):
+            assert not checksum.exists()
+
+
+def test_a_leftover_that_another_build_removes_first_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".site.zip.4194304.abc.partial").write_bytes(b"half")
+    unlink = os.unlink
+
+    def late(path: str) -> None:
+        unlink(path)
+        unlink(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "unlink", late)
+        output = Output(str(tmp_path / "site"))
+    with output:
+        assert names(tmp_path) == [os.path.basename(output.temporary)]
+
+
+def test_a_build_that_begins_at_the_same_time_does_not_take_a_new_file_for_a_leftover(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It finds the file before that is locked. In another container the process has the same number."""
+    fresh = durable.fresh_file
+    removed = []
+
+    def overtaken(*words: str) -> Tuple[int, str]:
+        made = fresh(*words)
+        monkeypatch.setattr(durable, "fresh_file", fresh)
+        with Output(str(tmp_path / "site")):
+            removed.append(not os.path.exists(made[1]))
+        return made
+
+    monkeypatch.setattr(durable, "fresh_file", overtaken)
+    with Output(str(tmp_path / "site")) as output:
+        assert removed == [True]
+        fill(output, b"artifact")
+        output.commit()
+    assert (tmp_path / "site.zip").read_bytes() == b"artifact"
 
 
 def test_of_two_builds_to_one_path_the_last_one_wins_whole(tmp_path: Path) -> None:
