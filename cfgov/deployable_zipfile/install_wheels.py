@@ -10,6 +10,7 @@ import functools
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from .artifact import manifests
+from .artifact.names import folders_of
 from .artifact.wheel import Wheel
 from .artifact.zipreader import Artifact
 from .errors import WheelError
@@ -34,29 +35,30 @@ class Replaced(NamedTuple):
 
 
 def open_wheels(artifact: Artifact, target: manifests.Target, bytecode: bool) -> List[OpenedWheel]:
-    """Open every wheel of the plan in its place and prove its structure; nothing is written.
+    """Open every wheel of *target*, as :func:`open_wheel` does."""
+    return [open_wheel(artifact, plan, bytecode) for plan in target.wheels + target.bootstrap]
+
+
+def open_wheel(artifact: Artifact, plan: manifests.PlannedWheel, bytecode: bool) -> OpenedWheel:
+    """Open a wheel in its place and prove its structure; nothing is written.
 
     Parameters:
         artifact: verified.
-        target: whose plan to follow.
         bytecode: whether the shipped bytecode fits the running interpreter.
 
     Raises:
         WheelError: naming wheel and inner file.
-        ArtifactError: bytecode that belongs to no source file.
+        ArtifactError: the archive of its bytecode breaks a rule.
     """
-    sources = []
-    for plan in target.wheels + target.bootstrap:
-        entry = artifact.members[plan.file]
-        if entry.size != entry.compressed:
-            raise WheelError(plan.file, "is compressed a second time", "Build the artifact again")
-        wheel = Wheel(artifact.descriptor, artifact.container.data_start(entry), entry.size, plan.file)
-        if wheel.name != plan.name:
-            raise WheelError(plan.file, f"is planned as {plan.name}", "Build the artifact again")
-        wheel.check_structure()
-        overlay = artifact.nested(plan.bytecode) if bytecode and plan.bytecode else None
-        sources.append(OpenedWheel(plan, wheel, overlay))
-    return sources
+    entry = artifact.members[plan.file]
+    if entry.size != entry.compressed:
+        raise WheelError(plan.file, "is compressed a second time", "Build the artifact again")
+    wheel = Wheel(artifact.descriptor, artifact.container.data_start(entry), entry.size, plan.file)
+    if wheel.name != plan.name:
+        raise WheelError(plan.file, f"is planned as {plan.name}", "Build the artifact again")
+    wheel.check_structure()
+    overlay = artifact.nested(plan.bytecode) if bytecode and plan.bytecode else None
+    return OpenedWheel(plan, wheel, overlay)
 
 
 def examine(wheels: Sequence[Wheel], python: str, project: str) -> List[Replaced]:
@@ -106,6 +108,7 @@ def install(
     take: Optional[Take] = None,
     more: Sequence[Job] = (),
     meanwhile: Sequence[Callable[[], None]] = (),
+    made: Optional[Set[str]] = None,
 ) -> int:
     """Write every wheel into the virtualenv of its place; return the number of files.
 
@@ -120,6 +123,7 @@ def install(
             progress, it returns the jobs that are left and the bytecode files that it compiled.
         more: files beside the virtualenv, whose folders exist, that the same processes write; not counted.
         meanwhile: done by this process when the virtualenv's folders exist.
+        made: folders that were made for other plans; gets those of this one.
 
     Raises:
         WheelError: a file that is not what RECORD says.
@@ -131,14 +135,18 @@ def install(
     compiled: Set[str] = set()
     finishes = [functools.partial(finish, plan, number, compiled) for number in range(len(sources))]
     later = take is not None or any(job.compile_as for job in jobs)  # RECORD says what was compiled
+    before = made or ()
     if take:
-        make_folders(place.tree, folders, workers)
-        jobs, made = take(sources, place, jobs, workers, progress)
+        make_folders(place.tree, folders, workers, before)
+        jobs, others = take(sources, place, jobs, workers, progress)
         folders = []
-        compiled.update(made)
+        compiled.update(others)
     noted = known.note if known else None
     beside = [] if later else finishes
-    compiled.update(write_files(place.tree, [*more, *jobs], workers, progress, noted, folders, beside, meanwhile))
+    jobs = [*more, *jobs]
+    compiled.update(write_files(place.tree, jobs, workers, progress, noted, folders, beside, meanwhile, before))
+    if made is not None:
+        made.update(plan.folders, folders_of([f"{place.site}/", f"{place.scripts}/"]))
     few = len(plan.jobs) <= _FEW
     for _ in run(lambda number: finishes[number](), len(finishes) if later else 0, 1 if few else workers):
         pass

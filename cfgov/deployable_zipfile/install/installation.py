@@ -18,10 +18,11 @@ from ..artifact import manifests
 from ..artifact.zipreader import Artifact
 from ..console import Console
 from ..errors import ArtifactError, DeployableZipfileError, DestinationError
-from ..install_wheels import open_wheels
+from ..install_wheels import open_wheel
 from . import host, preflight, soundness, tree
 from .destination import filled_problem, normal_destination
-from .plan import Place, Plan, planned
+from .plan import Place
+from .portions import Portions
 from .space import Need
 from .staging import Staging, WriteBehind, disk_error, remove_leftovers
 
@@ -100,13 +101,13 @@ def install(
     _refuse([*problems, _replacing(destination, build) if force else None], console)
     staging = Staging(destination, wait, console)
     place = Place(staging.tree, destination, target.python, artifact.manifest.project, compiles)
-    plan = _verified(artifact, target, place, workers, console)
+    wheels = _verified(artifact, target, place, workers, console)
     with staging:
         if is_there():
             return Installed(destination, build, target.python, True, 0, time.monotonic() - began)
         _refuse([_replacing(destination, build) if force else filled_problem(destination, build)], console)
-        with _writing(plan, artifact.manifest, sync, console) as advance:
-            count = tree.write(artifact, target, plan, workers, advance, sharing)
+        with _writing(wheels, artifact.manifest, sync, console) as advance:
+            count = tree.write(artifact, target, wheels, workers, advance, sharing)
             if force and os.path.isdir(destination):
                 from . import replacement
 
@@ -141,16 +142,17 @@ def _refuse(problems: Sequence[Optional[DeployableZipfileError]], console: Conso
         raise found[0]
 
 
-def _verified(artifact: Artifact, target: manifests.Target, place: Place, workers: int, console: Console) -> Plan:
+def _verified(artifact: Artifact, target: manifests.Target, place: Place, workers: int, console: Console) -> Portions:
     """Compare every byte of *artifact* with its manifest, and plan where its wheels go while other processes do so."""
+    wheels, fits = target.wheels + target.bootstrap, host.bytecode_fits(target)
     with _verifying(artifact, workers, console) as finish:
         try:
-            plan = planned(open_wheels(artifact, target, host.bytecode_fits(target)), place)
+            portions = Portions(lambda number: open_wheel(artifact, wheels[number], fits), len(wheels), place)
         except DeployableZipfileError:
             finish()  # a damaged file is told before what it makes of the wheels in it
             raise
         finish()
-        return plan
+        return portions
 
 
 @contextlib.contextmanager
@@ -161,10 +163,12 @@ def _verifying(artifact: Artifact, workers: int, console: Console) -> Iterator[C
 
 
 @contextlib.contextmanager
-def _writing(plan: Plan, manifest: manifests.Manifest, sync: bool, console: Console) -> Iterator[Callable[[int], None]]:
+def _writing(
+    wheels: Portions, manifest: manifests.Manifest, sync: bool, console: Console
+) -> Iterator[Callable[[int], None]]:
     """Show how many files are written; whatever keeps one from being written becomes an error of ours."""
-    place = plan.place
-    total = sum(len(source.wheel.files) for source in plan.sources) + len(manifest.members)
+    place = wheels.place
+    total = wheels.files + len(manifest.members)
     text = f"Installing {place.project} for Python {place.python}"
     try:
         with WriteBehind(place.tree, sync), console.phase(text, total) as advance:

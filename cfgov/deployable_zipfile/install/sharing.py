@@ -48,6 +48,7 @@ class Sharing:
         self._manifest = manifest
         self._console = console
         self.taken: Dict[str, Row] = {}
+        self._used: List[str] = []  # keys of entries
 
     def take(
         self,
@@ -86,8 +87,8 @@ class Sharing:
         try:
             for entry in entries:
                 write_seen(entry)
-            keys = [entry.key for entry in entries]
-            self._store.refer(place.destination, self._manifest.build_id, keys)
+            self._used += [entry.key for entry in entries]
+            self._store.refer(place.destination, self._manifest.build_id, self._used)
         except OSError as error:
             self._console.warn(f"store {self._store.path}: {_reason(error)}; the next use takes longer")
 

@@ -12,7 +12,8 @@ from ..artifact.zipreader import Artifact
 from ..errors import ArtifactError
 from ..install_wheels import install as install_wheels
 from . import host, installed, inventory
-from .plan import Place, Plan
+from .plan import Place
+from .portions import Portions
 from .virtualenv import make_virtualenv
 from .writer import Job, bytecode, bytecode_path, write_bytes, write_files
 
@@ -25,13 +26,13 @@ _FEW = 5000  # files of the project that wait for those of the wheels
 def write(
     artifact: Artifact,
     target: manifests.Target,
-    plan: Plan,
+    portions: Portions,
     workers: int,
     progress: Callable[[int], None],
     sharing: Optional[Sharing],
 ) -> int:
     """Write everything the destination will hold; return the number of files."""
-    count, place = 0, plan.place
+    count, place = 0, portions.place
     # The loader and its bytecode, the scripts, and what makes the virtualenv are written beside what wheels bring.
     known = inventory.Known([place.site, f"{place.site}/__pycache__", place.scripts, layout.VENV])
     waiting: List[Job] = []  # for the processes that write the wheels' files: starting others takes longer
@@ -46,7 +47,12 @@ def write(
             waiting.clear()
     take = sharing.take if sharing else None
     others = [lambda: make_virtualenv(place), lambda: _write_own_files(artifact, place)]
-    count += install_wheels(plan, workers, progress, known, take, waiting, others)
+    made: Set[str] = set()
+    for number, plan in enumerate(portions, 1):
+        last = number == len(portions)  # when the others begin, all folders of the wheels exist
+        count += install_wheels(plan, workers, progress, known, take, waiting, others if last else (), made)
+        del plan  # so that it is gone when the next one is made
+        waiting = []
     if sharing:
         taken = sharing.taken
         known.note(

@@ -14,7 +14,7 @@ import marshal
 import os
 import sys
 import warnings
-from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Callable, Collection, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..artifact.wheel import Wheel
 from ..artifact.window import Entry, Window
@@ -43,15 +43,16 @@ class Job(NamedTuple):
     compile_as: str  # final absolute path to compile a .py for; "" when bytecode is shipped or not wanted
 
 
-def make_folders(tree: str, paths: Iterable[str], workers: int = 0) -> None:
+def make_folders(tree: str, paths: Iterable[str], workers: int = 0, made: Collection[str] = ()) -> None:
     """Make every folder in *paths* and all above them, inside the existing folder *tree*.
 
     Parameters:
         tree: absolute path.
         paths: relative folder paths.
         workers: processes, as in :func:`workers.run`.
+        made: those that exist, with all above them.
     """
-    batches = _folder_batches(tree, paths)
+    batches = _folder_batches(tree, paths, made)
 
     def make(number: int) -> None:
         _make(tree, batches[number])
@@ -65,11 +66,14 @@ def _make(tree: str, paths: List[str]) -> None:
         os.mkdir(f"{tree}/{path}", 0o755)
 
 
-def _folder_batches(tree: str, paths: Iterable[str]) -> List[List[str]]:
-    """Make the topmost of the folders in *paths* and above them; return the others, in batches that are independent."""
+def _folder_batches(tree: str, paths: Iterable[str], made: Collection[str]) -> List[List[str]]:
+    """Make the topmost of the folders in *paths* and above them; return the others, in batches that are independent.
+
+    Those in *made* exist.
+    """
     wanted: Set[str] = set()
     for path in paths:
-        while path and path not in wanted:
+        while path and path not in wanted and path not in made:
             wanted.add(path)
             path = path.rpartition("/")[0]
     groups: Dict[str, List[str]] = {}
@@ -92,6 +96,7 @@ def write_files(
     folders: Iterable[str] = (),
     beside: Sequence[Callable[[], None]] = (),
     meanwhile: Sequence[Callable[[], None]] = (),
+    made: Collection[str] = (),
 ) -> Set[str]:
     """Write every job's file; return the paths (relative) of the bytecode files that were compiled here.
 
@@ -105,18 +110,19 @@ def write_files(
             ``__pycache__`` folders included.
         beside: other work that needs no more than the folders, done by the same processes.
         meanwhile: other work that needs no more than the folders, done by this process while it waits for them.
+        made: folders that exist, with all above them.
 
     Raises:
         ArtifactError, WheelError: content that is not what it should be.
         OSError: the file system refused.
     """
-    work = _Work(tree, jobs, _folder_batches(tree, folders), _chunks_by_size(jobs), beside, noted is not None)
+    work = _Work(tree, jobs, _folder_batches(tree, folders, made), _chunks_by_size(jobs), beside, noted is not None)
     waiting = iter(meanwhile)
     everything: Set[str] = set()
-    for number, notes, made in run(work.do, work.size, workers, len(work.batches)):
+    for number, notes, compiled_here in run(work.do, work.size, workers, len(work.batches)):
         if number >= len(work.batches):
             next(waiting, _nothing)()
-        everything.update(made)
+        everything.update(compiled_here)
         if noted and notes:
             noted(notes)
         written = len(work.jobs_of(number))
