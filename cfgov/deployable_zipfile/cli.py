@@ -284,6 +284,8 @@ def _unforeseen(error: OSError) -> DeployableZipfileError:
     what = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else "the system"
     if error.errno == errno.EMFILE:
         return DeployableZipfileError(what, "too many files are open", "Raise the limit (ulimit -n)")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DeployableZipfileError(what, str(error.strerror), "Free space or inodes, or raise the quota")
     if error.errno == errno.EIO:
         return ArtifactError(what, "the disk could not be read", "Check the disk")
     return DeployableZipfileError(what, f"{error.strerror or error}", "Check the system's limits and permissions")

@@ -18,6 +18,7 @@ _BLOCK = 1024 * 1024
 _POLL = 0.05  # seconds between two tries for a lock
 _NAMING = 5.0  # seconds within which a process that takes a lock writes so into its file, on a slow disk too
 _REMOVAL = 60.0  # seconds within which a file that was taken for abandoned is removed
+_HOLDER = 1024  # bytes of the file of a lock: who holds it, and blanks
 SOMEBODY = "another process"
 # Numbers of the call, which C libraries before glibc 2.28 do not name.
 _RENAMEAT2 = {"x86_64": 316, "aarch64": 276, "riscv64": 276, "ppc64le": 357, "s390x": 347}
@@ -327,14 +328,18 @@ def _nothing() -> None:
 
 
 def write_holder(descriptor: int, text: str) -> None:
-    """Write into the open file of a lock that was taken who has it, "" for nobody."""
-    os.ftruncate(descriptor, 0)
-    write_at(descriptor, text.encode("utf-8"), 0)
+    """Write into the open file of a lock that was taken who has it, "" for nobody.
+
+    The file keeps its size and its block, so that what frees space can take the lock on a full disk.
+    """
+    data = text.encode("utf-8").ljust(_HOLDER)
+    write_at(descriptor, data, 0)
+    os.ftruncate(descriptor, len(data))
 
 
 def holder(descriptor: int) -> str:
     """Return who has a lock, as its open file says; :data:`SOMEBODY` while that is not written to its end."""
-    text = os.pread(descriptor, 4096, 0).decode("utf-8", "replace")
+    text = os.pread(descriptor, 4096, 0).decode("utf-8", "replace").rstrip(" ")
     return text.strip() if text.endswith("\n") and text.strip() else SOMEBODY
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -15,6 +16,7 @@ from typing import List
 import pytest
 
 from deployable_zipfile import durable
+from tests.support.machine import mounted
 
 
 def test_a_file_is_replaced_with_its_mode_whatever_the_umask(tmp_path: Path) -> None:
@@ -120,6 +122,28 @@ def test_who_has_a_lock_is_read_as_it_was_written(tmp_path: Path) -> None:
         assert not durable.is_named(file.fileno())
         durable.write_holder(file.fileno(), durable.this_process())
         assert durable.holder(file.fileno()) == f"process {os.getpid()} on {socket.gethostname()}"
+        assert durable.is_named(file.fileno())
+
+
+def test_the_file_of_a_lock_keeps_its_block_whatever_is_written(tmp_path: Path) -> None:
+    with open(tmp_path / "lock", "wb+") as file:
+        for text in ("a\n", "", "b" * 2000 + "\n", "c\n"):
+            durable.write_holder(file.fileno(), text)
+            assert os.fstat(file.fileno()).st_size >= 1024
+            assert durable.holder(file.fileno()) == (text.strip() or "another process")
+
+
+def test_the_lock_of_a_full_disk_can_be_taken_again(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with mounted(disk, "-t", "tmpfs", "-o", "size=64k", "none"), open(disk / "lock", "wb+") as file:
+        durable.write_holder(file.fileno(), durable.this_process())
+        durable.write_holder(file.fileno(), "")
+        with contextlib.suppress(OSError), open(disk / "rest", "wb", buffering=0) as rest:
+            while rest.write(bytes(4096)):
+                pass
+        assert os.statvfs(str(disk)).f_bavail == 0
+        durable.write_holder(file.fileno(), durable.this_process())
         assert durable.is_named(file.fileno())
 
 

@@ -393,6 +393,8 @@ def test_each_kind_of_error_ends_with_its_code(run: Any, site: Path, tmp_path: P
         (MemoryError(), 1, "error: this run: there is not enough memory. Use --workers 1."),
         (ZeroDivisionError("x"), 1, "met a defect (ZeroDivisionError: x). Run it with --debug and report it."),
         (OSError(24, "Too many open files"), 1, "too many files are open. Raise the limit (ulimit -n)."),
+        (OSError(28, "No space left", "/x"), 1, "/x: No space left. Free space or inodes, or raise the quota."),
+        (OSError(122, "Disk quota exceeded"), 1, "Disk quota exceeded. Free space or inodes, or raise the quota."),
         (OSError(5, "Input/output error", "/x"), 3, "error: /x: the disk could not be read. Check the disk."),
         (OSError(1, "Operation not permitted", "/x"), 1, "error: /x: Operation not permitted."),
         (OSError("odd"), 1, "error: the system: odd."),

@@ -96,7 +96,7 @@ class TestLock:
         self.end(self.hold(root))
         with locked(root.lock, "deploy", 0):
             assert json.loads(root.lock.read_text())["pid"] == os.getpid()
-        assert root.lock.read_text() == ""
+        assert root.lock.read_text().strip() == ""
 
     def test_waiting_gets_it_when_the_holder_ends(self, root: Root) -> None:
         holder = self.hold(root)
