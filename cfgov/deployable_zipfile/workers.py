@@ -23,6 +23,7 @@ from .signals import ENDING_SIGNALS, unbroken
 MAX_WORKERS = 8  # file creation in one folder tree gains nothing beyond
 _NUMBER = struct.Struct("<L")
 _PIPE_ROOM = 4096  # bytes that every pipe takes without a reader (POSIX PIPE_BUF)
+_NICE = 5  # a third of the time of a core that another process wants too
 _ORPHAN_CHECK = 0.25  # seconds between two checks that the parent is still running
 
 
@@ -52,16 +53,21 @@ def run(work: Callable[[int], Any], count: int, workers: int = 0, first: int = 0
 
 
 @contextlib.contextmanager
-def started(work: Callable[[int], Any], count: int, workers: int = 0, first: int = 0) -> Iterator[Iterator[Any]]:
+def started(
+    work: Callable[[int], Any], count: int, workers: int = 0, first: int = 0, yielding: bool = False
+) -> Iterator[Iterator[Any]]:
     """Begin what :func:`run` does and return; the answers are taken later, and what is left at the end is given up.
 
     With one process, the work is done when its answers are taken.
+
+    Parameters:
+        yielding: the processes leave a core to this one, which has work of its own until it takes the answers.
     """
     workers = min(workers or min(cores(), MAX_WORKERS), count)
     if workers <= 1:
         yield map(work, range(count))
         return
-    team = _Team(count, first)
+    team = _Team(count, first, _NICE if yielding else 0)
     try:
         team.start(work, workers)
         yield team.results()
@@ -72,7 +78,8 @@ def started(work: Callable[[int], Any], count: int, workers: int = 0, first: int
 class _Team:
     """Processes that take numbers from one pipe until it is empty, each with a pipe of its own for the answers."""
 
-    def __init__(self, count: int, first: int) -> None:
+    def __init__(self, count: int, first: int, nice: int) -> None:
+        self._nice = nice
         self._next = self._done = 0
         self._count = count
         self._end = first or count  # of the numbers that may begin
@@ -114,6 +121,8 @@ class _Team:
                 for other in [reading, *self._answers]:
                     os.close(other)
                 _end_with_parent(parent)
+                with contextlib.suppress(OSError):  # a sandbox may forbid it
+                    os.nice(self._nice)
             except BaseException:
                 os._exit(1)
         try:

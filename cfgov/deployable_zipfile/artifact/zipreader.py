@@ -110,9 +110,16 @@ class Artifact:
     def verifying(
         self, workers: int = 0, progress: Optional[Callable[[int], None]] = None
     ) -> Iterator[Callable[[], None]]:
-        """Begin :meth:`verify` in other processes; yield a function that waits for the end and raises what it found."""
+        """Begin :meth:`verify` in other processes; yield a function that waits for the end and raises what it found.
+
+        The other processes leave a core to this one, as long as it does something else.
+        """
         batches = self._batches()
-        with started(lambda number: self.verify_members(batches[number]), len(batches), workers) as answers:
+
+        def verify(number: int) -> int:
+            return self.verify_members(batches[number])
+
+        with started(verify, len(batches), workers, yielding=True) as answers:
 
             def finish() -> None:
                 for done in answers:

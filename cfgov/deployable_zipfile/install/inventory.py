@@ -226,18 +226,25 @@ class _Listing:
     def lines(self, folder: str, folders: List[str]) -> List[bytes]:
         """Return the line of everything in *folder*, "" for the tree, sorted, without what comes before the names.
 
-        The folders in it are added to *folders*, sorted.
+        Lines of what is known are rows (:class:`Known`) and become lines by :meth:`made`. The folders in *folder* are
+        added to *folders*, sorted.
         """
         return self._known_lines(folder, folders) if folder in self._whole else self._other_lines(folder, folders)
 
+    def made(self, text: bytes) -> bytes:
+        """Return *text* with rows made lines: the mode becomes kind and mode of the file that was made."""
+        for mode, facts in self._facts.items():
+            text = text.replace(mode, facts)  # no line has a NUL
+        return text
+
     def _known_lines(self, folder: str, folders: List[str]) -> List[bytes]:
         """Return the lines of a folder of which everything is known; the file system is not looked at."""
-        rows, names = self._known.taken(folder), sorted(self._whole[folder])
-        for mode, facts in self._facts.items():
-            rows = rows.replace(mode, facts)  # no escaped name has a NUL
-        folders += [f"{folder}/{name}" for name in names]
-        lines = rows.splitlines(True)
-        lines += [b"%s%s\n" % (_escaped(name).encode("ascii"), self._folder) for name in names]
+        lines = self._known.taken(folder).splitlines(True)
+        names = self._whole[folder]
+        if names:
+            names.sort()
+            folders += [f"{folder}/{name}" for name in names]
+            lines += [b"%s%s\n" % (_escaped(name).encode("ascii"), self._folder) for name in names]
         lines.sort()
         return lines
 
@@ -277,14 +284,22 @@ def lines(tree: str, known: Optional[Known] = None) -> Iterator[bytes]:
     status = os.lstat(tree)
     yield b"#mtree v2.0\n/set uid=%d gid=%d\n" % (status.st_uid, status.st_gid)
     listing, left = _Listing(tree, known or Known()), [""]
+    ready: List[bytes] = []
+    count = 0
     while left:
         folders: List[str] = []
         folder = left.pop()
         prefix = f"./{_escaped(folder)}/".encode("ascii") if folder else b"./"
         found = listing.lines(folder, folders)
         for first in range(0, len(found), _LINES):
-            yield prefix + prefix.join(found[first : first + _LINES])
+            some = found[first : first + _LINES]
+            ready.append(prefix + prefix.join(some))
+            count += len(some)
+            if count >= _LINES:
+                yield listing.made(b"".join(ready))
+                ready, count = [], 0
         left += reversed(folders)
+    yield listing.made(b"".join(ready))
 
 
 def write(tree: str, known: Optional[Known] = None) -> str:
