@@ -16,7 +16,7 @@ from .artifact.zipreader import Artifact
 from .errors import WheelError
 from .install.finish import finish
 from .install.inventory import Known
-from .install.plan import OpenedWheel, Place, Plan, is_own, own_paths, path_in, planned, points_of, relative
+from .install.plan import OpenedWheel, Place, Plan, is_own, path_in, planned, points_of, relative
 from .install.writer import Job, make_folders, write_files
 from .workers import run
 
@@ -148,17 +148,11 @@ def install(
     if made is not None:
         made.update(plan.folders, folders_of([f"{place.site}/", f"{place.scripts}/"]))
     few = len(plan.jobs) <= _FEW
-    for _ in run(lambda number: finishes[number](), len(finishes) if later else 0, 1 if few else workers):
-        pass
+    for notes in run(lambda number: finishes[number](), len(finishes) if later else 0, 1 if few else workers):
+        if known:
+            known.note(notes)
     if known and not take:
-        _note(known, plan, compiled)
+        known.folders.update(plan.folders)
+        known.mixed.update(path.rpartition("/")[0] for path in compiled)
     own = len(plan.scripts) + len(plan.points) + sum(2 + source.plan.requested for source in sources)
     return own + len(plan.jobs) + len(compiled)
-
-
-def _note(known: Known, plan: Plan, compiled: Set[str]) -> None:
-    """Add to *known* the folders that were made, and those that hold more than the files of jobs."""
-    known.folders.update(plan.folders)
-    others = [*plan.scripts, *plan.points, *compiled]
-    others += [path for source in plan.sources for path in own_paths(source.wheel, plan.place)]
-    known.mixed.update(path.rpartition("/")[0] for path in others)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from typing import Dict, Set
+from typing import Dict, List, NamedTuple, Set
 
 from ..artifact.container import Container
 from ..artifact.record import RecordRow
 from ..artifact.wheel import EntryPoint, Wheel
 from ..artifact.window import Entry
+from .inventory import Notes, notes_of
 from .plan import Place, Plan, is_script, own_names, path_in, relative
 from .writer import bytecode_path, write_bytes
 
@@ -18,6 +19,15 @@ INSTALLER = b"deployable-zipfile\n"  # PEP 376: the tool that installed
 MAX_SHEBANG = 127  # bytes: what kernels before 5.1 read, newline not counted
 
 _UNSIGNED = RecordRow("", "", None)  # RECORD.jws and RECORD.p7s are not in RECORD (PEP 427)
+
+
+class _Written(NamedTuple):
+    """A file that was written for a wheel beside its own."""
+
+    path: str  # below the destination
+    mode: int
+    digest: bytes  # SHA-256
+    size: int  # bytes
 
 
 def shebang(interpreter: str) -> bytes:
@@ -48,8 +58,8 @@ def script_text(interpreter: str, point: EntryPoint) -> bytes:
     )
 
 
-def finish(plan: Plan, number: int, compiled: Set[str]) -> None:
-    """Write scripts, INSTALLER, REQUESTED and at last RECORD of one wheel.
+def finish(plan: Plan, number: int, compiled: Set[str]) -> Notes:
+    """Write scripts, INSTALLER, REQUESTED and at last RECORD of one wheel; return what is to be known of these files.
 
     Parameters:
         number: of the wheel among the sources of *plan*.
@@ -61,22 +71,22 @@ def finish(plan: Plan, number: int, compiled: Set[str]) -> None:
     """
     source, place = plan.sources[number], plan.place
     wheel = source.wheel
-    rows = _file_rows(wheel, plan, compiled)
-    own: Dict[str, str] = {}
+    rows = list(_file_rows(wheel, plan, compiled).values())
+    written: List[_Written] = []
     for path, (owner, entry) in plan.scripts.items():
         if owner == number:
-            own[path] = _write_script(wheel, entry, path, place)
+            written.append(_write_script(wheel, entry, path, place))
     for path, (owner, point) in plan.points.items():
         if owner == number:
-            own[path] = _write_own(path, script_text(place.interpreter, point), 0o755, place)
+            written.append(_write_own(path, script_text(place.interpreter, point), 0o755, place))
     folder = f"{place.site}/{wheel.dist_info}"
-    own["INSTALLER"] = _write_own(f"{folder}/INSTALLER", INSTALLER, 0o644, place)
+    written.append(_write_own(f"{folder}/INSTALLER", INSTALLER, 0o644, place))
     if source.plan.requested:
-        own["REQUESTED"] = _write_own(f"{folder}/REQUESTED", b"", 0o644, place)
-    record = f"{wheel.dist_info}/RECORD"
-    own["RECORD"] = _row(record, "", "")
-    text = "".join([*rows.values(), *own.values()])
-    write_bytes(f"{place.tree}/{place.site}/{record}", text.encode("utf-8"))
+        written.append(_write_own(f"{folder}/REQUESTED", b"", 0o644, place))
+    rows += [_row(relative(one.path, place), _record_digest(one.digest), str(one.size)) for one in written]
+    rows.append(_row(f"{wheel.dist_info}/RECORD", "", ""))
+    written.append(_write_own(f"{folder}/RECORD", "".join(rows).encode("utf-8"), 0o644, place))
+    return notes_of([(one.path, one.mode) for one in written], [one.digest.hex() for one in written])
 
 
 def _file_rows(wheel: Wheel, plan: Plan, compiled: Set[str]) -> Dict[str, str]:
@@ -103,7 +113,7 @@ def _file_rows(wheel: Wheel, plan: Plan, compiled: Set[str]) -> Dict[str, str]:
     return rows
 
 
-def _write_script(wheel: Wheel, entry: Entry, path: str, place: Place) -> str:
+def _write_script(wheel: Wheel, entry: Entry, path: str, place: Place) -> _Written:
     """Write a ``.data`` script; a first line ``#!python`` becomes the virtualenv's (PEP 427)."""
     digest, size = hashlib.sha256(), 0
     descriptor = os.open(f"{place.tree}/{path}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755)
@@ -114,12 +124,12 @@ def _write_script(wheel: Wheel, entry: Entry, path: str, place: Place) -> str:
             digest.update(block)
             size += len(block)
             file.write(block)
-    return _row(relative(path, place), _record_digest(digest.digest()), str(size))
+    return _Written(path, 0o755, digest.digest(), size)
 
 
-def _write_own(path: str, data: bytes, mode: int, place: Place) -> str:
+def _write_own(path: str, data: bytes, mode: int, place: Place) -> _Written:
     write_bytes(f"{place.tree}/{path}", data, mode)
-    return _row(relative(path, place), _record_digest(hashlib.sha256(data).digest()), str(len(data)))
+    return _Written(path, mode, hashlib.sha256(data).digest(), len(data))
 
 
 def _record_digest(digest: bytes) -> str:

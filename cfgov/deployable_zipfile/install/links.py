@@ -76,14 +76,21 @@ def _files(source: str, target: str, mode: int) -> Iterator[Tuple[int, int]]:
 
 
 def ways(source: str, folder: str) -> List[Way]:
-    """Return how *source* can be shared with files in *folder*, the best way first, after a trial there."""
+    """Return how *source* can be shared with files in *folder*, the best way first, after a trial there.
+
+    Raises:
+        OSError: what the trial left cannot be removed.
+    """
     trial = os.path.join(folder, ".store-trial")
+    found: List[Way] = [link, copy]
     try:
         clone(source, trial, 0o600)
+        found.insert(0, clone)
+    except OSError:
+        pass  # what else is wrong with either shows when they are shared
+    with contextlib.suppress(FileNotFoundError):  # it must not stay, whatever went wrong
         os.unlink(trial)
-    except OSError:  # what else is wrong with either shows when they are shared
-        return [link, copy]
-    return [clone, link, copy]
+    return found
 
 
 def share(source: str, target: str, mode: int, how: List[Way]) -> Way:

@@ -7,7 +7,6 @@ import sys
 from typing import TYPE_CHECKING, Callable, Iterator, List, Optional, Set, Tuple
 
 from ..artifact import layout, manifests
-from ..artifact.names import folders_of
 from ..artifact.zipreader import Artifact
 from ..errors import ArtifactError
 from ..install_wheels import install as install_wheels
@@ -33,7 +32,7 @@ def write(
 ) -> int:
     """Write everything the destination will hold; return the number of files."""
     count, place = 0, portions.place
-    # The loader and its bytecode, the scripts, and what makes the virtualenv are written beside what wheels bring.
+    # The loader's bytecode, and what makes the virtualenv, are written beside what wheels bring and not noted.
     known = inventory.Known([place.site, f"{place.site}/__pycache__", place.scripts, layout.VENV])
     waiting: List[Job] = []  # for the processes that write the wheels' files: starting others takes longer
     for jobs, folders in project_jobs(artifact, target, place):
@@ -45,8 +44,12 @@ def write(
         if len(waiting) > _FEW:
             write_files(place.tree, waiting, workers, progress, known.note)
             waiting.clear()
+    own = _own_jobs(artifact, place)
+    folders = [os.path.dirname(job.path) for job in own if job.path.startswith(f"{layout.DEPLOY}/")]
+    known.folders.update(make_folders_once(place.tree, folders))
+    waiting += own
     take = sharing.take if sharing else None
-    others = [lambda: make_virtualenv(place), lambda: _write_own_files(artifact, place)]
+    others = [lambda: make_virtualenv(place), lambda: _compile_loadenv(artifact.read(layout.LOADENV), place)]
     made: Set[str] = set()
     for number, plan in enumerate(portions, 1):
         last = number == len(portions)  # when the others begin, all folders of the wheels exist
@@ -130,28 +133,18 @@ def _payload_jobs(
     ]
 
 
-def _write_own_files(artifact: Artifact, place: Place) -> None:
-    """Write the files of the artifact that make the virtualenv the site's."""
-    project = artifact.manifest.project
-    site = f"{place.tree}/{place.site}"
-    pth = layout.project_pth_name(project)
-    for member in (layout.LOADENV, layout.LOADENV_PTH, layout.LOADENV_START, pth):
-        write_bytes(f"{site}/{os.path.basename(member)}", artifact.read(member))
-    _compile_loadenv(artifact.read(layout.LOADENV), place)
-    os.mkdir(f"{place.tree}/{layout.DEPLOY}", 0o755)
-    for member in (layout.MANIFEST, layout.SBOM):
-        if member in artifact.members:
-            entry = artifact.members[member]
-            write_bytes(f"{place.tree}/{member}", artifact.container.read(entry))
-    if artifact.manifest.payloads:
-        os.mkdir(f"{place.tree}/{layout.PAYLOAD}", 0o755)
-    for payload in artifact.manifest.payloads:
-        write_bytes(f"{place.tree}/{payload.listing}", artifact.read(payload.listing))
-    modules = {f"{layout.RUNTIME}/{layout.runtime_path(member)}": member for member in runtime_members(artifact)}
-    for folder in sorted(folders_of(modules) - {layout.DEPLOY}):
-        os.mkdir(f"{place.tree}/{folder}", 0o755)
-    for path, member in modules.items():
-        write_bytes(f"{place.tree}/{path}", artifact.read(member))
+def _own_jobs(artifact: Artifact, place: Place) -> List[Job]:
+    """Return the jobs of what makes the virtualenv the site's, and of what the tool needs in the destination later."""
+    loaders = (layout.LOADENV, layout.LOADENV_PTH, layout.LOADENV_START, layout.project_pth_name(place.project))
+    kept = [layout.MANIFEST, layout.SBOM, *(payload.listing for payload in artifact.manifest.payloads)]
+    wanted = [(member, f"{place.site}/{os.path.basename(member)}") for member in loaders]
+    wanted += [(member, member) for member in kept if member in artifact.members]
+    wanted += [(member, f"{layout.RUNTIME}/{layout.runtime_path(member)}") for member in runtime_members(artifact)]
+    stated = artifact.manifest.members
+    return [
+        Job(path, artifact.container, artifact.members[name], 0o644, stated[name].sha256 if name in stated else "", "")
+        for name, path in wanted
+    ]
 
 
 def runtime_members(artifact: Artifact) -> List[str]:

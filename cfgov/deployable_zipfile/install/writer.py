@@ -30,6 +30,7 @@ _FEW = 1000  # folders that one process makes before another one has begun
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Noted = Callable[[Notes], None]
+Beside = Callable[[], Optional[Notes]]
 
 
 class Job(NamedTuple):
@@ -94,7 +95,7 @@ def write_files(
     progress: Optional[Callable[[int], None]] = None,
     noted: Optional[Noted] = None,
     folders: Iterable[str] = (),
-    beside: Sequence[Callable[[], None]] = (),
+    beside: Sequence[Beside] = (),
     meanwhile: Sequence[Callable[[], None]] = (),
     made: Collection[str] = (),
 ) -> Set[str]:
@@ -108,7 +109,8 @@ def write_files(
         noted: called with what is to be known of files that were written (:func:`inventory.notes_of`).
         folders: made first, with those above them, by the same processes; the others that the files need exist,
             ``__pycache__`` folders included.
-        beside: other work that needs no more than the folders, done by the same processes.
+        beside: other work that needs no more than the folders, done by the same processes; it returns what is to be
+            known of the files that it wrote, or nothing.
         meanwhile: other work that needs no more than the folders, done by this process while it waits for them.
         made: folders that exist, with all above them.
 
@@ -140,7 +142,7 @@ class _Work(NamedTuple):
     jobs: List[Job]
     batches: List[List[str]]  # of folders
     chunks: List[Tuple[int, int]]  # of jobs: the first, and the one after the last
-    beside: Sequence[Callable[[], None]]
+    beside: Sequence[Beside]
     notes: bool  # whether it is told what was written
 
     @property
@@ -163,9 +165,8 @@ class _Work(NamedTuple):
             return number, notes_of([(job.path, job.mode) for job in jobs], digests) if self.notes else None, made
         if number < len(self.batches):
             _make(self.tree, self.batches[number])
-        else:
-            self.beside[number - len(self.batches) - len(self.chunks)]()
-        return number, None, []
+            return number, None, []
+        return number, self.beside[number - len(self.batches) - len(self.chunks)](), []
 
 
 def _nothing() -> None:

@@ -701,7 +701,7 @@ def test_an_interruption_leaves_nothing(site: Path, tmp_path: Path, monkeypatch:
     def interrupt(*_: object) -> None:
         raise Interrupted("this run", "was stopped by SIGTERM", "Run it again")
 
-    for module, name in ((tree, "make_virtualenv"), (tree, "_write_own_files"), (installation, "open_wheel")):
+    for module, name in ((tree, "make_virtualenv"), (tree, "_compile_loadenv"), (installation, "open_wheel")):
         monkeypatch.setattr(module, name, interrupt)
         assert refusal(site, tmp_path / "new" / "dest").exit_code == 130
         assert faults.leftovers(str(tmp_path)) == ["made"], name

@@ -25,7 +25,7 @@ from deployable_zipfile.artifact import layout
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.console import Console
 from deployable_zipfile.errors import DestinationError
-from deployable_zipfile.install import drift, installation, sharing
+from deployable_zipfile.install import drift, installation, links, sharing
 from deployable_zipfile.install.store import Store, is_store
 from tests.support import faults
 from tests.support.artifacts import PYTHON, make_artifact, simple_wheel
@@ -493,7 +493,10 @@ def test_killed_while_a_damaged_entry_is_made_again_it_is_whole_afterwards(tmp_p
 @pytest.mark.parametrize(
     "number", sampled([errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES], [errno.ENOSPC])
 )
-def test_whichever_call_fails_the_destination_is_absent_or_right(number: int, tmp_path: Path) -> None:
+def test_whichever_call_fails_the_destination_is_absent_or_right(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links, "ways", lambda *_: [links.link, links.copy])  # nothing depends on how a trial ends
     site = make_site(tmp_path / "made")
     place = tmp_path / "place"
     destination, store = place / "dest", place / "store"
@@ -510,6 +513,22 @@ def test_whichever_call_fails_the_destination_is_absent_or_right(number: int, tm
             assert not destination.exists(), at
             attempt(site, destination, store)
             assert content(destination) == complete, at
+
+
+def test_nothing_is_left_of_a_trial_whichever_call_fails(tmp_path: Path) -> None:
+    write_tree(tmp_path, {"store/file": b"x", "place/kept": b"y"})
+
+    def trial() -> str:
+        links.ways(str(tmp_path / "store/file"), str(tmp_path / "place"))
+        return ""
+
+    calls = faults.run_with_fault(trial, None, lambda _: None).calls
+    assert calls >= 2
+    for at in range(1, calls + 1):
+        faults.run_with_fault(trial, at, faults.fails(errno.EIO))
+        left = faults.leftovers(str(tmp_path / "place"))
+        # Once a file cannot be removed, the trial fails as a whole, and so does the installation into that folder.
+        assert left == ["kept"] or at == calls, at
 
 
 def started(action: Callable[[], str]) -> int:
