@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from pathlib import Path
 from typing import List
 
@@ -13,6 +14,7 @@ from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.install import drift, exposure, installation
 from tests.support.artifacts import make_artifact
 from tests.support.helpers import error_line, run_python
+from tests.support.machine import lacking
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 
@@ -105,3 +107,23 @@ def test_verify_names_the_folder_and_the_command(site: Path, tree: Path) -> None
     assert error_line(done) == (
         f"error: {tree}: 0 files changed, 0 missing, 0 added, 1 open to others. Run: chmod go-w {tree}."
     )
+
+
+@pytest.mark.parametrize(("group", "others"), [(7, 7), (7, 0), (0, 7)])
+def test_a_default_acl_makes_nothing_that_others_may_write_to(
+    group: int, others: int, site: Path, tmp_path: Path
+) -> None:
+    entries = [(1, 7, -1), (2, 7, 65534), (4, group, -1), (16, 7, -1), (32, others, -1)]  # acl(5): owner, a user, ...
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+    (tmp_path / "srv").mkdir()
+    try:
+        os.setxattr(str(tmp_path / "srv"), "system.posix_acl_default", acl)
+    except OSError as error:
+        lacking(f"no ACLs on this file system ({error.strerror})", "REQUIRE_ACL")
+    with Artifact.open(str(site)) as artifact:
+        installation.install(artifact, str(tmp_path / "srv/dest"), workers=1, sync=False)
+    made = [path for path in (tmp_path / "srv").rglob("*") if not path.is_symlink()]
+    assert len(made) > 30
+    assert [path for path in made if path.stat().st_mode & 0o022] == []
+    assert drift.compare(str(tmp_path / "srv/dest")).clean
+    assert exposure.notes(str(tmp_path / "srv/dest"), "site_one") == []
