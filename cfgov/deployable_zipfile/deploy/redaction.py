@@ -1,7 +1,8 @@
 """Take the values of environment.json out of texts before anybody sees these.
 
 A value is looked for as it is and as programs write it: its parts when it is a URL or a connection string, in JSON,
-``repr``, HTML, percent-encoded, in base64 at any offset, in hexadecimal, in upper or lower case, and broken over lines.
+``repr``, HTML, percent-encoded, in base64 at any offset, in hexadecimal, in upper or lower case, and broken over lines;
+a secret also in base32 and base85, in UTF-7, backwards, and turned by 13 letters.
 
 Programs nest these: JSON in JSON in a query, ``repr`` of ``repr``, base64 in JSON in HTML. So the letters and digits of
 texts are compared as well, with every escape decoded, and a part of a long secret is found by itself.
@@ -10,6 +11,7 @@ texts are compared as well, with every escape decoded, and a part of a long secr
 from __future__ import annotations
 
 import base64
+import codecs
 import html
 import json
 import quopri
@@ -45,6 +47,10 @@ _BASES = {"unicode": 16, "hex": 16, "octal": 8, "percent": 16, "decimal": 10, "e
 _FILLING = re.compile(r"[\s\"'\\]+")  # blanks, line ends, and what pprint and a shell put there
 _ASSIGNMENT = re.compile(r"""(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|"[^"]*"|\{[^}]*\}|[^\s;]+)""")
 _SEGMENT = re.compile(r"(?=[^/]*[0-9A-Z])(?=[^/]*[a-zA-Z])[\w.~=-]{10,}")  # of a path: a key, not a word
+_TO_Z85 = bytes.maketrans(
+    b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~",
+    b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#",
+)
 _LINE_END = re.compile(r"[\r\n]")
 
 
@@ -303,6 +309,7 @@ def _forms(value: str, is_secret: bool, is_usual: bool) -> Set[str]:
             twice = base64.b64encode(raw).rstrip(b"=")
             forms.update([base64.b32encode(raw).decode("ascii").rstrip("="), *_encoded(twice[: len(raw) * 8 // 6])])
             forms.update(_encoded(text.encode("utf-16-le", "surrogatepass")))
+            forms.update([*_encoded_in_85(raw), *(turned for turned in _turned(text) if len(text) >= _PART)])
     return {form for form in forms if form}
 
 
@@ -325,6 +332,23 @@ def _encoded(raw: bytes) -> Iterator[str]:
                 yield form
     if 2 * len(raw) >= _ENCODED:
         yield raw.hex()
+
+
+def _encoded_in_85(raw: bytes) -> Iterator[str]:
+    """Return what *raw* becomes in base85 (RFC 1924, Ascii85, Z85), and what it surely becomes inside a longer text."""
+    whole = len(raw) - len(raw) % 4
+    for part in {raw, *(raw[skipped : whole + skipped - (4 if skipped > len(raw) % 4 else 0)] for skipped in range(4))}:
+        if len(part) >= _PART:
+            plain = base64.b85encode(part)
+            for form in (plain, plain.translate(_TO_Z85), base64.a85encode(part)):
+                yield form.decode("ascii")
+
+
+def _turned(text: str) -> Iterator[str]:
+    """Return *text* as what hides it from the eye alone makes of it."""
+    yield text[::-1]
+    yield codecs.encode(text, "rot13")
+    yield text.encode("utf-7", "surrogatepass").decode("ascii")
 
 
 def _parts(value: str, is_secret: bool) -> Iterator[str]:

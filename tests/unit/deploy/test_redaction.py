@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import html
 import json
 import pprint
@@ -76,6 +77,16 @@ NESTED: Dict[str, Callable[[str], str]] = {
     "coloured": lambda text: f"{text[:6]}\x1b[0m\x1b[31m{text[6:]}",
     "SQL": lambda text: "'" + text.replace("'", "''") + "'",
     "CSV": lambda text: '"' + text.replace('"', '""') + '"',
+    "base85": lambda text: base64.b85encode(text.encode()).decode(),
+    "base85 at 1": lambda text: base64.b85encode(b"x" + text.encode() + b"yz").decode(),
+    "base85 at 3": lambda text: base64.b85encode(b"xxx" + text.encode() + b"y").decode(),
+    "base85 in JSON": lambda text: json.dumps(html.escape(base64.b85encode(text.encode()).decode())),
+    "Ascii85": lambda text: base64.a85encode(text.encode()).decode(),
+    "Ascii85 at 2": lambda text: base64.a85encode(b"xx" + text.encode(), adobe=True, wrapcol=30).decode(),
+    "reversed": lambda text: text[::-1],
+    "reversed in JSON": lambda text: json.dumps(text[::-1]),
+    "rot13": lambda text: codecs.encode(text, "rot13"),
+    "UTF-7": lambda text: text.encode("utf-7").decode(),
     "decomposed": lambda text: unicodedata.normalize("NFD", text),
     "in a box": lambda text: f"| {text[:9]} |\n| {text[9:]} |",
 }
@@ -238,3 +249,15 @@ def test_a_value_that_comes_in_pieces_is_found(size: int, way: str) -> None:
 
 def test_many_blanks_are_no_work() -> None:
     assert len(Secrets({"KEY": "canary-1"}).hidden(" " * 200_000 + '"' * 1000)) == 201_000
+
+
+def test_short_words_turned_round_are_words() -> None:
+    secrets = Secrets({"DB_PASSWORD": "drow", "API_KEY": "live", "SALT": "no"})
+    for text in ("a word, evil on its own", "yvir qebj", "b85: F*2M7"):
+        assert secrets.hidden(text) == text
+
+
+def test_z85_is_hidden_too() -> None:
+    raw = bytes.fromhex("864fd26fb559f75b")  # the example of ZeroMQ's RFC 32, whose end is HelloWorld
+    secret = raw.decode("utf-8", "surrogateescape")
+    assert Secrets({"CURVE_KEY": secret}).hidden("HelloWorld") == "[CURVE_KEY]"
