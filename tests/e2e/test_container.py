@@ -38,7 +38,7 @@ WithSlowRequest = Callable[[End], containers.Finished]
 def end_during_a_request(
     engine: containers.Engine, images: Dict[str, str], checkout: Path, evidence: Evidence
 ) -> WithSlowRequest:
-    """Return a function that ends a container one second into a request of three, which must be answered."""
+    """Return a function that ends a container during a request of three seconds, which must be answered."""
 
     def run(end: End) -> containers.Finished:
         env = containers.test_environment(CFGOV_TEST_VIEWS="1")
@@ -47,11 +47,12 @@ def end_during_a_request(
         containers.wait_healthy(tester.container)
         outcome: List[int] = []
         url = f"http://{tester.address}/__test__/slow?seconds=3"
-        slow = threading.Thread(target=lambda: outcome.append(requests.get(url, timeout=30).status_code))
+        slow = threading.Thread(target=lambda: outcome.append(requests.get(url, timeout=60).status_code))
         slow.start()
-        time.sleep(1)
+        tester.wait_for_request("/__test__/slow")
+        time.sleep(0.5)  # from httpd to the daemon
         ended = end(tester)
-        slow.join(30)
+        slow.join(60)
         assert outcome == [200]
         assert ended.code == 0
         return ended
@@ -60,7 +61,7 @@ def end_during_a_request(
 
 
 def test_a_stop_waits_for_the_request_under_way_and_ends_in_time(end_during_a_request: WithSlowRequest) -> None:
-    assert end_during_a_request(lambda tester: tester.stop()).seconds < 10
+    end_during_a_request(lambda tester: tester.stop())  # in time: what is killed after 10 s ends with 137
 
 
 def test_a_second_signal_cuts_no_request(end_during_a_request: WithSlowRequest) -> None:
@@ -68,7 +69,7 @@ def test_a_second_signal_cuts_no_request(end_during_a_request: WithSlowRequest) 
         for number in ("TERM", "TERM", "INT"):
             tester.container.kill(number)
             time.sleep(0.2)
-        return containers.wait_exit(tester.container, 10)
+        return containers.wait_exit(tester.container, 60)
 
     end_during_a_request(signals)
 
@@ -126,8 +127,7 @@ def test_a_stop_while_it_still_installs_ends_in_time(
     evidence(tester.container)
     tester.wait_for_log("Installing")
     ended = tester.stop()
-    assert ended.code == 143
-    assert ended.seconds < 10
+    assert ended.code == 143  # what is killed after 10 s ends with 137
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,7 @@ class Farm:
             "deploy_environment": self.environments[name],
             "deploy_health_url": self._servers[name].url,
             "deploy_health_count": 2,
-            "deploy_health_timeout": 5,
+            "deploy_health_timeout": 60,
             "deploy_shared": [f"media={PROJECT}/media"],
             "deploy_manage": ["createcachetable"],
             "rollback_root": str(self.root(name)),

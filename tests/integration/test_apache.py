@@ -20,7 +20,9 @@ APPLICATION = """
 import json, locale, os, sys, time
 
 def application(environ, start_response):
-    time.sleep(float(environ.get("HTTP_X_WAIT", "0")))
+    if "HTTP_X_WAIT" in environ:
+        print("waits as told", file=environ["wsgi.errors"], flush=True)
+        time.sleep(float(environ["HTTP_X_WAIT"]))
     document = {key: value for key, value in environ.items() if isinstance(value, str)}
     document.update(encoding=locale.getpreferredencoding(), prefix=sys.prefix, pid=os.getpid(), uid=os.getuid())
     document.update(threads=environ["wsgi.multithread"], folder=os.getcwd(), path=sys.path)
@@ -198,7 +200,7 @@ def test_a_static_file_that_was_not_collected_is_the_applications_to_answer(serv
 def test_hidden_files_and_folders_above_are_not_served(server: containers.Tester, path: str) -> None:
     request = requests.Request("GET", f"http://{server.address}{path}").prepare()
     request.url = f"http://{server.address}{path}"
-    answer = server.session.send(request, timeout=10)
+    answer = server.session.send(request, timeout=30)
     reached_the_application = answer.status_code == 200 and answer.json()["PATH_INFO"] in (
         "/current/environment.json",
         "/x",
@@ -312,18 +314,18 @@ def test_the_log_names_forwarded_address_status_and_time(server: containers.Test
 def test_the_daemons_finish_slow_requests_when_they_are_signalled(server: containers.Tester) -> None:
     outcome: List[Any] = []
     slow = threading.Thread(
-        target=lambda: outcome.append(requests.get(f"http://{server.address}/", headers={"X-Wait": "3"}, timeout=30))
+        target=lambda: outcome.append(requests.get(f"http://{server.address}/", headers={"X-Wait": "3"}, timeout=60))
     )
     before = {row["pid"] for row in _answers(server, 20)}
     slow.start()
-    time.sleep(1)
+    server.wait_for_log("waits as told")
     server.run("bash", "-c", SIGNAL_THE_DAEMONS)
     statuses = [server.get("/").status_code for _ in range(30)]
-    slow.join(30)
+    slow.join(60)
     assert set(statuses) == {200}
     assert outcome[0].status_code == 200
     assert outcome[0].json()["pid"] in before
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while {row["pid"] for row in _answers(server, 20)} & before:
         assert time.monotonic() < deadline, "a daemon that was signalled still answers"
         time.sleep(0.5)

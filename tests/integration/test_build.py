@@ -45,6 +45,15 @@ PyMODINIT_FUNC PyInit_native(void) { return PyModule_Create(&module); }
 SETUP = "from setuptools import Extension, setup\nsetup(name='native', version='1.0', py_modules=['b', 'a'], "
 
 
+# Builds as the command line does, and never gets to the end, however late the test's signal comes.
+UNFINISHED = """
+import runpy, sys, time
+sys.path.insert(0, sys.argv[1])
+from deployable_zipfile.builder import output
+output.Output.commit = lambda *_: time.sleep(600)
+sys.argv = sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 GIT_USER = ["-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "init.defaultBranch=main"]
 ZLIB = "pkg:rpm/almalinux/zlib@1.2.11-40.el9"
 AUDITWHEEL = {
@@ -349,14 +358,14 @@ def test_a_build_that_is_ended_leaves_nothing_that_the_next_one_does_not_remove(
     (tmp_path / "out.zip").write_bytes(b"old artifact")
     (tmp_path / "requirements.txt").write_text("")
     command: List[Union[str, Path]] = [
-        sys.executable,
         CREATE,
         site,
         tmp_path / "requirements.txt",
         tmp_path / "out",
         *_cache(shared),
     ]
-    process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    words = [sys.executable, "-c", UNFINISHED, str(Path(CREATE).parents[1]), *map(str, command)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stderr
     for line in process.stderr:
         if line.startswith(b"Packing"):
@@ -368,7 +377,7 @@ def test_a_build_that_is_ended_leaves_nothing_that_the_next_one_does_not_remove(
     if number != signal.SIGKILL:
         assert text.decode().splitlines() == ["error: build: was interrupted, nothing was written. Build again."]
         assert not list(tmp_path.glob(".out.zip*"))
-    run_cli(command, timeout=600)
+    run_cli([sys.executable, *command], timeout=600)
     assert not list(tmp_path.glob(".out.zip*"))
     assert not list((shared / "cache").glob("work-*"))
     with zipreader.Artifact.open(str(tmp_path / "out.zip")) as artifact:

@@ -56,7 +56,7 @@ class Base(NamedTuple):
 def words(root: Path, environment: Path, url: str) -> List[str]:
     return [
         *("deploy", "--root", str(root), "--env-file", str(environment), "--json", "-q"),
-        *("--health-url", url, "--health-timeout", "5", "--health-count", "2", "--shared", "media=site_one/media"),
+        *("--health-url", url, "--health-timeout", "60", "--health-count", "2", "--shared", "media=site_one/media"),
     ]
 
 
@@ -272,8 +272,19 @@ def test_a_migration_that_outlives_its_killed_deployment_keeps_the_next_one_out(
     assert done.returncode == 8
     assert f"which is gone, but its command {child} still runs" in done.stderr
     os.kill(child, signal.SIGKILL)
-    time.sleep(0.2)
+    wait_until_ended(child)
     check_converged(site)
+
+
+def wait_until_ended(child: int) -> None:
+    for _ in range(1200):
+        try:
+            if ") Z " in Path(f"/proc/{child}/stat").read_text():
+                return
+        except OSError:
+            return
+        time.sleep(0.05)
+    pytest.fail("the command did not end")
 
 
 def wait_for_child(parent: int, word: bytes) -> int:

@@ -159,7 +159,7 @@ class Site:
             words += ["--env-file", str(self.base.environment), "--shared", f"media={PROJECT}/media"]
             words += ["--manage", "publish"]
         if verb != "prune":
-            words += ["--health-url", self.base.server.url, "--health-timeout", "5", "--health-count", "1"]
+            words += ["--health-url", self.base.server.url, "--health-timeout", "60", "--health-count", "1"]
         return words
 
     def run(self, artifact: str, verb: str, *more: str, moment: Tuple[str, str] = ("", "")) -> "Tuple[int, str]":

@@ -143,6 +143,18 @@ class Tester:
                 raise ContainerFailed(explain(self.container, f"did not write {text!r} in {seconds:.0f} s"))
             time.sleep(0.1)
 
+    def wait_for_request(self, path: str, seconds: float = 60) -> None:
+        """Wait until httpd works on a request to *path*, to which no other one went before.
+
+        Raises:
+            ContainerFailed: *seconds* are over.
+        """
+        deadline = time.monotonic() + seconds
+        while path not in self.run("curl", "-fs", "http://localhost/__server-status").output:
+            if time.monotonic() > deadline:
+                raise ContainerFailed(explain(self.container, f"did not begin with {path} in {seconds:.0f} s"))
+            time.sleep(0.1)
+
     def stop(self) -> Finished:
         """Stop the container as ``docker stop`` does and return how it ended."""
         began = time.monotonic()

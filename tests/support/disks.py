@@ -21,7 +21,7 @@ SIZE = 96 * 1024 * 1024
 _OPTIONS = "loop,noatime,noauto_da_alloc,commit=300,barrier=0"
 _SHUTDOWN = 0x8004587D  # FS_IOC_SHUTDOWN of linux/fs.h
 _WITHOUT_JOURNAL = 2  # what waits in memory to be committed is lost too
-_PATIENCE = 10.0  # seconds
+_PATIENCE = 60.0  # seconds
 
 
 def missing(folder: Path) -> Optional[str]:

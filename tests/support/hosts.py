@@ -184,7 +184,7 @@ class Server(Host):
         key = self.tester.run("cat", "/etc/ssh/ssh_host_ed25519_key.pub").output.split()
         return f"[127.0.0.1]:{self.ssh_port} {key[0]} {key[1]}\n"
 
-    def wait_until_up(self, seconds: float = 60.0) -> None:
+    def wait_until_up(self, seconds: float = 180.0) -> None:
         """Wait until systemd has started what starts with the system.
 
         Raises:
@@ -205,11 +205,11 @@ class Server(Host):
     def lose_power(self) -> None:
         """Kill every process at once and start the system again: ``/run`` is empty, the processes are other ones."""
         self.tester.container.kill("SIGKILL")
-        self.tester.container.wait(timeout=30)
+        self.tester.container.wait(timeout=60)
         self.tester.container.start()
         self.wait_until_up()
 
-    def answering(self, seconds: float = 60.0) -> str:
+    def answering(self, seconds: float = 180.0) -> str:
         """Return the build id of the release that answers at the health page.
 
         Raises:
