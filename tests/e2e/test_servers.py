@@ -200,8 +200,9 @@ def test_a_broken_server_stops_the_play_and_a_rerun_converges(farm: Farm, ids: T
 
 
 def test_every_server_goes_back_to_the_same_release(farm: Farm, ids: Tuple[str, str]) -> None:
-    assert farm.deploy("two", *WEB).code == 0
-    assert farm.live(*WEB) == [ids[1]] * 3
+    if farm.live(*WEB) != [ids[1]] * 3:  # without the test before this one
+        assert farm.deploy("two", *WEB).code == 0
+        assert farm.live(*WEB) == [ids[1]] * 3
     back = farm.play("rollback", *WEB)
     assert back.code == 0, back.output
     assert farm.live(*WEB) == [ids[0]] * 3
