@@ -152,7 +152,7 @@ def install(
         if known:
             known.note(notes)
     if known and not take:
-        known.folders.update(plan.folders)
+        known.add(plan.folders)
         known.mixed.update(path.rpartition("/")[0] for path in compiled)
     own = len(plan.scripts) + len(plan.points) + sum(2 + source.plan.requested for source in sources)
     return own + len(plan.jobs) + len(compiled)

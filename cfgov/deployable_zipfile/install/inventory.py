@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import stat
-from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
 from .. import durable
 from ..artifact import layout
@@ -179,25 +179,41 @@ class Known:
         mixed: folders that hold files that were not noted.
 
     Attributes:
-        folders: every folder in these folders, and others.
         mixed: as given, and more of them.
     """
 
     def __init__(self, mixed: Iterable[str] = ()) -> None:
-        self.folders: Set[str] = set()
         self.mixed: Set[str] = set(mixed)
-        self._rows: Dict[str, bytearray] = {}
+        self._rows: Dict[str, Union[bytes, bytearray]] = {}  # of every folder: a second set of names would take as much
+        self._others: Set[str] = set()  # folders of which no more is known than files that were noted
         self._samples: Dict[int, str] = {}  # a file of each mode
+
+    def add(self, folders: Iterable[str]) -> None:
+        """Keep that these *folders* were made, and that all folders in them will be added too."""
+        for folder in folders:
+            self._rows.setdefault(folder, b"")
+            self._others.discard(folder)
 
     def note(self, notes: Notes) -> None:
         """Keep what was written."""
         found, samples = notes
         for folder, rows in found:
-            if folder in self._rows:
-                self._rows[folder] += rows
+            before = self._rows.get(folder)
+            if before is None:
+                self._others.add(folder)
+            if isinstance(before, bytearray):
+                before += rows
             else:
-                self._rows[folder] = bytearray(rows)
+                self._rows[folder] = bytearray(before) + rows if before else rows
         self._samples.update(samples)
+
+    def folders(self) -> Iterator[str]:
+        """Yield the folders that were added."""
+        return (folder for folder in self._rows if folder not in self._others)
+
+    def is_whole(self, folder: str) -> bool:
+        """Tell whether everything in *folder* is known."""
+        return folder in self._rows and folder not in self._others and folder not in self.mixed
 
     def taken(self, folder: str) -> bytes:
         """Return the rows of the files that were noted in *folder*, and keep them no longer."""
@@ -215,12 +231,14 @@ class _Listing:
         self._tree = tree
         self._known = known
         self._facts = {b"\0%04o" % mode: _facts(made) for mode, made in known.as_made(tree).items()}
-        self._whole: Dict[str, List[str]] = {folder: [] for folder in known.folders - known.mixed}
-        for folder in known.folders:
-            above, _, name = folder.rpartition("/")
-            if above in self._whole:
-                self._whole[above].append(name)
-        sample = next(iter(known.folders), "")
+        self._inner: Dict[str, List[str]] = {}  # folders in each that has any and is known
+        for folder in known.folders():
+            above = folder.rpartition("/")[0]
+            if above in self._inner:
+                self._inner[above].append(folder)
+            elif known.is_whole(above):
+                self._inner[above] = [folder]
+        sample = next(known.folders(), "")
         self._folder = _facts(os.lstat(f"{tree}/{sample}").st_mode)
 
     def lines(self, folder: str, folders: List[str]) -> List[bytes]:
@@ -229,7 +247,7 @@ class _Listing:
         Lines of what is known are rows (:class:`Known`) and become lines by :meth:`made`. The folders in *folder* are
         added to *folders*, sorted.
         """
-        return self._known_lines(folder, folders) if folder in self._whole else self._other_lines(folder, folders)
+        return (self._known_lines if self._known.is_whole(folder) else self._other_lines)(folder, folders)
 
     def made(self, text: bytes) -> bytes:
         """Return *text* with rows made lines: the mode becomes kind and mode of the file that was made."""
@@ -240,10 +258,11 @@ class _Listing:
     def _known_lines(self, folder: str, folders: List[str]) -> List[bytes]:
         """Return the lines of a folder of which everything is known; the file system is not looked at."""
         lines = self._known.taken(folder).splitlines(True)
-        names = self._whole[folder]
-        if names:
-            names.sort()
-            folders += [f"{folder}/{name}" for name in names]
+        inner = self._inner.pop(folder, None)
+        if inner:
+            inner.sort()
+            folders += inner
+            names = [path.rpartition("/")[2] for path in inner]
             lines += [b"%s%s\n" % (_escaped(name).encode("ascii"), self._folder) for name in names]
         lines.sort()
         return lines

@@ -36,7 +36,7 @@ def write(
     known = inventory.Known([place.site, f"{place.site}/__pycache__", place.scripts, layout.VENV])
     waiting: List[Job] = []  # for the processes that write the wheels' files: starting others takes longer
     for jobs, folders in project_jobs(artifact, target, place):
-        known.folders.update(make_folders_once(place.tree, folders))
+        known.add(make_folders_once(place.tree, folders))
         known.mixed.update(f"{os.path.dirname(job.path)}/__pycache__" for job in jobs if job.compile_as)
         waiting += jobs
         count += len(jobs)
@@ -46,7 +46,7 @@ def write(
             waiting.clear()
     own = _own_jobs(artifact, place)
     folders = [os.path.dirname(job.path) for job in own if job.path.startswith(f"{layout.DEPLOY}/")]
-    known.folders.update(make_folders_once(place.tree, folders))
+    known.add(make_folders_once(place.tree, folders))
     waiting += own
     take = sharing.take if sharing else None
     others = [lambda: make_virtualenv(place), lambda: _compile_loadenv(artifact.read(layout.LOADENV), place)]

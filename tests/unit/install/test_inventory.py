@@ -51,7 +51,7 @@ def test_what_is_known_gives_the_lines_that_looking_gives(mixed: "tuple[str, ...
         (tree / "site/link").unlink()  # nobody noted it
         looked = [line for line in looked if not line.startswith(b"./site/link ")]
     known = known_of(FILES)
-    known.folders.update({"site", "site/deep", "site/deep/er", "other"})
+    known.add({"site", "site/deep", "site/deep/er", "other"})
     known.mixed.update(mixed)
     assert lines_of(tree, known) == looked
     assert len(looked) == len(set(looked)) == 14 + ("site" in mixed)
@@ -61,7 +61,7 @@ def test_modes_are_those_that_the_file_system_made(tree: Path) -> None:
     (tree / "site/link").unlink()
     (tree / "site/run.sh").chmod(0o710)  # as the default ACL of a folder above would make it
     known = known_of(FILES)
-    known.folders.update({"site", "site/deep", "site/deep/er", "other"})
+    known.add({"site", "site/deep", "site/deep/er", "other"})
     assert lines_of(tree, known) == lines_of(tree)
     assert b"./site/run.sh type=file mode=0710 " in b"".join(inventory.lines(str(tree), known_of(FILES)))
 
@@ -70,7 +70,7 @@ def test_names_that_begin_with_each_other_are_in_one_order(tmp_path: Path) -> No
     files = {f"site/{name}": b"x" for name in ("a", "a!", "a b", "a.b", "a~", "a0", "á", "a\n", "a#")}
     write_tree(tmp_path, {**files, "site/a-b/c": b"x"})
     known = known_of({**files, "site/a-b/c": b"x"})
-    known.folders.update({"site", "site/a-b"})
+    known.add({"site", "site/a-b"})
     assert lines_of(tmp_path, known) == lines_of(tmp_path)
     assert len(lines_of(tmp_path, known_of(files))) == len(files) + 5
 
