@@ -17,13 +17,13 @@ from .errors import WheelError
 from .install.finish import finish
 from .install.inventory import Known
 from .install.plan import OpenedWheel, Place, Plan, is_own, path_in, planned, points_of, relative
-from .install.writer import Job, make_folders, write_files
+from .install.writer import Job, Taken, make_folders, write_files
 from .workers import run
 
 _FEW = 5000  # files whose RECORD one process writes before another one has begun
 
 Progress = Optional[Callable[[int], None]]
-Take = Callable[[List[OpenedWheel], Place, List[Job], int, Progress], Tuple[List[Job], Set[str]]]
+Take = Callable[[List[OpenedWheel], Place, List[Job], int, Progress], Taken]
 
 
 class Replaced(NamedTuple):
@@ -120,7 +120,7 @@ def install(
         progress: called with a number of files as they are written.
         known: gets what is known of the files and folders that were written.
         take: gets the folder's files from elsewhere, as far as it can; called with sources, place, jobs, workers and
-            progress, it returns the jobs that are left and the bytecode files that it compiled.
+            progress.
         more: files beside the virtualenv, whose folders exist, that the same processes write; not counted.
         meanwhile: done by this process when the virtualenv's folders exist.
         made: folders that were made for other plans; gets those of this one.
@@ -134,13 +134,14 @@ def install(
     jobs = list(plan.jobs.values())
     compiled: Set[str] = set()
     finishes = [functools.partial(finish, plan, number, compiled) for number in range(len(sources))]
-    later = take is not None or any(job.compile_as for job in jobs)  # RECORD says what was compiled
     before = made or ()
+    taken = Taken(jobs, set(), [])
     if take:
         make_folders(place.tree, folders, workers, before)
-        jobs, others = take(sources, place, jobs, workers, progress)
-        folders = []
-        compiled.update(others)
+        taken = take(sources, place, jobs, workers, progress)
+        jobs, folders = taken.left, []
+        compiled.update(taken.compiled)
+    later = any(job.compile_as for job in jobs)  # RECORD says what was compiled
     noted = known.note if known else None
     beside = [] if later else finishes
     jobs = [*more, *jobs]
@@ -151,8 +152,10 @@ def install(
     for notes in run(lambda number: finishes[number](), len(finishes) if later else 0, 1 if few else workers):
         if known:
             known.note(notes)
-    if known and not take:
+    if known:
+        for notes in taken.notes or ():
+            known.note(notes)
         known.add(plan.folders)
-        known.mixed.update(path.rpartition("/")[0] for path in compiled)
+        known.mixed.update(plan.folders if taken.notes is None else (path.rpartition("/")[0] for path in compiled))
     own = len(plan.scripts) + len(plan.points) + sum(2 + source.plan.requested for source in sources)
     return own + len(plan.jobs) + len(compiled)

@@ -21,7 +21,8 @@ MAX_LINES = 1_000_000
 _MAX_LIST = 256 * 1024 * 1024  # bytes
 _BLOCK = 1024 * 1024
 _LINES = 1000  # of a list, that are written at once
-_MODE = 4  # digits of a mode in a row of what is known
+_MODE = 5  # digits of a mode in a row of what is known
+LINKED = 0o10000  # of a mode there: the file has it from elsewhere, whatever this file system makes of modes
 _UNUSUAL = re.compile(r"[^!-\"$-\[\]-~]")  # everything but printable ASCII without "#" and the backslash
 _LINE = re.compile(rb"\./([!-~]+) type=(file|dir|link) mode=([0-7]{4})(?: (?:sha256digest|link)=([!-~]+))?\n\Z")
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
@@ -154,7 +155,8 @@ def notes_of(files: Iterable[Tuple[str, int]], digests: Iterable[str]) -> Notes:
     """Return what :meth:`Known.note` keeps of files; those who write them have it made by many processes.
 
     Parameters:
-        files: path and mode that was asked for of each; those of one folder are best kept together.
+        files: path of each, and mode that was asked for, with ``LINKED`` for another name of a file; those of one
+            folder are best kept together.
         digests: SHA-256 of each, in hexadecimal.
     """
     rows: Dict[str, List[str]] = {}
@@ -165,7 +167,7 @@ def notes_of(files: Iterable[Tuple[str, int]], digests: Iterable[str]) -> Notes:
             rows[folder] = []
         if mode not in samples:
             samples[mode] = path
-        rows[folder].append(f"{_escaped(name)}\0{mode:04o}{digest}\n")
+        rows[folder].append(f"{_escaped(name)}\0{mode:05o}{digest}\n")
     return [(folder, "".join(found).encode("ascii")) for folder, found in rows.items()], samples
 
 
@@ -173,7 +175,7 @@ class Known:
     """What is known of a tree by those who wrote it. It is new and nobody else's, so it need not be looked at again.
 
     Files are kept as one text for each folder: objects would take several times as much memory. A row of it is the
-    escaped name, NUL, the mode as four digits, and the SHA-256: what a line of the list needs, in the order of names.
+    escaped name, NUL, the mode as five digits, and the SHA-256: what a line of the list needs, in the order of names.
 
     Parameters:
         mixed: folders that hold files that were not noted.
@@ -230,7 +232,7 @@ class _Listing:
     def __init__(self, tree: str, known: Known) -> None:
         self._tree = tree
         self._known = known
-        self._facts = {b"\0%04o" % mode: _facts(made) for mode, made in known.as_made(tree).items()}
+        self._facts = {b"\0%05o" % mode: _facts(made) for mode, made in known.as_made(tree).items()}
         self._inner: Dict[str, List[str]] = {}  # folders in each that has any and is known
         for folder in known.folders():
             above = folder.rpartition("/")[0]

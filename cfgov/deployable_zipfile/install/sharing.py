@@ -13,11 +13,12 @@ from ..console import Console
 from ..errors import DestinationError
 from ..workers import run
 from . import links
-from .entries import Damaged, Entry, Row, Seen, key_of, seen_in, seen_of, state_of, write_seen
+from .entries import Damaged, Entry, Seen, key_of, seen_in, seen_of, state_of, write_seen
+from .inventory import LINKED, Notes, notes_of
 from .plan import OpenedWheel, Place
 from .store import Store
 from .unpacking import BYTECODE, WHEEL, unpacked
-from .writer import Job, bytecode_path, compiled
+from .writer import Job, Taken, bytecode_path, compiled
 
 _WAIT = 60.0  # seconds for another installation that uses the store
 _BATCH = 256  # files
@@ -39,15 +40,12 @@ class Sharing:
         manifest: of the artifact.
         console: gets warnings about the store.
 
-    Attributes:
-        taken: the files that were taken from the store, by path in the tree.
     """
 
     def __init__(self, path: str, manifest: manifests.Manifest, console: Console) -> None:
         self._store = Store(path)
         self._manifest = manifest
         self._console = console
-        self.taken: Dict[str, Row] = {}
         self._used: List[str] = []  # keys of entries
 
     def take(
@@ -57,12 +55,10 @@ class Sharing:
         jobs: List[Job],
         workers: int,
         progress: Optional[Callable[[int], None]] = None,
-    ) -> Tuple[List[Job], Set[str]]:
+    ) -> Taken:
         """Put the files of *jobs* into the tree of *place* as far as the store can give them.
 
         A store that cannot be used is a warning: everything is written from the artifact then.
-
-        Returns the jobs that are left, and the paths of bytecode that was compiled here.
 
         Raises:
             DestinationError: somebody else can change the store.
@@ -70,14 +66,14 @@ class Sharing:
             OSError: the file system of the tree refused.
         """
         if not sources:
-            return jobs, set()
+            return Taken(jobs, set(), [])
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(self._store.locked(_WAIT, self._console.step))
                 entries = self._entries(sources, workers)
             except OSError as error:
                 self._console.warn(f"store {self._store.path}: not used, {_reason(error)}")
-                return jobs, set()
+                return Taken(jobs, set(), [])
             done = self._shared(sources, entries, place, jobs, workers, progress)
             self._remember(place, entries)
             return done
@@ -129,7 +125,7 @@ class Sharing:
         jobs: List[Job],
         workers: int,
         progress: Optional[Callable[[int], None]],
-    ) -> Tuple[List[Job], Set[str]]:
+    ) -> Taken:
         """Share what the entries have; a damaged entry is made again and shared once more."""
         by_window: Dict[int, Tuple[int, str]] = {}
         for number, source in enumerate(sources):
@@ -147,20 +143,16 @@ class Sharing:
         uses = [(job, used(job)) for job in jobs]
         wanted = [use for _, use in uses if use is not None]
         how = links.ways(f"{wanted[0].entry.folder}/{wanted[0].inner}", place.tree) if wanted else []
-        damaged, made = self._share(wanted, place, how, workers, progress)
-        lost: List[_Use] = []
-        if damaged:
-            lost = self._withdrawn(damaged, wanted, place)
-            if self._repaired(sources, entries, {use.entry.key for use in lost}, workers):
-                again, more = self._share(lost, place, how, workers, None)
-                made |= more
-                lost = [lost[index] for index in again]
-        left = [job for job, use in uses if use is None] + [use.job for use in lost]
-        unshared = {job.path for job in left}
-        for use in wanted:
-            if use.job.path not in unshared:
-                self.taken[use.job.path] = use.entry.rows[use.inner]
-        return left, made
+        damaged, made, notes = self._share(wanted, place, how, workers, progress)
+        left = [job for job, use in uses if use is None]
+        if not damaged:
+            return Taken(left, made, notes)
+        lost = self._withdrawn(damaged, wanted, place)
+        if self._repaired(sources, entries, {use.entry.key for use in lost}, workers):
+            again, more, _ = self._share(lost, place, how, workers, None)
+            made |= more
+            lost = [lost[index] for index in again]
+        return Taken(left + [use.job for use in lost], made, None)
 
     def _share(
         self,
@@ -169,36 +161,45 @@ class Sharing:
         how: List[links.Way],
         workers: int,
         progress: Optional[Callable[[int], None]],
-    ) -> Tuple[List[int], Set[str]]:
-        """Share the files of *uses*; return the numbers of those that are damaged, and what was compiled."""
+    ) -> Tuple[List[int], Set[str], List[Notes]]:
+        """Share the files of *uses*; return the numbers of those that are damaged, what was compiled, and notes."""
         owner = os.lstat(place.tree)
         ids = (owner.st_uid, owner.st_gid)
 
-        def share(number: int) -> Tuple[int, List[Tuple[int, Seen]], List[int], List[str]]:
+        def share(number: int) -> Tuple[int, List[Tuple[int, Seen]], List[int], List[str], Notes]:
             seen: List[Tuple[int, Seen]] = []
+            files: List[Tuple[str, int]] = []
+            digests: List[str] = []
             damaged: List[int] = []
             made: List[str] = []
             first, last = number * _BATCH, min((number + 1) * _BATCH, len(uses))
             for index in range(first, last):
-                found = _share_one(uses[index], place.tree, how, ids)
+                use = uses[index]
+                found = _share_one(use, place.tree, how, ids)
                 if found is None:
                     damaged.append(index)
                     continue
-                seen.append((index, found))
-                if uses[index].job.compile_as:
-                    made += _compiled(uses[index].job, place.tree)
-            return last - first, seen, damaged, made
+                now, linked = found
+                seen.append((index, now))
+                row = use.entry.rows[use.inner]
+                files.append((use.job.path, row.mode | LINKED if linked else row.mode))
+                digests.append(row.sha256)
+                if use.job.compile_as:
+                    made += _compiled(use.job, place.tree)
+            return last - first, seen, damaged, made, notes_of(files, digests)
 
         bad: List[int] = []
         compiled_here: Set[str] = set()
-        for count, seen, damaged, made in run(share, -(-len(uses) // _BATCH), workers):
+        everything: List[Notes] = []
+        for count, seen, damaged, made, notes in run(share, -(-len(uses) // _BATCH), workers):
             for index, one in seen:
                 uses[index].entry.seen[uses[index].inner] = one
             bad += damaged
             compiled_here.update(made)
+            everything.append(notes)
             if progress:
                 progress(count)
-        return sorted(bad), compiled_here
+        return sorted(bad), compiled_here, everything
 
     def _withdrawn(self, damaged: List[int], uses: List[_Use], place: Place) -> List[_Use]:
         """Remove from the tree what came from the entries of the *damaged* uses; return all uses of these."""
@@ -263,8 +264,11 @@ def stored_members(store: str, manifest: manifests.Manifest, destination: str) -
     return found
 
 
-def _share_one(use: _Use, tree: str, how: List[links.Way], ids: Tuple[int, int]) -> Optional[Seen]:
-    """Share one file; return what it is like now, None when it is not what it should be, and nothing is shared."""
+def _share_one(use: _Use, tree: str, how: List[links.Way], ids: Tuple[int, int]) -> Optional[Tuple[Seen, bool]]:
+    """Share one file; return what it is like now, and whether by a link, None when it is not what it should be.
+
+    In the latter case nothing is shared.
+    """
     source = f"{use.entry.folder}/{use.inner}"
     row = use.entry.rows[use.inner]
     target = f"{tree}/{use.job.path}"
@@ -285,7 +289,7 @@ def _share_one(use: _Use, tree: str, how: List[links.Way], ids: Tuple[int, int])
     if after is None or after[:2] != before[:2] or (not linked and after != before):
         os.unlink(target)  # it was written to at this very moment
         return None
-    return after
+    return after, linked
 
 
 def _compiled(job: Job, tree: str) -> List[str]:

@@ -56,13 +56,6 @@ def write(
         count += install_wheels(plan, workers, progress, known, take, waiting, others if last else (), made)
         del plan  # so that it is gone when the next one is made
         waiting = []
-    if sharing:
-        taken = sharing.taken
-        known.note(
-            inventory.notes_of(
-                ((path, row.mode) for path, row in taken.items()), (row.sha256 for row in taken.values())
-            )
-        )
     record = installed.document(artifact, target, place, inventory.write(place.tree, known))
     write_bytes(f"{place.tree}/{layout.INSTALLED}", record)
     return count

@@ -44,6 +44,14 @@ class Job(NamedTuple):
     compile_as: str  # final absolute path to compile a .py for; "" when bytecode is shipped or not wanted
 
 
+class Taken(NamedTuple):
+    """What came of putting files of a store into a tree."""
+
+    left: List[Job]  # whose files the store does not have
+    compiled: Set[str]  # paths of bytecode that was compiled here
+    notes: Optional[List[Notes]]  # what is to be known of the others; None: they have to be looked at
+
+
 def make_folders(tree: str, paths: Iterable[str], workers: int = 0, made: Collection[str] = ()) -> None:
     """Make every folder in *paths* and all above them, inside the existing folder *tree*.
 

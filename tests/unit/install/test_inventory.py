@@ -66,6 +66,19 @@ def test_modes_are_those_that_the_file_system_made(tree: Path) -> None:
     assert b"./site/run.sh type=file mode=0710 " in b"".join(inventory.lines(str(tree), known_of(FILES)))
 
 
+def test_a_linked_file_keeps_its_mode_where_the_file_system_makes_others(tree: Path) -> None:
+    (tree / "site/link").unlink()
+    (tree / "site/a.txt").chmod(0o644)
+    for path in ("site/Z.txt", "site/deep/er/é b#.txt", "site/deep/\\.txt", "other/one"):
+        (tree / path).chmod(0o664)  # as the default ACL of a folder above would make them
+    known = inventory.Known()
+    for path, data in FILES.items():
+        mode = {"site/run.sh": 0o755, "site/a.txt": 0o644 | inventory.LINKED}.get(path, 0o644)
+        known.note(inventory.notes_of([(path, mode)], [hashlib.sha256(data).hexdigest()]))
+    known.add({"site", "site/deep", "site/deep/er", "other"})
+    assert lines_of(tree, known) == lines_of(tree)
+
+
 def test_names_that_begin_with_each_other_are_in_one_order(tmp_path: Path) -> None:
     files = {f"site/{name}": b"x" for name in ("a", "a!", "a b", "a.b", "a~", "a0", "á", "a\n", "a#")}
     write_tree(tmp_path, {**files, "site/a-b/c": b"x"})

@@ -80,7 +80,7 @@ def noting(digests: Dict[Tuple[str, int], str]) -> writer.Noted:
         for folder, rows in notes[0]:
             for row in rows.decode("ascii").splitlines():
                 name, _, rest = row.partition("\0")
-                digests[f"{folder}/{name}" if folder else name, int(rest[:4], 8)] = rest[4:]
+                digests[f"{folder}/{name}" if folder else name, int(rest[:5], 8)] = rest[5:]
 
     return note
 
