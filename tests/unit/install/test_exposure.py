@@ -12,7 +12,7 @@ import pytest
 from deployable_zipfile.artifact import layout
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.install import drift, exposure, installation
-from tests.support.artifacts import make_artifact
+from tests.support.artifacts import make_artifact, simple_wheel
 from tests.support.helpers import error_line, run_python
 from tests.support.machine import lacking
 
@@ -21,7 +21,8 @@ ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give fil
 
 @pytest.fixture(name="site")
 def site_(tmp_path: Path) -> Path:
-    return make_artifact(tmp_path / "site.zip", {"__init__.py": "", "sub/a.txt": "x"}, static={"a.css": "a{}"})
+    project = {"__init__.py": "", "sub/a.txt": "x"}
+    return make_artifact(tmp_path / "site.zip", project, [simple_wheel(tmp_path)], static={"a.css": "a{}"})
 
 
 @pytest.fixture(name="tree")
