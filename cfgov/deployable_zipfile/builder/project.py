@@ -41,10 +41,8 @@ def check(wanted: Wanted) -> Wanted:
             value = ":".join(part for part in value.rpartition(".")[::2] if part)
         if value and not manifests.is_callable(value):
             fix = "Write it like config.wsgi:application"
-            module, _, function = value.partition(":")
-            if function.endswith(")"):
-                function = function.partition("(")[0]
-                fix = f"Add a {name}.py with: from {module} import {function}; application = {function}()"
+            if value.endswith(")"):
+                fix = _wrapper(name, value.partition("(")[0])
             raise UsageError(name, f"{value!r} is not MODULE:CALLABLE", fix)
         wanted = wanted._replace(wsgi=value) if name == "wsgi" else wanted._replace(asgi=value)
     for name in ("manage", "path"):
@@ -60,6 +58,12 @@ def check(wanted: Wanted) -> Wanted:
         if step not in manifests.STEPS:
             raise UsageError("skip-steps", f"{step!r} must be one of {', '.join(manifests.STEPS)}", "Correct it")
     return wanted._replace(skip_steps=tuple(step for step in manifests.STEPS if step in wanted.skip_steps))
+
+
+def _wrapper(kind: str, factory: str) -> str:
+    """Return the advice to write the module whose callable the *factory*, as MODULE:FUNCTION, makes."""
+    module, _, function = factory.partition(":")
+    return f"Add a {kind}.py with: from {module} import {function}; application = {function}()"
 
 
 def describe(files: Mapping[str, str], wanted: Wanted) -> manifests.Site:
@@ -79,6 +83,9 @@ def describe(files: Mapping[str, str], wanted: Wanted) -> manifests.Site:
     if wanted.path and not any(name.startswith(f"{wanted.path}/") for name in files):
         raise UsageError("python-path", f"no packed file is in {wanted.path}", "Correct it")
     sources = _sources(files, [path, ""] if path else [""])
+    for kind, place in (("wsgi", wanted.wsgi), ("asgi", wanted.asgi)):
+        if place and sources.is_factory(place, kind):
+            raise UsageError(kind, f"{place} is a function that makes the callable", _wrapper(kind, place))
     said = _named_settings(sources, manage) if manage else ""
     wsgi = wanted.wsgi or sources.word(wanted.settings_module or said, "WSGI_APPLICATION")
     asgi = wanted.asgi or sources.word(wanted.settings_module or said, "ASGI_APPLICATION")
@@ -119,21 +126,26 @@ def _path(files: Mapping[str, str], manage: str, wanted: Wanted) -> str:
     """Return the folder that modules are imported from beside the project's own, "" when there is no other.
 
     It is where ``manage.py`` is, which Python puts on ``sys.path``; unless what is to be imported is elsewhere, as with
-    ``tools/manage.py`` and ``src/``, or below a ``src/`` without ``manage.py``.
+    ``tools/manage.py`` and ``src/``, or below a ``src/`` without ``manage.py``, or what is served needs it.
     """
     folder = os.path.dirname(manage)
     sources = _sources(files, [folder, ""] if folder else [""])
     module = wanted.settings_module or (_named_settings(sources, manage) if manage else "")
     module = module or (wanted.wsgi or wanted.asgi).partition(":")[0]
     if not module:
-        is_src = any(name.startswith("src/") for name in files) and "src/__init__.py" not in files
-        return folder or ("src" if is_src and not sources.topmost_is_above("src") else "")
+        above = sources.topmost_above("src")
+        return folder or ("src" if _is_src(files) and (not above or sources.needs(above, "src")) else "")
     if sources.find(module):
-        return folder
+        return folder or ("src" if _is_src(files) and sources.needs(sources.find(module), "src") else "")
     base = module.replace(".", "/")
     tails = tuple(f"/{base}{tail}" for tail in (".py", "/__init__.py"))
     found = sorted((name for name in files if name.endswith(tails)), key=lambda name: (name.count("/"), name))
     return found[0][: found[0].rindex(f"/{base}")] if found else folder
+
+
+def _is_src(files: Mapping[str, str]) -> bool:
+    """Tell whether there is a folder ``src`` that is no package itself."""
+    return any(name.startswith("src/") for name in files) and "src/__init__.py" not in files
 
 
 def _manage(files: Mapping[str, str]) -> str:

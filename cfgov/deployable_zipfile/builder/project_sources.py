@@ -113,10 +113,31 @@ class Sources:
                     return f"{module}:{function}"
         return ""
 
-    def topmost_is_above(self, folder: str) -> bool:
-        """Tell whether a module outside *folder* has a WSGI or ASGI callable, as :meth:`topmost` looks for it."""
-        outside = {name: path for name, path in self.files.items() if not name.startswith(f"{folder}/")}
-        return any(Sources(outside, [""]).topmost())
+    def topmost_above(self, folder: str) -> str:
+        """Return the file outside *folder* that has a WSGI or ASGI callable, as :meth:`topmost` looks for it."""
+        outside = Sources({name: path for name, path in self.files.items() if not name.startswith(f"{folder}/")}, [""])
+        wsgi, asgi = outside.topmost()
+        return outside.find((wsgi or asgi).partition(":")[0])
+
+    def needs(self, name: str, folder: str) -> bool:
+        """Tell whether the file *name* imports a module that is in *folder* and not among the topmost ones."""
+        tree = self._tree(name)
+        modules = [one for node in ast.walk(tree) for one in _imports(node)] if tree else []
+        tops = {module.partition(".")[0] for module in modules}
+        inner = Sources(self.files, [folder])
+        return any(inner.find(top) and not self.find(top) for top in tops)
+
+    def is_factory(self, place: str, kind: str) -> bool:
+        """Tell whether *place* is a function that cannot be called as WSGI or ASGI (*kind*) prescribes."""
+        module, _, name = place.partition(":")
+        tree = self._tree(self.find(module))
+        for node in tree.body if tree else []:
+            if isinstance(node, ast.FunctionDef) and node.name == name:
+                most = len(node.args.args) + len(getattr(node.args, "posonlyargs", []))
+                takes = (2,) if kind == "wsgi" else (1, 3)  # the one of ASGI 2 is the scope
+                is_open = bool(node.args.vararg or node.decorator_list)
+                return not is_open and not any(most - len(node.args.defaults) <= number <= most for number in takes)
+        return False
 
     def _module(self, name: str) -> str:
         for root in self._roots:
@@ -192,6 +213,13 @@ def _imported(node: ast.ImportFrom, module: str, file: str) -> str:
     return f"{package}.{node.module}" if node.module else package
 
 
+def _imports(node: ast.AST) -> List[str]:
+    """Return the modules that *node* imports by their whole names."""
+    if isinstance(node, ast.ImportFrom):
+        return [node.module] if node.module and not node.level else []
+    return [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+
+
 def _callable(tree: Optional[ast.Module]) -> str:
     """Return "application" or "app" when the module defines one of them at its top level."""
     defined = {name for node in (tree.body if tree else []) for name in _defined(node)}
@@ -231,7 +259,6 @@ def _is_asgi(tree: ast.Module, name: str, file: str) -> bool:
 
 
 def _imports_asgi(tree: ast.Module) -> bool:
-    modules = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    modules += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    modules = [module for node in ast.walk(tree) for module in _imports(node)]
     known = ("starlette", "fastapi", "quart", "litestar", "sanic", "blacksheep", "falcon.asgi")
     return any(module == name or module.startswith(f"{name}.") for module in modules for name in known)

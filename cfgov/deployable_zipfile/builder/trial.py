@@ -131,7 +131,7 @@ def run(artifact: str, interpreter: str, manifest: manifests.Manifest, project: 
     except ValueError:
         return Outcome(places, f"importing {', '.join(places)}: {ended.why()} ({_last(ended.output)[:200]})")
     if found.get("missing"):
-        _refuse(found, release, project)
+        _refuse(found, release, project, manifest.project)
     if found:
         where = _inside(found["at"], release) or "the start"
         return Outcome(places, f"{found['place']} does not import without its environment: {found['error']} ({where})")
@@ -154,7 +154,7 @@ def _environment(site: manifests.Site, work: str) -> Dict[str, str]:
     return {**process.environment(), **own}
 
 
-def _refuse(found: Dict[str, str], release: str, project: str) -> NoReturn:
+def _refuse(found: Dict[str, str], release: str, project: str, name: str) -> NoReturn:
     missing, where = found["missing"], _inside(found["at"], release) or "the start"
     top = missing.partition(".")[0]
     base = os.path.join(project, *missing.split("."))
@@ -165,12 +165,24 @@ def _refuse(found: Dict[str, str], release: str, project: str) -> NoReturn:
                 f"imported at {where}, is in {path} and was not packed",
                 "Add it to git or to include, or take it out of exclude",
             )
+    folder = _packed_in(os.path.join(release, name), top)
+    if folder:
+        what = f"imported at {where} for {found['place']}, is packed in the folder {folder}, which is not on sys.path"
+        raise BuildInputError(f"module {missing}", what, f"Set python-path to {folder}")
     what = f"imported at {where} for {found['place']}, and no packed file or wheel holds it"
     if top != missing and _is_there(release, top):
         raise BuildInputError(f"module {missing}", what, f"Correct the import, or require a {top} that has it")
     raise BuildInputError(
         f"module {missing}", what, f"Add {distribution(missing)} to the requirements, or give --no-check"
     )
+
+
+def _packed_in(project: str, top: str) -> str:
+    """Return the topmost folder of the installed *project*, relative to it, that holds the module *top*, else ""."""
+    for folder, folders, names in sorted(os.walk(project), key=lambda found: (found[0].count(os.sep), found[0])):
+        if f"{top}.py" in names or (top in folders and os.path.exists(os.path.join(folder, top, "__init__.py"))):
+            return "" if folder == project else os.path.relpath(folder, project)
+    return ""
 
 
 def distribution(module: str) -> str:

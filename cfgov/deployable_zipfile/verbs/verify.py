@@ -74,7 +74,9 @@ def _verify_tree(tree: str, console: Console) -> int:
     for note in exposure.notes(destination, found.project):
         console.warn(f"{tree}: {note}")
     fix = "Install the artifact into a new folder, or in its place with --force"
-    if found.open and not (found.changed or found.missing or found.added):
+    if found.added and not (found.changed or found.missing):
+        fix = "Remove what was added; if the site writes it, let it write outside of its release (deploy --shared)"
+    elif found.open and not (found.changed or found.missing):
         fix = f"Run: chmod go-w {os.path.normpath(os.path.join(destination, found.open[0]))}"
     return _report_drift(found, {"build_id": found.build_id}, tree, "as installed", fix, console)
 

@@ -1538,6 +1538,19 @@ def test_a_missing_module_is_named_with_the_requirement_that_brings_it(
     assert said.splitlines()[-1] == line
 
 
+def test_a_module_in_a_folder_that_is_not_on_the_path_is_named_with_the_folder(
+    site: Path, index: Index, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {"site_one/wsgi.py": f"import shop.views\n{WSGI}", "apps/shop/__init__.py": "", "apps/shop/views.py": ""}
+    said = checked(site, files, index, capsys, 7)
+    why = "is packed in the folder apps, which is not on sys.path. Set python-path to apps."
+    assert said.splitlines()[-1].endswith(f" for site_one.wsgi:application, {why}")
+    done, _ = run(capsys, site, lock(site, "lib==1.0"), site.parent.parent / "out", "--check", "--python-path", "apps")
+    found = manifest(done["path"]).site
+    assert found is not None
+    assert found.path == "apps"
+
+
 @pytest.mark.deep
 def test_a_module_that_was_left_out_is_named_with_its_place(
     site: Path, index: Index, capsys: pytest.CaptureFixture[str]

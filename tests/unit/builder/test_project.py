@@ -157,6 +157,21 @@ LAYOUTS: Dict[str, Any] = {
         {"src/shop/__init__.py": "", "src/shop/app.py": "from flask import Flask\napp = Flask(__name__)\n"},
         Site("", "shop.app:app", "", "", "src", ()),
     ),
+    "a module above src for a package in it": (
+        {
+            "wsgi.py": "from shop import create_app\napplication = create_app()\n",
+            "src/shop/__init__.py": "from flask import Flask\ndef create_app():\n    return Flask(__name__)\n",
+        },
+        Site("", "wsgi:application", "", "", "src", ()),
+    ),
+    "a module above src that needs nothing of it": (
+        {"main.py": "import sys\nfrom fastapi import FastAPI\napp = FastAPI()\n", "src/tool.py": ""},
+        Site("", "", "main:app", "", "", ()),
+    ),
+    "settings above src that need a package in it": (
+        {**django("site"), "site/settings.py": "import shop.defaults\n", "src/shop/__init__.py": ""},
+        Site("site.settings", "site.wsgi:application", "site.asgi:application", "manage.py", "src", ()),
+    ),
     "a package called src": (
         {"src/__init__.py": "", "src/app.py": "from flask import Flask\napp = Flask(__name__)\n"},
         Site("", "src.app:app", "", "", "", ()),
@@ -230,6 +245,44 @@ def test_the_callable_beside_the_settings_that_were_named_is_found(said: str, tm
 def test_a_function_that_makes_the_callable_is_found(tmp_path: Path, files: Dict[str, str], found: str) -> None:
     write_tree(tmp_path, files)
     assert project.factory({name: str(tmp_path / name) for name in files}) == found
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "is_one"),
+    [
+        ("wsgi", "shop:create_app", True),
+        ("wsgi", "shop:nothing", True),
+        ("wsgi", "shop:named", True),
+        ("wsgi", "shop:plain", False),
+        ("wsgi", "shop:more", False),
+        ("wsgi", "shop:any", False),
+        ("wsgi", "shop:decorated", False),
+        ("wsgi", "shop:made", False),
+        ("wsgi", "elsewhere:create_app", False),
+        ("asgi", "shop:nothing", True),
+        ("asgi", "shop:plain", True),
+        ("asgi", "shop:three", False),
+        ("asgi", "shop:later", False),
+    ],
+)
+def test_a_function_that_is_no_callable_of_a_server_is_refused(
+    kind: str, place: str, is_one: bool, tmp_path: Path
+) -> None:
+    functions = {"create_app": "config=None", "nothing": "", "named": "name, *, debug=True", "plain": "environ, start"}
+    functions.update({"more": "environ, start, log=None", "any": "*words", "three": "scope, receive, send"})
+    lines = [f"def {name}({words}): ...\n" for name, words in functions.items()]
+    lines += ["@wrapped\ndef decorated(request): ...\n", "async def later(): ...\n", "made = create_app()\n"]
+    files = {"shop/__init__.py": "".join(lines)}
+    if not is_one:
+        assert getattr(describe(tmp_path, files, **{kind: place}), kind) == place
+        return
+    with pytest.raises(UsageError) as caught:
+        describe(tmp_path, files, **{kind: place})
+    function = place.partition(":")[2]
+    assert str(caught.value) == (
+        f"{kind}: {place} is a function that makes the callable. "
+        f"Add a {kind}.py with: from shop import {function}; application = {function}()."
+    )
 
 
 def test_a_call_in_place_of_a_callable_is_told_what_to_write(tmp_path: Path) -> None:

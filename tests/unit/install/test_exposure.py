@@ -128,3 +128,10 @@ def test_a_default_acl_makes_nothing_that_others_may_write_to(
     assert [path for path in made if path.stat().st_mode & 0o022] == []
     assert drift.compare(str(tmp_path / "srv/dest")).clean
     assert exposure.notes(str(tmp_path / "srv/dest"), "site_one") == []
+
+
+def test_verify_says_what_to_do_about_a_folder_that_the_site_makes(site: Path, tree: Path) -> None:
+    (tree / "site_one/instance").mkdir()
+    done = run_python(site, "verify", tree, code=5)
+    assert done.stdout == "added: site_one/instance/\n"
+    assert "1 added. Remove what was added; if the site writes it, let it write outside" in error_line(done)
