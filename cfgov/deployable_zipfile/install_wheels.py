@@ -17,13 +17,13 @@ from .errors import WheelError
 from .install.finish import finish
 from .install.inventory import Known
 from .install.plan import OpenedWheel, Place, Plan, is_own, path_in, planned, points_of, relative
-from .install.writer import Job, Taken, make_folders, write_files
+from .install.writer import Job, Taken, making_folders, write_files
 from .workers import run
 
 _FEW = 5000  # files whose RECORD one process writes before another one has begun
 
 Progress = Optional[Callable[[int], None]]
-Take = Callable[[List[OpenedWheel], Place, List[Job], int, Progress], Taken]
+Take = Callable[[List[OpenedWheel], Place, List[Job], int, Progress, Callable[[], None]], Taken]
 
 
 class Replaced(NamedTuple):
@@ -119,8 +119,8 @@ def install(
         workers: processes, as in :func:`workers.run`.
         progress: called with a number of files as they are written.
         known: gets what is known of the files and folders that were written.
-        take: gets the folder's files from elsewhere, as far as it can; called with sources, place, jobs, workers and
-            progress.
+        take: gets the files from elsewhere, as far as it can; called with sources, place, jobs, workers, progress and
+            what waits for the folders.
         more: files beside the virtualenv, whose folders exist, that the same processes write; not counted.
         meanwhile: done by this process when the virtualenv's folders exist.
         made: folders that were made for other plans; gets those of this one.
@@ -137,8 +137,8 @@ def install(
     before = made or ()
     taken = Taken(jobs, set(), [])
     if take:
-        make_folders(place.tree, folders, workers, before)
-        taken = take(sources, place, jobs, workers, progress)
+        with making_folders(place.tree, folders, workers, before) as ready:
+            taken = take(sources, place, jobs, workers, progress, ready)
         jobs, folders = taken.left, []
         compiled.update(taken.compiled)
     later = any(job.compile_as for job in jobs)  # RECORD says what was compiled

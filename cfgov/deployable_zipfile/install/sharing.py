@@ -54,11 +54,15 @@ class Sharing:
         place: Place,
         jobs: List[Job],
         workers: int,
-        progress: Optional[Callable[[int], None]] = None,
+        progress: Optional[Callable[[int], None]],
+        folders: Callable[[], None],
     ) -> Taken:
         """Put the files of *jobs* into the tree of *place* as far as the store can give them.
 
         A store that cannot be used is a warning: everything is written from the artifact then.
+
+        Parameters:
+            folders: waits for the folders of these files.
 
         Raises:
             DestinationError: somebody else can change the store.
@@ -74,6 +78,7 @@ class Sharing:
             except OSError as error:
                 self._console.warn(f"store {self._store.path}: not used, {_reason(error)}")
                 return Taken(jobs, set(), [])
+            folders()
             done = self._shared(sources, entries, place, jobs, workers, progress)
             self._remember(place, entries)
             return done

@@ -7,6 +7,7 @@ whole, which is why files are created exclusively and never fsynced one by one.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import itertools
@@ -14,13 +15,13 @@ import marshal
 import os
 import sys
 import warnings
-from typing import Callable, Collection, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Callable, Collection, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..artifact.wheel import Wheel
 from ..artifact.window import Entry, Window
 from ..durable import write_all
 from ..errors import ArtifactError
-from ..workers import run
+from ..workers import run, started
 from .inventory import Notes, notes_of
 
 CHUNK_BYTES = 1024 * 1024
@@ -61,13 +62,28 @@ def make_folders(tree: str, paths: Iterable[str], workers: int = 0, made: Collec
         workers: processes, as in :func:`workers.run`.
         made: those that exist, with all above them.
     """
+    with making_folders(tree, paths, workers, made):
+        pass
+
+
+@contextlib.contextmanager
+def making_folders(
+    tree: str, paths: Iterable[str], workers: int = 0, made: Collection[str] = ()
+) -> Iterator[Callable[[], None]]:
+    """Begin :func:`make_folders` and return; yield what waits until all folders are there, as the end does."""
     batches = _folder_batches(tree, paths, made)
 
     def make(number: int) -> None:
         _make(tree, batches[number])
 
-    for _ in run(make, len(batches), workers if sum(map(len, batches)) > _FEW else 1):
-        pass
+    with started(make, len(batches), workers if sum(map(len, batches)) > _FEW else 1) as answers:
+
+        def wait() -> None:
+            for _ in answers:
+                pass
+
+        yield wait
+        wait()
 
 
 def _make(tree: str, paths: List[str]) -> None:
