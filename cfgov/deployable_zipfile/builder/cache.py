@@ -14,7 +14,7 @@ import json
 import os
 import time
 import zlib
-from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple, TypeVar
+from typing import Any, Callable, Dict, Iterable, Iterator, NamedTuple, Optional, Tuple, TypeVar
 
 from .. import durable
 from ..errors import BuildInputError
@@ -23,6 +23,7 @@ from .unchanged import identity as identity
 from .unchanged import settles as settles
 
 _BLOCK = 1024 * 1024
+_FACTS = 1000  # files of which what is known is in one line
 _UNUSED = 60 * 24 * 3600  # seconds after which an entry that no build touched is removed
 _PRUNE_EVERY = 24 * 3600
 _DAY = 24 * 3600
@@ -95,9 +96,11 @@ class Memory:
         if moment <= settles(own):
             return
         facts = self._read()
-        found, _, __ = self._parsed(path)
+        found, day, _ = self._parsed(path)
         if found.get(_IDENTITY) != list(own):
             found = {_IDENTITY: list(own)}
+        elif found.get(kind) == fact and day == str(self._today):
+            return  # known already: nothing is written for that
         found[kind] = fact
         facts[path], self._changed = f"{self._today} {json.dumps(found, separators=(',', ':'))}", True
 
@@ -108,7 +111,7 @@ class Memory:
         first, facts = self._today - _UNUSED // _DAY, self._read()
         for path in [path for path, text in facts.items() if int(text.partition(" ")[0]) < first]:
             del facts[path]
-        _write_proven(folder, self._path, facts)
+        _write_lines(folder, self._path, _lines_of(facts))
         self._changed = False
 
     def _parsed(self, path: str) -> Tuple[Dict[str, Any], str, str]:
@@ -119,12 +122,9 @@ class Memory:
     def _read(self) -> Dict[str, str]:
         if self._facts is None:
             try:
-                found = _read_proven(self._path)
+                self._facts = _read_facts(self._path)
             except OSError:
-                found = None
-            # What a former version of the tool wrote has another form, and is found out again.
-            known = isinstance(found, dict) and all(isinstance(text, str) for text in found.values())
-            self._facts = found if known else {}
+                self._facts = {}
         return self._facts
 
 
@@ -137,13 +137,55 @@ def _read_proven(path: str) -> Any:
     return json.loads(text)
 
 
+def _read_facts(path: str) -> Dict[str, str]:
+    """Return what :func:`_lines_of` wrote to the file *path*, line by line, and nothing if it is damaged.
+
+    Nor is anything returned of what a former version of the tool wrote in another form.
+    """
+    facts: Dict[str, str] = {}
+    with open(path, "rb") as file:
+        stated, digest = file.readline().rstrip(b"\n"), hashlib.sha256()
+        start = file.tell()
+        for block in iter(lambda: file.read(_BLOCK), b""):
+            digest.update(block)
+        if digest.hexdigest().encode("ascii") != stated:
+            return {}
+        file.seek(start)
+        for line in file:
+            found = json.loads(line)
+            if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
+                return {}
+            facts.update(found)
+    return facts
+
+
+def _lines_of(facts: Dict[str, str]) -> Iterator[bytes]:
+    """Yield *facts* in lines, each an object of JSON: as one text they would take as much memory again."""
+    paths = sorted(facts)
+    for first in range(0, len(paths), _FACTS):
+        yield _json({path: facts[path] for path in paths[first : first + _FACTS]}) + b"\n"
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
+
+
 def _write_proven(folder: str, path: str, value: Any) -> None:
     """Write *value* (what JSON can carry) to *path*, with its digest in the first line, through a file in *folder*."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
+    _write_lines(folder, path, [_json(value)])
+
+
+def _write_lines(folder: str, path: str, lines: Iterable[bytes]) -> None:
+    """Write *lines* to *path*, after a line with the digest of all, through a file in *folder*."""
     descriptor, temporary = durable.fresh_file(folder)
+    digest = hashlib.sha256()
     with os.fdopen(descriptor, "wb") as file:
-        file.write(hashlib.sha256(text).hexdigest().encode("ascii") + b"\n")
-        file.write(text)
+        file.write(digest.hexdigest().encode("ascii") + b"\n")
+        for line in lines:
+            digest.update(line)
+            file.write(line)
+        file.seek(0)
+        file.write(digest.hexdigest().encode("ascii"))
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     durable.put(temporary, path, sync=False)
 

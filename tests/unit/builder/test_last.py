@@ -359,6 +359,52 @@ def test_what_is_known_of_a_file_takes_little_memory_and_comes_back_as_it_was(tm
     assert again.known(paths[7], (1, 8, 3, 4, 5), "sha256") is None  # it went with the former file
 
 
+def test_what_is_known_is_read_and_saved_in_parts(tmp_path: Path) -> None:
+    count = 5000
+    memory = cache.Memory(str(tmp_path / "memory"))
+    for n in range(count):
+        memory.keep(f"/srv/project/file_{n}.txt", (1, n, 3, 4, 5), "kind", "x" * 1000, 10**18)
+    tracemalloc.start()
+    try:
+        memory.save(str(tmp_path))
+        _, saving = tracemalloc.get_traced_memory()
+        again = cache.Memory(str(tmp_path / "memory"))
+        assert again.known("/srv/project/file_4999.txt", (1, 4999, 3, 4, 5), "kind") == "x" * 1000
+        kept, reading = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept > 1000 * count
+    assert saving < kept * 0.7
+    assert reading < kept * 1.7
+
+
+@pytest.mark.parametrize("at", [0, 40, 70, 400_000, -1])
+def test_a_damaged_memory_counts_as_missing(at: int, tmp_path: Path) -> None:
+    memory = cache.Memory(str(tmp_path / "memory"))
+    for n in range(3000):
+        memory.keep(f"/srv/project/file_{n}.txt", (1, n, 3, 4, 5), "kind", "x" * 200, 10**18)
+    memory.save(str(tmp_path))
+    data = bytearray((tmp_path / "memory").read_bytes())
+    data[at] ^= 1
+    for text in (data, data[:at], b""):
+        (tmp_path / "memory").write_bytes(text)
+        assert cache.Memory(str(tmp_path / "memory")).known("/srv/project/file_0.txt", (1, 0, 3, 4, 5), "kind") is None
+
+
+def test_what_was_known_already_is_not_saved_again(tmp_path: Path) -> None:
+    memory = cache.Memory(str(tmp_path / "memory"))
+    memory.keep("/file", (1, 2, 3, 4, 5), "kind", "fact", 10**18)
+    memory.save(str(tmp_path))
+    before = (tmp_path / "memory").stat()
+    memory = cache.Memory(str(tmp_path / "memory"))
+    memory.keep("/file", (1, 2, 3, 4, 5), "kind", "fact", 10**18)
+    memory.save(str(tmp_path))
+    assert (tmp_path / "memory").stat().st_ino == before.st_ino
+    memory.keep("/file", (1, 2, 3, 4, 5), "kind", "another", 10**18)
+    memory.save(str(tmp_path))
+    assert cache.Memory(str(tmp_path / "memory")).known("/file", (1, 2, 3, 4, 5), "kind") == "another"
+
+
 def test_what_no_build_used_for_two_months_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     day, began = 24 * 3600, time.time()
     memory = cache.Memory(str(tmp_path / "memory"))
