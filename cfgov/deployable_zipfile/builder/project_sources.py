@@ -131,7 +131,9 @@ class Sources:
         """Tell whether *place* is a function that cannot be called as WSGI or ASGI (*kind*) prescribes."""
         module, _, name = place.partition(":")
         tree = self._tree(self.find(module))
-        for node in tree.body if tree else []:
+        for node in reversed(tree.body) if tree else ():
+            if any(isinstance(one, ast.Name) and one.id == name and _is_bound(one) for one in ast.walk(node)):
+                return False  # it may be anything by then
             if isinstance(node, ast.FunctionDef) and node.name == name:
                 most = len(node.args.args) + len(getattr(node.args, "posonlyargs", []))
                 takes = (2,) if kind == "wsgi" else (1, 3)  # the one of ASGI 2 is the scope
@@ -152,6 +154,10 @@ class Sources:
         if name not in self._trees:
             self._trees[name] = _parsed(self.files[name]) if name else None
         return self._trees[name]
+
+
+def _is_bound(name: ast.Name) -> bool:
+    return isinstance(name.ctx, (ast.Store, ast.Del))
 
 
 def _parsed(path: str) -> Optional[ast.Module]:

@@ -258,6 +258,8 @@ def test_a_function_that_makes_the_callable_is_found(tmp_path: Path, files: Dict
         ("wsgi", "shop:any", False),
         ("wsgi", "shop:decorated", False),
         ("wsgi", "shop:made", False),
+        ("wsgi", "shop:bound", False),
+        ("wsgi", "shop:again", True),
         ("wsgi", "elsewhere:create_app", False),
         ("asgi", "shop:nothing", True),
         ("asgi", "shop:plain", True),
@@ -272,6 +274,7 @@ def test_a_function_that_is_no_callable_of_a_server_is_refused(
     functions.update({"more": "environ, start, log=None", "any": "*words", "three": "scope, receive, send"})
     lines = [f"def {name}({words}): ...\n" for name, words in functions.items()]
     lines += ["@wrapped\ndef decorated(request): ...\n", "async def later(): ...\n", "made = create_app()\n"]
+    lines += ["def bound(): ...\nif made:\n    bound = made(bound)\n", "again = None\ndef again(): ...\n"]
     files = {"shop/__init__.py": "".join(lines)}
     if not is_one:
         assert getattr(describe(tmp_path, files, **{kind: place}), kind) == place
