@@ -54,6 +54,7 @@ PARTS: Dict[str, Set[str]] = {
     "builder.project": {"builder.project_sources"},
     "builder.requirements_file": {"builder.requirements", "builder.requirement_line"},
     "builder.requirement_line": {"builder.requirements"},
+    "builder.hasher": {"builder.contents"},
     "builder.zipwriter": {"builder.contents", "builder.hasher"},
 }
 # Where a call of the system may be made. What is not the mechanism itself has its reason.

@@ -1,24 +1,42 @@
-"""Hashes a file behind its writer. A part of ``zipwriter.py``."""
+"""Writes the end of a file in a thread, and hashes all of it there. A part of ``zipwriter.py``."""
 
 from __future__ import annotations
 
+import collections
 import errno
 import hashlib
 import os
 import threading
-from typing import Optional
+from typing import Deque, NamedTuple, Optional, Union
 
-_BLOCK = 1024 * 1024
+from . import contents
+
+_BLOCK = 512 * 1024  # bytes; what was just read is still in the processor's cache when it is hashed and written
+_AHEAD = 32 * 1024 * 1024  # bytes that may be handed over and not yet be written
+
+
+class _Part(NamedTuple):
+    """Bytes of an open file, or of one that is opened when it is its turn."""
+
+    source: Union[int, str]
+    offset: int
+    size: int
+    name: str  # for messages
 
 
 class Hasher:
-    """Finds the SHA-256 of a file in a thread: most of that needs no lock of the interpreter's."""
+    """Finds the SHA-256 of a file in a thread: what it takes over from the writer is read once, hashed and written.
+
+    Parameters:
+        descriptor: of the file, at its end.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._digest = hashlib.sha256()
-        self._done = 0
-        self._until = 0
+        self._block = memoryview(bytearray(_BLOCK))
+        self._waiting: Deque[Union[bytes, _Part]] = collections.deque()
+        self._ahead = 0  # bytes
         self._ended = False
         self._change = threading.Condition()
         self._thread: Optional[threading.Thread] = None
@@ -26,49 +44,113 @@ class Hasher:
 
     @property
     def is_running(self) -> bool:
-        """Whether there is a thread."""
+        """Whether there is a thread; then it alone writes."""
         return self._thread is not None
 
     def start(self, position: int) -> None:
-        """Start the thread, if there is none yet, and let it hash the file up to *position*."""
-        self.follow(position)
+        """Start the thread, if there is none yet; everything up to *position* is written."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, daemon=True)
+            self._thread = threading.Thread(target=self._run, args=(position,), daemon=True)
             self._thread.start()
 
-    def follow(self, position: int) -> None:
-        """Hash the file up to *position*: everything before it is written."""
-        with self._change:
-            self._until = position
-            self._change.notify()
+    def write(self, data: bytes) -> None:
+        """Let the thread write *data*.
+
+        Raises:
+            OSError, BuildInputError: what it was handed before could not be written or read.
+        """
+        self._hand_over(data, len(data))
+
+    def copy(self, source: Union[int, str], offset: int, size: int, name: str) -> None:
+        """Let the thread write *size* bytes of a file.
+
+        Parameters:
+            source: path, or descriptor that stays open until :meth:`end` or :meth:`stop`.
+            name: of the file, for messages.
+
+        Raises:
+            OSError, BuildInputError: as :meth:`write`.
+        """
+        self._hand_over(_Part(source, offset, size, name), size)
 
     def end(self) -> str:
-        """Wait for the last byte and return the digest."""
-        with self._change:
-            self._ended = True
-            self._change.notify()
-        if self._thread is not None:
-            self._thread.join()
+        """Wait for the last byte and return the digest.
+
+        Raises:
+            OSError, BuildInputError: as :meth:`write`.
+        """
+        self._finish()
         if self._error is not None:
             raise self._error
         return self._digest.hexdigest()
 
-    def _run(self) -> None:
-        block = bytearray(_BLOCK)
-        view = memoryview(block)
+    def stop(self) -> None:
+        """Leave out what is not yet written, and end the thread."""
+        with self._change:
+            self._waiting.clear()
+        self._finish()
+
+    def _finish(self) -> None:
+        with self._change:
+            self._ended = True
+            self._change.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _hand_over(self, what: Union[bytes, _Part], size: int) -> None:
+        with self._change:
+            while self._ahead > _AHEAD and self._error is None:
+                self._change.wait()
+            if self._error is not None:
+                raise self._error
+            self._waiting.append(what)
+            self._ahead += size
+            self._change.notify_all()
+
+    def _run(self, position: int) -> None:
         try:
+            self._hash(self._descriptor, 0, position, "", write=False)
             while True:
                 with self._change:
-                    while self._done == self._until and not self._ended:
+                    while not self._waiting and not self._ended:
                         self._change.wait()
-                    until = self._until
-                if self._done == until:
-                    return
-                while self._done < until:
-                    count = os.preadv(self._descriptor, [view[: min(_BLOCK, until - self._done)]], self._done)
-                    if not count:
-                        raise OSError(errno.EIO, os.strerror(errno.EIO))
-                    self._digest.update(view[:count])
-                    self._done += count
-        except OSError as error:  # handed to the thread that waits
-            self._error = error
+                    if not self._waiting:
+                        return
+                    what = self._waiting.popleft()
+                size = self._taken(what)
+                with self._change:
+                    self._ahead -= size
+                    self._change.notify_all()
+        except BaseException as error:  # handed to the thread that waits
+            with self._change:
+                self._error = error
+                self._change.notify_all()
+
+    def _taken(self, what: Union[bytes, _Part]) -> int:
+        """Hash and write *what* was handed over; return its size."""
+        if isinstance(what, bytes):
+            self._digest.update(what)
+            self._write(memoryview(what))
+            return len(what)
+        if isinstance(what.source, int):
+            self._hash(what.source, what.offset, what.size, what.name)
+        else:
+            with open(what.source, "rb", buffering=0) as file:
+                self._hash(file.fileno(), what.offset, what.size, what.name)
+        return what.size
+
+    def _hash(self, descriptor: int, offset: int, size: int, name: str, write: bool = True) -> None:
+        """Hash *size* bytes of an open file, and write them unless they are the file's own."""
+        end = offset + size
+        while offset < end:
+            count = os.preadv(descriptor, [self._block[: end - offset]], offset)
+            if not count:
+                raise contents.changed(name) if write else OSError(errno.EIO, os.strerror(errno.EIO))
+            self._digest.update(self._block[:count])
+            if write:
+                self._write(self._block[:count])
+            offset += count
+
+    def _write(self, data: memoryview) -> None:
+        while data:
+            data = data[os.write(self._descriptor, data) :]

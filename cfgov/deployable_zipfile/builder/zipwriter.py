@@ -4,7 +4,7 @@ The standard library's ``zipfile`` adds ZIP64 fields, local times and flags that
 depends only on the members. Field names are those of PKWARE's APPNOTE 6.3.10.
 
 A member whose content is known to be that of an archive written before is not deflated again: its bytes, neighbours
-together, are copied by the kernel. The result is the same, byte for byte.
+together, are copied, by the kernel where they need not be hashed. The result is the same, byte for byte.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import (
     Sequence,
     Tuple,
     Type,
+    Union,
 )
 
 from ..artifact import headers, layout, manifests
@@ -36,7 +37,6 @@ from .hasher import Hasher
 _LARGE = 4 * 1024 * 1024  # bytes; larger files are not held in memory
 _BATCH = 1024 * 1024  # bytes of content per piece of work for another process
 _BLOCK = 1024 * 1024
-_PIECE = 16 * 1024 * 1024  # bytes that the kernel copies at a time, so that hashing can follow
 _WINDOW = 64  # batches on their way at a time: bounds memory
 
 
@@ -119,7 +119,7 @@ class Archive:
                 self._finish()
         finally:
             if self._hasher:
-                self.sha256 = self._hasher.end()
+                self._hasher.stop()
             self._file.close()
 
     def add(self, items: Sequence[Item]) -> None:
@@ -129,7 +129,7 @@ class Archive:
             self._add_batches(batches[first : first + _WINDOW])
 
     def hash_behind(self) -> None:
-        """Begin to hash what is written, in a thread: from now on no process is forked here."""
+        """Hash what is written, and write and hash what follows, in a thread: from now on no process is forked here."""
         if self._hasher:
             self._file.flush()
             self._hasher.start(self._position)
@@ -186,7 +186,7 @@ class Archive:
         for item, found in zip(batch.items, batch.former):
             self._list(found._replace(offset=found.offset + distance))
             self._progress(item.size)
-        self._copied(batch.descriptor, first, batch.former[-1].end - first, self._path)
+        self._copied(batch.descriptor, first, batch.former[-1].end - first, self._path)  # see last.Last.check
 
     def _write_large(self, item: Item) -> None:
         """Write one member whose content is not held in memory: copied if stored, deflated in blocks if not."""
@@ -225,31 +225,29 @@ class Archive:
         self.written.append(member)
 
     def _copy(self, content: FileContent) -> None:
-        with open(content.path, "rb") as source:
-            self._copied(source.fileno(), content.offset, content.size, content.path)
+        if self._hasher and self._hasher.is_running:
+            self._copied(content.path, content.offset, content.size, content.path)
+        else:
+            with open(content.path, "rb") as source:
+                self._copied(source.fileno(), content.offset, content.size, content.path)
         self._progress(content.size)
 
-    def _copied(self, source: int, offset: int, size: int, what: str) -> None:
-        """Let the kernel copy *size* bytes of an open file."""
-        self._file.flush()
-        left = size
-        while left:
-            copied = _kernel_copy(source, self._file.fileno(), min(left, _PIECE), offset)
-            if not copied:
-                raise contents.changed(what)
-            left -= copied
-            offset += copied
-            self._position += copied
-            self._hash()
-        self._file.seek(0, os.SEEK_END)
+    def _copied(self, source: Union[int, str], offset: int, size: int, what: str) -> None:
+        """Copy *size* bytes of a file, which is open unless the thread that hashes opens it."""
+        if self._hasher and self._hasher.is_running:
+            self._hasher.copy(source, offset, size, what)
+        else:
+            self._file.flush()
+            _copy_by_kernel(int(source), self._file.fileno(), offset, size, what)
+            self._file.seek(0, os.SEEK_END)
+        self._position += size
 
     def _write(self, data: bytes) -> None:
-        self._file.write(data)
-        self._position += len(data)
-
-    def _hash(self) -> None:
         if self._hasher and self._hasher.is_running:
-            self._hasher.follow(self._position)
+            self._hasher.write(data)
+        else:
+            self._file.write(data)
+        self._position += len(data)
 
     def _finish(self) -> None:
         directory = b"".join(self._directory)
@@ -258,7 +256,9 @@ class Archive:
         count = len(self._directory)
         end = headers.end(count, len(directory), self._position)
         self._write(directory + end)
-        self.hash_behind()
+        if self._hasher:
+            self.hash_behind()
+            self.sha256 = self._hasher.end()
 
 
 class _Batch(NamedTuple):
@@ -309,6 +309,15 @@ def _ignore(size: int) -> None:
 
 def _too_large(what: str) -> BuildInputError:
     return BuildInputError(what, "makes the artifact reach 4 GiB", "Pack less: see `exclude` in docs/build.md")
+
+
+def _copy_by_kernel(source: int, target: int, offset: int, size: int, what: str) -> None:
+    end = offset + size
+    while offset < end:
+        copied = _kernel_copy(source, target, end - offset, offset)
+        if not copied:
+            raise contents.changed(what)
+        offset += copied
 
 
 def _kernel_copy(source: int, target: int, count: int, offset: int) -> int:
