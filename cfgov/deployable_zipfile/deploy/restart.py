@@ -15,6 +15,7 @@ None of them reports success when it signalled nothing. Figures: docs/deploy.md.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import time
@@ -38,6 +39,8 @@ DEFAULT_GROUP = "django"
 _POLL = 0.05  # seconds between two looks at the processes
 _LOADING = 60.0  # seconds that the other half of the daemons waits for the new ones to load the application
 _STARTS = ("ActiveEnterTimestampMonotonic", "MainPID")  # what a restart of a unit changes
+
+_UNIT = re.compile(r"(?!-)[A-Za-z0-9:_.\\@-]{1,255}\Z")  # systemd.unit(5)
 
 Run = Callable[[Sequence[str], float], str]  # runs a command for at most so many seconds and returns its output
 
@@ -86,6 +89,8 @@ def parse(text: str, pid_file: Optional[str] = None, run: Optional[Run] = None) 
     if kind == "httpd-graceful":
         return HttpdGraceful(argument or pid_file)
     if kind == "systemd" and argument:
+        if not _UNIT.match(argument):
+            raise UsageError(f"--restart {text}", "is not the name of a unit", "Write it like systemd:site.service")
         return Systemd(argument, run)
     if kind == "touch":
         return Touch(argument)
@@ -230,7 +235,14 @@ class Systemd(Strategy):
         if shutil.which("systemctl", path=process.search_path()) is None:
             raise DeploymentError(f"systemd:{self._unit}", "systemctl is not installed here", "Use another --restart")
         # Without the release's log: nothing may be written yet, and before a first deployment there is no place for it.
-        if self._show("LoadState", run=_run).get("LoadState") != "loaded":
+        try:
+            state = self._show("LoadState", run=_run).get("LoadState")
+        except DeploymentError as error:
+            why = f"systemctl cannot ask systemd ({error.why})"
+            raise DeploymentError(
+                f"systemd:{self._unit}", why, "Use another --restart if it does not run here"
+            ) from error
+        if state != "loaded":
             raise DeploymentError(self._unit, "is not a unit that systemd has loaded", "Run: systemctl daemon-reload")
 
     def restart(self, _release: Release, timeout: float) -> str:
@@ -257,6 +269,11 @@ class Touch(Strategy):
 
     def __init__(self, path: str = "") -> None:
         self._path = path
+
+    def prepare(self) -> None:
+        """See :meth:`Strategy.prepare`. A relative path is in a release that may not be there yet."""
+        if os.path.isabs(self._path) and not os.path.isfile(self._path):
+            raise DeploymentError(self._path, "is not a file", "Name the WSGI script: touch:PATH")
 
     def restart(self, release: Release, _timeout: float) -> str:
         """See :meth:`Strategy.restart`."""

@@ -251,6 +251,18 @@ class TestSystemd:
         with pytest.raises(DeploymentError, match="not a unit"):
             restart.Systemd("site.service").prepare()
 
+    def test_a_host_without_a_running_systemd_is_named_as_such(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.install(tmp_path, monkeypatch, "true")
+        (tmp_path / "systemctl").write_text("#!/bin/sh\necho System has not been booted with systemd >&2\nexit 1\n")
+        with pytest.raises(DeploymentError) as caught:
+            restart.Systemd("site.service").prepare()
+        assert str(caught.value) == (
+            "systemd:site.service: systemctl cannot ask systemd (exit status 1). "
+            "Use another --restart if it does not run here."
+        )
+
     def test_a_unit_is_looked_at_before_a_first_deployment_has_a_log(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -281,6 +293,11 @@ class TestTouch:
         assert script.stat().st_mtime > 1
 
     def test_no_script_is_a_failure(self, tmp_path: Path) -> None:
+        with pytest.raises(DeploymentError, match="is not a file"):
+            restart.Touch(str(tmp_path / "gone.py")).prepare()
+        with pytest.raises(DeploymentError, match="is not a file"):
+            restart.Touch(str(tmp_path)).prepare()
+        restart.Touch("other.py").prepare()
         with pytest.raises(DeploymentError, match="cannot be touched"):
             restart.Touch("other.py").restart(Release(tmp_path, "wsgi.py"), 1)
 
@@ -320,6 +337,7 @@ def test_none_says_that_it_did_nothing() -> None:
         ("mod_wsgi-sigusr1:site", "mod_wsgi-sigusr1"),
         ("httpd-graceful:/run/httpd.pid", "httpd-graceful"),
         ("systemd:a.service", "systemd"),
+        (r"systemd:site@a-b\x2dc.service", "systemd"),
         ("touch", "touch"),
         ("command:true", "command"),
         ("none", "none"),
@@ -333,3 +351,9 @@ def test_a_strategy_is_read(text: str, name: str) -> None:
 def test_another_strategy_is_refused_and_the_choices_are_named(text: str) -> None:
     with pytest.raises(UsageError, match="mod_wsgi-sigusr1"):
         restart.parse(text)
+
+
+@pytest.mark.parametrize("unit", ["a b", "--now", "a;b", "é.service", "a/b", "a\n"])
+def test_what_is_no_name_of_a_unit_is_refused(unit: str) -> None:
+    with pytest.raises(UsageError, match="is not the name of a unit"):
+        restart.parse(f"systemd:{unit}")
