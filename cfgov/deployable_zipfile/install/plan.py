@@ -114,7 +114,7 @@ def _plan_plain(plan: Plan, source: OpenedWheel, place: Place) -> List[Entry]:
     own = set(own_names(wheel))
     site, new = place.site + "/", tuple.__new__
     jobs: Dict[str, Job] = {
-        site + entry.name: new(Job, (site + entry.name, wheel, entry, entry.mode, "", ""))
+        (path := site + entry.name): new(Job, (path, wheel, entry, entry.mode, "", ""))
         for entry in entries
         if entry.name not in own
     }

@@ -67,8 +67,8 @@ class Portions:
         if self.files <= ALL:
             self._only = planned(found, place)
             return
-        others = map(opened, range(len(found), count))
-        self._traces = [_trace(source, place) for source in itertools.chain(_drained(found), others)]
+        ready = len(found)  # each is let go of before the next one is opened
+        self._traces = [_trace(found.pop(0) if number < ready else opened(number), place) for number in range(count)]
         self.files = sum(trace.files for trace in self._traces)
         linked = _linked(self._traces)
         for group in linked:
@@ -98,11 +98,6 @@ class Portions:
         if _content(source) != self._traces[number].content:
             raise ArtifactError(source.plan.file, "changed since it was verified", "Copy the artifact again")
         return source
-
-
-def _drained(found: List[OpenedWheel]) -> Iterator[OpenedWheel]:
-    while found:
-        yield found.pop(0)
 
 
 def _entries(source: OpenedWheel) -> List[Entry]:

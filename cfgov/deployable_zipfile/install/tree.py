@@ -51,9 +51,10 @@ def write(
     take = sharing.take if sharing else None
     others = [lambda: make_virtualenv(place), lambda: _compile_loadenv(artifact.read(layout.LOADENV), place)]
     made: Set[str] = set()
-    for number, plan in enumerate(portions, 1):
-        last = number == len(portions)  # when the others begin, all folders of the wheels exist
-        count += install_wheels(plan, workers, progress, known, take, waiting, others if last else (), made)
+    left = len(portions)  # enumerate() would keep each plan until it has the next one
+    for plan in portions:
+        left -= 1  # when the others begin, all folders of the wheels exist
+        count += install_wheels(plan, workers, progress, known, take, waiting, () if left else others, made)
         del plan  # so that it is gone when the next one is made
         waiting = []
     record = installed.document(artifact, target, place, inventory.write(place.tree, known))

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import tracemalloc
+import weakref
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List
 
@@ -166,6 +167,24 @@ def test_a_wheel_that_is_another_one_when_it_is_opened_again_is_refused(
         with pytest.raises(ArtifactError) as caught:
             names(plans)
     assert str(caught.value).startswith("two-1-py3-none-any.whl: changed since it was verified")
+
+
+def test_a_wheel_is_gone_when_the_next_portion_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: List[int] = []
+    wheels: "List[weakref.ref[Wheel]]" = []
+
+    def counted(*arguments: Any) -> OpenedWheel:
+        alive.append(sum(wheel() is not None for wheel in wheels))
+        found = open_wheel(*arguments)
+        wheels.append(weakref.ref(found.wheel))
+        return found
+
+    files = [make_wheel(tmp_path, f"w{n}", "1", {f"w{n}.py": ""}) for n in range(4)]
+    artifact = make_artifact(tmp_path / "site.zip", wheels=files)
+    monkeypatch.setattr(installation, "open_wheel", counted)
+    in_portions(monkeypatch, 0)
+    install(artifact, tmp_path / "dest", workers=1)
+    assert alive == [0] * 8
 
 
 def test_memory_grows_with_the_files_of_a_portion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
