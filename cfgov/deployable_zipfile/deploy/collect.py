@@ -40,6 +40,7 @@ def _run(overlay: str, folder: str, manage: str, words: Sequence[str]) -> None:
     def change(values: Dict[str, Any]) -> Dict[str, Any]:
         before.setdefault("static_root", str(values.get("STATIC_ROOT") or ""))
         before.setdefault("static_url", str(values.get("STATIC_URL") or ""))
+        before.setdefault("media_root", _media_root(values))
         atexit.register(_report, folder, before)
         changed: Dict[str, Any] = {"STATIC_ROOT": folder}
         storages = values.get("STORAGES")
@@ -61,6 +62,14 @@ def _run(overlay: str, folder: str, manage: str, words: Sequence[str]) -> None:
         runpy.run_path(manage, run_name="__main__")
     else:
         runpy.run_module("django", run_name="__main__", alter_sys=True)
+
+
+def _media_root(values: Dict[str, Any]) -> str:
+    """Return where uploads are kept, "" when they are not in a folder of Django's own storage."""
+    storages = values.get("STORAGES")
+    entry = storages.get("default") if isinstance(storages, dict) else None
+    backend = entry.get("BACKEND") if isinstance(entry, dict) else values.get("DEFAULT_FILE_STORAGE")
+    return str(values.get("MEDIA_ROOT") or "") if str(backend or "django.").startswith("django.") else ""
 
 
 def _report(folder: str, before: Dict[str, Any]) -> None:

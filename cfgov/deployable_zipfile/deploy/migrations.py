@@ -1,16 +1,13 @@
-"""The step *migrate*: apply migrations, or look for them, and find a database that the next release would lose."""
+"""The step *migrate*: apply migrations, or look for them."""
 
 from __future__ import annotations
 
-import os
 import re
 
-from ..artifact import layout
 from ..errors import DeploymentError
+from . import losses
 from .commands import CommandError
 from .context import Context
-
-_DATABASES = (".sqlite3", ".sqlite", ".db", ".db3")  # names of SQLite's files
 
 
 def migrate(context: Context) -> str:
@@ -28,7 +25,7 @@ def migrate(context: Context) -> str:
         names = re.findall(r"^ *Applying ([\w.]+)\.\.\.", error.output, re.MULTILINE)
         why = f"{names[-1]}: {error.why}" if names else error.why
         raise CommandError(error.what, why, error.fix, error.output) from None
-    _warn_of_databases(context)
+    losses.warn_of_databases(context)
     return f"{len(re.findall(r'^ *Applying ', output, re.MULTILINE))} applied"
 
 
@@ -44,26 +41,3 @@ def _look_for_migrations(context: Context) -> None:
         why = f"{len(left)} left to apply, the first is {left[0]}; --migrate=check applies none"
         fix = "Deploy with --migrate=auto first, on one of the servers that share the database"
         raise DeploymentError("migrate --check", why, fix) from None
-
-
-def _warn_of_databases(context: Context) -> None:
-    """Warn of an SQLite database inside the release: the next release would start without its content."""
-    for folder, folders, files in os.walk(str(context.release)):
-        folders[:] = [name for name in folders if name not in (layout.VENV, layout.DEPLOY, "__pycache__")]
-        for name in files:
-            path = os.path.join(folder, name)
-            if name.endswith(_DATABASES) and not os.path.islink(path) and _is_database(path):
-                inner = os.path.relpath(path, str(context.release))
-                context.console.warn(
-                    f"{inner} is an SQLite database inside the release: the next release starts with an empty one. "
-                    "Keep it outside, or in a folder of --shared"
-                )
-
-
-def _is_database(path: str) -> bool:
-    """Tell whether the file begins as SQLite's do (https://sqlite.org/fileformat.html, 1.3)."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(16) == b"SQLite format 3\0"
-    except OSError:
-        return False

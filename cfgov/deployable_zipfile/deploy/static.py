@@ -26,7 +26,7 @@ from typing import Any, Dict, Iterator, NamedTuple, Optional
 from .. import durable, removal
 from ..artifact import layout, strict_json
 from ..errors import DeploymentError
-from . import links
+from . import links, losses
 from .collect import REPORT
 from .commands import CommandError
 from .context import Context
@@ -72,6 +72,7 @@ def collect(context: Context) -> str:
             return "skipped: django.contrib.staticfiles is not installed"
         raise
     report = _report(fresh)
+    losses.warn_of_uploads(context, report["media_root"] if report else "")
     if report is None or not report["local"]:
         removal.remove_tree(str(fresh))
         if report and os.path.isabs(report["elsewhere"]) and os.path.isdir(report["elsewhere"]):
@@ -205,6 +206,7 @@ def _report(fresh: Path) -> Optional[Dict[str, Any]]:
             "manifest": str(document["manifest"]),
             "local": document["local"] is True,
             "elsewhere": str(document.get("elsewhere", "")),
+            "media_root": str(document.get("media_root", "")),
         }
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise DeploymentError(path, f"cannot be read ({type(error).__name__})", "Deploy again") from None
