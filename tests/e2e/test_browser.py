@@ -57,9 +57,17 @@ class Visit(NamedTuple):
             del self.faults[before:]  # what else is wrong with the page is wrong again
 
     def shot(self, name: str) -> None:
-        """Keep what is seen."""
+        """Keep what is seen of the whole page, of which parts are loaded only now."""
         SHOTS.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=str(SHOTS / f"{name}.png"), full_page=True)
+        taken: List[bool] = []
+
+        def take() -> None:
+            if taken:
+                self.page.reload(wait_until="networkidle")
+            taken.append(True)
+            self.page.screenshot(path=str(SHOTS / f"{name}.png"), full_page=True)
+
+        self.loaded(take)
 
 
 @pytest.fixture(params=list(WIDTHS))
