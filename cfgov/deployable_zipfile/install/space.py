@@ -12,7 +12,7 @@ from typing import Dict, Iterable, NamedTuple, Optional, Set
 from ..artifact import layout, manifests
 from ..artifact.names import folders_of
 from ..artifact.zipreader import Artifact
-from ..install_wheels import open_wheels
+from ..install_wheels import open_wheel
 from .plan import OpenedWheel, Place, is_own, path_in
 from .writer import bytecode_path
 
@@ -59,8 +59,8 @@ class Need(NamedTuple):
         """
         count = _Count(block)
         place = Place("", "", target.python, self.artifact.manifest.project)
-        for source in open_wheels(self.artifact, target, compiled):
-            count.wheel(source, place, self.stored)
+        for wheel in target.wheels + target.bootstrap:  # one at a time
+            count.wheel(open_wheel(self.artifact, wheel, compiled), place, self.stored)
         self._add_project(count, target, compiled)
         return count.total(place)
 

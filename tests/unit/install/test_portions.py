@@ -19,6 +19,7 @@ from deployable_zipfile.errors import ArtifactError, DeployableZipfileError
 from deployable_zipfile.install import host, installation, portions
 from deployable_zipfile.install.plan import OpenedWheel, Place
 from deployable_zipfile.install.portions import Portions
+from deployable_zipfile.install.store import Store
 from deployable_zipfile.install_wheels import open_wheel
 from tests.support.artifacts import PYTHON, make_artifact
 from tests.support.helpers import make_wheel, read_tree
@@ -91,7 +92,11 @@ def test_portions_make_the_same_tree(
     in_portions(monkeypatch, most)
     with Artifact.open(str(artifact)) as found:
         assert len(names(opened(found, tmp_path))) > 1
-    assert install(artifact, destination, workers=workers, store=str(tmp_path / "store") if store else "") == whole
+    shelf = Store(str(tmp_path / "store"))
+    assert install(artifact, destination, workers=workers, store=shelf.path if store else "") == whole
+    if store:
+        assert shelf.names()
+        assert shelf._wanted(tidy=False) == set(shelf.names())
 
 
 def test_wheels_are_planned_together_only_where_they_write_to_one_path(

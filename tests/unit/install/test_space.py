@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Dict, List, Tuple
 
 import pytest
 
+from deployable_zipfile import install_wheels
+from deployable_zipfile.artifact.wheel import Wheel
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.errors import DestinationError
-from deployable_zipfile.install import host, installation, preflight
+from deployable_zipfile.install import host, installation, preflight, space
+from deployable_zipfile.install.plan import OpenedWheel
 from deployable_zipfile.install.space import Need, Room
 from tests.support.artifacts import Content, make_artifact, make_target, simple_wheel
 from tests.support.depth import sampled
@@ -60,6 +64,21 @@ def taken(tree: Path) -> Room:
             size += 0 if os.path.islink(path) else max(-(-found.st_size // 4096), 1 if path == folder else 0) * 4096
             count += 1
     return Room(size, count)
+
+
+def test_wheels_are_counted_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: List[int] = []
+    wheels: "List[weakref.ref[Wheel]]" = []
+
+    def counted(*arguments: Any) -> OpenedWheel:
+        alive.append(sum(wheel() is not None for wheel in wheels))
+        found = install_wheels.open_wheel(*arguments)
+        wheels.append(weakref.ref(found.wheel))
+        return found
+
+    monkeypatch.setattr(space, "open_wheel", counted)
+    room(large_site(tmp_path / "made"))
+    assert alive == [0, 0, 0]
 
 
 @pytest.mark.parametrize(
