@@ -47,6 +47,8 @@ def remember(record: unchanged.Record, words: Sequence[str], options: BuildOptio
     first = program(built.manifest.shebang)
     record.holds &= bool(first)
     record.files([first], follow=True)
+    if not record.holds:
+        return
     lines = [masked(f"warning: {printable(warning)}") for warning in built.warnings]
     path, folder = built.written.path, os.path.abspath(options.cache_dir or cache.default_folder() or os.curdir)
     with contextlib.suppress(OSError):  # the next build takes longer, no more
