@@ -133,8 +133,10 @@ def _path(files: Mapping[str, str], manage: str, wanted: Wanted) -> str:
     module = wanted.settings_module or (_named_settings(sources, manage) if manage else "")
     module = module or (wanted.wsgi or wanted.asgi).partition(":")[0]
     if not module:
+        if folder or not _is_src(files):
+            return folder
         above = sources.topmost_above("src")
-        return folder or ("src" if _is_src(files) and (not above or sources.needs(above, "src")) else "")
+        return "src" if not above or sources.needs(above, "src") else ""
     if sources.find(module):
         return folder or ("src" if _is_src(files) and sources.needs(sources.find(module), "src") else "")
     base = module.replace(".", "/")
