@@ -57,8 +57,11 @@ class Strategy:
 
     name = ""
 
-    def prepare(self) -> None:
+    def prepare(self, _root: str) -> None:
         """Check, before anything is changed, that the means are at hand.
+
+        Parameters:
+            _root: folder of the site.
 
         Raises:
             DeploymentError: they are not.
@@ -230,7 +233,7 @@ class Systemd(Strategy):
         self._unit = unit
         self._run = run or _run
 
-    def prepare(self) -> None:
+    def prepare(self, _root: str) -> None:
         """See :meth:`Strategy.prepare`."""
         if shutil.which("systemctl", path=process.search_path()) is None:
             raise DeploymentError(f"systemd:{self._unit}", "systemctl is not installed here", "Use another --restart")
@@ -270,9 +273,11 @@ class Touch(Strategy):
     def __init__(self, path: str = "") -> None:
         self._path = path
 
-    def prepare(self) -> None:
-        """See :meth:`Strategy.prepare`. A relative path is in a release that may not be there yet."""
-        if os.path.isabs(self._path) and not os.path.isfile(self._path):
+    def prepare(self, root: str) -> None:
+        """See :meth:`Strategy.prepare`. What is in the site's folder may not be there before the first deployment."""
+        if not os.path.isabs(self._path) or os.path.isfile(self._path):
+            return
+        if not os.path.realpath(self._path).startswith(f"{os.path.realpath(root)}/"):
             raise DeploymentError(self._path, "is not a file", "Name the WSGI script: touch:PATH")
 
     def restart(self, release: Release, _timeout: float) -> str:
@@ -294,7 +299,7 @@ class Command(Strategy):
         self._run = run or _run
         self._words = words_of("--restart command", command)
 
-    def prepare(self) -> None:
+    def prepare(self, _root: str) -> None:
         """See :meth:`Strategy.prepare`."""
         word = self._words[0]
         if not can_start(word):

@@ -56,7 +56,7 @@ def check(context: Context, artifact: Artifact) -> str:
     context.variables = _wanted_variables(context)
     _check_environment(context, artifact)
     _check_options(context)
-    context.strategy().prepare()
+    context.strategy().prepare(str(context.root.path))
     return f"{artifact.manifest.project} {context.release.name}"
 
 

@@ -193,6 +193,6 @@ def test_a_command_by_a_relative_path_is_refused_wherever_it_is(
     with pytest.raises(UsageError, match=f"--config-test: command not found: {word!r}. Give its absolute path"):
         options.Settings(config_test=f"{word} -t").check()
     with pytest.raises(DeploymentError, match="command not found"):
-        restart.parse(f"command:{word} -t").prepare()
+        restart.parse(f"command:{word} -t").prepare("/srv/site")
     options.Settings(config_test=f"{os.path.abspath(word)} -t").check()
-    restart.parse(f"command:{os.path.abspath(word)} -t").prepare()
+    restart.parse(f"command:{os.path.abspath(word)} -t").prepare("/srv/site")

@@ -223,7 +223,7 @@ class TestSystemd:
     ) -> None:
         self.install(tmp_path, monkeypatch, does)
         strategy = restart.Systemd("site.service")
-        strategy.prepare()
+        strategy.prepare("/srv/site")
         assert strategy.restart(RELEASE, 10) == "restarted site.service"
 
     @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ class TestSystemd:
         self.install(tmp_path, monkeypatch, "true")
         (tmp_path / "systemctl.LoadState").write_text("not-found")
         with pytest.raises(DeploymentError, match="not a unit"):
-            restart.Systemd("site.service").prepare()
+            restart.Systemd("site.service").prepare("/srv/site")
 
     def test_a_host_without_a_running_systemd_is_named_as_such(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -257,7 +257,7 @@ class TestSystemd:
         self.install(tmp_path, monkeypatch, "true")
         (tmp_path / "systemctl").write_text("#!/bin/sh\necho System has not been booted with systemd >&2\nexit 1\n")
         with pytest.raises(DeploymentError) as caught:
-            restart.Systemd("site.service").prepare()
+            restart.Systemd("site.service").prepare("/srv/site")
         assert str(caught.value) == (
             "systemd:site.service: systemctl cannot ask systemd (exit status 1). "
             "Use another --restart if it does not run here."
@@ -271,7 +271,7 @@ class TestSystemd:
 
         strategy = restart.Systemd("site.service", lambda words, timeout: log.run("restart", words, timeout))
 
-        strategy.prepare()
+        strategy.prepare("/srv/site")
         with pytest.raises(DeploymentError, match="cannot be written"):
             strategy.restart(RELEASE, 5.0)
         assert not (tmp_path / "no root").exists()
@@ -280,7 +280,7 @@ class TestSystemd:
         monkeypatch.setenv("PATH", str(tmp_path))
         monkeypatch.setattr(process, "_FOLDERS", ())
         with pytest.raises(DeploymentError, match="not installed"):
-            restart.Systemd("site.service").prepare()
+            restart.Systemd("site.service").prepare("/srv/site")
 
 
 class TestTouch:
@@ -294,10 +294,20 @@ class TestTouch:
 
     def test_no_script_is_a_failure(self, tmp_path: Path) -> None:
         with pytest.raises(DeploymentError, match="is not a file"):
-            restart.Touch(str(tmp_path / "gone.py")).prepare()
+            restart.Touch(str(tmp_path / "gone.py")).prepare("/srv/site")
         with pytest.raises(DeploymentError, match="is not a file"):
-            restart.Touch(str(tmp_path)).prepare()
-        restart.Touch("other.py").prepare()
+            restart.Touch(str(tmp_path)).prepare("/srv/site")
+        restart.Touch("other.py").prepare("/srv/site")
+        restart.Touch().prepare("/srv/site")
+
+    def test_a_file_of_the_site_need_not_be_there_before_the_first_deployment(self, tmp_path: Path) -> None:
+        root = tmp_path / "site"
+        (tmp_path / "link").symlink_to(root)
+        for folder in (root, tmp_path / "link"):
+            restart.Touch(str(folder / "current/site/wsgi.py")).prepare(str(root))
+            restart.Touch(str(folder / "shared/reload")).prepare(str(root))
+        with pytest.raises(DeploymentError, match="is not a file"):
+            restart.Touch(f"{root}-other/current/site/wsgi.py").prepare(str(root))
         with pytest.raises(DeploymentError, match="cannot be touched"):
             restart.Touch("other.py").restart(Release(tmp_path, "wsgi.py"), 1)
 
@@ -319,7 +329,7 @@ class TestCommand:
 
     def test_a_missing_command_is_found_out_before_anything_is_changed(self) -> None:
         with pytest.raises(DeploymentError, match="command not found"):
-            restart.Command("/nonexistent/reload --now").prepare()
+            restart.Command("/nonexistent/reload --now").prepare("/srv/site")
 
     def test_quotes_that_do_not_close_are_refused(self) -> None:
         with pytest.raises(UsageError, match="split"):
