@@ -112,7 +112,7 @@ def install(
                 from . import replacement
 
                 replacement.carry_over(destination, place.tree)
-        staging.commit(replaces=force)
+        staging.commit(force, sync)
     return Installed(destination, build, target.python, False, count, time.monotonic() - began)
 
 

@@ -60,11 +60,12 @@ class Staging:
     def __exit__(self, *_: object) -> None:
         self._clean_up()
 
-    def commit(self, replaces: bool = False) -> None:
+    def commit(self, replaces: bool = False, sync: bool = True) -> None:
         """Make the tree the destination, in one step.
 
         Parameters:
             replaces: the destination may hold an installation, which is removed afterwards.
+            sync: wait until this step is on the disk. Of no use, and wrong after a power failure, if the files are not.
         """
         try:
             self._keep_rights()
@@ -82,6 +83,8 @@ class Staging:
                     self._destination, "is a mount point and cannot be replaced", "Install into a folder inside it"
                 ) from None
             raise disk_error(error, self._destination) from None
+        if not sync:
+            return
         try:
             durable.sync_folder(os.path.dirname(self._destination))
         except OSError as error:

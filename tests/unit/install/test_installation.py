@@ -681,7 +681,7 @@ def test_killed_before_any_call_the_destination_is_absent_or_complete_and_a_reru
         install(site, destination)
         assert content(destination) == complete, at
         assert os.listdir(str(destination.parent)) == ["dest"], at
-    assert finished == 3  # before the folder is synchronised, the lock and its folder removed
+    assert finished == 2  # before the lock and its folder are removed
 
 
 def test_what_was_left_by_a_kill_after_the_commit_is_removed_by_the_next_run(
@@ -781,9 +781,25 @@ def test_a_destination_that_could_be_lost_with_the_power_is_a_warning(
     def fail(_: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
+    monkeypatch.setattr(durable, "sync_file_system", lambda _: None)
     monkeypatch.setattr(os, "fsync", fail)
-    assert not install(site, tmp_path / "dest", console=Console(quiet=True)).already
+    assert not install(site, tmp_path / "dest", console=Console(quiet=True), sync=True).already
     assert "is complete, but a power failure could undo it (Input/output error)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_without_sync_nothing_waits_for_the_disk(
+    force: bool, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    install(site, tmp_path / "dest")
+    for module, name in ((durable, "sync_file_system"), (os, "fsync"), (os, "fdatasync"), (os, "sync")):
+        monkeypatch.setattr(module, name, fail)
+    done = install(site, tmp_path / ("dest" if force else "new"), console=Console(quiet=True), sync=False, force=force)
+    assert not done.already
+    assert capsys.readouterr().err == ""
 
 
 def test_a_system_that_forks_no_more_installs_all_the_same(
