@@ -210,7 +210,7 @@ class Cache:
         try:
             self.folder = os.path.abspath(folder) if folder else _temporary_folder()
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
-            self.memory = Memory(os.path.join(self.folder, "memory"))
+            self.memory = Memory(os.path.join(self.folder, "known"))
             self._remove_leftovers()
             self.work, self._lock = self._fresh_work()
         except OSError as error:

@@ -244,7 +244,7 @@ def test_a_last_artifact_that_changes_while_it_is_copied_from_fails_the_build(
 
 
 @pytest.mark.parametrize("damage", sampled([_cut, _flipped, _gone], [_flipped]))
-@pytest.mark.parametrize("part", sampled(["memory", "last", "files", "commit", "bytecode", "plans"], ["last"]))
+@pytest.mark.parametrize("part", sampled(["known", "last", "files", "commit", "bytecode", "plans"], ["last"]))
 def test_a_damaged_cache_gives_the_same_bytes(build: Build, part: str, damage: Callable[[Path], None]) -> None:
     whole = build.artifact.read_bytes()
     (build.site / "module_3.py").write_text("VALUE = 'new'\n", encoding="utf-8")
