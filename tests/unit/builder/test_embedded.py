@@ -55,7 +55,16 @@ def test_embedded_libraries_are_found_as_files_and_in_bills_of_materials(tmp_pat
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"components": 1}', '{"components": [{}]}', '{"packages": [{"name": 1}]}', "[" * 99_999]
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"components": 1}',
+        '{"components": [{}]}',
+        '{"packages": [{"name": 1}]}',
+        pytest.param("[" * 99_999, id="deep"),
+    ],
 )
 def test_a_bill_of_materials_that_cannot_be_read_is_named(text: str, tmp_path: Path) -> None:
     wheel = proven(make_wheel(tmp_path, "x", "1", {}, extra={"sboms/bad.json": text}))
