@@ -6,8 +6,10 @@ import gc
 import itertools
 import os
 import re
+import socket
+import sys
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Iterator, List
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -39,6 +41,18 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+@pytest.fixture(autouse=sys.version_info < (3, 10))
+def _no_collection_in_the_depth() -> Iterator[None]:
+    """Collect garbage only between tests.
+
+    Python before 3.10 aborts ("Cannot recover from stack overflow", bpo-42500) if a finaliser runs too close to the
+    recursion limit, and garbage of an earlier test may be collected while a text is read that is nested too deeply.
+    """
+    gc.disable()
+    yield
+    gc.enable()
+
+
 _NUMBERS = itertools.count()
 
 
@@ -47,3 +61,17 @@ def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     """Return a folder of the test's own: pytest's fixture lists those of all tests before to find its number."""
     name = re.sub(r"\W", "_", request.node.name)[:30]
     return tmp_path_factory.mktemp(f"{next(_NUMBERS)}-{name}", numbered=False)
+
+
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> List[socket.socket]:
+    """Return every connection that the test makes, so that none is closed by the garbage collector."""
+    found: List[socket.socket] = []
+    connect = socket.create_connection
+
+    def connected(*words: Any, **named: Any) -> socket.socket:
+        found.append(connect(*words, **named))
+        return found[-1]
+
+    monkeypatch.setattr(socket, "create_connection", connected)
+    return found

@@ -52,6 +52,15 @@ class Builds:
         assert status == 0, said.err
         return json.loads(said.out), said.err, bool(self._reads)
 
+    def anew(self) -> Dict[str, Any]:
+        """Return the result, without warnings, of a build that reads the lock and writes all of the artifact."""
+        (self.folder / "out.zip").unlink()
+        for path in self.kept("stock"):
+            path.unlink()
+        made, _, read = self.run()
+        assert read
+        return {**made, "warnings": []}
+
     def change(self, text: str = "VALUE = 2\n") -> None:
         """Change the project, so that there is something to build."""
         (self.site / "site_one" / "changed.py").write_text(text, encoding="utf-8")
@@ -91,12 +100,7 @@ def test_a_lock_that_is_unchanged_is_not_read_again_and_the_artifact_is_the_same
     assert not read
     assert len(again["from_cache"]) == 1
     assert "the lock is unchanged" in said
-    (builds.folder / "out.zip").unlink()
-    for path in builds.kept("stock"):
-        path.unlink()
-    made, _, read = builds.run()
-    assert read
-    assert {**made, "warnings": []} == {**again, "warnings": []}
+    assert builds.anew() == {**again, "warnings": []}
 
 
 @pytest.mark.deep
@@ -372,12 +376,7 @@ def test_wheels_that_were_built_here_are_taken_over_and_the_artifact_is_the_same
     assert not read
     assert (again["from_sdists"], len(again["from_cache"])) == ([], 1)
     assert from_sdist.packed(again) == b"VALUE = 1\n"
-    (builds.folder / "out.zip").unlink()
-    for path in builds.kept("stock"):
-        path.unlink()
-    made, _, read = builds.run()
-    assert read
-    assert {**made, "warnings": []} == {**again, "warnings": []}
+    assert builds.anew() == {**again, "warnings": []}
 
 
 def _other_sdist(at: FromSdist, patch: pytest.MonkeyPatch) -> None:

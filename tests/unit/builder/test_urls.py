@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import Any, List
+from typing import List
 
 import pytest
 
@@ -13,18 +13,10 @@ from tests.support.sites import Server
 
 
 @pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> List[socket.socket]:
-    """Every connection that is made, so that none is closed by the garbage collector."""
+def made(connections: List[socket.socket], monkeypatch: pytest.MonkeyPatch) -> List[socket.socket]:
+    """Every connection that is made, none of them through a proxy."""
     monkeypatch.setenv("no_proxy", "*")
-    found: List[socket.socket] = []
-    connect = socket.create_connection
-
-    def connected(*words: Any, **named: Any) -> socket.socket:
-        found.append(connect(*words, **named))
-        return found[-1]
-
-    monkeypatch.setattr(socket, "create_connection", connected)
-    return found
+    return connections
 
 
 def test_the_content_of_a_url_is_returned(made: List[socket.socket]) -> None:

@@ -7,7 +7,7 @@ import socket
 import struct
 import threading
 import time
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, Optional, Tuple
 
 import pytest
 
@@ -318,23 +318,15 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("what", sampled(ENDLESS, ["headers", "body without an end", "answer of 1 MiB"]))
-def test_every_connection_is_closed_however_its_answer_ends(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_connection_is_closed_however_its_answer_ends(what: str, connections: List[socket.socket]) -> None:
     """Not by the garbage collector, which may come much later."""
-    made: List[socket.socket] = []
-    connect = socket.create_connection
-
-    def connected(*words: Any, **named: Any) -> socket.socket:
-        made.append(connect(*words, **named))
-        return made[-1]
-
-    monkeypatch.setattr(socket, "create_connection", connected)
     with talking(ENDLESS[what]) as url, pytest.raises(DeploymentError):
         prove(check(url, timeout=0.2), NEW)
     deadline = time.monotonic() + 10  # the server would go on for 20 s
-    while any(one.fileno() != -1 for one in made):  # by the thread that asked, when it finds its connection cut
-        assert time.monotonic() < deadline, made
+    while any(one.fileno() != -1 for one in connections):  # by the thread that asked, when it finds its connection cut
+        assert time.monotonic() < deadline, connections
         time.sleep(0.01)
-    assert made
+    assert connections
 
 
 def test_a_fast_flood_ends_at_the_deadline() -> None:

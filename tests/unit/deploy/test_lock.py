@@ -174,12 +174,16 @@ class TestLock:
         with locked(root.lock, "deploy", 0):
             pass
 
+    def is_named_late(self, root: Root, held: int, verb: str) -> None:
+        """Let the holder write its name after a moment, and check that it is told."""
+        writing = threading.Timer(0.2, Lock(held, verb).begin)
+        writing.start()
+        assert self.refused(root).startswith(f"is held by {verb} of {whoami()} (process {os.getpid()}, for ")
+        writing.join()
+
     def test_a_holder_that_writes_late_is_named(self, root: Root, held: int) -> None:
         """Others see the lock taken a moment before they can read by whom."""
-        writing = threading.Timer(0.2, Lock(held, "deploy").begin)
-        writing.start()
-        assert self.refused(root).startswith(f"is held by deploy of {whoami()} (process {os.getpid()}, for ")
-        writing.join()
+        self.is_named_late(root, held, "deploy")
 
     @pytest.mark.parametrize("ends", [0, 1, 40, -2])
     def test_a_note_is_repeated_only_when_it_is_whole(self, root: Root, held: int, ends: int) -> None:
@@ -215,10 +219,7 @@ class TestLock:
         root.lock.write_text(json.dumps(note) + "\n")
         assert self.refused(root) == "is held by another process"
         monkeypatch.undo()
-        writing = threading.Timer(0.2, Lock(held, "rollback").begin)
-        writing.start()
-        assert self.refused(root).startswith(f"is held by rollback of {whoami()} (process {os.getpid()}, for ")
-        writing.join()
+        self.is_named_late(root, held, "rollback")
 
     def test_the_note_of_an_older_version_that_runs_is_repeated(self, root: Root, held: int) -> None:
         Lock(held, "deploy").begin()
@@ -237,10 +238,7 @@ class TestLock:
         root.lock.write_text(json.dumps(note) + "\n")
         assert self.refused(root).startswith(f"is held by deploy of {note['by']} (process 1, for ")
         monkeypatch.undo()
-        writing = threading.Timer(0.2, Lock(held, "rollback").begin)
-        writing.start()
-        assert self.refused(root).startswith(f"is held by rollback of {whoami()} (process {os.getpid()}, for ")
-        writing.join()
+        self.is_named_late(root, held, "rollback")
 
     def test_a_holder_that_ends_before_it_is_named_is_waited_for(self, root: Root, held: int) -> None:
         threading.Timer(0.2, fcntl.flock, (held, fcntl.LOCK_UN)).start()

@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
 import pytest
 
@@ -34,11 +34,8 @@ QUIET = Console(quiet=True, err=io.StringIO(), out=io.StringIO())
 
 
 @pytest.fixture(autouse=True)
-def quick_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(durable, "sync_file_system", lambda path: None)
-    before = os.umask(0o022)
-    yield
-    os.umask(before)
 
 
 def make_site(folder: Path, number: int, **options: Any) -> Path:

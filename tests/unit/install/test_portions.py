@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import tracemalloc
 import weakref
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, Dict, List
 
 import pytest
 
@@ -25,13 +24,6 @@ from tests.support.artifacts import PYTHON, make_artifact
 from tests.support.helpers import make_wheel, read_tree
 
 TAG = sys.implementation.cache_tag
-
-
-@pytest.fixture(autouse=True)
-def umask() -> Iterator[None]:
-    before = os.umask(0o022)
-    yield
-    os.umask(before)
 
 
 def in_portions(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
