@@ -6,6 +6,7 @@ import os
 
 from ..artifact import layout
 from .context import Context
+from .releases import inside
 
 _DATABASES = (".sqlite3", ".sqlite", ".db", ".db3")  # names of SQLite's files
 
@@ -16,13 +17,13 @@ def warn_of_uploads(context: Context, media_root: str) -> None:
     Parameters:
         media_root: Django's MEDIA_ROOT, "" when uploads are not files.
     """
-    current, release = f"{context.root.current}/", str(context.release)
     if not os.path.isabs(media_root):
         return
-    if media_root.startswith(current):
-        media_root = f"{release}/{media_root[len(current) :]}"
-    inner = os.path.relpath(os.path.realpath(media_root), os.path.realpath(release))
-    if inner.split("/")[0] != os.pardir:
+    named = context.root.inside(os.path.normpath(media_root), context.release)
+    path = media_root if named is None else os.path.join(str(context.release), named)
+    inner = inside(os.path.realpath(path), context.release)
+    if inner is not None:
+        inner = inner or os.curdir
         context.console.warn(
             f"MEDIA_ROOT is inside the release ({inner}): the next release starts without what was uploaded. "
             f"Give --shared media={inner}, or set it to a folder outside"

@@ -26,6 +26,17 @@ _BUILD_ID = re.compile(r"[0-9a-f]{32}\Z")
 _TRASH = ".trash-"
 
 
+def inside(path: str, folder: Path) -> Optional[str]:
+    """Return *path* relative to *folder*, "" for the folder itself, None outside; however the folder is reached."""
+    wanted, place, rest = durable.identity(str(folder)), path, ""
+    while wanted is not None and durable.identity(place) != wanted:
+        place, _, name = place.rpartition("/")
+        rest = f"{name}/{rest}" if rest else name
+        if not name:
+            return None
+    return None if wanted is None else rest
+
+
 class Root:
     """The deployed site in the folder *path*. Making one touches nothing."""
 
@@ -48,6 +59,13 @@ class Root:
     def folder(self, target: str) -> Path:
         """Return the folder that a link text *target* of ``current`` names."""
         return Path(os.path.normpath(str(self.path / target)))
+
+    def inside(self, path: str, release: Path) -> Optional[str]:
+        """Return *path* relative to the folder *release*, which ``current`` may not lead to yet; None outside."""
+        inner, below = inside(path, release), inside(path, self.path)
+        if inner is None and below is not None and (below + "/").startswith("current/"):
+            return below[len("current/") :]
+        return inner
 
     def target(self) -> Optional[str]:
         """Return what ``current`` points to: ``releases/ID`` for a release of ours, however the link is written.

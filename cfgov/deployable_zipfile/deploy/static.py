@@ -30,6 +30,7 @@ from . import links, losses
 from .collect import REPORT
 from .commands import CommandError
 from .context import Context
+from .releases import inside
 from .site import NO_COLLECTSTATIC, program
 
 RECORD = layout.STATIC_FILES
@@ -219,10 +220,7 @@ def _settled(context: Context, found: Collection, report: Dict[str, Any]) -> Col
     if not text:
         return found._replace(record=record)
     path = os.path.normpath(os.path.join(str(context.release), text))
-    inner = _inside(path, context.release)
-    below = _inside(path, context.root.path)
-    if inner is None and below is not None and (below + "/").startswith("current/"):
-        inner = below[len("current/") :]
+    inner, below = context.root.inside(path, context.release), inside(path, context.root.path)
     if inner == "":
         raise _refused(path, context, "is the release itself")
     if inner is not None:
@@ -236,24 +234,13 @@ def _settled(context: Context, found: Collection, report: Dict[str, Any]) -> Col
     return found._replace(shared=path, record=dict(record, shared=path))
 
 
-def _inside(path: str, folder: Path) -> Optional[str]:
-    """Return *path* relative to *folder*, "" for the folder itself, None outside; however the folder is reached."""
-    wanted, place, rest = durable.identity(str(folder)), path, ""
-    while wanted is not None and durable.identity(place) != wanted:
-        place, _, name = place.rpartition("/")
-        rest = f"{name}/{rest}" if rest else name
-        if not name:
-            return None
-    return None if wanted is None else rest
-
-
 def _leads_to(path: str, root: Path, wanted: str) -> bool:
     """Tell whether *path* is a link, or a link to a link, to *wanted*, a path below *root*."""
     for _ in range(_MOST_LINKS):
         if not os.path.islink(path):
             return False
         path = os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(path)))
-        if _inside(path, root) == wanted:
+        if inside(path, root) == wanted:
             return True
     return False
 
@@ -267,7 +254,7 @@ def _check_outside(path: str, context: Context, below: Optional[str]) -> None:
     kept = [context.root.releases, context.root.state]
     if below == "":
         raise _refused(path, context, "is the root of the site")
-    if any(_inside(os.path.realpath(path), folder) is not None for folder in kept):
+    if any(inside(os.path.realpath(path), folder) is not None for folder in kept):
         raise _refused(path, context, "leads to another release or to the records of the root")
 
 
