@@ -36,13 +36,15 @@ def plan(artifact: str, rows: str) -> None:
     from deployable_zipfile.install import host
     from deployable_zipfile.install.plan import Place, planned
     from deployable_zipfile.install.tree import project_jobs
-    from deployable_zipfile.install_wheels import open_wheels
+    from deployable_zipfile.install_wheels import open_wheel
 
     with Artifact.open(artifact) as opened:
         manifest = opened.manifest
         target = host.select_target(manifest)
         place = Place("", "/", target.python, manifest.project, compiles=False)
-        jobs = [*planned(open_wheels(opened, target, host.bytecode_fits(target)), place).jobs.values()]
+        fits = host.bytecode_fits(target)
+        wheels = [open_wheel(opened, wheel, fits) for wheel in target.wheels + target.bootstrap]
+        jobs = [*planned(wheels, place).jobs.values()]
         jobs += [job for some, _ in project_jobs(opened, target, place) for job in some]
         # The shipped bytecode is all that has no digest to be compared with.
         files = [_file(job) for job in jobs if job.sha256 or isinstance(job.window, Wheel)]

@@ -34,11 +34,6 @@ class Replaced(NamedTuple):
     second: str
 
 
-def open_wheels(artifact: Artifact, target: manifests.Target, bytecode: bool) -> List[OpenedWheel]:
-    """Open every wheel of *target*, as :func:`open_wheel` does."""
-    return [open_wheel(artifact, plan, bytecode) for plan in target.wheels + target.bootstrap]
-
-
 def open_wheel(artifact: Artifact, plan: manifests.PlannedWheel, bytecode: bool) -> OpenedWheel:
     """Open a wheel in its place and prove its structure; nothing is written.
 

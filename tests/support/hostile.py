@@ -12,9 +12,9 @@ import pytest
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.errors import DeployableZipfileError
 from deployable_zipfile.install import installation
-from deployable_zipfile.install_wheels import open_wheels
 from tests.support.drafts import Draft, Raw, draft
 from tests.support.helpers import record_text
+from tests.support.wheels import open_wheels
 
 AGAIN = "Copy the artifact again."
 SETTINGS = "shop/settings.py"

@@ -7,10 +7,14 @@ import platform
 import struct
 import sysconfig
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
+from deployable_zipfile.artifact import manifests
+from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.builder import cache, proving
 from deployable_zipfile.builder.collected import CollectedWheel
+from deployable_zipfile.install.plan import OpenedWheel
+from deployable_zipfile.install_wheels import open_wheel
 from tests.support.helpers import File, make_wheel
 
 MACHINE = platform.machine()
@@ -66,3 +70,8 @@ def compiled(
 ) -> CollectedWheel:
     """Return what is known of a wheel with *files*, which are compiled, once it is proven."""
     return proven(make_wheel(folder, "native", "1.0", files, tag=tag, purelib=False))
+
+
+def open_wheels(artifact: Artifact, target: manifests.Target, bytecode: bool) -> List[OpenedWheel]:
+    """Open every wheel of *target*, as :func:`install_wheels.open_wheel` does."""
+    return [open_wheel(artifact, plan, bytecode) for plan in target.wheels + target.bootstrap]

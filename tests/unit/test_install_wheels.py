@@ -26,6 +26,7 @@ from deployable_zipfile.install.plan import Place, planned
 from tests.support.artifacts import PYTHON, container, make_artifact, simple_wheel
 from tests.support.depth import sampled
 from tests.support.helpers import File, make_wheel, read_tree
+from tests.support.wheels import open_wheels
 
 SITE = f"venv/lib/python{PYTHON}/site-packages"
 TAG = sys.implementation.cache_tag
@@ -64,7 +65,7 @@ def install(
     tree.mkdir()
     with Artifact.open(str(make_artifact(tmp_path / "site.zip", wheels=wheels, **(options or {})))) as artifact:
         target = artifact.manifest.targets[0]
-        sources = install_wheels.open_wheels(artifact, target, host.bytecode_fits(target))
+        sources = open_wheels(artifact, target, host.bytecode_fits(target))
         place = Place(str(tree), destination, PYTHON, "site_one")
         count = install_wheels.install(planned(sources, place), workers)
     done = Installed(tree)

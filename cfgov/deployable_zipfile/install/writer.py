@@ -53,16 +53,15 @@ class Taken(NamedTuple):
     notes: Optional[List[Notes]]  # what is to be known of the others; None: they have to be looked at
 
 
-def make_folders(tree: str, paths: Iterable[str], workers: int = 0, made: Collection[str] = ()) -> None:
+def make_folders(tree: str, paths: Iterable[str], workers: int = 0) -> None:
     """Make every folder in *paths* and all above them, inside the existing folder *tree*.
 
     Parameters:
         tree: absolute path.
         paths: relative folder paths.
         workers: processes, as in :func:`workers.run`.
-        made: those that exist, with all above them.
     """
-    with making_folders(tree, paths, workers, made):
+    with making_folders(tree, paths, workers):
         pass
 
 
@@ -70,7 +69,11 @@ def make_folders(tree: str, paths: Iterable[str], workers: int = 0, made: Collec
 def making_folders(
     tree: str, paths: Iterable[str], workers: int = 0, made: Collection[str] = ()
 ) -> Iterator[Callable[[], None]]:
-    """Begin :func:`make_folders` and return; yield what waits until all folders are there, as the end does."""
+    """Begin :func:`make_folders` and return; yield what waits until all folders are there, as the end does.
+
+    Parameters:
+        made: folders that exist, with all above them.
+    """
     batches = _folder_batches(tree, paths, made)
 
     def make(number: int) -> None:

@@ -24,11 +24,11 @@ from deployable_zipfile.artifact.wheel import Wheel
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.errors import ArtifactError, DeployableZipfileError, TargetError, WheelError
 from deployable_zipfile.install import host
-from deployable_zipfile.install_wheels import open_wheels
 from tests.support.artifacts import PACKAGE, runtime
 from tests.support.depth import EVERY_MUTATION, EXAMPLES
 from tests.support.drafts import WheelFile, demo_wheel, draft
 from tests.support.helpers import read_tree, run_cli
+from tests.support.wheels import open_wheels
 
 SECONDS = 5  # a mutation that takes longer counts as hanging
 
