@@ -12,7 +12,7 @@ import hashlib
 import os
 import stat
 import time
-from typing import IO, Callable, Iterator, Optional, Set, Tuple
+from typing import IO, Callable, Iterator, Optional, Set, Tuple, Union
 
 _BLOCK = 1024 * 1024
 _POLL = 0.05  # seconds between two tries for a lock
@@ -204,7 +204,7 @@ def fresh_file(folder: str, before: str = "", after: str = "") -> Tuple[int, str
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), path
 
 
-def write_all(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: Union[bytes, memoryview]) -> None:
     """Write *data* to an open file, pipe or terminal, which may take it in parts."""
     written = os.write(descriptor, data)
     if written < len(data):

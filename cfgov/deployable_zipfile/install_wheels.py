@@ -16,6 +16,7 @@ from .artifact.zipreader import Artifact
 from .errors import WheelError
 from .install.finish import finish
 from .install.inventory import Known
+from .install.listed import Listed, notes_of_files
 from .install.plan import OpenedWheel, Place, Plan, is_own, path_in, planned, points_of, relative
 from .install.writer import Job, Taken, making_folders, write_files
 from .workers import run
@@ -70,7 +71,9 @@ def examine(wheels: Sequence[Wheel], python: str, project: str) -> List[Replaced
     for wheel in wheels:
         wheel.check_structure()
     place = Place("/tree", "/destination", python, project)
-    planned([OpenedWheel(_unplanned(wheel), wheel, None) for wheel in wheels], place)
+    sources = [OpenedWheel(_unplanned(wheel), wheel, None) for wheel in wheels]
+    planned(sources, place)
+    points = {id(source.wheel): points_of(source, python) for source in sources}
     found: Dict[str, Tuple[Wheel, str]] = {}
     replaced = []
     for wheel in wheels:
@@ -82,10 +85,10 @@ def examine(wheels: Sequence[Wheel], python: str, project: str) -> List[Replaced
             if other is not wheel and other.record.get(inner) != wheel.record.get(name):
                 replaced.append(Replaced(relative(path, place).replace("../", ""), other.filename, wheel.filename))
             found[path] = (wheel, name)
-        for point in points_of(wheel, python):
+        for point in points[id(wheel)]:
             path = f"{place.scripts}/{point.name}"
             other, _ = found.setdefault(path, (wheel, ""))
-            if other is not wheel and point not in points_of(other, python):
+            if other is not wheel and point not in points[id(other)]:
                 replaced.append(Replaced(relative(path, place).replace("../", ""), other.filename, wheel.filename))
             found[path] = (wheel, "")
     return replaced
@@ -125,6 +128,7 @@ def install(
         OSError: the file system refused.
     """
     sources, place = plan.sources, plan.place
+    by_index = [source for source in sources if isinstance(source, Listed)]
     folders = [*plan.folders, place.site, place.scripts]
     jobs = list(plan.jobs.values())
     compiled: Set[str] = set()
@@ -132,18 +136,24 @@ def install(
     before = made or ()
     taken = Taken(jobs, set(), [])
     if take:
+        opened = [source for source in sources if isinstance(source, OpenedWheel)]
         with making_folders(place.tree, folders, workers, before) as ready:
-            taken = take(sources, place, jobs, workers, progress, ready)
+            taken = take(opened, place, jobs, workers, progress, ready)
         jobs, folders = taken.left, []
         compiled.update(taken.compiled)
     later = any(job.compile_as for job in jobs)  # RECORD says what was compiled
     noted = known.note if known else None
     beside = [] if later else finishes
     jobs = [*more, *jobs]
-    compiled.update(write_files(place.tree, jobs, workers, progress, noted, folders, beside, meanwhile, before))
+    if known:
+        meanwhile = [*meanwhile, *(functools.partial(_note, known, source, place) for source in by_index)]
+    compiled.update(
+        write_files(place.tree, jobs, workers, progress, noted, folders, beside, meanwhile, before, plan.parts)
+    )
     if made is not None:
         made.update(plan.folders, folders_of([f"{place.site}/", f"{place.scripts}/"]))
-    few = len(plan.jobs) <= _FEW
+    count = len(plan.jobs) + sum(part.last - part.first for part in plan.parts)
+    few = count <= _FEW
     for notes in run(lambda number: finishes[number](), len(finishes) if later else 0, 1 if few else workers):
         if known:
             known.note(notes)
@@ -153,4 +163,10 @@ def install(
         known.add(plan.folders)
         known.mixed.update(plan.folders if taken.notes is None else (path.rpartition("/")[0] for path in compiled))
     own = len(plan.scripts) + len(plan.points) + sum(2 + source.plan.requested for source in sources)
-    return own + len(plan.jobs) + len(compiled)
+    return own + count + len(compiled)
+
+
+def _note(known: Known, source: Listed, place: Place) -> None:
+    """Let what a wheel that is installed by its index brings be known; an error on the way ends everything."""
+    for notes in notes_of_files(source, place.site):
+        known.note(notes)

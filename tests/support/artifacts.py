@@ -10,12 +10,15 @@ import marshal
 import os
 import platform
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Callable, Dict, List, Mapping, Optional, Sequence, Union
 
-from deployable_zipfile.artifact import layout, manifests
+from deployable_zipfile.artifact import index, layout, manifests
+from deployable_zipfile.artifact.container import Container
 from deployable_zipfile.artifact.wheel import Wheel
+from deployable_zipfile.errors import WheelError
 from tests.support.helpers import make_wheel
 
 PACKAGE = Path(layout.__file__).parents[1]
@@ -38,8 +41,11 @@ def make_artifact(
     payload: bool = False,
     extra: Optional[Mapping[str, bytes]] = None,
     manifest: Optional[Callable[[manifests.Manifest], Union[manifests.Manifest, bytes]]] = None,
+    indexes: bool = True,
 ) -> Path:
     """Write an artifact for the running Python and return its path.
+
+    *indexes*: with the index of every wheel that is in order, and of its bytecode, as a build writes them.
 
     *manifest* may change the manifest before it is written: for artifacts whose manifest is wrong.
     """
@@ -73,6 +79,11 @@ def make_artifact(
     compiled = _bytecode({inner: data for inner, data in files.items() if inner.endswith(".py")}) if bytecode else {}
     if compiled:
         members[own] = container(compiled)
+    if indexes:
+        archives = {one.file: members[one.file] for one in planned}
+        archives.update((one.bytecode, members[one.bytecode]) for one in planned if one.bytecode)
+        members.update((layout.index_of(one), index_of(one, data)) for one, data in archives.items())
+        members = {inner: data for inner, data in members.items() if data or not layout.is_index(inner)}
     members.update(extra or {})
     good = manifests.Manifest(
         tool_version="1.0.0",
@@ -89,6 +100,25 @@ def make_artifact(
     path.write_bytes(container(members, modes, first_line=layout.DEFAULT_SHEBANG + "\n"))
     path.chmod(0o755)
     return path
+
+
+def index_of(member: str, archive: bytes) -> bytes:
+    """Return the index of the bytes of an *archive*, b"" when it has none."""
+    with tempfile.TemporaryFile() as file:
+        file.write(archive)
+        file.flush()
+        sha256 = hashlib.sha256(archive).hexdigest()
+        if not layout.is_wheel(member):
+            found = index.of_bytecode(Container(file.fileno(), 0, len(archive), member), sha256)
+            return found.to_bytes() if found else b""
+        try:
+            wheel = Wheel(file.fileno(), 0, len(archive), member)
+            wheel.check_structure()
+            wheel.check_contents()
+        except WheelError:
+            return b""
+        found = index.of_wheel(wheel, sha256)
+        return found.to_bytes() if found else b""
 
 
 def make_target(

@@ -103,13 +103,14 @@ def is_found_by_path(manifest: manifests.Manifest, member: str) -> bool:
 
 def _check(artifact: Artifact, found: Delta) -> None:
     manifest, own = found.manifest, artifact.manifest
+    left_out = found.archives.keys() | {layout.index_of(name) for name in found.archives}
     if (manifest.project, manifest.shebang) != (own.project, own.shebang):
         raise ArtifactError(MANIFEST, "belongs to another project than the delta", _AGAIN)
     for name, member in manifest.members.items():
         if name in own.members:
             if own.members[name] != member:
                 raise ArtifactError(name, "does not match the manifest of the complete build", _AGAIN)
-        elif name not in found.archives and not is_found_by_path(manifest, name):
+        elif name not in left_out and not is_found_by_path(manifest, name):
             raise ArtifactError(name, "is missing from the delta", _AGAIN)
 
 

@@ -21,6 +21,7 @@ SBOM = ".deploy/sbom.cdx.json"
 ENVIRONMENT_SCHEMA = ".deploy/environment.schema.json"  # only of projects that declare their variables
 RUNTIME = ".deploy/runtime"
 BYTECODE = ".deploy/bytecode"
+INDEX = ".deploy/index"
 PAYLOAD = ".deploy/payload"
 LOADENV_START = ".deploy/loadenv-init.start"
 
@@ -69,6 +70,16 @@ def runtime_path(member: str) -> str:
 def runtime_bytecode(cache_tag: str) -> str:
     """Return the member that holds the compiled modules of the tool for the Pythons of *cache_tag*."""
     return f"{BYTECODE}/{cache_tag}/runtime.zip"
+
+
+def index_of(member: str) -> str:
+    """Return the member that is the index of the archive *member*: of a wheel, or of bytecode."""
+    return f"{INDEX}/{member[len(DEPLOY) + 1 :] if member.startswith(DEPLOY + '/') else member}"
+
+
+def is_index(member: str) -> bool:
+    """Say whether *member* is the index of an archive."""
+    return member.startswith(f"{INDEX}/")
 
 
 def is_wheel(member: str) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Callable, List, Tuple
+import functools
+from typing import Callable, List, Optional, Tuple
 
+from ..errors import ArtifactError
 from ..workers import run
-from . import layout
+from . import index, layout
 from .wheel import Wheel
 from .window import Entry
 from .zipreader import Artifact
@@ -41,14 +43,38 @@ def _wheel_proof(artifact: Artifact, entry: Entry) -> Callable[[], str]:
         wheel = Wheel(artifact.descriptor, artifact.container.data_start(entry), entry.size, entry.name)
         wheel.check_structure()
         wheel.check_contents()
+        _check_index(artifact, entry.name, lambda sha256: index.of_wheel(wheel, sha256))
         return ""
 
     return proof
 
 
+def _check_index(artifact: Artifact, member: str, made: Callable[[str], Optional[index.Index]]) -> None:
+    """Compare the index of *member*, if it has one, with the one that is *made* of it, given its SHA-256.
+
+    Digests of bytecode are left out: they are compared when it is installed.
+    """
+    name = layout.index_of(member)
+    if name not in artifact.members:
+        return
+    try:
+        found = index.read(artifact.read(name))
+    except ValueError as error:
+        raise ArtifactError(name, str(error), "Build the artifact again") from None
+    sha256 = artifact.manifest.members[member].sha256
+    if found is None or found.sha256 != sha256:
+        return  # no installation uses it
+    right, found = made(sha256), found.as_tuples()
+    if right is None or right != (found if right.digests else found._replace(digests=b"")):
+        raise ArtifactError(name, f"is not what {member} holds", "Build the artifact again")
+
+
 def _members_proof(artifact: Artifact, batch: List[Entry]) -> Callable[[], str]:
     def proof() -> str:
         artifact.verify_members(batch)
+        for name in [entry.name for entry in batch if entry.name.startswith(f"{layout.BYTECODE}/")]:
+            make = functools.partial(index.of_bytecode, artifact.nested(name), digests=False)
+            _check_index(artifact, name, make)
         return ""
 
     return proof

@@ -21,6 +21,7 @@ from .wheel_files import files_of
 from .window import Entry, Window
 
 MAX_TEXT = 16 * 1024 * 1024  # bytes of a text that is read whole: twice what RECORD of 65 535 files needs
+OWN = ("RECORD", "INSTALLER", "REQUESTED")  # in .dist-info: written by the installer, whatever a wheel has of that name
 SCHEMES = ("purelib", "platlib", "headers", "scripts", "data")  # PEP 427, "The .data directory"
 
 _UNLISTED = ("RECORD", "RECORD.jws", "RECORD.p7s")  # PEP 427: signatures and RECORD itself are not in RECORD
@@ -48,6 +49,18 @@ class EntryPoint(NamedTuple):
     module: str
     attributes: str  # dotted path inside the module
     gui: bool
+
+
+def is_sound(point: EntryPoint) -> bool:
+    """Tell whether the name of *point* is a plain file name, and what it calls a plain reference."""
+    reference = f"{point.module}:{point.attributes}"
+    match = _REFERENCE.match(reference)
+    return bool(
+        match
+        and match.groups() == (point.module, point.attributes)
+        and _SCRIPT_NAME.match(point.name)
+        and not UNSAFE.search(f"{point.name}={reference}")
+    )
 
 
 class Wheel(Window):
@@ -305,6 +318,12 @@ class Wheel(Window):
         while path not in self.files and path.startswith(("/", "./")):
             path = path.partition("/")[2]
         return path
+
+
+def is_script(name: str) -> bool:
+    """Tell whether *name* is a script in a wheel's ``.data`` folder (PEP 427)."""
+    top, _, rest = name.partition("/")
+    return top.endswith(".data") and rest.startswith("scripts/")
 
 
 def _field(line: str) -> Tuple[str, str]:

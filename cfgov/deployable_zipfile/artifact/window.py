@@ -167,7 +167,7 @@ class Window:
             return
         at = entry.start + self._data_at(entry, self.pread(entry.start, min(entry.room, LOCAL.size + 2 * 65535)))
         crc = size = 0
-        pieces = self._inflated(entry, at) if entry.method == DEFLATED else self._ranges(at, entry.compressed)
+        pieces = self.pieces(entry.name, at, entry.compressed, entry.method == DEFLATED)
         for piece in pieces:
             crc = zlib.crc32(piece, crc)
             size += len(piece)
@@ -190,6 +190,11 @@ class Window:
     def data_start(self, entry: Entry) -> int:
         """Return where the data of *entry* begin, from the first byte of the file (not of the range)."""
         return self.start + entry.start + self._data_at(entry, self.pread(entry.start, min(entry.room, 2048)))
+
+    def data_starts(self, entries: Sequence[Entry]) -> Iterator[int]:
+        """Yield where the data of each of *entries* begin, from the first byte of the range, local headers compared."""
+        for entry, raw, base in self.neighbours(entries):
+            yield entry.start + self._data_at(entry, raw, base) if raw else self.data_start(entry) - self.start
 
     def content(self, entry: Entry, raw: bytes, base: int = 0) -> bytes:
         """Return the content of *entry*, of at most ``WHOLE`` bytes both ways, proven as by :meth:`blocks`.
@@ -242,16 +247,20 @@ class Window:
                 yield entry, raw, entry.start - first.start
             number = last
 
-    def _inflated(self, entry: Entry, at: int) -> Iterator[bytes]:
+    def pieces(self, name: str, at: int, size: int, deflated: bool) -> Iterator[bytes]:
+        """Yield what *size* bytes from byte *at* of the range are, in pieces: the data of the member *name*."""
+        return self._inflated(name, at, size) if deflated else self._ranges(at, size)
+
+    def _inflated(self, name: str, at: int, size: int) -> Iterator[bytes]:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        for piece in self._ranges(at, entry.compressed):
+        for piece in self._ranges(at, size):
             while piece:
                 try:
                     data = inflater.decompress(piece, BLOCK)
                 except zlib.error as error:
-                    self.refuse(entry.name, f"cannot be inflated ({error})")
+                    self.refuse(name, f"cannot be inflated ({error})")
                 if inflater.unused_data:
-                    self.refuse(entry.name, "its compressed stream does not end where its data ends")
+                    self.refuse(name, "its compressed stream does not end where its data ends")
                 piece = inflater.unconsumed_tail
                 if data:
                     yield data
@@ -260,12 +269,12 @@ class Window:
             try:
                 data = inflater.decompress(b"", BLOCK)
             except zlib.error as error:
-                self.refuse(entry.name, f"cannot be inflated ({error})")
+                self.refuse(name, f"cannot be inflated ({error})")
             if not data:
                 break
             yield data
         if not inflater.eof:
-            self.refuse(entry.name, "its compressed stream does not end where its data ends")
+            self.refuse(name, "its compressed stream does not end where its data ends")
 
     def _ranges(self, at: int, size: int) -> Iterator[bytes]:
         for offset in range(at, at + size, BLOCK):

@@ -15,11 +15,11 @@ from typing import Dict, Iterator, List, NamedTuple, Set, Tuple
 from ..artifact import delta as deltas
 from ..artifact import headers, layout, manifests
 from ..artifact.delta import Delta, Row
-from ..artifact.wheel import Wheel
+from ..artifact.wheel import Wheel, is_script
 from ..artifact.zipreader import Artifact
 from ..console import Console
 from ..errors import ArtifactError, BuildInputError
-from ..install.plan import Place, is_own, is_script, path_in
+from ..install.plan import Place, is_own, path_in
 from ..install.writer import bytecode_path
 from . import cache, contents, zipwriter
 from .output import Output, Written
@@ -84,9 +84,10 @@ class _Packer:
         manifest = self._new.manifest
         found = self._archives()
         items = []
+        indexes = {layout.index_of(name) for name in found.rows}  # of no use for an archive that is made anew
         for name, member in manifest.members.items():
             same = deltas.is_found_by_path(manifest, name) and self._files.get(name) == member
-            if name in found.rows or same:
+            if name in found.rows or name in indexes or same:
                 continue
             items.append(self._item(name))
         nested = f"{path}.files"

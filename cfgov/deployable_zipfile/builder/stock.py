@@ -23,7 +23,7 @@ from .options import Context
 if TYPE_CHECKING:
     from . import sbom
 
-_FORMAT = 3  # of the document in the cache
+_FORMAT = 4  # of the document in the cache
 _OLDEST = 30 * 24 * 3600  # seconds; then everything is looked at again, which keeps it from being pruned
 # Settings that decide what is taken from the lock.
 _DECIDING = (
@@ -49,7 +49,9 @@ class Stock(NamedTuple):
     goals: Tuple[Goal, ...]  # one per kind of bytecode
     own: cache.Kept  # an archive of the members that run on the target
     members: Tuple[zipwriter.Written, ...]  # of that archive
-    stored: Tuple[Tuple[str, cache.Kept], ...]  # wheels, then bytecode of them and of what runs on the target
+    stored: Tuple[
+        Tuple[str, cache.Kept], ...
+    ]  # wheels, then bytecode of them and of what runs on the target, and indexes
     wheels: int  # how many of the former
     interpreters: Tuple[str, ...]  # paths of the Pythons at hand that the artifact is for
     from_cache: Tuple[str, ...]  # labels of the targets whose wheels all came from the cache

@@ -10,7 +10,10 @@ import zlib
 from typing import Callable, Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 from urllib.parse import unquote, urlsplit
 
-from ..artifact import layout, manifests
+from ..artifact import index, layout, manifests
+from ..artifact.container import Container
+from ..artifact.wheel import Wheel
+from ..workers import run
 from . import (
     cache,
     collect,
@@ -77,7 +80,8 @@ def stocked(
     goals = _goals(plans) if context.options.bytecode else []
     made = _compiled(context, house, plans, goals)
     own, members = _runtime(context, kept)
-    stored = [*sorted(_wheels(plans).items()), *sorted(made.kept.items()), *_runtime_bytecode(context, kept, goals)]
+    archives = [*sorted(_wheels(plans).items()), *sorted(made.kept.items())]
+    stored = [*archives, *_runtime_bytecode(context, kept, goals), *_indexes(context, kept, archives)]
     return stock.Stock(
         targets=tuple(_target(plan, made.members) for plan in plans),
         goals=tuple(goals),
@@ -170,6 +174,44 @@ def _runtime_bytecode(
         overlay = made.of_runtime(goal, files, digests)
         if overlay is not None:
             yield overlay.member, overlay.kept
+
+
+def _indexes(
+    context: Context, kept: cache.Cache, archives: Sequence[Tuple[str, cache.Kept]]
+) -> Iterator[Tuple[str, cache.Kept]]:
+    """Yield the index of each archive that is of the usual form, by its name in the artifact."""
+    keys = {
+        member: cache.key("index", index.FORMAT, zlib.ZLIB_RUNTIME_VERSION, os.path.basename(member), one.sha256)
+        for member, one in archives
+    }
+    known = {member: kept.document("index", key) for member, key in keys.items()}
+    found = {member: kept.file(*document) for member, document in known.items() if document}
+    missing = [(member, one) for member, one in archives if known[member] is None or found.get(member, one) is None]
+    work = run(lambda number: (number, _index(*missing[number])), len(missing), context.options.workers)
+    for number, data in work:
+        member, document = missing[number][0], []
+        if data:
+            path = os.path.join(kept.work, "index")
+            with open(path, "wb") as file:
+                file.write(data)
+            made = found[member] = kept.keep_file(path)
+            document = [made.sha256, "index"]
+        kept.keep_document("index", keys[member], document)
+    for member, _ in archives:
+        here = found.get(member)
+        if here is not None:
+            yield layout.index_of(member), here
+
+
+def _index(member: str, archive: cache.Kept) -> bytes:
+    """Return the index of *archive*, which was proven; b"" when it is not of the usual form."""
+    if layout.is_wheel(member):
+        with Wheel.open(archive.path, os.path.basename(member)) as wheel:
+            found = index.of_wheel(wheel, archive.sha256)
+    else:
+        with open(archive.path, "rb") as file:
+            found = index.of_bytecode(Container(file.fileno(), 0, archive.size, member), archive.sha256)
+    return found.to_bytes() if found else b""
 
 
 def _wheels(plans: Sequence[planning.TargetPlan]) -> Dict[str, cache.Kept]:

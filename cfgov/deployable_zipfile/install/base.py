@@ -124,6 +124,8 @@ class _Maker:
             if name in self._artifact.members:
                 entry = self._artifact.members[name]
                 outer.copied(entry, _packed(self._artifact.container, entry))
+            elif layout.is_index(name):
+                continue  # of an archive that is made anew, to other bytes
             elif not self._is_there(outer, name, member):
                 if name not in self._delta.archives:
                     self._add(outer, Wanted(row, name, None))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from typing import Dict, List, NamedTuple, Set
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Set
 
 from ..artifact.container import Container
 from ..artifact.record import RecordRow
-from ..artifact.wheel import EntryPoint, Wheel
-from ..artifact.window import Entry
+from ..artifact.wheel import EntryPoint, Wheel, is_script
 from .inventory import Notes, notes_of
-from .plan import Place, Plan, is_script, own_names, path_in, relative
+from .listed import Listed, blocks
+from .plan import Place, Plan, Source, dist_info_of, own_names, path_in, relative
 from .writer import bytecode_path, write_bytes
 
 INSTALLER = b"deployable-zipfile\n"  # PEP 376: the tool that installed
@@ -70,22 +70,26 @@ def finish(plan: Plan, number: int, compiled: Set[str]) -> Notes:
         OSError: the file system refused.
     """
     source, place = plan.sources[number], plan.place
-    wheel = source.wheel
-    rows = list(_file_rows(wheel, plan, compiled).values())
+    if isinstance(source, Listed):
+        rows = _listed_rows(source)
+    else:
+        rows = list(_file_rows(source.wheel, plan, compiled).values())
     written: List[_Written] = []
-    for path, (owner, entry) in plan.scripts.items():
-        if owner == number:
-            written.append(_write_script(wheel, entry, path, place))
+    for path, (owner, name) in plan.scripts.items():
+        if owner != number:
+            continue
+        written.append(_write_script(_script(source, name), path, place))
     for path, (owner, point) in plan.points.items():
         if owner == number:
             written.append(_write_own(path, script_text(place.interpreter, point), 0o755, place))
-    folder = f"{place.site}/{wheel.dist_info}"
+    dist_info = dist_info_of(source)
+    folder = f"{place.site}/{dist_info}"
     written.append(_write_own(f"{folder}/INSTALLER", INSTALLER, 0o644, place))
     if source.plan.requested:
         written.append(_write_own(f"{folder}/REQUESTED", b"", 0o644, place))
     rows += [_row(relative(one.path, place), _record_digest(one.digest), str(one.size)) for one in written]
-    rows.append(_row(f"{wheel.dist_info}/RECORD", "", ""))
-    written.append(_write_own(f"{folder}/RECORD", "".join(rows).encode("utf-8"), 0o644, place))
+    rows.append(_row(f"{dist_info}/RECORD", "", ""))
+    written.append(_write_own(f"{folder}/RECORD", "".join(sorted(rows)).encode("utf-8"), 0o644, place))
     return notes_of([(one.path, one.mode) for one in written], [one.digest.hex() for one in written])
 
 
@@ -113,12 +117,30 @@ def _file_rows(wheel: Wheel, plan: Plan, compiled: Set[str]) -> Dict[str, str]:
     return rows
 
 
-def _write_script(wheel: Wheel, entry: Entry, path: str, place: Place) -> _Written:
+def _listed_rows(source: Listed) -> List[str]:
+    """Return RECORD's rows of the files that were written for a wheel by its index, and of their bytecode."""
+    index, encoded, scripts = source.files, RecordRow.encoded, set(source.scripts)
+    rows = [
+        f"{name},sha256={encoded(digest)},{size}\n"
+        for number, (name, _, _, size, _, digest) in enumerate(index.rows(0, len(index.names)))
+        if number not in scripts
+    ]
+    return rows + [f"{name},,\n" for archive in source.archives[1:] for name in archive.files.names]
+
+
+def _script(source: Source, name: str) -> Iterator[bytes]:
+    """Yield the content of a ``.data`` script; after the last piece its digest has been compared."""
+    if isinstance(source, Listed):
+        return blocks(source.archives[0], source.files.names.index(name))
+    return source.wheel.proven_blocks(source.wheel.files[name])
+
+
+def _write_script(content: Iterable[bytes], path: str, place: Place) -> _Written:
     """Write a ``.data`` script; a first line ``#!python`` becomes the virtualenv's (PEP 427)."""
     digest, size = hashlib.sha256(), 0
     descriptor = os.open(f"{place.tree}/{path}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755)
     with open(descriptor, "wb") as file:
-        for number, block in enumerate(wheel.proven_blocks(entry)):
+        for number, block in enumerate(content):
             if number == 0 and block.startswith(b"#!python"):
                 block = shebang(place.interpreter) + block.partition(b"\n")[2]
             digest.update(block)

@@ -21,6 +21,7 @@ from ..errors import ArtifactError, DeployableZipfileError, DestinationError
 from ..install_wheels import open_wheel
 from . import host, preflight, soundness, tree
 from .destination import filled_problem, normal_destination
+from .listed import Listed, listed
 from .plan import Place
 from .portions import Portions
 from .space import Need
@@ -101,7 +102,7 @@ def install(
     _refuse([*problems, _replacing(destination, build) if force else None], console)
     staging = Staging(destination, wait, console)
     place = Place(staging.tree, destination, target.python, artifact.manifest.project, compiles)
-    wheels = _verified(artifact, target, place, workers, console)
+    wheels = _verified(artifact, target, place, workers, console, by_index=sharing is None)
     with staging:
         if is_there():
             return Installed(destination, build, target.python, True, 0, time.monotonic() - began)
@@ -142,12 +143,27 @@ def _refuse(problems: Sequence[Optional[DeployableZipfileError]], console: Conso
         raise found[0]
 
 
-def _verified(artifact: Artifact, target: manifests.Target, place: Place, workers: int, console: Console) -> Portions:
-    """Compare every byte of *artifact* with its manifest, and plan where its wheels go while other processes do so."""
+def _verified(
+    artifact: Artifact, target: manifests.Target, place: Place, workers: int, console: Console, by_index: bool
+) -> Portions:
+    """Compare every byte of *artifact* with its manifest, and plan where its wheels go while other processes do so.
+
+    Parameters:
+        by_index: wheels that have an index are not opened.
+    """
     wheels, fits = target.wheels + target.bootstrap, host.bytecode_fits(target)
+
+    def with_index(number: int) -> Optional[Listed]:
+        return listed(artifact, wheels[number], fits, place.compiles)
+
     with _verifying(artifact, workers, console) as finish:
         try:
-            portions = Portions(lambda number: open_wheel(artifact, wheels[number], fits), len(wheels), place)
+            portions = Portions(
+                lambda number: open_wheel(artifact, wheels[number], fits),
+                len(wheels),
+                place,
+                with_index if by_index else None,
+            )
         except DeployableZipfileError:
             finish()  # a damaged file is told before what it makes of the wheels in it
             raise

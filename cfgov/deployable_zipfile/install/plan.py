@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import Collection, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Collection, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
 from ..artifact import layout, manifests
 from ..artifact.container import Container
 from ..artifact.names import folders_of
-from ..artifact.wheel import EntryPoint, Wheel
-from ..artifact.window import Entry
+from ..artifact.wheel import OWN, EntryPoint, Wheel, is_script
+from ..artifact.window import Entry, Window
 from ..errors import ArtifactError
+from .listed import Listed, Part, are_apart, parts_of
 from .writer import Job, bytecode_path
 
 # No wheel may replace what makes the virtualenv one.
@@ -21,8 +22,6 @@ _PROTECTED_SCRIPT = re.compile(r"(python[0-9.]*|activate(\..*)?|Activate\.ps1)\Z
 # Names at the top of a wheel that go elsewhere, or could replace the loader.
 _CLOSER_LOOK = re.compile(r"(.*\.data|__pycache__|loadenv(\..*)?)\Z", re.DOTALL)
 _MAX_PART = 255  # bytes of a file name, on every file system of Linux
-# Written by the installer, whatever a wheel has of that name.
-_OWN = ("RECORD", "INSTALLER", "REQUESTED")
 
 
 class Place(NamedTuple):
@@ -58,44 +57,92 @@ class OpenedWheel(NamedTuple):
     bytecode: Optional[Container]
 
 
+Source = Union[OpenedWheel, Listed]
+
+
+class Contested(Exception):
+    """Wheels that were to be installed by their indexes have files in common with others: they must be opened."""
+
+
 class Plan(NamedTuple):
     """Where the files of all wheels go, by destination path. Of two wheels with one path, the later in the plan wins,
 
     of a wheel's own scripts the entry point, as with pip.
     """
 
-    sources: List[OpenedWheel]
+    sources: Sequence[Source]
     place: Place
     jobs: Dict[str, Job]
-    scripts: Dict[str, Tuple[int, Entry]]  # .data scripts: source number, entry
+    scripts: Dict[str, Tuple[int, str]]  # .data scripts: source number, name in the wheel
     points: Dict[str, Tuple[int, EntryPoint]]  # scripts to be made: source number, entry point
     folders: Set[str]  # that these files and the installer's own need, with all above them
+    parts: List[Part]  # files of wheels that are installed by their indexes
 
 
-def planned(sources: List[OpenedWheel], place: Place) -> Plan:
+def planned(sources: Sequence[Source], place: Place) -> Plan:
     """Return where every file of *sources* goes in *place*; nothing is written.
 
     Raises:
         WheelError: a path that no wheel may write.
         ArtifactError: bytecode that belongs to no source file.
+        Contested: files that only opened wheels may have.
     """
-    plan = Plan(sources, place, {}, {}, {}, set())
+    plan = Plan(sources, place, {}, {}, {}, set(), [])
     for number, source in enumerate(sources):
-        compiled = _bytecode_jobs(source, place)
-        for entry in _plan_plain(plan, source, place):
-            if not is_own(source.wheel, entry.name):
-                _plan_file(plan, source, number, entry, place)
-        plan.jobs.update(compiled)
-        for point in points_of(source.wheel, place.python):
+        if isinstance(source, OpenedWheel):
+            compiled = _bytecode_jobs(source, place)
+            for entry in _plan_plain(plan, source, place):
+                if not is_own(source.wheel, entry.name):
+                    _plan_file(plan, source, number, entry, place)
+            plan.jobs.update(compiled)
+        else:
+            plan.parts.extend(parts_of(source, place.site))
+            for name in [source.files.names[one] for one in source.scripts]:
+                path = path_in(source.plan.name, name, place)
+                _refuse_protected(source.wheel, name, path)
+                _forget(plan, path)
+                plan.scripts[path] = (number, name)
+        for point in points_of(source, place.python):
             path = f"{place.scripts}/{point.name}"
-            _refuse_protected(source.wheel, f"{source.wheel.dist_info}/entry_points.txt", path)
+            _refuse_protected(source.wheel, f"{dist_info_of(source)}/entry_points.txt", path)
             _forget(plan, path)
             plan.points[path] = (number, point)
     tag = sys.implementation.cache_tag or ""
     for path in [path for path, job in plan.jobs.items() if job.compile_as]:
         plan.jobs.pop(bytecode_path(path, tag), None)  # a wheel's own bytecode gives way to what is compiled here
     _refuse_folders(plan)
+    _add_listed(plan)
     return plan
+
+
+def _add_listed(plan: Plan) -> None:
+    """Add the folders of the wheels that are installed by their indexes, which have no path in common with another."""
+    found = [source for source in plan.sources if isinstance(source, Listed)]
+    if not found:
+        return
+    names: Set[str] = set()
+    folders: Set[str] = set()
+    site = plan.place.site + "/"
+    others = {path[len(site) :] for path in (*plan.jobs, *plan.folders) if path.startswith(site)}
+    apart = are_apart(found, names, folders) and names.isdisjoint(others)
+    if not apart or any(site + folder in plan.jobs for folder in folders):
+        raise Contested
+    plan.folders.update(map(site.__add__, folders), folders_of([site]))
+
+
+def is_plain(source: Listed, place: Place) -> bool:
+    """Tell whether all of a wheel's files go to site-packages and none needs a closer look, by its index."""
+    index = source.files
+    tops = {name for name in (*index.names, *index.folders) if "/" not in name}
+    if source.scripts:
+        tops = {top for top in tops if not top.endswith(".data")}
+    if any(map(_CLOSER_LOOK.match, tops)) or not tops.isdisjoint(_own_names(place)):
+        return False
+    if len(source.archives) == 1:
+        return True
+    tag = sys.implementation.cache_tag or ""
+    allowed = {bytecode_path(f"/{name}", tag)[1:] for name in index.names if name.endswith(".py")}
+    return allowed.issuperset(source.archives[1].files.names)
 
 
 def _plan_plain(plan: Plan, source: OpenedWheel, place: Place) -> List[Entry]:
@@ -132,7 +179,7 @@ def _plan_file(plan: Plan, source: OpenedWheel, number: int, entry: Entry, place
     _forget(plan, path)
     if is_script(entry.name):
         _refuse_protected(source.wheel, entry.name, path)
-        plan.scripts[path] = (number, entry)
+        plan.scripts[path] = (number, entry.name)
         return
     _refuse_outside(source.wheel, entry.name, path, place)
     wants = source.bytecode is None and place.compiles and is_module(path, place) and _has_bytecode(path)
@@ -150,7 +197,7 @@ def _forget(plan: Plan, path: str) -> None:
 def _refuse_folders(plan: Plan) -> None:
     """Refuse a file that would be where other files need a folder, or that the installer writes itself."""
     paths = [*plan.jobs, *plan.scripts, *plan.points]
-    owners = {path: source.wheel for source in plan.sources for path in own_paths(source.wheel, plan.place)}
+    owners = {path: source.wheel for source in plan.sources for path in own_paths(source, plan.place)}
     plan.folders.update(folders_of([*paths, *owners]))
     plan.folders.update(f"{os.path.dirname(job.path)}/__pycache__" for job in plan.jobs.values() if job.compile_as)
     folders = plan.folders
@@ -167,14 +214,19 @@ def _refuse_folders(plan: Plan) -> None:
             owners[path].refuse(path[len(plan.place.site) + 1 :], "is a folder, and the installer writes a file there")
 
 
+def dist_info_of(source: Source) -> str:
+    """Return the name of the ``.dist-info`` folder of a wheel."""
+    return source.files.dist_info if isinstance(source, Listed) else source.wheel.dist_info
+
+
 def own_names(wheel: Wheel) -> List[str]:
     """Return what the installer writes itself in the ``.dist-info`` folder of *wheel*, as the wheel would name it."""
-    return [f"{wheel.dist_info}/{name}" for name in _OWN]
+    return [f"{wheel.dist_info}/{name}" for name in OWN]
 
 
-def own_paths(wheel: Wheel, place: Place) -> List[str]:
-    """Return where :func:`own_names` go, below the destination."""
-    return [f"{place.site}/{name}" for name in own_names(wheel)]
+def own_paths(source: Source, place: Place) -> List[str]:
+    """Return where the installer writes its own files about a wheel, below the destination."""
+    return [f"{place.site}/{dist_info_of(source)}/{name}" for name in OWN]
 
 
 def is_module(path: str, place: Place) -> bool:
@@ -233,16 +285,10 @@ def path_in(distribution: str, name: str, place: Place) -> str:
     return f"{layout.VENV}/lib/{inner[6:]}" if inner.startswith("lib64/") else f"{layout.VENV}/{inner}"
 
 
-def is_script(name: str) -> bool:
-    """Tell whether *name* is a script in a wheel's ``.data`` folder (PEP 427)."""
-    top, _, rest = name.partition("/")
-    return top.endswith(".data") and rest.startswith("scripts/")
-
-
 def is_own(wheel: Wheel, name: str) -> bool:
     """Tell whether *name* is a file of *wheel* that the installer writes itself."""
     folder, _, inner = name.rpartition("/")
-    return folder == wheel.dist_info and inner in _OWN
+    return folder == wheel.dist_info and inner in OWN
 
 
 def _refuse_outside(wheel: Wheel, name: str, path: str, place: Place) -> None:
@@ -264,15 +310,15 @@ def _own_names(place: Place) -> Tuple[str, ...]:
     return layout.LOADENV_PTH, os.path.basename(layout.LOADENV_START), pth
 
 
-def _refuse_protected(wheel: Wheel, name: str, path: str) -> None:
+def _refuse_protected(wheel: Window, name: str, path: str) -> None:
     if _PROTECTED_SCRIPT.match(path.rpartition("/")[2]):
         wheel.refuse(name, "would replace a part of the virtualenv")
 
 
-def points_of(wheel: Wheel, python: str) -> List[EntryPoint]:
+def points_of(source: Source, python: str) -> List[EntryPoint]:
     """Return the scripts a wheel asks for; pip's come as ``pip``, ``pip3`` and ``pip3.11``, as everywhere."""
-    points = wheel.entry_points()
-    if wheel.name == "pip":
+    points = source.files.points if isinstance(source, Listed) else source.wheel.entry_points()
+    if source.plan.name == "pip":
         main = next((point for point in points if point.name == "pip"), None)
         if main:
             names = ("pip", f"pip{python.partition('.')[0]}", f"pip{python}")

@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, NamedTuple, Op
 
 from ..artifact.window import Entry
 from ..errors import ArtifactError
-from .plan import OpenedWheel, Place, Plan, own_paths, planned
+from .listed import Listed
+from .plan import Contested, OpenedWheel, Place, Plan, Source, is_plain, own_paths, planned
 from .writer import bytecode_path
 
 if TYPE_CHECKING:
     from array import array
 
 ALL = 30_000  # files that are planned at once: more than usual sites have
+BY_INDEX = 100_000  # the same if all wheels are installed by their indexes, which take a third of the memory
 _PORTION = 10_000  # files of a portion where there are more
 
 Opened = Callable[[int], OpenedWheel]
+ByIndex = Callable[[int], Optional[Listed]]
 
 
 class _Trace(NamedTuple):
@@ -43,6 +46,7 @@ class Portions:
         opened: opens a wheel, by its number in the order of the plan.
         count: how many there are.
         place: where they go.
+        listed: returns a wheel that is installed by its index, None for one that has to be opened.
 
     Attributes:
         place: as given.
@@ -53,12 +57,15 @@ class Portions:
         ArtifactError: bytecode that belongs to no source file.
     """
 
-    def __init__(self, opened: Opened, count: int, place: Place) -> None:
+    def __init__(self, opened: Opened, count: int, place: Place, listed: Optional[ByIndex] = None) -> None:
         self.place = place
         self._opened = opened
         self._only: Optional[Plan] = None
         self._groups: List[List[int]] = []
         self._traces: List[_Trace] = []
+        self.files = 0
+        if listed is not None and self._is_planned_by_index(listed, count):
+            return
         found: List[OpenedWheel] = []
         self.files = 0
         while len(found) < count and self.files <= ALL:
@@ -75,6 +82,31 @@ class Portions:
             if len(group) > 1:
                 self._planned(group)
         self._groups = _joined(linked, [trace.files for trace in self._traces])
+
+    def _is_planned_by_index(self, listed: ByIndex, count: int) -> bool:
+        """Plan all wheels at once, by their indexes where they have one; return whether that can be done."""
+        ready: List[Optional[Listed]] = []
+        for number in range(count):
+            source = listed(number)
+            ready.append(source if source is not None and is_plain(source, self.place) else None)
+            self.files += 0 if source is None else source.total
+            if self.files > BY_INDEX:
+                return False
+        if not any(ready):
+            return False
+        found: List[Source] = []
+        read = 0
+        for number, source in enumerate(ready):
+            found.append(self._opened(number) if source is None else source)
+            read += _size(found[-1]) if source is None else 0
+            if read > ALL:
+                return False
+        self.files = sum(map(_size, found))
+        try:
+            self._only = planned(found, self.place)
+        except Contested:
+            return False
+        return True
 
     def __len__(self) -> int:
         return len(self._groups) or 1
@@ -105,7 +137,9 @@ def _entries(source: OpenedWheel) -> List[Entry]:
     return [*source.wheel.files.values(), *compiled]
 
 
-def _size(source: OpenedWheel) -> int:
+def _size(source: Source) -> int:
+    if isinstance(source, Listed):
+        return source.total
     return len(source.wheel.files) + (len(source.bytecode.entries) if source.bytecode is not None else 0)
 
 
@@ -118,7 +152,7 @@ def _trace(source: OpenedWheel, place: Place) -> _Trace:
 
     plan, tag = planned([source], place), sys.implementation.cache_tag or ""
     compiled = [bytecode_path(path, tag) for path, job in plan.jobs.items() if job.compile_as]
-    paths = {*plan.jobs, *plan.scripts, *plan.points, *compiled, *own_paths(source.wheel, place)}
+    paths = {*plan.jobs, *plan.scripts, *plan.points, *compiled, *own_paths(source, place)}
     return _Trace(_size(source), array("q", map(hash, paths)), array("q", map(hash, plan.folders)), _content(source))
 
 

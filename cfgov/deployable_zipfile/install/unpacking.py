@@ -6,10 +6,11 @@ import os
 from typing import Dict, List, Sequence, Tuple
 
 from .. import durable
+from ..artifact.wheel import is_script
 from ..artifact.window import Window
 from ..workers import run
 from .entries import Entry, Row, Seen
-from .plan import OpenedWheel, is_own, is_script
+from .plan import OpenedWheel, is_own
 from .store import Store
 from .writer import Job, make_folders, write_files
 

@@ -15,7 +15,20 @@ import marshal
 import os
 import sys
 import warnings
-from typing import Callable, Collection, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import (
+    Callable,
+    Collection,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+    Union,
+)
 
 from ..artifact.wheel import Wheel
 from ..artifact.window import Entry, Window
@@ -23,13 +36,13 @@ from ..durable import write_all
 from ..errors import ArtifactError
 from ..workers import run, started
 from .inventory import Notes, notes_of
+from .listed import CHUNK_BYTES, CHUNK_FILES, Part, write_part
 
-CHUNK_BYTES = 1024 * 1024
-CHUNK_FILES = 64
 _FEW = 1000  # folders that one process makes before another one has begun
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
+Chunk = Union[Tuple[int, int], Part]  # of jobs the first, and the one after the last; or files by their index
 Noted = Callable[[Notes], None]
 Beside = Callable[[], Optional[Notes]]
 
@@ -125,27 +138,30 @@ def write_files(
     beside: Sequence[Beside] = (),
     meanwhile: Sequence[Callable[[], None]] = (),
     made: Collection[str] = (),
+    parts: Sequence[Part] = (),
 ) -> Set[str]:
-    """Write every job's file; return the paths (relative) of the bytecode files that were compiled here.
+    """Write every file of *jobs* and *parts*; return the paths (relative) of bytecode files that were compiled here.
 
     Parameters:
         tree: absolute path of a tree.
         jobs: in any order; those of one folder are best kept together, and those of one archive in its order.
         workers: processes, as in :func:`workers.run`.
         progress: called with a number of files as they are written.
-        noted: called with what is to be known of files that were written (:func:`inventory.notes_of`).
+        noted: called with what is to be known of files of *jobs* that were written (:func:`inventory.notes_of`).
         folders: made first, with those above them, by the same processes; the others that the files need exist,
             ``__pycache__`` folders included.
         beside: other work that needs no more than the folders, done by the same processes; it returns what is to be
             known of the files that it wrote, or nothing.
         meanwhile: other work that needs no more than the folders, done by this process while it waits for them.
         made: folders that exist, with all above them.
+        parts: files of wheels that are installed by their indexes.
 
     Raises:
         ArtifactError, WheelError: content that is not what it should be.
         OSError: the file system refused.
     """
-    work = _Work(tree, jobs, _folder_batches(tree, folders, made), _chunks_by_size(jobs), beside, noted is not None)
+    batches = _folder_batches(tree, folders, made)
+    work = _Work(tree, jobs, batches, _largest_first(jobs, parts), beside, noted is not None)
     waiting = iter(meanwhile)
     everything: Set[str] = set()
     for number, notes, compiled_here in run(work.do, work.size, workers, len(work.batches)):
@@ -154,7 +170,7 @@ def write_files(
         everything.update(compiled_here)
         if noted and notes:
             noted(notes)
-        written = len(work.jobs_of(number))
+        written = work.files_of(number)
         if progress and written:
             progress(written)
     for late in waiting:
@@ -168,7 +184,7 @@ class _Work(NamedTuple):
     tree: str
     jobs: List[Job]
     batches: List[List[str]]  # of folders
-    chunks: List[Tuple[int, int]]  # of jobs: the first, and the one after the last
+    chunks: List[Chunk]
     beside: Sequence[Beside]
     notes: bool  # whether it is told what was written
 
@@ -177,17 +193,23 @@ class _Work(NamedTuple):
         """How many numbers there are."""
         return len(self.batches) + len(self.chunks) + len(self.beside)
 
-    def jobs_of(self, number: int) -> List[Job]:
-        """Return the jobs whose files are written by this number."""
-        if not 0 <= number - len(self.batches) < len(self.chunks):
-            return []
-        first, last = self.chunks[number - len(self.batches)]
-        return self.jobs[first:last]
+    def files_of(self, number: int) -> int:
+        """Return how many files are written by this number."""
+        chunk = self._chunk(number)
+        return 0 if chunk is None else chunk[-1] - chunk[-2]
+
+    def _chunk(self, number: int) -> Optional[Chunk]:
+        number -= len(self.batches)
+        return self.chunks[number] if 0 <= number < len(self.chunks) else None
 
     def do(self, number: int) -> Tuple[int, Optional[Notes], List[str]]:
         """Return *number*, what is to be known of the files that were written, and the paths of compiled ones."""
-        jobs = self.jobs_of(number)
-        if jobs:
+        chunk = self._chunk(number)
+        if isinstance(chunk, Part):
+            write_part(self.tree, chunk)
+            return number, None, []
+        if chunk is not None:
+            jobs = self.jobs[chunk[0] : chunk[1]]
             digests, made = _write_range(self.tree, jobs)
             return number, notes_of([(job.path, job.mode) for job in jobs], digests) if self.notes else None, made
         if number < len(self.batches):
@@ -319,12 +341,14 @@ def _chunks(jobs: List[Job]) -> Iterable[Tuple[int, int]]:
         yield first, len(jobs)
 
 
-def _chunks_by_size(jobs: List[Job]) -> List[Tuple[int, int]]:
-    return sorted(_chunks(jobs), key=lambda chunk: -_alone(jobs, chunk))
+def _largest_first(jobs: List[Job], parts: Sequence[Part]) -> List[Chunk]:
+    """Return all chunks, those of one large file first, so that none of them is the last."""
+    chunks: List[Chunk] = [*_chunks(jobs), *parts]
+    return sorted(chunks, key=lambda chunk: -(chunk.alone if isinstance(chunk, Part) else _alone(jobs, chunk)))
 
 
 def _alone(jobs: List[Job], chunk: Tuple[int, int]) -> int:
-    """Return the bytes of a chunk that is one large file, else 0: the largest go first, so that none is the last."""
+    """Return the bytes of a chunk that is one large file, else 0."""
     first, last = chunk
     return jobs[first].entry.size if last - first == 1 and jobs[first].entry.size > CHUNK_BYTES else 0
 

@@ -18,6 +18,8 @@ import pytest
 
 from deployable_zipfile import create, signals
 from deployable_zipfile.artifact import environment, headers, layout, manifests, patches, wheel, zipreader
+from deployable_zipfile.artifact.index import read
+from deployable_zipfile.artifact.proof import prove
 from deployable_zipfile.builder import overlays, pip, requirements_file, targets
 from deployable_zipfile.errors import BuildInputError, UsageError
 from tests.support.depth import sampled
@@ -787,6 +789,30 @@ def test_more_files_than_a_zip_can_start_with_are_packed_nested(
         found = {name for payload in made.payloads for name in artifact.payload_members(payload)[1]}
     assert len(found) == 203
     assert made.targets[0].project_bytecode is not None
+
+
+def test_every_archive_of_the_usual_form_has_its_index(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index.add("foo", "1.0")
+    index.add("odd", "1.0", files={"odd/ünicode.py": ""})
+    locked = lock(site, "foo==1.0", "odd==1.0")
+    first, _ = run(capsys, site, locked, tmp_path / "out")
+    with zipreader.Artifact.open(first["path"]) as artifact:
+        prove(artifact, 1)
+        found = {name: read(artifact.read(name)) for name in artifact.members if layout.is_index(name)}
+        stated = artifact.manifest.members
+        for wheel in artifact.manifest.targets[0].wheels + artifact.manifest.targets[0].bootstrap:
+            for member in (wheel.file, str(wheel.bytecode)):
+                if wheel.name == "odd":
+                    assert layout.index_of(member) not in stated
+                    continue
+                about = found[layout.index_of(member)]
+                assert about is not None
+                assert (about.sha256, about.size) == (stated[member].sha256, stated[member].size)
+    second, _ = run(capsys, site, locked, tmp_path / "again")  # takes them over
+    third, _ = run(capsys, site, locked, tmp_path / "anew", "--no-cache")
+    assert first["sha256"] == second["sha256"] == third["sha256"]
 
 
 def test_a_server_compiles_what_has_more_python_files_than_an_archive_of_bytecode_holds(

@@ -8,7 +8,7 @@ from typing import Any, Callable, List
 
 import pytest
 
-from deployable_zipfile.artifact import delta
+from deployable_zipfile.artifact import delta, layout
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.views import commands
 from tests.support.depth import sampled
@@ -38,6 +38,9 @@ def test_the_delta_is_written_beside_the_whole_artifact(
         assert (stated.base, stated.sha256) == (old, document["sha256"])
         assert stated.manifest.build_id == document["build_id"]
         assert [name for name in artifact.members if name.startswith(f"{site.name}/")] == [f"{site.name}/added.py"]
+        # Archives that are made anew have other bytes, so their indexes would be of no use.
+        assert [name for name in artifact.members if layout.is_index(name)] == []
+        assert [name for name in stated.manifest.members if layout.is_index(name)]
     first = made.read_bytes()
     run(capsys, site, locked, tmp_path / "again", "--no-cache")
     document, _ = run(capsys, site, locked, tmp_path / "out", "--against", str(tmp_path / "again.zip"))

@@ -28,6 +28,7 @@ TAG = sys.implementation.cache_tag
 
 def in_portions(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     monkeypatch.setattr(portions, "ALL", most)
+    monkeypatch.setattr(portions, "BY_INDEX", most)
     monkeypatch.setattr(portions, "_PORTION", most)
 
 
@@ -40,7 +41,7 @@ def opened(artifact: Artifact, tree: Path) -> Portions:
 
 
 def names(plans: Portions) -> List[List[str]]:
-    return [[source.wheel.name for source in plan.sources] for plan in plans]
+    return [[source.plan.name for source in plan.sources] for plan in plans]
 
 
 def install(path: Path, destination: Path, **options: Any) -> Dict[str, Any]:

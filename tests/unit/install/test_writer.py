@@ -20,6 +20,7 @@ from deployable_zipfile.artifact.window import WHOLE
 from deployable_zipfile.errors import ArtifactError, WheelError
 from deployable_zipfile.install import writer
 from deployable_zipfile.install.inventory import Notes
+from deployable_zipfile.install.listed import CHUNK_BYTES, CHUNK_FILES
 from deployable_zipfile.install.writer import Job
 from tests.support.artifacts import container
 from tests.support.helpers import make_wheel, read_tree, run_python
@@ -244,7 +245,7 @@ def test_chunks_cover_every_job_once_and_stay_small(zipped: Container) -> None:
     jobs = jobs_of(zipped)
     chunks = list(writer._chunks(jobs))
     assert [number for first, last in chunks for number in range(first, last)] == list(range(len(jobs)))
-    assert max(last - first for first, last in chunks) <= writer.CHUNK_FILES
+    assert max(last - first for first, last in chunks) <= CHUNK_FILES
     assert list(writer._chunks([])) == []
 
 
@@ -266,7 +267,7 @@ def test_the_digest_of_every_file_is_told_whatever_its_size_and_neighbours(
 
 
 def test_large_files_are_begun_first(tmp_path: Path) -> None:
-    large = {f"large{number}": writer.CHUNK_BYTES + number for number in (1, 3, 2)}
+    large = {f"large{number}": CHUNK_BYTES + number for number in (1, 3, 2)}
     path = tmp_path / "sizes.zip"
     path.write_bytes(container({**{f"{n}": b"x" for n in range(100)}, **{n: bytes(s) for n, s in large.items()}}))
     with open(path, "rb") as file:

@@ -18,6 +18,7 @@ from benchmarks.__main__ import GROUPS, _apart, _is_wanted, _locks, _parser
 from benchmarks.flows import DEPLOY, FLOWS
 from benchmarks.material import FLOOR
 from benchmarks.measure import Run, measured
+from deployable_zipfile.artifact import layout
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.install.installation import install
 from tests.support.artifacts import make_artifact, simple_wheel
@@ -200,7 +201,7 @@ def test_the_floor_compares_as_an_installation_does(tmp_path: Path) -> None:
     run_script(FLOOR, "run", artifact, tmp_path / "rows")
     damaged = bytearray(artifact.read_bytes())
     with Artifact.open(str(artifact)) as opened:
-        [wheel] = [entry for name, entry in opened.members.items() if name.endswith(".whl")]
+        [wheel] = [entry for name, entry in opened.members.items() if layout.is_wheel(name)]
         damaged[opened.container.data_start(wheel) + wheel.size // 2] ^= 1
     artifact.write_bytes(damaged)
 

@@ -1,0 +1,288 @@
+"""Wheels that are installed by their index: the same tree as without one, and no harm by an index that is wrong."""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any, Callable, Dict, List
+
+import pytest
+
+from deployable_zipfile.artifact import index, layout, manifests
+from deployable_zipfile.artifact.index import Index
+from deployable_zipfile.artifact.wheel import EntryPoint
+from deployable_zipfile.artifact.zipreader import Artifact
+from deployable_zipfile.errors import DeployableZipfileError
+from deployable_zipfile.install import installation
+from deployable_zipfile.install_wheels import open_wheel
+from tests.support.artifacts import PYTHON, make_artifact
+from tests.support.depth import sampled
+from tests.support.helpers import make_wheel, read_tree
+from tests.unit.install.test_portions import various
+
+TAG = sys.implementation.cache_tag
+SITE = f"venv/lib/python{PYTHON}/site-packages"
+LARGE = bytes(range(256)) * 5000
+
+
+def install(path: Path, destination: Path, **options: Any) -> Dict[str, Any]:
+    with Artifact.open(str(path)) as artifact:
+        installation.install(artifact, str(destination), sync=False, **options)
+    # The manifest, and what has its digest, differ by the indexes that it lists.
+    others = (layout.INSTALLED, layout.MANIFEST, layout.FILES)
+    return {name: entry for name, entry in read_tree(destination).items() if name not in others}
+
+
+def listed(destination: Path) -> List[str]:
+    text = (destination / layout.FILES).read_text(encoding="ascii")
+    return [line for line in text.splitlines() if layout.MANIFEST not in line]
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> List[str]:
+    """Return the wheels that were opened."""
+    found: List[str] = []
+
+    def noting(artifact: Artifact, plan: manifests.PlannedWheel, bytecode: bool) -> Any:
+        found.append(plan.name)
+        return open_wheel(artifact, plan, bytecode)
+
+    monkeypatch.setattr(installation, "open_wheel", noting)
+    return found
+
+
+def shapes(folder: Path) -> List[Path]:
+    points = "[console_scripts]\ntool = {0}:main\n{0}-tool = {0}.x:main.run\n[gui_scripts]\nwin = {0}:main\n"
+    large: Dict[str, Any] = {
+        "large/a.bin": LARGE,
+        "large/b.bin": LARGE * 3,
+        "large/c.txt": "c",
+        "large/run.sh": ("#!/bin/sh\n", 0o755),
+    }
+    return [
+        make_wheel(
+            folder, "plain", "1", {"plain/__init__.py": "A = 1\n", "plain/deep/er/x.py": "", "plain/no.txt": ""}
+        ),
+        make_wheel(folder, "single", "1", {"single.py": "def main(): pass\n"}, entry_points=points.format("single")),
+        make_wheel(folder, "space-one", "1", {"space/one/__init__.py": "", "space/one/data": "\0"}),
+        make_wheel(folder, "space-two", "1", {"space/two/__init__.py": ""}, entry_points=points.format("space.two")),
+        make_wheel(folder, "large", "1", large),
+        make_wheel(
+            folder, "stored", "1", {"stored/x.py": "X = 1\n", **large_of("stored")}, compression=zipfile.ZIP_STORED
+        ),
+        make_wheel(folder, "scripts", "1", {"s.py": ""}, data={"scripts/s1": "#!python\nx\n", "scripts/s2": "#!/x\n"}),
+        make_wheel(folder, "pip", "1", {"pip/__init__.py": ""}, entry_points="[console_scripts]\npip = pip:main\n"),
+        make_wheel(folder, "hook", "1", {"hook.pth": "import os\n", "none.py": ""}),
+        make_wheel(folder, "nothing", "1", {}),
+    ]
+
+
+def large_of(name: str) -> Dict[str, Any]:
+    return {f"{name}/a.bin": LARGE, f"{name}/empty": b""}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("bytecode", [True, False])
+def test_the_tree_is_the_same_and_no_wheel_is_opened(
+    tmp_path: Path, opened: List[str], bytecode: bool, workers: int
+) -> None:
+    wheels = shapes(tmp_path)
+    first = make_artifact(tmp_path / "a.zip", wheels=wheels, bytecode=bytecode, indexes=False)
+    second = make_artifact(tmp_path / "b.zip", wheels=wheels, bytecode=bytecode)
+    dest = tmp_path / "dest"
+    expected = install(first, dest, workers=workers, compiles=bytecode)
+    assert len(opened) == len(wheels)
+    lines = listed(dest)
+    dest.rename(tmp_path / "other")
+    opened.clear()
+    assert install(second, dest, workers=workers, compiles=bytecode) == expected
+    assert listed(dest) == lines
+    assert opened == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("store", [True, False])
+def test_wheels_that_are_in_each_others_way_are_opened(
+    tmp_path: Path, opened: List[str], store: bool, workers: int
+) -> None:
+    wheels = [*various(tmp_path, bytecode=True), *shapes(tmp_path)]
+    first = make_artifact(tmp_path / "a.zip", wheels=wheels, indexes=False)
+    second = make_artifact(tmp_path / "b.zip", wheels=wheels)
+    dest = tmp_path / "dest"
+    expected = install(first, dest, workers=workers)
+    dest.rename(tmp_path / "other")
+    opened.clear()
+    assert install(second, dest, workers=workers, store=str(tmp_path / "store") if store else "") == expected
+    assert len(set(opened)) == len(wheels)
+
+
+def test_a_wheel_without_an_index_is_installed_beside_others(tmp_path: Path, opened: List[str]) -> None:
+    odd = [
+        make_wheel(tmp_path, "odd", "1", {"odd/ünicode.txt": "", "odd/a.py": ""}),
+        make_wheel(tmp_path, "data", "1", {"data.py": ""}, data={"data/share/x": "1", "headers/x.h": ""}),
+        make_wheel(tmp_path, "cached", "1", {f"__pycache__/x.{TAG}.pyc": "x", "loadenvironment.py": ""}),
+    ]
+    wheels = [*shapes(tmp_path), *odd]
+    first = make_artifact(tmp_path / "a.zip", wheels=wheels, indexes=False)
+    second = make_artifact(tmp_path / "b.zip", wheels=wheels)
+    dest = tmp_path / "dest"
+    expected = install(first, dest, workers=1)
+    dest.rename(tmp_path / "other")
+    opened.clear()
+    assert install(second, dest, workers=1) == expected
+    assert opened == ["odd", "data", "cached"]
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        {"one/b.py": "of = 'two'\n"},
+        {"one/a.py/c.py": ""},
+        {"one": "a file"},
+        {"ONE/A.PY": ""},
+        {f"one/__pycache__/a.{TAG}.pyc": "mine"},
+    ],
+    ids=["same file", "file and folder", "folder and file", "other case", "bytecode"],
+)
+def test_two_wheels_come_out_as_without_indexes(second: Dict[str, str], tmp_path: Path) -> None:
+    wheels = [
+        make_wheel(tmp_path, "one", "1", {"one/a.py": "", "one/b.py": "of = 'one'\n"}),
+        make_wheel(tmp_path, "two", "1", second),
+    ]
+    outcomes = []
+    for indexes in (False, True):
+        artifact = make_artifact(tmp_path / "a.zip", wheels=wheels, indexes=indexes)
+        try:
+            outcomes.append(install(artifact, tmp_path / "dest", workers=1))
+            (tmp_path / "dest").rename(tmp_path / f"was-{indexes}")
+        except DeployableZipfileError as error:
+            outcomes.append({"refused": str(error)})
+            assert not (tmp_path / "dest").exists()
+    assert outcomes[0] == outcomes[1]
+
+
+def test_bytecode_of_another_python_is_not_installed_by_index(tmp_path: Path, opened: List[str]) -> None:
+    def other(manifest: manifests.Manifest) -> manifests.Manifest:
+        return manifest._replace(targets=tuple(one._replace(magic="00000000") for one in manifest.targets))
+
+    artifact = make_artifact(tmp_path / "a.zip", wheels=shapes(tmp_path), manifest=other)
+    tree = install(artifact, tmp_path / "dest", workers=1)
+    assert f"{SITE}/plain/__pycache__/__init__.{TAG}.pyc" in tree  # compiled here
+    assert (
+        sorted(set(opened)) == ["pip", "plain", "scripts", "single", "space-one", "space-two", "stored", "hook"]
+        or opened
+    )
+
+
+def names_of(*names: str) -> Callable[[Index], Index]:
+    return lambda found: found._replace(names=[*names, *found.names[len(names) :]])
+
+
+HOSTILE: Dict[str, Callable[[Index], Index]] = {
+    "above": names_of("../../../../../out.txt"),
+    "absolute": names_of("/tmp/out.txt"),
+    "dots inside": names_of("one/../../out.txt"),
+    "empty name": names_of(""),
+    "loader": names_of("loadenv.py"),
+    "loader package": names_of("loadenv/__init__.py"),
+    "loader bytecode": names_of(f"__pycache__/loadenv.{TAG}.pyc"),
+    "own pth": names_of("loadenv-init.pth"),
+    "project pth": names_of("site_one.pth"),
+    "own record": names_of("one-1.dist-info/RECORD"),
+    "own requested": names_of("one-1.dist-info/REQUESTED"),
+    "twice": lambda found: found._replace(names=[found.names[1], *found.names[1:]]),
+    "file and folder": names_of("one"),
+    "no folder": names_of("nowhere/x.py"),
+    "data": names_of("one-1.data/data/bin/python"),
+    "script above": names_of("one-1.data/scripts/../../../../out.txt"),
+    "script python": names_of("one-1.data/scripts/python3"),
+    "script activate": names_of("one-1.data/scripts/activate"),
+    "start outside": lambda found: found._replace(starts=[2**32 - 1, *found.starts[1:]]),
+    "starts backwards": lambda found: found._replace(starts=found.starts[::-1]),
+    "no bytes": lambda found: found._replace(packed=[0] * len(found.names)),
+    "huge bytes": lambda found: found._replace(packed=[2**32 - 1] * len(found.names)),
+    "no size": lambda found: found._replace(sizes=[0] * len(found.names)),
+    "huge size": lambda found: found._replace(sizes=[2**32 - 1] * len(found.names)),
+    "digest": lambda found: found._replace(digests=bytes(len(found.digests))),
+    "stored": lambda found: found._replace(kinds=bytes(len(found.kinds))),
+    "deflated": lambda found: found._replace(kinds=b"\1" * len(found.kinds)),
+    "other dist-info": lambda found: found._replace(dist_info="two-1.dist-info"),
+    "no dist-info": lambda found: found._replace(dist_info=""),
+    "dist-info above": lambda found: found._replace(dist_info="one-1/../../x.dist-info"),
+    "no folders": lambda found: found._replace(folders=[]),
+    "folder above": lambda found: found._replace(folders=[*found.folders, "../../../../../made"]),
+    "script name": lambda found: found._replace(points=[EntryPoint("../../../out", "m", "a", False)]),
+    "script of python": lambda found: found._replace(points=[EntryPoint("python", "m", "a", False)]),
+    "script code": lambda found: found._replace(points=[EntryPoint("x", "m;print()", "a", False)]),
+    "other archive": lambda found: found._replace(sha256="0" * 64, names=["../x", *found.names[1:]]),
+    "other size": lambda found: found._replace(size=1),
+}
+FILES = {"one/__init__.py": "A = 1\n", "one/b.py": "B = 2\n" * 50, "one/c.txt": "c"}
+
+
+def hostile(folder: Path, change: Callable[[Index], Index], bytecode: bool) -> Path:
+    """Return an artifact with one wheel whose index, or that of its bytecode, is changed; all digests are right."""
+    wheels = [make_wheel(folder, "one", "1", FILES)]
+    path = make_artifact(folder / "in" / "site.zip", wheels=wheels)
+    member = f"{layout.BYTECODE}/{TAG}/one-1-py3-none-any.zip" if bytecode else "wheels/one-1-py3-none-any.whl"
+    name = layout.index_of(member)
+    with Artifact.open(str(path)) as artifact:
+        found = index.read(artifact.read(name))
+    assert found is not None
+    return make_artifact(path, wheels=wheels, extra={name: change(found.as_tuples()).to_bytes()})
+
+
+@pytest.mark.parametrize("workers", sampled([1, 2], 1))
+@pytest.mark.parametrize("bytecode", [False, True])
+@pytest.mark.parametrize("change", HOSTILE)
+def test_a_wrong_index_changes_nothing_elsewhere(change: str, bytecode: bool, workers: int, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    artifact = hostile(tmp_path, HOSTILE[change], bytecode)
+    right = make_artifact(tmp_path / "in" / "right.zip", wheels=[tmp_path / "one-1-py3-none-any.whl"], indexes=False)
+    place = tmp_path / "place" / "of" / "it"
+    place.mkdir(parents=True)
+    expected = install(right, place / "dest", workers=workers)
+    (place / "dest").rename(tmp_path / "in" / "right")
+    before = read_tree(tmp_path)
+    found, refused = {}, ""
+    try:
+        found = install(artifact, place / "dest", workers=workers)
+    except DeployableZipfileError as error:
+        refused = str(error)
+    if refused:
+        assert "\n" not in refused
+    else:
+        (place / "dest").rename(tmp_path / "in" / "dest")
+        assert found == expected
+    after = read_tree(tmp_path)
+    assert {name: entry for name, entry in after.items() if not name.startswith("in/dest")} == before
+
+
+def test_a_file_that_changed_after_it_was_verified_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_artifact(tmp_path / "site.zip", wheels=[make_wheel(tmp_path, "one", "1", FILES)])
+    verified = installation._verified
+
+    def changing(*arguments: Any, **options: Any) -> Any:
+        portions = verified(*arguments, **options)
+        data = bytearray(path.read_bytes())
+        at = data.index(b"one/c.txt") + len(b"one/c.txt")
+        data[at] ^= 1
+        path.write_bytes(data)
+        return portions
+
+    monkeypatch.setattr(installation, "_verified", changing)
+    with pytest.raises(DeployableZipfileError, match=r"one/c.txt.*(changed since it was verified|cannot be inflated)"):
+        install(path, tmp_path / "dest", workers=1)
+    assert not (tmp_path / "dest").exists()
+
+
+def test_a_damaged_index_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    path = make_artifact(
+        tmp_path / "site.zip",
+        wheels=[make_wheel(tmp_path, "one", "1", FILES)],
+        extra={layout.index_of("wheels/one-1-py3-none-any.whl"): b"index 1 " + b"0" * 64 + b" 1 1 1\nx"},
+    )
+    with pytest.raises(DeployableZipfileError, match="index/wheels/one-1"):
+        install(path, tmp_path / "dest", workers=1)
+    assert not (tmp_path / "dest").exists()
