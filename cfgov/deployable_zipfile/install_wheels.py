@@ -16,7 +16,7 @@ from .artifact.zipreader import Artifact
 from .errors import WheelError
 from .install.finish import finish
 from .install.inventory import Known
-from .install.listed import Listed, notes_of_files
+from .install.listed import Part, notes_of_part
 from .install.plan import OpenedWheel, Place, Plan, is_own, path_in, planned, points_of, relative
 from .install.writer import Job, Taken, making_folders, write_files
 from .workers import run
@@ -24,7 +24,7 @@ from .workers import run
 _FEW = 5000  # files whose RECORD one process writes before another one has begun
 
 Progress = Optional[Callable[[int], None]]
-Take = Callable[[List[OpenedWheel], Place, List[Job], int, Progress, Callable[[], None]], Taken]
+Take = Callable[[Plan, int, Progress, Callable[[], None]], Taken]
 
 
 class Replaced(NamedTuple):
@@ -117,8 +117,8 @@ def install(
         workers: processes, as in :func:`workers.run`.
         progress: called with a number of files as they are written.
         known: gets what is known of the files and folders that were written.
-        take: gets the files from elsewhere, as far as it can; called with sources, place, jobs, workers, progress and
-            what waits for the folders.
+        take: gets the files from elsewhere, as far as it can; called with plan, workers, progress and what waits for
+            the folders.
         more: files beside the virtualenv, whose folders exist, that the same processes write; not counted.
         meanwhile: done by this process when the virtualenv's folders exist.
         made: folders that were made for other plans; gets those of this one.
@@ -128,28 +128,25 @@ def install(
         OSError: the file system refused.
     """
     sources, place = plan.sources, plan.place
-    by_index = [source for source in sources if isinstance(source, Listed)]
     folders = [*plan.folders, place.site, place.scripts]
     jobs = list(plan.jobs.values())
     compiled: Set[str] = set()
     finishes = [functools.partial(finish, plan, number, compiled) for number in range(len(sources))]
     before = made or ()
-    taken = Taken(jobs, set(), [])
+    taken = Taken(jobs, plan.parts, set(), [])
     if take:
-        opened = [source for source in sources if isinstance(source, OpenedWheel)]
         with making_folders(place.tree, folders, workers, before) as ready:
-            taken = take(opened, place, jobs, workers, progress, ready)
-        jobs, folders = taken.left, []
-        compiled.update(taken.compiled)
+            taken = take(plan, workers, progress, ready)
+        folders = []
+    jobs, parts = taken.left, taken.parts
+    compiled.update(taken.compiled)
     later = any(job.compile_as for job in jobs)  # RECORD says what was compiled
     noted = known.note if known else None
     beside = [] if later else finishes
     jobs = [*more, *jobs]
     if known:
-        meanwhile = [*meanwhile, *(functools.partial(_note, known, source, place) for source in by_index)]
-    compiled.update(
-        write_files(place.tree, jobs, workers, progress, noted, folders, beside, meanwhile, before, plan.parts)
-    )
+        meanwhile = [*meanwhile, functools.partial(_note, known, parts)]
+    compiled.update(write_files(place.tree, jobs, workers, progress, noted, folders, beside, meanwhile, before, parts))
     if made is not None:
         made.update(plan.folders, folders_of([f"{place.site}/", f"{place.scripts}/"]))
     count = len(plan.jobs) + sum(part.last - part.first for part in plan.parts)
@@ -166,7 +163,7 @@ def install(
     return own + count + len(compiled)
 
 
-def _note(known: Known, source: Listed, place: Place) -> None:
-    """Let what a wheel that is installed by its index brings be known; an error on the way ends everything."""
-    for notes in notes_of_files(source, place.site):
-        known.note(notes)
+def _note(known: Known, parts: Sequence[Part]) -> None:
+    """Let the files of *parts* be known; an error while they are written ends everything."""
+    for part in parts:
+        known.note(notes_of_part(part))

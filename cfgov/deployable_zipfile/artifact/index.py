@@ -16,6 +16,7 @@ import sys
 import zlib
 from typing import Collection, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
+from ..errors import ArtifactError
 from . import layout
 from .container import Container
 from .headers import DEFLATED
@@ -60,6 +61,16 @@ class Index(NamedTuple):
     def as_tuples(self) -> "Index":
         """Return the same, with numbers that can be compared."""
         return self._replace(starts=tuple(self.starts), packed=tuple(self.packed), sizes=tuple(self.sizes))
+
+    def check(self, right: "Optional[Index]", member: str) -> None:
+        """Compare with the index that was made of the archive *member* now; without its digests, if it has none.
+
+        Raises:
+            ArtifactError: they differ.
+        """
+        own = self.as_tuples()
+        if right is None or right != (own if right.digests else own._replace(digests=b"")):
+            raise ArtifactError(layout.index_of(member), f"is not what {member} holds", "Build the artifact again")
 
     def to_bytes(self) -> bytes:
         """Return the content of the member."""

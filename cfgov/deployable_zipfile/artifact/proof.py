@@ -64,9 +64,7 @@ def _check_index(artifact: Artifact, member: str, made: Callable[[str], Optional
     sha256 = artifact.manifest.members[member].sha256
     if found is None or found.sha256 != sha256:
         return  # no installation uses it
-    right, found = made(sha256), found.as_tuples()
-    if right is None or right != (found if right.digests else found._replace(digests=b"")):
-        raise ArtifactError(name, f"is not what {member} holds", "Build the artifact again")
+    found.check(made(sha256), member)
 
 
 def _members_proof(artifact: Artifact, batch: List[Entry]) -> Callable[[], str]:

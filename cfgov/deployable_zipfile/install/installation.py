@@ -102,7 +102,7 @@ def install(
     _refuse([*problems, _replacing(destination, build) if force else None], console)
     staging = Staging(destination, wait, console)
     place = Place(staging.tree, destination, target.python, artifact.manifest.project, compiles)
-    wheels = _verified(artifact, target, place, workers, console, by_index=sharing is None)
+    wheels = _verified(artifact, target, place, workers, console)
     with staging:
         if is_there():
             return Installed(destination, build, target.python, True, 0, time.monotonic() - began)
@@ -143,14 +143,8 @@ def _refuse(problems: Sequence[Optional[DeployableZipfileError]], console: Conso
         raise found[0]
 
 
-def _verified(
-    artifact: Artifact, target: manifests.Target, place: Place, workers: int, console: Console, by_index: bool
-) -> Portions:
-    """Compare every byte of *artifact* with its manifest, and plan where its wheels go while other processes do so.
-
-    Parameters:
-        by_index: wheels that have an index are not opened.
-    """
+def _verified(artifact: Artifact, target: manifests.Target, place: Place, workers: int, console: Console) -> Portions:
+    """Compare every byte of *artifact* with its manifest, and plan where its wheels go while other processes do so."""
     wheels, fits = target.wheels + target.bootstrap, host.bytecode_fits(target)
 
     def with_index(number: int) -> Optional[Listed]:
@@ -159,10 +153,7 @@ def _verified(
     with _verifying(artifact, workers, console) as finish:
         try:
             portions = Portions(
-                lambda number: open_wheel(artifact, wheels[number], fits),
-                len(wheels),
-                place,
-                with_index if by_index else None,
+                lambda number: open_wheel(artifact, wheels[number], fits), len(wheels), place, with_index
             )
         except DeployableZipfileError:
             finish()  # a damaged file is told before what it makes of the wheels in it

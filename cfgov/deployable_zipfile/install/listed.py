@@ -15,10 +15,11 @@ from bisect import bisect_left
 from typing import Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
 from ..artifact import layout, manifests
+from ..artifact.container import Container
 from ..artifact.headers import RATIO, RATIO_FROM
-from ..artifact.index import DIGEST, IS_DEFLATED, Index, is_usual, mode_of, read
+from ..artifact.index import IS_DEFLATED, Index, is_usual, mode_of, of_bytecode, of_wheel, read
 from ..artifact.versions import normalised
-from ..artifact.wheel import OWN, is_script
+from ..artifact.wheel import OWN, Wheel, is_script
 from ..artifact.window import WHOLE, Window
 from ..artifact.zipreader import Artifact
 from ..durable import write_all
@@ -140,6 +141,23 @@ def _is_of(index: Index, plan: manifests.PlannedWheel) -> bool:
     return normalised(distribution) == plan.name and rest.endswith(".dist-info") and "/" not in rest
 
 
+def prove(source: Listed) -> None:
+    """Compare the indexes of a wheel and of its bytecode with these: others than this artifact rely on a store.
+
+    Raises:
+        ArtifactError, WheelError: they differ, or the wheel breaks a rule.
+    """
+    for archive in source.archives:
+        window, files = archive.window, archive.files
+        place = (window.descriptor, window.start, window.size, window.label)
+        if archive is source.archives[0]:
+            wheel = Wheel(*place)
+            wheel.check_structure()
+            files.check(of_wheel(wheel, files.sha256), window.label)
+        else:
+            files.check(of_bytecode(Container(*place), files.sha256, digests=False), window.label)
+
+
 def are_apart(sources: Sequence[Listed], names: Set[str], folders: Set[str]) -> bool:
     """Tell whether the files of *sources* have plain names, and none that another file or a folder has.
 
@@ -161,13 +179,13 @@ def are_apart(sources: Sequence[Listed], names: Set[str], folders: Set[str]) -> 
     return len(names) == count and is_usual([*names, *scripts], folders) and names.isdisjoint(folders)
 
 
-def parts_of(source: Listed, folder: str) -> Iterator[Part]:
+def parts_of(source: Listed, *folders: str) -> Iterator[Part]:
     """Yield the files of *source* in parts of about one megabyte or 64 files.
 
     Parameters:
-        folder: that their names begin in, relative to the tree.
+        folders: that the names in each archive begin in, relative to the tree; one for all, or one for each.
     """
-    for archive in source.archives:
+    for archive, folder in zip(source.archives, folders if len(folders) > 1 else 2 * folders):
         sizes, first = archive.files.sizes, 0
         total = list(itertools.accumulate(sizes))
         scripts = source.scripts if archive is source.archives[0] else ()
@@ -182,18 +200,11 @@ def parts_of(source: Listed, folder: str) -> Iterator[Part]:
             first = end + 1
 
 
-def notes_of_files(source: Listed, folder: str) -> Iterator[Notes]:
-    """Yield what is to be known of the files of *source* when they are written, archive after archive.
-
-    Parameters:
-        folder: that their names begin in, relative to the tree.
-    """
-    for archive in source.archives:
-        index, left_out = archive.files, set(source.scripts if archive is source.archives[0] else ())
-        digests, size = index.digests.hex(), 2 * DIGEST
-        numbers = [number for number in range(len(index.names)) if number not in left_out]
-        files = [(f"{folder}/{index.names[number]}", mode_of(index.kinds[number])) for number in numbers]
-        yield notes_of(files, [digests[number * size : number * size + size] for number in numbers])
+def notes_of_part(part: Part) -> Notes:
+    """Return what is to be known of the files of *part* when they are written."""
+    rows = list(part.archive.files.rows(part.first, part.last))
+    files = [(f"{part.folder}/{name}", mode_of(kind)) for name, _, _, _, kind, _ in rows]
+    return notes_of(files, [digest.hex() for *_, digest in rows])
 
 
 def write_part(tree: str, part: Part) -> None:

@@ -138,6 +138,8 @@ def is_plain(source: Listed, place: Place) -> bool:
         tops = {top for top in tops if not top.endswith(".data")}
     if any(map(_CLOSER_LOOK.match, tops)) or not tops.isdisjoint(_own_names(place)):
         return False
+    if any(folder.endswith("__pycache__") for folder in index.folders):
+        return False  # bytecode in a wheel may have to give way to that of another
     if len(source.archives) == 1:
         return True
     tag = sys.implementation.cache_tag or ""

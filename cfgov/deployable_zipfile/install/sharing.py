@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import Callable, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
 from .. import durable
 from ..artifact import manifests
@@ -15,7 +15,8 @@ from ..workers import run
 from . import links
 from .entries import Damaged, Entry, Seen, key_of, seen_in, seen_of, state_of, write_seen
 from .inventory import LINKED, Notes, notes_of
-from .plan import OpenedWheel, Place
+from .listed import Archive, Listed, Part
+from .plan import Place, Plan, Source
 from .store import Store
 from .unpacking import BYTECODE, WHEEL, unpacked
 from .writer import Job, Taken, bytecode_path, compiled
@@ -25,11 +26,13 @@ _BATCH = 256  # files
 
 
 class _Use(NamedTuple):
-    """One job, and the file of an entry that it can be taken from."""
+    """One file of the installation, and the file of an entry that it can be taken from."""
 
-    job: Job
+    path: str  # relative to the tree
     entry: Entry
     inner: str
+    job: Union[Job, Archive]  # what writes it otherwise: a job, or the archive whose index has it
+    number: int  # in that index
 
 
 class Sharing:
@@ -49,15 +52,9 @@ class Sharing:
         self._used: List[str] = []  # keys of entries
 
     def take(
-        self,
-        sources: List[OpenedWheel],
-        place: Place,
-        jobs: List[Job],
-        workers: int,
-        progress: Optional[Callable[[int], None]],
-        folders: Callable[[], None],
+        self, plan: Plan, workers: int, progress: Optional[Callable[[int], None]], folders: Callable[[], None]
     ) -> Taken:
-        """Put the files of *jobs* into the tree of *place* as far as the store can give them.
+        """Put the files of *plan* into its tree as far as the store can give them.
 
         A store that cannot be used is a warning: everything is written from the artifact then.
 
@@ -69,18 +66,19 @@ class Sharing:
             ArtifactError, WheelError: content that is not what it should be.
             OSError: the file system of the tree refused.
         """
-        if not sources:
-            return Taken(jobs, set(), [])
+        jobs = list(plan.jobs.values())
+        if not plan.sources:
+            return Taken(jobs, plan.parts, set(), [])
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(self._store.locked(_WAIT, self._console.step))
-                entries = self._entries(sources, workers)
+                entries = self._entries(plan.sources, workers)
             except OSError as error:
                 self._console.warn(f"store {self._store.path}: not used, {_reason(error)}")
-                return Taken(jobs, set(), [])
+                return Taken(jobs, plan.parts, set(), [])
             folders()
-            done = self._shared(sources, entries, place, jobs, workers, progress)
-            self._remember(place, entries)
+            done = self._shared(plan, entries, workers, progress)
+            self._remember(plan.place, entries)
             return done
 
     def _remember(self, place: Place, entries: List[Entry]) -> None:
@@ -93,7 +91,7 @@ class Sharing:
         except OSError as error:
             self._console.warn(f"store {self._store.path}: {_reason(error)}; the next use takes longer")
 
-    def _entries(self, sources: List[OpenedWheel], workers: int) -> List[Entry]:
+    def _entries(self, sources: Sequence[Source], workers: int) -> List[Entry]:
         """Return the entry of each source; those that are missing or damaged are made."""
         found: Dict[int, Entry] = {}
         for number, source in enumerate(sources):
@@ -101,7 +99,7 @@ class Sharing:
             try:
                 entry = self._store.entry(key)
             except Damaged as error:
-                self._say_damaged(source.wheel.filename, str(error))
+                self._say_damaged(source.wheel.label.rpartition("/")[2], str(error))
                 continue
             if entry is not None:
                 found[number] = entry
@@ -113,51 +111,33 @@ class Sharing:
     def _say_damaged(self, label: str, what: str) -> None:
         self._console.warn(f"store {self._store.path}: {label} was changed there ({what}); it is unpacked again")
 
-    def _made(self, sources: List[OpenedWheel], workers: int) -> List[Entry]:
+    def _made(self, sources: Sequence[Source], workers: int) -> List[Entry]:
         return unpacked(self._store, sources, [self._key(source) for source in sources], workers)
 
-    def _key(self, source: OpenedWheel) -> str:
+    def _key(self, source: Source) -> str:
         members = self._manifest.members
-        shipped = source.plan.bytecode if source.bytecode is not None else None
+        has_bytecode = len(source.archives) > 1 if isinstance(source, Listed) else source.bytecode is not None
+        shipped = source.plan.bytecode if has_bytecode else None
         bytecode = members[shipped].sha256 if shipped else ""
         return key_of(members[source.plan.file].sha256, bytecode, sys.implementation.cache_tag or "")
 
     def _shared(
-        self,
-        sources: List[OpenedWheel],
-        entries: List[Entry],
-        place: Place,
-        jobs: List[Job],
-        workers: int,
-        progress: Optional[Callable[[int], None]],
+        self, plan: Plan, entries: List[Entry], workers: int, progress: Optional[Callable[[int], None]]
     ) -> Taken:
         """Share what the entries have; a damaged entry is made again and shared once more."""
-        by_window: Dict[int, Tuple[int, str]] = {}
-        for number, source in enumerate(sources):
-            by_window[id(source.wheel)] = (number, WHEEL)
-            if source.bytecode is not None:
-                by_window[id(source.bytecode)] = (number, BYTECODE)
-
-        def used(job: Job) -> Optional[_Use]:
-            number, folder = by_window.get(id(job.window), (-1, ""))
-            inner = f"{folder}/{job.entry.name}"
-            if number < 0 or inner not in entries[number].rows:
-                return None
-            return _Use(job, entries[number], inner)
-
-        uses = [(job, used(job)) for job in jobs]
-        wanted = [use for _, use in uses if use is not None]
-        how = links.ways(f"{wanted[0].entry.folder}/{wanted[0].inner}", place.tree) if wanted else []
-        damaged, made, notes = self._share(wanted, place, how, workers, progress)
-        left = [job for job, use in uses if use is None]
+        place, (uses, left, parts) = plan.place, _uses(plan, entries)
+        how = links.ways(f"{uses[0].entry.folder}/{uses[0].inner}", place.tree) if uses else []
+        damaged, made, notes = self._share(uses, place, how, workers, progress)
         if not damaged:
-            return Taken(left, made, notes)
-        lost = self._withdrawn(damaged, wanted, place)
-        if self._repaired(sources, entries, {use.entry.key for use in lost}, workers):
+            return Taken(left, parts, made, notes)
+        lost = self._withdrawn(damaged, uses, place)
+        if self._repaired(plan.sources, entries, {use.entry.key for use in lost}, workers):
             again, more, _ = self._share(lost, place, how, workers, None)
             made |= more
             lost = [lost[index] for index in again]
-        return Taken(left + [use.job for use in lost], made, None)
+        left += [use.job for use in lost if isinstance(use.job, Job)]
+        parts += [Part(use.job, place.site, use.number, use.number + 1) for use in lost if isinstance(use.job, Archive)]
+        return Taken(left, parts, made, None)
 
     def _share(
         self,
@@ -187,9 +167,9 @@ class Sharing:
                 now, linked = found
                 seen.append((index, now))
                 row = use.entry.rows[use.inner]
-                files.append((use.job.path, row.mode | LINKED if linked else row.mode))
+                files.append((use.path, row.mode | LINKED if linked else row.mode))
                 digests.append(row.sha256)
-                if use.job.compile_as:
+                if isinstance(use.job, Job) and use.job.compile_as:
                     made += _compiled(use.job, place.tree)
             return last - first, seen, damaged, made, notes_of(files, digests)
 
@@ -215,14 +195,15 @@ class Sharing:
         for label, inner in {use.entry.label: names[use.entry.key] for use in lost}.items():
             self._say_damaged(label, inner)
         for use in lost:
-            paths = [use.job.path]
-            paths += [bytecode_path(use.job.path, sys.implementation.cache_tag or "")] if use.job.compile_as else []
+            paths = [use.path]
+            if isinstance(use.job, Job) and use.job.compile_as:
+                paths.append(bytecode_path(use.path, sys.implementation.cache_tag or ""))
             for path in paths:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(f"{place.tree}/{path}")
         return lost
 
-    def _repaired(self, sources: List[OpenedWheel], entries: List[Entry], keys: Set[str], workers: int) -> bool:
+    def _repaired(self, sources: Sequence[Source], entries: List[Entry], keys: Set[str], workers: int) -> bool:
         """Make the entries *keys* again; return whether that went well."""
         numbers = [number for number, entry in enumerate(entries) if entry.key in keys]
         try:
@@ -269,6 +250,45 @@ def stored_members(store: str, manifest: manifests.Manifest, destination: str) -
     return found
 
 
+def _uses(plan: Plan, entries: List[Entry]) -> Tuple[List[_Use], List[Job], List[Part]]:
+    """Return what can be taken from *entries*, which are those of the plan's wheels, and what has to be written."""
+    by_window: Dict[int, Tuple[int, str]] = {}
+    uses: List[_Use] = []
+    parts: List[Part] = []
+    for number, source in enumerate(plan.sources):
+        if not isinstance(source, Listed):
+            by_window[id(source.wheel)] = (number, WHEEL)
+            if source.bytecode is not None:
+                by_window[id(source.bytecode)] = (number, BYTECODE)
+    owners = {id(archive): (number, kind) for number, kind, archive in _archives(plan)}
+    for part in plan.parts:
+        number, kind = owners[id(part.archive)]
+        for file in range(part.first, part.last):
+            name = part.archive.files.names[file]
+            inner = f"{kind}/{name}"
+            if inner in entries[number].rows:
+                uses.append(_Use(f"{part.folder}/{name}", entries[number], inner, part.archive, file))
+            else:
+                parts.append(Part(part.archive, part.folder, file, file + 1))
+    left: List[Job] = []
+    for job in plan.jobs.values():
+        number, kind = by_window.get(id(job.window), (-1, ""))
+        inner = f"{kind}/{job.entry.name}"
+        if number >= 0 and inner in entries[number].rows:
+            uses.append(_Use(job.path, entries[number], inner, job, 0))
+        else:
+            left.append(job)
+    return uses, left, parts
+
+
+def _archives(plan: Plan) -> Iterator[Tuple[int, str, Archive]]:
+    """Yield the archives of the wheels that are installed by their indexes: number of the wheel, and what it is."""
+    for number, source in enumerate(plan.sources):
+        if isinstance(source, Listed):
+            for kind, archive in zip((WHEEL, BYTECODE), source.archives):
+                yield number, kind, archive
+
+
 def _share_one(use: _Use, tree: str, how: List[links.Way], ids: Tuple[int, int]) -> Optional[Tuple[Seen, bool]]:
     """Share one file; return what it is like now, and whether by a link, None when it is not what it should be.
 
@@ -276,7 +296,7 @@ def _share_one(use: _Use, tree: str, how: List[links.Way], ids: Tuple[int, int])
     """
     source = f"{use.entry.folder}/{use.inner}"
     row = use.entry.rows[use.inner]
-    target = f"{tree}/{use.job.path}"
+    target = f"{tree}/{use.path}"
     try:
         status = os.lstat(source)
     except OSError:

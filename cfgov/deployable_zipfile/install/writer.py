@@ -62,6 +62,7 @@ class Taken(NamedTuple):
     """What came of putting files of a store into a tree."""
 
     left: List[Job]  # whose files the store does not have
+    parts: Sequence[Part]  # the same of wheels that are installed by their indexes
     compiled: Set[str]  # paths of bytecode that was compiled here
     notes: Optional[List[Notes]]  # what is to be known of the others; None: they have to be looked at
 

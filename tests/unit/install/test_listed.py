@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from deployable_zipfile.artifact.wheel import EntryPoint
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.errors import DeployableZipfileError
 from deployable_zipfile.install import installation
+from deployable_zipfile.install.store import Store
 from deployable_zipfile.install_wheels import open_wheel
 from tests.support.artifacts import PYTHON, make_artifact
 from tests.support.depth import sampled
@@ -115,6 +117,78 @@ def test_wheels_that_are_in_each_others_way_are_opened(
     opened.clear()
     assert install(second, dest, workers=workers, store=str(tmp_path / "store") if store else "") == expected
     assert len(set(opened)) == len(wheels)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_store_is_filled_and_used_without_opening_a_wheel(tmp_path: Path, opened: List[str], workers: int) -> None:
+    wheels = shapes(tmp_path)
+    first = make_artifact(tmp_path / "a.zip", wheels=wheels, indexes=False)
+    second = make_artifact(tmp_path / "b.zip", wheels=wheels)
+    dest, old, new = (tmp_path / name for name in ("dest", "old", "new"))
+    expected = install(first, dest, workers=workers, store=str(old))
+    lines = listed(dest)
+    dest.rename(tmp_path / "first")
+    opened.clear()
+    for name in ("second", "third"):  # unpacks, then shares
+        assert install(second, dest, workers=workers, store=str(new)) == expected
+        assert listed(dest) == lines
+        dest.rename(tmp_path / name)
+    assert opened == []
+    entries = [Store(str(path)).entry(key) for path in (old, new) for key in Store(str(old)).names()]
+    half = len(entries) // 2
+    assert [one.rows for one in entries[:half] if one] == [one.rows for one in entries[half:] if one]
+    assert half == len(wheels)
+    linked = (tmp_path / "third" / SITE / "plain" / "no.txt").stat()
+    assert linked.st_ino == (tmp_path / "second" / SITE / "plain" / "no.txt").stat().st_ino
+
+
+@pytest.mark.parametrize("bytecode", [False, True])
+@pytest.mark.parametrize("change", ["twice", "starts backwards", "more names", "swapped"])
+def test_no_store_is_filled_by_an_index_that_is_not_its_wheels(change: str, bytecode: bool, tmp_path: Path) -> None:
+    def swapped(found: Index) -> Index:  # sound in itself, and would be installed
+        return found._replace(names=[found.names[1], found.names[0], *found.names[2:]])
+
+    def more(found: Index) -> Index:
+        return found._replace(names=[f"one/__pycache__/{'x' if bytecode else 'y.txt'}", *found.names[1:]])
+
+    (tmp_path / "in").mkdir()
+    changes = {**HOSTILE, "more names": more, "swapped": swapped}
+    artifact, store = hostile(tmp_path, changes[change], bytecode), tmp_path / "store"
+    right = make_artifact(tmp_path / "in" / "right.zip", wheels=[tmp_path / "one-1-py3-none-any.whl"])
+    expected = install(right, tmp_path / "dest", workers=1)
+    (tmp_path / "dest").rename(tmp_path / "was")
+    try:
+        assert install(artifact, tmp_path / "dest", workers=1, store=str(store)) == expected  # the wheel was opened
+        (tmp_path / "dest").rename(tmp_path / "bad")
+    except DeployableZipfileError:
+        assert Store(str(store)).names() == []
+    assert install(right, tmp_path / "dest", workers=1, store=str(store)) == expected
+
+
+@pytest.mark.parametrize("damage", ["changed", "gone", "index", "no store"])
+def test_what_the_store_cannot_give_is_written_by_index(damage: str, tmp_path: Path, opened: List[str]) -> None:
+    artifact = make_artifact(tmp_path / "b.zip", wheels=shapes(tmp_path))
+    dest, store = tmp_path / "dest", tmp_path / "store"
+    expected = install(artifact, dest, workers=1, store=str(store))
+    lines = listed(dest)
+    dest.rename(tmp_path / "first")
+    if damage == "no store":
+        shutil.rmtree(store)
+        store.mkdir()
+        (store / "lock").mkdir()  # cannot be opened
+    else:
+        (file,) = store.glob("entries/*/wheel/plain/no.txt")
+        if damage == "changed":
+            file.chmod(0o644)
+            file.write_text("edited")
+        elif damage == "gone":
+            file.unlink()
+        else:
+            (file.parents[2] / "index").write_text("x")
+    (tmp_path / "first" / SITE / "plain" / "no.txt").unlink()
+    assert install(artifact, dest, workers=1, store=str(store)) == expected
+    assert listed(dest) == lines
+    assert opened == []
 
 
 def test_a_wheel_without_an_index_is_installed_beside_others(tmp_path: Path, opened: List[str]) -> None:
