@@ -20,7 +20,7 @@ from ..errors import ArtifactError
 from . import layout
 from .container import Container
 from .headers import DEFLATED
-from .names import are_plain, folders_of
+from .names import MAX_FOLDERS, are_plain, folders_of
 from .record import digest_bytes
 from .wheel import OWN, EntryPoint, Wheel, is_sound
 from .window import Entry, Window
@@ -29,6 +29,7 @@ DIGEST = 32  # bytes of a SHA-256
 FORMAT = 1
 _HEAD = re.compile(rb"index 1 ([0-9a-f]{64}) ([0-9]{1,10}) ([0-9]{1,5}) ([0-9]{1,8})\n")
 _MAX_TEXT = layout.MAX_MANIFEST  # bytes of names and numbers
+_MAX_POINTS = 2 * 1024 * 1024  # characters: twice what entry_points.txt may have
 _LEVEL = 9
 IS_DEFLATED, IS_EXECUTABLE = 1, 2  # bits of a kind
 
@@ -112,8 +113,14 @@ def read(data: bytes) -> Optional[Index]:
     columns = _numbers(text[numbers_at:-count] if count else b"")
     try:
         names, folders, dist_info, points = text[: numbers_at - 1].decode("utf-8").split("\0")
-        found = [_point(line) for line in points.split("\n") if line]
     except ValueError:  # UnicodeDecodeError is one
+        raise ValueError("has names of another form") from None
+    # Before there is an object for each: a few kilobytes can be millions of lines.
+    if _count(names) != count or _count(folders) > MAX_FOLDERS or len(points) > _MAX_POINTS:
+        raise ValueError("has another number of names than its files need")
+    try:
+        found = [_point(line) for line in points.split("\n") if line]
+    except ValueError:
         raise ValueError("has names of another form") from None
     return Index(
         sha256=head.group(1).decode("ascii"),
@@ -207,6 +214,11 @@ def _numbers(data: bytes) -> Sequence[int]:
     if sys.byteorder == "little":
         return memoryview(data).cast("I")
     return struct.unpack(f"<{len(data) // 4}L", data)
+
+
+def _count(text: str) -> int:
+    """Return how many lines :func:`_lines` makes of *text*."""
+    return text.count("\n") + 1 if text else 0
 
 
 def _lines(text: str) -> List[str]:
