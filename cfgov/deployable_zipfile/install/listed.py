@@ -131,14 +131,24 @@ def _archive(artifact: Artifact, member: str) -> Optional[Archive]:
         size > RATIO_FROM and size > RATIO * packed for size, packed in zip(index.sizes, index.packed)
     ):
         return None
+    if not _has_its_folders(index):
+        return None
     kind = WheelError if layout.is_wheel(member) else ArtifactError
     return Archive(Window(artifact.descriptor, artifact.container.data_start(entry), entry.size, member, kind), index)
+
+
+def _has_its_folders(index: Index) -> bool:
+    """Tell whether the folders of *index* are those of its files: only there it is looked for what needs care."""
+    above = {name.rpartition("/")[0] for name in itertools.chain(index.names, index.folders)}
+    above.discard("")
+    return above == set(index.folders)
 
 
 def _is_of(index: Index, plan: manifests.PlannedWheel) -> bool:
     """Tell whether *index* can be that of the wheel of *plan*, by its ``.dist-info`` folder."""
     distribution, _, rest = index.dist_info.partition("-")
-    return normalised(distribution) == plan.name and rest.endswith(".dist-info") and "/" not in rest
+    is_named = normalised(distribution) == plan.name and rest.endswith(".dist-info") and "/" not in rest
+    return is_named and index.dist_info in index.folders
 
 
 def prove(source: Listed) -> None:
