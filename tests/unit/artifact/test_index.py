@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import io
 import sys
 import tracemalloc
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 import pytest
 
@@ -96,6 +97,89 @@ def test_bytecode_has_an_index_too(tmp_path: Path) -> None:
     assert read.as_tuples() == found
 
 
+def foreign(path: Path) -> Path:
+    """Write the wheel at *path* anew as other tools may: folders as members, sizes after the data, a shuffled list."""
+    with zipfile.ZipFile(path) as archive:
+        content = [(info, archive.read(info)) for info in archive.infolist()]
+    data = Unseekable()
+    with zipfile.ZipFile(data, "w") as archive:
+        for folder in ("rich-1.dist-info/", "pkg/", "pkg/empty/"):
+            archive.writestr(zipfile.ZipInfo(folder, (2020, 2, 2, 0, 0, 0)), b"")
+        for info, one in content:
+            info.extra = b"\xfe\xca\x04\0more"
+            archive.writestr(info, one)
+        archive.filelist.reverse()
+    path.write_bytes(data.getvalue())
+    return path
+
+
+class Unseekable(io.BytesIO):
+    """A pipe: zipfile writes data descriptors into it."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, *_: int) -> int:
+        raise io.UnsupportedOperation("seek")
+
+    def tell(self) -> int:
+        raise io.UnsupportedOperation("tell")
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])
+def test_a_wheel_of_another_tool_has_the_same_files_in_its_index(compression: int, tmp_path: Path) -> None:
+    usual = of(rich_wheel(tmp_path, compression))
+    path = foreign(rich_wheel(tmp_path, compression))
+    found = of(path)
+    assert usual is not None
+    assert found is not None
+    assert found.names == usual.names  # in the order of their data, not of the directory
+    assert (found.kinds, found.digests, found.points) == (usual.kinds, usual.digests, usual.points)
+    assert found.folders == usual.folders  # an empty folder is not installed
+    data = path.read_bytes()
+    assert b"PK\x07\x08" in data
+    for name, start, packed, size, kind, digest in found.rows(0, len(found.names)):
+        raw = data[start : start + packed]
+        content = zlib.decompress(raw, -zlib.MAX_WBITS) if kind & index.IS_DEFLATED else raw
+        assert (name, len(content), hashlib.sha256(content).digest()) == (name, size, digest)
+
+
+def test_empty_and_executable_files_of_bytecode_are_in_its_index(tmp_path: Path) -> None:
+    files = {"a.pyc": b"", "b.pyc": LARGE, "c.pyc": b"", "d.pyc": b"d"}
+    path = tmp_path / "code.zip"
+    path.write_bytes(container(files, {"c.pyc": 0o755}))
+    with open(path, "rb") as file:
+        found = index.of_bytecode(Container(file.fileno(), 0, path.stat().st_size, "code.zip"), "0" * 64)
+    assert found is not None
+    assert list(found.sizes) == [0, len(LARGE), 0, 1]
+    assert [index.mode_of(kind) for kind in found.kinds] == [0o644, 0o644, 0o755, 0o644]
+    assert found.folders == []
+    read = index.read(found.to_bytes())
+    assert read is not None
+    assert read.as_tuples() == found
+
+
+def test_an_archive_of_nothing_has_an_index_of_nothing() -> None:
+    none = Index("0" * 64, 22, [], (), (), (), b"", b"", [], "", [])
+    read = index.read(none.to_bytes())
+    assert read is not None
+    assert read.as_tuples() == none
+
+
+@pytest.mark.parametrize("signature", ["RECORD.jws", "RECORD.p7s"])
+def test_a_wheel_with_a_signature_that_its_record_does_not_list_has_none(signature: str, tmp_path: Path) -> None:
+    path = make_wheel(tmp_path, "odd", "1", {"a.py": ""}, unrecorded={f"odd-1.dist-info/{signature}": "{}"})
+    assert of(path) is None
+
+
+@pytest.mark.parametrize("own", ["INSTALLER", "REQUESTED"])
+def test_what_the_installer_writes_itself_is_not_in_an_index(own: str, tmp_path: Path) -> None:
+    found = of(make_wheel(tmp_path, "odd", "1", {"a.py": ""}, extra={own: "pip\n", f"licenses/{own}": "text"}))
+    assert found is not None
+    assert f"odd-1.dist-info/{own}" not in found.names
+    assert f"odd-1.dist-info/licenses/{own}" in found.names
+
+
 @pytest.mark.parametrize("name", ["ünicode.py", "com,ma.py", 'quo"te.py', "col:on.py"])
 def test_a_wheel_with_an_unusual_name_has_none(name: str, tmp_path: Path) -> None:
     assert of(make_wheel(tmp_path, "odd", "1", {name: ""})) is None
@@ -142,6 +226,32 @@ def test_an_index_that_would_fill_the_memory_is_refused() -> None:
         assert tracemalloc.get_traced_memory()[1] < 3 * layout.MAX_MANIFEST
     finally:
         tracemalloc.stop()
+
+
+LINES = {"names": b"ab\n" * 5_000_000 + b"\0\0\0\0", "folders": b"\0" + b"ab\n" * 5_000_000 + b"\0\0\0"}
+LINES["scripts"] = b"\0\0\0" + b"a\tb\tc\t\n" * 2_000_000 + b"\0"
+
+
+@pytest.mark.parametrize("what", LINES)
+def test_an_index_of_millions_of_names_is_refused_before_each_is_an_object(what: str) -> None:
+    stream = zlib.compress(LINES[what], 9)
+    data = b"index 1 %s 10 0 %d\n" % (b"0" * 64, len(stream)) + stream
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="another number of names"):
+            index.read(data)
+        assert tracemalloc.get_traced_memory()[1] < 5 * layout.MAX_MANIFEST
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("names", [["a.py\nb.py"], ["a.py", "b.py\nc.py"], [""], ["\n", "a.py"]])
+def test_an_index_with_another_number_of_names_than_of_files_is_refused(names: List[str]) -> None:
+    count = len(names)
+    numbers = tuple(range(count))
+    found = Index("0" * 64, 99, names, numbers, numbers, numbers, bytes(count), bytes(32 * count), [], "x", [])
+    with pytest.raises(ValueError, match="another number of names"):
+        index.read(found.to_bytes())
 
 
 @pytest.mark.parametrize("point", [("../x", "m", "a"), ("x", "m;import os", "a"), ("x", "m", "a b"), ("", "m", "a")])
@@ -202,4 +312,41 @@ def test_verification_finds_an_index_that_is_not_that_of_its_archive(change: str
 def test_an_index_of_another_archive_does_not_matter(member: str, tmp_path: Path) -> None:
     path = with_index(tmp_path, member, lambda found: CHANGES["names"](found)._replace(sha256="0" * 64))
     with Artifact.open(str(path)) as artifact:
+        prove(artifact, 1)
+
+
+def test_an_index_of_no_archive_does_not_matter(tmp_path: Path) -> None:
+    wheels = [make_wheel(tmp_path, "one", "1", {"one.py": "A = 1\n"})]
+    extra = {layout.index_of("wheels/none-1-py3-none-any.whl"): b"x", f"{layout.INDEX}/other": b"index 1 x"}
+    with Artifact.open(str(make_artifact(tmp_path / "site.zip", wheels=wheels, extra=extra))) as artifact:
+        prove(artifact, 1)
+
+
+@pytest.mark.parametrize("member", [WHEEL, BYTECODE])
+def test_verification_finds_an_index_with_the_wrong_size_of_its_archive(member: str, tmp_path: Path) -> None:
+    path = with_index(tmp_path, member, lambda found: found._replace(size=found.size + 1))
+    with Artifact.open(str(path)) as artifact, pytest.raises(ArtifactError, match="is not what"):
+        prove(artifact, 1)
+
+
+@pytest.mark.parametrize("column", ["starts", "packed", "sizes"])
+@pytest.mark.parametrize("member", [WHEEL, BYTECODE])
+@pytest.mark.parametrize("by", [-1, 1, 2**31])
+def test_verification_finds_a_wrong_number_of_any_file(by: int, member: str, column: str, tmp_path: Path) -> None:
+    def last(found: Index) -> Index:
+        *others, number = getattr(found, column)
+        changed: Dict[str, Any] = {column: [*others, number + by]}
+        return found._replace(**changed)
+
+    path = with_index(tmp_path, member, last)
+    with Artifact.open(str(path)) as artifact, pytest.raises(ArtifactError, match="is not what"):
+        prove(artifact, 1)
+
+
+@pytest.mark.parametrize("member", [WHEEL, BYTECODE])
+def test_verification_finds_an_index_that_cannot_be_read(member: str, tmp_path: Path) -> None:
+    wheels = [make_wheel(tmp_path, "one", "1", {"one/__init__.py": "A = 1\n"})]
+    extra = {layout.index_of(member): b"index 1 %s 1 1 1\nx" % (b"0" * 64)}
+    path = make_artifact(tmp_path / "site.zip", wheels=wheels, extra=extra)
+    with Artifact.open(str(path)) as artifact, pytest.raises(ArtifactError, match="does not end where its data end"):
         prove(artifact, 1)

@@ -80,6 +80,9 @@ def shapes(folder: Path) -> List[Path]:
     ]
 
 
+NAMES = ["plain", "single", "space-one", "space-two", "large", "stored", "scripts", "pip", "hook", "nothing"]
+
+
 def large_of(name: str) -> Dict[str, Any]:
     return {f"{name}/a.bin": LARGE, f"{name}/empty": b""}
 
@@ -236,17 +239,65 @@ def test_two_wheels_come_out_as_without_indexes(second: Dict[str, str], tmp_path
     assert outcomes[0] == outcomes[1]
 
 
-def test_bytecode_of_another_python_is_not_installed_by_index(tmp_path: Path, opened: List[str]) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_bytecode_of_another_python_is_not_installed_by_index(tmp_path: Path, opened: List[str], workers: int) -> None:
     def other(manifest: manifests.Manifest) -> manifests.Manifest:
         return manifest._replace(targets=tuple(one._replace(magic="00000000") for one in manifest.targets))
 
-    artifact = make_artifact(tmp_path / "a.zip", wheels=shapes(tmp_path), manifest=other)
-    tree = install(artifact, tmp_path / "dest", workers=1)
-    assert f"{SITE}/plain/__pycache__/__init__.{TAG}.pyc" in tree  # compiled here
-    assert (
-        sorted(set(opened)) == ["pip", "plain", "scripts", "single", "space-one", "space-two", "stored", "hook"]
-        or opened
-    )
+    wheels = shapes(tmp_path)
+    first = make_artifact(tmp_path / "a.zip", wheels=wheels, manifest=other, indexes=False)
+    second = make_artifact(tmp_path / "b.zip", wheels=wheels, manifest=other)
+    dest = tmp_path / "dest"
+    expected = install(first, dest, workers=workers)
+    assert f"{SITE}/plain/__pycache__/__init__.{TAG}.pyc" in expected  # compiled here
+    lines = listed(dest)
+    dest.rename(tmp_path / "other")
+    opened.clear()
+    assert install(second, dest, workers=workers) == expected
+    assert listed(dest) == lines
+    assert opened == [name for name in NAMES if name not in ("large", "nothing")]  # these have nothing to compile
+    dest.rename(tmp_path / "compiled")
+    opened.clear()
+    bare = install(second, dest, workers=workers, compiles=False)
+    assert opened == []
+    assert not [name for name in bare if name.startswith(f"{SITE}/plain/") and "__pycache__" in name]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("name", "files", "data"),
+    [
+        ("pure", {"pure.py": ""}, {"purelib/more.py": "M = 1\n"}),
+        ("plat", {"plat.py": ""}, {"platlib/plat_more/x.py": "M = 1\n"}),
+        ("data", {"data.py": ""}, {"data/share/x/y.txt": "y", "scripts/data-script": "#!python\n"}),
+        ("headers", {"headers.py": ""}, {"headers/x.h": "int x;\n"}),
+        ("cached", {"cached.py": "", f"__pycache__/old.{TAG}.pyc": "x"}, {}),
+        ("deep", {"deep/__init__.py": "", f"deep/a/__pycache__/b.{TAG}.pyc": "x"}, {}),
+    ],
+)
+def test_what_needs_a_closer_look_is_opened_and_the_others_are_not(
+    name: str, files: Dict[str, Any], data: Dict[str, Any], workers: int, tmp_path: Path, opened: List[str]
+) -> None:
+    wheels = [*shapes(tmp_path), make_wheel(tmp_path, name, "1", files, data=data)]
+    first = make_artifact(tmp_path / "a.zip", wheels=wheels, indexes=False)
+    second = make_artifact(tmp_path / "b.zip", wheels=wheels)
+    dest = tmp_path / "dest"
+    expected = install(first, dest, workers=workers)
+    lines = listed(dest)
+    dest.rename(tmp_path / "other")
+    opened.clear()
+    assert install(second, dest, workers=workers) == expected
+    assert listed(dest) == lines
+    assert opened == [name]
+
+
+def test_pip_gets_its_usual_scripts_by_index(tmp_path: Path, opened: List[str]) -> None:
+    points = "[console_scripts]\npip = pip:main\npip9.9 = pip:main\n"
+    wheels = [make_wheel(tmp_path, "pip", "1", {"pip/__init__.py": "def main(): pass\n"}, entry_points=points)]
+    tree = install(make_artifact(tmp_path / "a.zip", wheels=wheels), tmp_path / "dest", workers=1)
+    found = {name[len("venv/bin/") :] for name in tree if name.startswith("venv/bin/pip")}
+    assert found == {"pip", f"pip{PYTHON.split('.')[0]}", f"pip{PYTHON}"}
+    assert opened == []
 
 
 def names_of(*names: str) -> Callable[[Index], Index]:
@@ -289,6 +340,36 @@ HOSTILE: Dict[str, Callable[[Index], Index]] = {
     "script name": lambda found: found._replace(points=[EntryPoint("../../../out", "m", "a", False)]),
     "script of python": lambda found: found._replace(points=[EntryPoint("python", "m", "a", False)]),
     "script code": lambda found: found._replace(points=[EntryPoint("x", "m;print()", "a", False)]),
+    "name more": lambda found: found._replace(names=[*found.names[:-1], found.names[-1] + "\none/more.py"]),
+    "script more": lambda found: found._replace(
+        names=[*found.names[:-1], found.names[-1] + "\none-1.data/scripts/tool"],
+        folders=[*found.folders, "one-1.data", "one-1.data/scripts"],
+    ),
+    "NUL": names_of("one/\0.py"),
+    "backslash": names_of("one\\b.txt"),
+    "long name": names_of("x" * 256),
+    "deep": names_of("/".join("d" * 70)),
+    "folder at the end": names_of("one/"),
+    "folder more": lambda found: found._replace(folders=[*found.folders, "more"]),
+    "folder of the project pth": lambda found: found._replace(folders=[*found.folders, "site_one.pth"]),
+    "one huge": lambda found: found._replace(
+        packed=[found.packed[0], 2**32 - 1, *found.packed[2:]], sizes=[found.sizes[0], 2**32 - 1, *found.sizes[2:]]
+    ),
+    "bytes of one huge": lambda found: found._replace(
+        packed=[found.packed[0], 2**32 - 1, *found.packed[2:]], sizes=[found.sizes[0], 1000000, *found.sizes[2:]]
+    ),
+    "start before": lambda found: found._replace(starts=[found.starts[0], 0, *found.starts[2:]]),
+    "size one less": lambda found: found._replace(sizes=[max(size - 1, 0) for size in found.sizes]),
+    "size one more": lambda found: found._replace(sizes=[size + 1 for size in found.sizes]),
+    "bytes one less": lambda found: found._replace(packed=[max(size - 1, 0) for size in found.packed]),
+    "nothing": lambda found: found._replace(names=[], starts=[], packed=[], sizes=[], kinds=b"", digests=b""),
+    "dist-info of another version": lambda found: found._replace(dist_info="one-2.dist-info"),
+    "dist-info of another case": lambda found: found._replace(dist_info="ONE-1.dist-info"),
+    "dist-info of two lines": lambda found: found._replace(dist_info="one-1\n.dist-info"),
+    "script of activate": lambda found: found._replace(points=[EntryPoint("activate.fish", "m", "a", False)]),
+    "script python3": lambda found: found._replace(points=[EntryPoint("python3", "m", "a", False)]),
+    "script too long": lambda found: found._replace(points=[EntryPoint("x" * 300, "m", "a", False)]),
+    "script of two lines": lambda found: found._replace(points=[EntryPoint("x\ny", "m", "a", False)]),
     "other archive": lambda found: found._replace(sha256="0" * 64, names=["../x", *found.names[1:]]),
     "other size": lambda found: found._replace(size=1),
 }
@@ -331,6 +412,26 @@ def test_a_wrong_index_changes_nothing_elsewhere(change: str, bytecode: bool, wo
         assert found == expected
     after = read_tree(tmp_path)
     assert {name: entry for name, entry in after.items() if not name.startswith("in/dest")} == before
+
+
+@pytest.mark.parametrize("name", ["loadenv/__init__.py", f"__pycache__/loadenv.{TAG}.opt-1.pyc"])
+def test_the_loader_is_not_replaced_by_way_of_a_folder_of_the_bytecode(name: str, tmp_path: Path) -> None:
+    """The index of the wheel names a file, and only that of the bytecode the folder that it is in."""
+    wheels = [make_wheel(tmp_path, "one", "1", {**FILES, "top.py": "T = 1\n"})]
+    path = make_artifact(tmp_path / "site.zip", wheels=wheels)
+    members = ["wheels/one-1-py3-none-any.whl", f"{layout.BYTECODE}/{TAG}/one-1-py3-none-any.zip"]
+    with Artifact.open(str(path)) as artifact:
+        files, compiled = (index.read(artifact.read(layout.index_of(member))) for member in members)
+    assert files is not None
+    assert compiled is not None
+    changed = [
+        files.as_tuples()._replace(names=[name if one == "one/c.txt" else one for one in files.names]),
+        compiled.as_tuples()._replace(folders=sorted({*compiled.folders, name.partition("/")[0]})),
+    ]
+    extra = {layout.index_of(member): one.to_bytes() for member, one in zip(members, changed)}
+    tree = install(make_artifact(path, wheels=wheels, extra=extra), tmp_path / "dest", workers=1)
+    assert f"{SITE}/{name}" not in tree
+    assert f"{SITE}/one/c.txt" in tree
 
 
 def test_a_file_that_changed_after_it_was_verified_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
