@@ -20,7 +20,8 @@ from deployable_zipfile import create, signals
 from deployable_zipfile.artifact import environment, headers, layout, manifests, patches, wheel, zipreader
 from deployable_zipfile.artifact.index import read
 from deployable_zipfile.artifact.proof import prove
-from deployable_zipfile.builder import overlays, pip, requirements_file, targets
+from deployable_zipfile.builder import overlays, pip, requirements_file, stocking, targets
+from deployable_zipfile.builder.cache import Kept
 from deployable_zipfile.errors import BuildInputError, UsageError
 from tests.support.depth import sampled
 from tests.support.helpers import SECRET, make_wheel, run_cli, write_tree
@@ -813,6 +814,56 @@ def test_every_archive_of_the_usual_form_has_its_index(
     second, _ = run(capsys, site, locked, tmp_path / "again")  # takes them over
     third, _ = run(capsys, site, locked, tmp_path / "anew", "--no-cache")
     assert first["sha256"] == second["sha256"] == third["sha256"]
+
+
+def test_the_index_of_an_archive_that_was_packed_before_is_taken_over(
+    site: Path,
+    index: Index,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    index.add("foo", "1.0")
+    index.add("odd", "1.0", files={"odd/ünicode.py": ""})
+    index.add("bar", "1.0")
+    run(capsys, site, lock(site, "foo==1.0", "odd==1.0"), tmp_path / "out")
+    made: List[str] = []
+    make = stocking._index
+
+    def noting(member: str, archive: Kept) -> bytes:
+        made.append(os.path.basename(member))
+        return make(member, archive)
+
+    monkeypatch.setattr(stocking, "_index", noting)
+    done, _ = run(capsys, site, lock(site, "foo==1.0", "odd==1.0", "bar==1.0"), tmp_path / "out")
+    assert sorted(made) == ["bar-1.0-py3-none-any.whl", "bar-1.0-py3-none-any.zip"]
+    with zipreader.Artifact.open(done["path"]) as artifact:
+        prove(artifact, 1)
+        assert layout.index_of("wheels/foo-1.0-py3-none-any.whl") in artifact.members
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_an_index_that_was_damaged_in_the_cache_is_made_again(
+    damage: str, site: Path, index: Index, own_cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index.add("foo", "1.0")
+    index.add("bar", "1.0")
+    locked = lock(site, "foo==1.0")
+    run(capsys, site, locked, tmp_path / "out")
+    kept = [path for path in (tmp_path / "cache").rglob("*") if path.is_file() and b"index 1 " in path.read_bytes()[:8]]
+    assert kept
+    for path in kept:
+        path.chmod(0o644)
+        if damage == "cut":
+            path.write_bytes(path.read_bytes()[:-1])
+        else:
+            path.unlink()
+    done, _ = run(capsys, site, lock(site, "foo==1.0", "bar==1.0"), tmp_path / "out")
+    with zipreader.Artifact.open(done["path"]) as artifact:
+        prove(artifact, 1)
+        found = [name for name in artifact.members if layout.is_index(name)]
+        assert layout.index_of("wheels/foo-1.0-py3-none-any.whl") in found
+        assert all(read(artifact.read(name)) for name in found)
 
 
 def test_a_server_compiles_what_has_more_python_files_than_an_archive_of_bytecode_holds(

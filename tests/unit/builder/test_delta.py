@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import shutil
+import sys
 from pathlib import Path
-from typing import Any, Callable, List
+from typing import Any, Callable, Dict, List
 
 import pytest
 
-from deployable_zipfile.artifact import delta, layout
+from deployable_zipfile.artifact import delta, layout, manifests
+from deployable_zipfile.artifact.proof import prove
 from deployable_zipfile.artifact.zipreader import Artifact
+from deployable_zipfile.console import Console
+from deployable_zipfile.install import base, installation
+from deployable_zipfile.install_wheels import open_wheel
 from deployable_zipfile.views import commands
 from tests.support.depth import sampled
+from tests.support.helpers import read_tree
 from tests.unit.builder.conftest import Index, commit_all
 from tests.unit.builder.test_create import failed, lock, pinned, run
 
@@ -47,6 +55,55 @@ def test_the_delta_is_written_beside_the_whole_artifact(
     assert made.read_bytes() != first  # nothing differs any more
     with Artifact.open(str(made)) as artifact:
         assert not [name for name in artifact.members if name.startswith(("wheels/", f"{site.name}/"))]
+
+
+@pytest.mark.parametrize("base_kind", ["artifact", "installation"])
+def test_a_delta_has_the_index_of_a_changed_wheel_only_and_installs_the_same_tree(
+    base_kind: str,
+    site: Path,
+    index: Index,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    same, before = index.add("bar", "1.0"), index.add("foo", "1.0")
+    after = index.add("foo", "2.0", {"foo/__init__.py": "", "foo/new.py": "NEW = 1\n"})
+    run(capsys, site, lock(site, pinned(same), pinned(before)), tmp_path / "old")
+    locked = lock(site, pinned(same), pinned(after))
+    run(capsys, site, locked, tmp_path / "new", "--against", str(tmp_path / "old.zip"))
+    delta_path = tmp_path / "new.delta.zip"
+    with Artifact.open(str(delta_path)) as artifact:
+        archives = {name for name in artifact.members if layout.is_wheel(name)}
+        archives |= {name for name in artifact.members if name.startswith(f"{layout.BYTECODE}/")}
+        found = {name for name in artifact.members if layout.is_index(name)}
+        prove(artifact, 1)
+    wheel = f"wheels/{after.name}"
+    compiled = f"{layout.BYTECODE}/{sys.implementation.cache_tag}/{after.name[:-4]}.zip"
+    assert archives - {layout.runtime_bytecode(str(sys.implementation.cache_tag))} == {wheel, compiled}
+    assert found == {layout.index_of(wheel), layout.index_of(compiled)}
+    dest = tmp_path / "dest"
+    install(tmp_path / "old.zip", tmp_path / "before")
+    expected = install(tmp_path / "new.zip", dest)
+    shutil.rmtree(str(dest))
+    opened: List[str] = []
+
+    def noting(artifact: Artifact, plan: manifests.PlannedWheel, bytecode: bool) -> Any:
+        opened.append(plan.name)
+        return open_wheel(artifact, plan, bytecode)
+
+    monkeypatch.setattr(installation, "open_wheel", noting)
+    there = {"artifact": tmp_path / "old.zip", "installation": tmp_path / "before"}
+    assert install(delta_path, dest, there[base_kind]) == expected
+    assert "bar" in opened  # made anew, so that no index fits
+    assert "foo" not in opened
+
+
+def install(path: Path, destination: Path, *bases: Path) -> Dict[str, Any]:
+    console = Console(quiet=True, err=io.StringIO(), out=io.StringIO())
+    places = [*map(str, bases)]
+    with Artifact.open(str(path)) as given, base.completed(given, places, str(destination.parent), 1, console) as whole:
+        installation.install(whole, str(destination), workers=1, sync=False, console=console)
+    return {name: entry for name, entry in read_tree(destination).items() if name != layout.INSTALLED}
 
 
 def none(path: Path) -> None:
