@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 import zipfile
@@ -461,3 +462,25 @@ def test_a_damaged_index_is_told_before_anything_is_written(tmp_path: Path) -> N
     with pytest.raises(DeployableZipfileError, match="index/wheels/one-1"):
         install(path, tmp_path / "dest", workers=1)
     assert not (tmp_path / "dest").exists()
+
+
+@pytest.mark.parametrize("indexes", [True, False])
+def test_a_wrong_index_does_not_change_what_a_store_gives_to_other_artifacts(indexes: bool, tmp_path: Path) -> None:
+    """An entry of a store is named by the SHA-256 of the wheel, which is the same in both artifacts."""
+    files = {"one/strict.txt": "strict\n", "one/loose.txt": "loose\n"}
+    wheels = [make_wheel(tmp_path, "one", "1", files)]
+    name = layout.index_of("wheels/one-1-py3-none-any.whl")
+    wrong = make_artifact(tmp_path / "wrong.zip", wheels=wheels)
+    with Artifact.open(str(wrong)) as artifact:
+        found = index.read(artifact.read(name))
+    assert found is not None
+    swapped = {"one/strict.txt": "one/loose.txt", "one/loose.txt": "one/strict.txt"}
+    changed = found.as_tuples()._replace(names=[swapped.get(one, one) for one in found.names])
+    make_artifact(wrong, wheels=wheels, extra={name: changed.to_bytes()})
+    right = make_artifact(tmp_path / "right.zip", wheels=wheels, indexes=indexes)
+    expected = install(right, tmp_path / "dest", workers=1)
+    (tmp_path / "dest").rename(tmp_path / "expected")
+    store = str(tmp_path / "store")
+    with contextlib.suppress(DeployableZipfileError):
+        install(wrong, tmp_path / "first", workers=1, store=store)
+    assert install(right, tmp_path / "dest", workers=1, store=store) == expected
