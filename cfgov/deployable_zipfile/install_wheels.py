@@ -17,7 +17,7 @@ from .errors import WheelError
 from .install.finish import finish
 from .install.inventory import Known
 from .install.listed import Part, notes_of_part
-from .install.plan import OpenedWheel, Place, Plan, is_own, path_in, planned, points_of, relative
+from .install.plan import OpenedWheel, Place, Plan, is_own, path_in, planned, points_of, relative, untaken
 from .install.writer import Job, Taken, making_folders, write_files
 from .workers import run
 
@@ -129,21 +129,20 @@ def install(
     """
     sources, place = plan.sources, plan.place
     folders = [*plan.folders, place.site, place.scripts]
-    jobs = list(plan.jobs.values())
     compiled: Set[str] = set()
     finishes = [functools.partial(finish, plan, number, compiled) for number in range(len(sources))]
     before = made or ()
-    taken = Taken(jobs, plan.parts, set(), [])
     if take:
         with making_folders(place.tree, folders, workers, before) as ready:
             taken = take(plan, workers, progress, ready)
         folders = []
-    jobs, parts = taken.left, taken.parts
+    else:
+        taken = untaken(plan)
     compiled.update(taken.compiled)
-    later = any(job.compile_as for job in jobs)  # RECORD says what was compiled
+    later = any(job.compile_as for job in taken.left)  # RECORD says what was compiled
     noted = known.note if known else None
     beside = [] if later else finishes
-    jobs = [*more, *jobs]
+    jobs, parts = [*more, *taken.left], taken.parts
     if known:
         meanwhile = [*meanwhile, functools.partial(_note, known, parts)]
     compiled.update(write_files(place.tree, jobs, workers, progress, noted, folders, beside, meanwhile, before, parts))

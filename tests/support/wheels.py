@@ -9,10 +9,13 @@ import sysconfig
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
+import pytest
+
 from deployable_zipfile.artifact import manifests
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.builder import cache, proving
 from deployable_zipfile.builder.collected import CollectedWheel
+from deployable_zipfile.install import installation
 from deployable_zipfile.install.plan import OpenedWheel
 from deployable_zipfile.install_wheels import open_wheel
 from tests.support.helpers import File, make_wheel
@@ -70,6 +73,18 @@ def compiled(
 ) -> CollectedWheel:
     """Return what is known of a wheel with *files*, which are compiled, once it is proven."""
     return proven(make_wheel(folder, "native", "1.0", files, tag=tag, purelib=False))
+
+
+def wheels_opened(monkeypatch: pytest.MonkeyPatch) -> List[str]:
+    """Return a list that gets the name of each wheel that an installation opens."""
+    found: List[str] = []
+
+    def noting(artifact: Artifact, plan: manifests.PlannedWheel, bytecode: bool) -> OpenedWheel:
+        found.append(plan.name)
+        return open_wheel(artifact, plan, bytecode)
+
+    monkeypatch.setattr(installation, "open_wheel", noting)
+    return found
 
 
 def open_wheels(artifact: Artifact, target: manifests.Target, bytecode: bool) -> List[OpenedWheel]:

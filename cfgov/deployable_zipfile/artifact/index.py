@@ -14,16 +14,17 @@ import re
 import struct
 import sys
 import zlib
-from typing import Collection, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Collection, Iterable, Iterator, List, Mapping, NamedTuple, NoReturn, Optional, Sequence, Tuple
 
 from ..errors import ArtifactError
 from . import layout
 from .container import Container
 from .headers import DEFLATED
-from .names import MAX_FOLDERS, are_plain, folders_of
+from .names import are_plain, folders_of
 from .record import digest_bytes
 from .wheel import OWN, EntryPoint, Wheel, is_sound
 from .window import Entry, Window
+from .zipreader import Artifact
 
 DIGEST = 32  # bytes of a SHA-256
 FORMAT = 1
@@ -45,7 +46,7 @@ class Index(NamedTuple):
     sizes: Sequence[int]  # bytes, inflated
     kinds: bytes  # of each file: whether it is deflated, and executable
     digests: bytes  # SHA-256 of each file, one after the other
-    folders: List[str]  # that the files are in, and those above them, sorted
+    folders: List[str]  # that the files are in, and those above them, sorted: they follow from the names
     dist_info: str  # of a wheel
     points: List[EntryPoint]  # of a wheel
 
@@ -76,7 +77,7 @@ class Index(NamedTuple):
     def to_bytes(self) -> bytes:
         """Return the content of the member."""
         points = ["\t".join((*point[:3], "gui" if point.gui else "")) for point in self.points]
-        text = "\0".join(map("\n".join, (self.names, self.folders, [self.dist_info], points))).encode("utf-8")
+        text = "\0".join(map("\n".join, (self.names, [self.dist_info], points))).encode("utf-8")
         numbers = [struct.pack(f"<{len(self.names)}L", *column) for column in (self.starts, self.packed, self.sizes)]
         stream = zlib.compress(b"".join([text, b"\0", *numbers, self.kinds]), _LEVEL)
         head = b"index %d %s %d %d %d\n" % (
@@ -87,6 +88,22 @@ class Index(NamedTuple):
             len(stream),
         )
         return b"".join([head, stream, self.digests])
+
+
+def of_member(artifact: Artifact, member: str) -> Optional[Index]:
+    """Return the index that *artifact* has of its archive *member*; None when it has none, or that of another archive.
+
+    Raises:
+        ArtifactError: it is damaged.
+    """
+    name = layout.index_of(member)
+    if name not in artifact.members or member not in artifact.manifest.members:
+        return None
+    try:
+        found = read(artifact.read(name))
+    except ValueError as error:
+        raise ArtifactError(name, str(error), "Build the artifact again") from None
+    return found if found is not None and found.sha256 == artifact.manifest.members[member].sha256 else None
 
 
 def read(data: bytes) -> Optional[Index]:
@@ -112,12 +129,13 @@ def read(data: bytes) -> Optional[Index]:
         raise ValueError("has another length than its files need")
     columns = _numbers(text[numbers_at:-count] if count else b"")
     try:
-        names, folders, dist_info, points = text[: numbers_at - 1].decode("utf-8").split("\0")
+        lines, dist_info, points = text[: numbers_at - 1].decode("utf-8").split("\0")
     except ValueError:  # UnicodeDecodeError is one
         raise ValueError("has names of another form") from None
     # Before there is an object for each: a few kilobytes can be millions of lines.
-    if _count(names) != count or _count(folders) > MAX_FOLDERS or len(points) > _MAX_POINTS:
+    if (lines.count("\n") + 1 if lines else 0) != count or len(points) > _MAX_POINTS:
         raise ValueError("has another number of names than its files need")
+    names = lines.split("\n") if lines else []
     try:
         found = [_point(line) for line in points.split("\n") if line]
     except ValueError:
@@ -125,13 +143,13 @@ def read(data: bytes) -> Optional[Index]:
     return Index(
         sha256=head.group(1).decode("ascii"),
         size=size,
-        names=_lines(names),
+        names=names,
         starts=columns[:count],
         packed=columns[count : 2 * count],
         sizes=columns[2 * count :],
         kinds=text[-count:] if count else b"",
         digests=digests,
-        folders=_lines(folders),
+        folders=_folders(names),
         dist_info=dist_info,
         points=found,
     )
@@ -142,29 +160,25 @@ def mode_of(kind: int) -> int:
     return 0o755 if kind & IS_EXECUTABLE else 0o644
 
 
-def of_wheel(wheel: Wheel, sha256: str) -> Optional[Index]:
+def of_wheel(wheel: Wheel, sha256: str, starts: Optional[Mapping[str, int]] = None) -> Optional[Index]:
     """Return the index of *wheel*, which was proven; None when it is not of the usual form.
 
     That is: plain names, and a SHA-256 in RECORD for every file but those that the installer writes itself.
 
     Parameters:
         sha256: of the wheel, in hexadecimal.
+        starts: where the data of each file begin, if that is known; the wheel is read for it otherwise.
     """
     own = {f"{wheel.dist_info}/{name}" for name in OWN}
     entries = [entry for entry in wheel.files.values() if entry.name not in own]
     rows = [wheel.record.get(entry.name) for entry in entries]
     if any(row is None or row.algorithm != "sha256" for row in rows):
         return None
-    digests = {entry.name: digest_bytes(row.digest) for entry, row in zip(entries, rows) if row is not None}
-    ordered = sorted(entries, key=lambda entry: entry.start)
-    return _made(
-        wheel,
-        sha256,
-        ordered,
-        b"".join(digests[entry.name] for entry in ordered),
-        wheel.dist_info,
-        wheel.entry_points(),
-    )
+    entries.sort(key=lambda entry: entry.start)
+    digests = b"".join(digest_bytes(wheel.record[entry.name].digest) for entry in entries)
+    if starts is not None:
+        return _made(wheel, sha256, entries, digests, [starts[entry.name] for entry in entries])
+    return _made(wheel, sha256, entries, digests, wheel.data_starts(entries))
 
 
 def of_bytecode(archive: Container, sha256: str, digests: bool = True) -> Optional[Index]:
@@ -176,37 +190,41 @@ def of_bytecode(archive: Container, sha256: str, digests: bool = True) -> Option
     """
     entries = list(archive.entries.values())
     found = [bytes.fromhex(archive.digest(entry)) for entry in entries] if digests else []
-    return _made(archive, sha256, entries, b"".join(found), "", [])
+    return _made(archive, sha256, entries, b"".join(found), archive.data_starts(entries))
 
 
-def _made(
-    window: Window, sha256: str, entries: List[Entry], digests: bytes, dist_info: str, points: List[EntryPoint]
-) -> Optional[Index]:
+def _made(window: Window, sha256: str, entries: List[Entry], digests: bytes, starts: Iterable[int]) -> Optional[Index]:
     names = [entry.name for entry in entries]
-    folders = sorted(folders_of(names))
-    if not is_usual(names, folders) or sum(map(len, names)) + sum(map(len, folders)) > _MAX_TEXT // 2:
+    if not is_usual(names) or sum(map(len, names)) > _MAX_TEXT // 2:
         return None
     return Index(
         sha256=sha256,
         size=window.size,
         names=names,
-        starts=tuple(window.data_starts(entries)),
+        starts=tuple(starts),
         packed=tuple(entry.compressed for entry in entries),
         sizes=tuple(entry.size for entry in entries),
         kinds=bytes(
             IS_DEFLATED * (entry.method == DEFLATED) + IS_EXECUTABLE * bool(entry.mode & 0o111) for entry in entries
         ),
         digests=digests,
-        folders=folders,
-        dist_info=dist_info,
-        points=points,
+        folders=_folders(names),
+        dist_info=window.dist_info if isinstance(window, Wheel) else "",
+        points=window.entry_points() if isinstance(window, Wheel) else [],
     )
 
 
-def is_usual(names: Collection[str], folders: Collection[str]) -> bool:
-    """Say whether all *names* and *folders* are plain, and need no quotes in RECORD (PEP 376: a CSV file)."""
+def is_usual(names: Collection[str]) -> bool:
+    """Say whether all *names* are plain, and need no quotes in RECORD (PEP 376: a CSV file)."""
     text = "".join(names)
-    return are_plain(names) and (not folders or are_plain(folders)) and "," not in text and '"' not in text
+    return are_plain(names) and "," not in text and '"' not in text
+
+
+def _folders(names: Sequence[str]) -> List[str]:
+    def refuse(name: str, why: str) -> NoReturn:
+        raise ValueError(f"{name} {why}")
+
+    return sorted(folders_of(names, refuse))
 
 
 def _numbers(data: bytes) -> Sequence[int]:
@@ -214,15 +232,6 @@ def _numbers(data: bytes) -> Sequence[int]:
     if sys.byteorder == "little":
         return memoryview(data).cast("I")
     return struct.unpack(f"<{len(data) // 4}L", data)
-
-
-def _count(text: str) -> int:
-    """Return how many lines :func:`_lines` makes of *text*."""
-    return text.count("\n") + 1 if text else 0
-
-
-def _lines(text: str) -> List[str]:
-    return text.split("\n") if text else []
 
 
 def _point(line: str) -> EntryPoint:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from typing import Callable, List, Optional, Tuple
 
-from ..errors import ArtifactError
 from ..workers import run
 from . import index, layout
 from .wheel import Wheel
@@ -42,8 +41,8 @@ def _wheel_proof(artifact: Artifact, entry: Entry) -> Callable[[], str]:
         artifact.verify_members([entry])  # first: what is damaged is told before what it breaks
         wheel = Wheel(artifact.descriptor, artifact.container.data_start(entry), entry.size, entry.name)
         wheel.check_structure()
-        wheel.check_contents()
-        _check_index(artifact, entry.name, lambda sha256: index.of_wheel(wheel, sha256))
+        starts = wheel.check_contents()
+        _check_index(artifact, entry.name, lambda sha256: index.of_wheel(wheel, sha256, starts))
         return ""
 
     return proof
@@ -54,17 +53,9 @@ def _check_index(artifact: Artifact, member: str, made: Callable[[str], Optional
 
     Digests of bytecode are left out: they are compared when it is installed.
     """
-    name = layout.index_of(member)
-    if name not in artifact.members:
-        return
-    try:
-        found = index.read(artifact.read(name))
-    except ValueError as error:
-        raise ArtifactError(name, str(error), "Build the artifact again") from None
-    sha256 = artifact.manifest.members[member].sha256
-    if found is None or found.sha256 != sha256:
-        return  # no installation uses it
-    found.check(made(sha256), member)
+    found = index.of_member(artifact, member)
+    if found is not None:
+        found.check(made(found.sha256), member)
 
 
 def _members_proof(artifact: Artifact, batch: List[Entry]) -> Callable[[], str]:

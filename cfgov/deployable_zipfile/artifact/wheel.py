@@ -191,18 +191,25 @@ class Wheel(Window):
             if not algorithm and name != own:
                 self.refuse(name, "has no digest in RECORD")
 
-    def check_contents(self) -> None:
+    def check_contents(self) -> Dict[str, int]:
         """Inflate every file and compare CRC-32, size and RECORD digest; nothing is written.
+
+        Returns where the data of each file begin, from the first byte of the wheel.
 
         Raises:
             WheelError: naming the first file that differs.
         """
+        starts: Dict[str, int] = {}
         for entry, raw, base in self.neighbours(list(self.files.values())):
             if raw:
-                self.check_digest(entry, self.content(entry, raw, base))
+                at = base + self.data_at(entry, raw, base)
+                starts[entry.name] = entry.start - base + at
+                self.check_digest(entry, self.content_at(entry, raw, at))
             else:
+                starts[entry.name] = self.data_start(entry) - self.start
                 for _ in self.proven_blocks(entry):
                     pass
+        return starts
 
     def proven_blocks(self, entry: Entry) -> Iterator[bytes]:
         """Yield the content of *entry* in pieces; after the last one its RECORD digest has been compared."""

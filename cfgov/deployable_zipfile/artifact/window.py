@@ -165,7 +165,7 @@ class Window:
         if entry.room <= WHOLE and entry.size <= WHOLE:
             yield self.content(entry, self.pread(entry.start, entry.room))
             return
-        at = entry.start + self._data_at(entry, self.pread(entry.start, min(entry.room, LOCAL.size + 2 * 65535)))
+        at = entry.start + self.data_at(entry, self.pread(entry.start, min(entry.room, LOCAL.size + 2 * 65535)))
         crc = size = 0
         pieces = self.pieces(entry.name, at, entry.compressed, entry.method == DEFLATED)
         for piece in pieces:
@@ -189,12 +189,12 @@ class Window:
 
     def data_start(self, entry: Entry) -> int:
         """Return where the data of *entry* begin, from the first byte of the file (not of the range)."""
-        return self.start + entry.start + self._data_at(entry, self.pread(entry.start, min(entry.room, 2048)))
+        return self.start + entry.start + self.data_at(entry, self.pread(entry.start, min(entry.room, 2048)))
 
     def data_starts(self, entries: Sequence[Entry]) -> Iterator[int]:
         """Yield where the data of each of *entries* begin, from the first byte of the range, local headers compared."""
         for entry, raw, base in self.neighbours(entries):
-            yield entry.start + self._data_at(entry, raw, base) if raw else self.data_start(entry) - self.start
+            yield entry.start + self.data_at(entry, raw, base) if raw else self.data_start(entry) - self.start
 
     def content(self, entry: Entry, raw: bytes, base: int = 0) -> bytes:
         """Return the content of *entry*, of at most ``WHOLE`` bytes both ways, proven as by :meth:`blocks`.
@@ -203,7 +203,10 @@ class Window:
             raw: bytes of the archive.
             base: where the member's ``room`` bytes begin in *raw*.
         """
-        at = base + self._data_at(entry, raw, base)
+        return self.content_at(entry, raw, base + self.data_at(entry, raw, base))
+
+    def content_at(self, entry: Entry, raw: bytes, at: int) -> bytes:
+        """Return the same, if its data begin at byte *at* of *raw*: :meth:`data_at` says so."""
         end = at + entry.compressed
         if entry.method == STORED:
             data = raw[at:end]
@@ -280,7 +283,7 @@ class Window:
         for offset in range(at, at + size, BLOCK):
             yield self.pread(offset, min(BLOCK, at + size - offset))
 
-    def _data_at(self, entry: Entry, raw: bytes, base: int = 0) -> int:
+    def data_at(self, entry: Entry, raw: bytes, base: int = 0) -> int:
         """Return how many bytes the local header at byte *base* of *raw* has, compared with the directory."""
         if entry.header:
             if not raw.startswith(entry.header, base):

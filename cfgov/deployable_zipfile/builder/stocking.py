@@ -181,7 +181,7 @@ def _indexes(
 ) -> Iterator[Tuple[str, cache.Kept]]:
     """Yield the index of each archive that is of the usual form, by its name in the artifact."""
     keys = {
-        member: cache.key("index", index.FORMAT, zlib.ZLIB_RUNTIME_VERSION, os.path.basename(member), one.sha256)
+        member: cache.key(f"index {index.FORMAT}", zlib.ZLIB_RUNTIME_VERSION, os.path.basename(member), one.sha256)
         for member, one in archives
     }
     known = {member: kept.document("index", key) for member, key in keys.items()}

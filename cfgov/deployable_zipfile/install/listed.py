@@ -17,7 +17,7 @@ from typing import Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, U
 from ..artifact import layout, manifests
 from ..artifact.container import Container
 from ..artifact.headers import RATIO, RATIO_FROM
-from ..artifact.index import IS_DEFLATED, Index, is_usual, mode_of, of_bytecode, of_wheel, read
+from ..artifact.index import IS_DEFLATED, Index, is_usual, mode_of, of_bytecode, of_member, of_wheel
 from ..artifact.versions import normalised
 from ..artifact.wheel import OWN, Wheel, is_script
 from ..artifact.window import WHOLE, Window
@@ -28,8 +28,8 @@ from .inventory import Notes, notes_of
 
 CHUNK_BYTES = 1024 * 1024
 CHUNK_FILES = 64
+CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _AT_ONCE = 64 * 1024
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Archive(NamedTuple):
@@ -80,8 +80,7 @@ class Part(NamedTuple):
     @property
     def alone(self) -> int:
         """Bytes of a part that is one large file, else 0."""
-        size = self.archive.files.sizes[self.first]
-        return size if self.last - self.first == 1 and size > CHUNK_BYTES else 0
+        return alone(self.archive.files.sizes[self.first], self.last - self.first)
 
 
 def listed(artifact: Artifact, plan: manifests.PlannedWheel, bytecode: bool, compiles: bool) -> Optional[Listed]:
@@ -117,31 +116,15 @@ def _data_files(index: Index) -> Tuple[int, ...]:
 
 def _archive(artifact: Artifact, member: str) -> Optional[Archive]:
     """Return the archive *member* with its index; None when it has none, or that of another archive."""
-    name = layout.index_of(member)
-    if name not in artifact.members or member not in artifact.manifest.members:
+    index, entry = of_member(artifact, member), artifact.members[member]
+    if index is None or index.size != entry.size or entry.size != entry.compressed:
         return None
-    try:
-        index = read(artifact.read(name))
-    except ValueError as error:
-        raise ArtifactError(name, str(error), "Build the artifact again") from None
-    entry = artifact.members[member]
-    if index is None or (index.sha256, index.size) != (artifact.manifest.members[member].sha256, entry.size):
+    if not index.names:  # no archive of a build is empty
         return None
-    if entry.size != entry.compressed or any(
-        size > RATIO_FROM and size > RATIO * packed for size, packed in zip(index.sizes, index.packed)
-    ):
-        return None
-    if not _has_its_folders(index):
+    if any(size > RATIO_FROM and size > RATIO * packed for size, packed in zip(index.sizes, index.packed)):
         return None
     kind = WheelError if layout.is_wheel(member) else ArtifactError
     return Archive(Window(artifact.descriptor, artifact.container.data_start(entry), entry.size, member, kind), index)
-
-
-def _has_its_folders(index: Index) -> bool:
-    """Tell whether the folders of *index* are those of its files: only there it is looked for what needs care."""
-    above = {name.rpartition("/")[0] for name in itertools.chain(index.names, index.folders)}
-    above.discard("")
-    return above == set(index.folders)
 
 
 def _is_of(index: Index, plan: manifests.PlannedWheel) -> bool:
@@ -183,10 +166,39 @@ def are_apart(sources: Sequence[Listed], names: Set[str], folders: Set[str]) -> 
             folders.update(archive.files.folders)
     folders.difference_update([folder for folder in folders if folder.partition("/")[0].endswith(".data")])
     own = {f"{source.files.dist_info}/{name}" for source in sources for name in OWN}
-    folders.update(source.files.dist_info for source in sources)
     names.update(own)
     scripts = [source.files.names[number] for source in sources for number in source.scripts]
-    return len(names) == count and is_usual([*names, *scripts], folders) and names.isdisjoint(folders)
+    return len(names) == count and is_usual([*names, *scripts]) and names.isdisjoint(folders)
+
+
+def ranges(sizes: Sequence[int], first: int = 0, last: Optional[int] = None) -> Iterator[Tuple[int, int]]:
+    """Cut files into ranges of about one megabyte or 64 files; one that is larger is alone.
+
+    Parameters:
+        sizes: bytes of each file.
+        first, last: the part of them that is cut, to the end by default.
+    """
+    last = len(sizes) if last is None else last
+    total = list(itertools.accumulate(sizes[first:last]))
+    begin = first
+    while begin < last:
+        before = total[begin - first - 1] if begin > first else 0
+        end = first + bisect_left(total, before + CHUNK_BYTES, begin - first) + 1
+        end = min(begin + CHUNK_FILES, end, last)
+        if end - begin > 1 and sizes[end - 1] > CHUNK_BYTES:
+            end -= 1
+        yield begin, end
+        begin = end
+
+
+def alone(size: int, files: int) -> int:
+    """Return the bytes of a range that is one large file, else 0.
+
+    Parameters:
+        size: bytes of the first file.
+        files: how many there are.
+    """
+    return size if files == 1 and size > CHUNK_BYTES else 0
 
 
 def parts_of(source: Listed, *folders: str) -> Iterator[Part]:
@@ -196,18 +208,11 @@ def parts_of(source: Listed, *folders: str) -> Iterator[Part]:
         folders: that the names in each archive begin in, relative to the tree; one for all, or one for each.
     """
     for archive, folder in zip(source.archives, folders if len(folders) > 1 else 2 * folders):
-        sizes, first = archive.files.sizes, 0
-        total = list(itertools.accumulate(sizes))
-        scripts = source.scripts if archive is source.archives[0] else ()
-        for end in (*scripts, len(sizes)):
-            while first < end:
-                before = total[first - 1] if first else 0
-                last = min(first + CHUNK_FILES, bisect_left(total, before + CHUNK_BYTES, first) + 1, end)
-                if last - first > 1 and sizes[last - 1] > CHUNK_BYTES:
-                    last -= 1
+        sizes, begin = archive.files.sizes, 0
+        for end in (*(source.scripts if archive is source.archives[0] else ()), len(sizes)):
+            for first, last in ranges(sizes, begin, end):
                 yield Part(archive, folder, first, last)
-                first = last
-            first = end + 1
+            begin = end + 1
 
 
 def notes_of_part(part: Part) -> Notes:
@@ -230,7 +235,7 @@ def write_part(tree: str, part: Part) -> None:
     at_once = 0 <= end - begin <= 2 * WHOLE and not part.alone
     raw = memoryview(window.pread(begin, end - begin) if at_once else b"")
     for number, (name, start, packed, size, kind, digest) in enumerate(index.rows(first, last), first):
-        descriptor = os.open(prefix + name, _CREATE, mode_of(kind))
+        descriptor = os.open(prefix + name, CREATE, mode_of(kind))
         try:
             if at_once:
                 start -= begin

@@ -14,7 +14,7 @@ from ..artifact.wheel import OWN, EntryPoint, Wheel, is_script
 from ..artifact.window import Entry, Window
 from ..errors import ArtifactError
 from .listed import Listed, Part, are_apart, parts_of
-from .writer import Job, bytecode_path
+from .writer import Job, Taken, bytecode_path
 
 # No wheel may replace what makes the virtualenv one.
 _VIRTUALENV = ("pyvenv.cfg", "bin", "include", "lib", "lib64")
@@ -113,6 +113,11 @@ def planned(sources: Sequence[Source], place: Place) -> Plan:
     _refuse_folders(plan)
     _add_listed(plan)
     return plan
+
+
+def untaken(plan: Plan) -> Taken:
+    """Return what is to be written when nothing of *plan* was taken from elsewhere: everything."""
+    return Taken(list(plan.jobs.values()), plan.parts, set(), [])
 
 
 def _add_listed(plan: Plan) -> None:

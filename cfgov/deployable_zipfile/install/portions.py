@@ -7,6 +7,7 @@ wheels write to the same paths and so must be planned together.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sys
 from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set
@@ -67,7 +68,6 @@ class Portions:
         if listed is not None and self._is_planned_by_index(listed, count):
             return
         found: List[OpenedWheel] = []
-        self.files = 0
         while len(found) < count and self.files <= ALL:
             found.append(opened(len(found)))
             self.files += _size(found[-1])
@@ -86,27 +86,26 @@ class Portions:
     def _is_planned_by_index(self, listed: ByIndex, count: int) -> bool:
         """Plan all wheels at once, by their indexes where they have one; return whether that can be done."""
         ready: List[Optional[Listed]] = []
+        files = 0
         for number in range(count):
             source = listed(number)
             ready.append(source if source is not None and is_plain(source, self.place) else None)
-            self.files += 0 if source is None else source.total
-            if self.files > BY_INDEX:
+            files += 0 if source is None else source.total
+            if files > BY_INDEX:
                 return False
         if not any(ready):
             return False
         found: List[Source] = []
         read = 0
         for number, source in enumerate(ready):
-            found.append(self._opened(number) if source is None else source)
-            read += _size(found[-1]) if source is None else 0
+            found.append(source or self._opened(number))
+            read += 0 if source else _size(found[-1])
             if read > ALL:
                 return False
-        self.files = sum(map(_size, found))
-        try:
+        with contextlib.suppress(Contested):  # then all are opened
             self._only = planned(found, self.place)
-        except Contested:
-            return False
-        return True
+            self.files = sum(map(_size, found))
+        return self._only is not None
 
     def __len__(self) -> int:
         return len(self._groups) or 1

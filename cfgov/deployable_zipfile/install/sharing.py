@@ -16,7 +16,7 @@ from . import links
 from .entries import Damaged, Entry, Seen, key_of, seen_in, seen_of, state_of, write_seen
 from .inventory import LINKED, Notes, notes_of
 from .listed import Archive, Listed, Part
-from .plan import Place, Plan, Source
+from .plan import Place, Plan, Source, untaken
 from .store import Store
 from .unpacking import BYTECODE, WHEEL, unpacked
 from .writer import Job, Taken, bytecode_path, compiled
@@ -66,16 +66,15 @@ class Sharing:
             ArtifactError, WheelError: content that is not what it should be.
             OSError: the file system of the tree refused.
         """
-        jobs = list(plan.jobs.values())
         if not plan.sources:
-            return Taken(jobs, plan.parts, set(), [])
+            return untaken(plan)
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(self._store.locked(_WAIT, self._console.step))
                 entries = self._entries(plan.sources, workers)
             except OSError as error:
                 self._console.warn(f"store {self._store.path}: not used, {_reason(error)}")
-                return Taken(jobs, plan.parts, set(), [])
+                return untaken(plan)
             folders()
             done = self._shared(plan, entries, workers, progress)
             self._remember(plan.place, entries)

@@ -36,11 +36,9 @@ from ..durable import write_all
 from ..errors import ArtifactError
 from ..workers import run, started
 from .inventory import Notes, notes_of
-from .listed import CHUNK_BYTES, CHUNK_FILES, Part, write_part
+from .listed import CREATE, Part, alone, ranges, write_part
 
 _FEW = 1000  # folders that one process makes before another one has begun
-
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Chunk = Union[Tuple[int, int], Part]  # of jobs the first, and the one after the last; or files by their index
 Noted = Callable[[Notes], None]
@@ -225,7 +223,7 @@ def _nothing() -> None:
 
 def write_bytes(path: str, data: bytes, mode: int = 0o644) -> None:
     """Create the file *path* with *data*; it must not exist."""
-    descriptor = os.open(path, _CREATE, mode)
+    descriptor = os.open(path, CREATE, mode)
     try:
         write_all(descriptor, data)
     finally:
@@ -275,7 +273,7 @@ def _write_large(tree: str, job: Job, made: List[str]) -> str:
     """Write one file piece by piece; keep its text only when it must be compiled. Return its SHA-256."""
     kept: List[bytes] = []
     digest = hashlib.sha256()
-    descriptor = os.open(f"{tree}/{job.path}", _CREATE, job.mode)
+    descriptor = os.open(f"{tree}/{job.path}", CREATE, job.mode)
     try:
         blocks = job.window.proven_blocks(job.entry) if isinstance(job.window, Wheel) else job.window.blocks(job.entry)
         for block in blocks:
@@ -328,18 +326,7 @@ def bytecode(source: bytes, path: str) -> Optional[bytes]:
 
 def _chunks(jobs: List[Job]) -> Iterable[Tuple[int, int]]:
     """Cut the jobs into ranges of about one megabyte or 64 files, blind to the borders of wheels."""
-    first = size = 0
-    for number, job in enumerate(jobs):
-        if job.entry.size > CHUNK_BYTES and number > first:
-            yield first, number
-            first = number
-            size = 0
-        size += job.entry.size
-        if size >= CHUNK_BYTES or number - first + 1 >= CHUNK_FILES:
-            yield first, number + 1
-            first, size = number + 1, 0
-    if first < len(jobs):
-        yield first, len(jobs)
+    return ranges([job.entry.size for job in jobs])
 
 
 def _largest_first(jobs: List[Job], parts: Sequence[Part]) -> List[Chunk]:
@@ -351,7 +338,7 @@ def _largest_first(jobs: List[Job], parts: Sequence[Part]) -> List[Chunk]:
 def _alone(jobs: List[Job], chunk: Tuple[int, int]) -> int:
     """Return the bytes of a chunk that is one large file, else 0."""
     first, last = chunk
-    return jobs[first].entry.size if last - first == 1 and jobs[first].entry.size > CHUNK_BYTES else 0
+    return alone(jobs[first].entry.size, last - first)
 
 
 def _balanced(groups: List[List[str]]) -> List[List[str]]:

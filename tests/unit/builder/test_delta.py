@@ -11,15 +11,15 @@ from typing import Any, Callable, Dict, List
 
 import pytest
 
-from deployable_zipfile.artifact import delta, layout, manifests
+from deployable_zipfile.artifact import delta, layout
 from deployable_zipfile.artifact.proof import prove
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.console import Console
 from deployable_zipfile.install import base, installation
-from deployable_zipfile.install_wheels import open_wheel
 from deployable_zipfile.views import commands
 from tests.support.depth import sampled
 from tests.support.helpers import read_tree
+from tests.support.wheels import wheels_opened
 from tests.unit.builder.conftest import Index, commit_all
 from tests.unit.builder.test_create import failed, lock, pinned, run
 
@@ -85,13 +85,7 @@ def test_a_delta_has_the_index_of_a_changed_wheel_only_and_installs_the_same_tre
     install(tmp_path / "old.zip", tmp_path / "before")
     expected = install(tmp_path / "new.zip", dest)
     shutil.rmtree(str(dest))
-    opened: List[str] = []
-
-    def noting(artifact: Artifact, plan: manifests.PlannedWheel, bytecode: bool) -> Any:
-        opened.append(plan.name)
-        return open_wheel(artifact, plan, bytecode)
-
-    monkeypatch.setattr(installation, "open_wheel", noting)
+    opened = wheels_opened(monkeypatch)
     there = {"artifact": tmp_path / "old.zip", "installation": tmp_path / "before"}
     assert install(delta_path, dest, there[base_kind]) == expected
     assert "bar" in opened  # made anew, so that no index fits

@@ -18,10 +18,10 @@ from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.errors import DeployableZipfileError
 from deployable_zipfile.install import installation
 from deployable_zipfile.install.store import Store
-from deployable_zipfile.install_wheels import open_wheel
 from tests.support.artifacts import PYTHON, make_artifact
 from tests.support.depth import sampled
 from tests.support.helpers import make_wheel, read_tree
+from tests.support.wheels import wheels_opened
 from tests.unit.install.test_portions import various
 
 TAG = sys.implementation.cache_tag
@@ -44,15 +44,7 @@ def listed(destination: Path) -> List[str]:
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> List[str]:
-    """Return the wheels that were opened."""
-    found: List[str] = []
-
-    def noting(artifact: Artifact, plan: manifests.PlannedWheel, bytecode: bool) -> Any:
-        found.append(plan.name)
-        return open_wheel(artifact, plan, bytecode)
-
-    monkeypatch.setattr(installation, "open_wheel", noting)
-    return found
+    return wheels_opened(monkeypatch)
 
 
 def shapes(folder: Path) -> List[Path]:
@@ -336,23 +328,18 @@ HOSTILE: Dict[str, Callable[[Index], Index]] = {
     "other dist-info": lambda found: found._replace(dist_info="two-1.dist-info"),
     "no dist-info": lambda found: found._replace(dist_info=""),
     "dist-info above": lambda found: found._replace(dist_info="one-1/../../x.dist-info"),
-    "no folders": lambda found: found._replace(folders=[]),
-    "folder above": lambda found: found._replace(folders=[*found.folders, "../../../../../made"]),
     "script name": lambda found: found._replace(points=[EntryPoint("../../../out", "m", "a", False)]),
     "script of python": lambda found: found._replace(points=[EntryPoint("python", "m", "a", False)]),
     "script code": lambda found: found._replace(points=[EntryPoint("x", "m;print()", "a", False)]),
     "name more": lambda found: found._replace(names=[*found.names[:-1], found.names[-1] + "\none/more.py"]),
     "script more": lambda found: found._replace(
-        names=[*found.names[:-1], found.names[-1] + "\none-1.data/scripts/tool"],
-        folders=[*found.folders, "one-1.data", "one-1.data/scripts"],
+        names=[*found.names[:-1], found.names[-1] + "\none-1.data/scripts/tool"]
     ),
     "NUL": names_of("one/\0.py"),
     "backslash": names_of("one\\b.txt"),
     "long name": names_of("x" * 256),
     "deep": names_of("/".join("d" * 70)),
     "folder at the end": names_of("one/"),
-    "folder more": lambda found: found._replace(folders=[*found.folders, "more"]),
-    "folder of the project pth": lambda found: found._replace(folders=[*found.folders, "site_one.pth"]),
     "one huge": lambda found: found._replace(
         packed=[found.packed[0], 2**32 - 1, *found.packed[2:]], sizes=[found.sizes[0], 2**32 - 1, *found.sizes[2:]]
     ),
@@ -416,21 +403,16 @@ def test_a_wrong_index_changes_nothing_elsewhere(change: str, bytecode: bool, wo
 
 
 @pytest.mark.parametrize("name", ["loadenv/__init__.py", f"__pycache__/loadenv.{TAG}.opt-1.pyc"])
-def test_the_loader_is_not_replaced_by_way_of_a_folder_of_the_bytecode(name: str, tmp_path: Path) -> None:
-    """The index of the wheel names a file, and only that of the bytecode the folder that it is in."""
+def test_the_loader_is_not_replaced_by_way_of_a_folder(name: str, tmp_path: Path) -> None:
     wheels = [make_wheel(tmp_path, "one", "1", {**FILES, "top.py": "T = 1\n"})]
     path = make_artifact(tmp_path / "site.zip", wheels=wheels)
-    members = ["wheels/one-1-py3-none-any.whl", f"{layout.BYTECODE}/{TAG}/one-1-py3-none-any.zip"]
+    member = layout.index_of("wheels/one-1-py3-none-any.whl")
     with Artifact.open(str(path)) as artifact:
-        files, compiled = (index.read(artifact.read(layout.index_of(member))) for member in members)
+        files = index.read(artifact.read(member))
     assert files is not None
-    assert compiled is not None
-    changed = [
-        files.as_tuples()._replace(names=[name if one == "one/c.txt" else one for one in files.names]),
-        compiled.as_tuples()._replace(folders=sorted({*compiled.folders, name.partition("/")[0]})),
-    ]
-    extra = {layout.index_of(member): one.to_bytes() for member, one in zip(members, changed)}
-    tree = install(make_artifact(path, wheels=wheels, extra=extra), tmp_path / "dest", workers=1)
+    changed = files.as_tuples()._replace(names=[name if one == "one/c.txt" else one for one in files.names])
+    path = make_artifact(path, wheels=wheels, extra={member: changed.to_bytes()})
+    tree = install(path, tmp_path / "dest", workers=1)
     assert f"{SITE}/{name}" not in tree
     assert f"{SITE}/one/c.txt" in tree
 
