@@ -17,6 +17,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerNeedSection
 
+from deployable_zipfile.artifact import layout
 from tests.support import containers
 from tests.support.fixtures_docker import ARTIFACT, build_artifact, clone
 from tools import containers as host
@@ -80,6 +81,9 @@ def test_the_members_are_the_tools_the_wheels_and_every_tracked_file_and_nothing
     assert [name for name in names if not re.fullmatch(known, name)] == []
     planned = {wheel["file"] for target in manifest["targets"] for wheel in target["wheels"] + target["bootstrap"]}
     assert {name for name in names if name.endswith(".whl")} == planned
+    archives = {layout.index_of(name): name for name in names if name.startswith(("wheels/", f"{layout.BYTECODE}/"))}
+    indexed = [archives[name] for name in names if layout.is_index(name)]
+    assert set(indexed) > {name for name in names if name.startswith("wheels/")}
 
 
 def test_it_is_for_the_platforms_python_and_no_newer_glibc(

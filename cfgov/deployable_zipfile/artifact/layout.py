@@ -73,8 +73,12 @@ def runtime_bytecode(cache_tag: str) -> str:
 
 
 def index_of(member: str) -> str:
-    """Return the member that is the index of the archive *member*: of a wheel, or of bytecode."""
-    return f"{INDEX}/{member[len(DEPLOY) + 1 :] if member.startswith(DEPLOY + '/') else member}"
+    """Return the member that is the index of the archive *member*: of a wheel, or of bytecode.
+
+    It is no archive, so its name does not end like that of one: programs take every member that does for a wheel.
+    """
+    name = member[len(DEPLOY) + 1 :] if member.startswith(DEPLOY + "/") else member
+    return f"{INDEX}/{name.rpartition('.')[0]}"
 
 
 def is_index(member: str) -> bool:
