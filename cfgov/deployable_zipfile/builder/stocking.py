@@ -77,11 +77,12 @@ def stocked(
     modules = stock.modules(file.name for file in files)
     plans = _plans(context, house, modules, warn)
     source.check_sizes(files, sum(wheel.size for wheel in planning.every_wheel(plans)))
-    goals = _goals(plans) if context.options.bytecode else []
+    pythons = _goals(plans)
+    goals = pythons if context.options.bytecode else []
     made = _compiled(context, house, plans, goals)
     own, members = _runtime(context, kept)
     archives = [*sorted(_wheels(plans).items()), *sorted(made.kept.items())]
-    stored = [*archives, *_runtime_bytecode(context, kept, goals), *_indexes(context, kept, archives)]
+    stored = [*archives, *_runtime_bytecode(context, kept, pythons), *_indexes(context, kept, archives)]
     return stock.Stock(
         targets=tuple(_target(plan, made.members) for plan in plans),
         goals=tuple(goals),
@@ -166,7 +167,10 @@ def _runtime(context: Context, kept: cache.Cache) -> Tuple[cache.Kept, Tuple[zip
 def _runtime_bytecode(
     context: Context, kept: cache.Cache, goals: Sequence[stock.Goal]
 ) -> Iterator[Tuple[str, cache.Kept]]:
-    """Yield the bytecode of what runs on the target, by its name in the artifact."""
+    """Yield the bytecode of what runs on the target, by its name in the artifact.
+
+    An artifact without bytecode has it too: compiling these modules takes longer than most commands, at each start.
+    """
     made = overlays.Overlays(kept, context.console, context.options.workers)
     files = runtime.files()
     digests = runtime.digests(files)

@@ -127,6 +127,28 @@ def test_a_project_becomes_an_artifact_with_all_its_parts(
     assert target.project_bytecode
 
 
+def test_an_artifact_without_bytecode_has_that_of_the_tool_itself_and_starts_with_it(
+    site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index.add("foo", "1.0")
+    done, _ = run(capsys, site, lock(site, "foo==1.0"), tmp_path / "out", "--no-bytecode")
+    own = layout.runtime_bytecode(sys.implementation.cache_tag)
+    made = manifest(done["path"])
+    assert [name for name in made.members if name.startswith(f"{layout.BYTECODE}/")] == [own]
+    (target,) = made.targets
+    assert (target.cache_tag, target.magic, target.project_bytecode) == ("", "", None)
+    assert [wheel.bytecode for wheel in target.wheels] == [None]
+    code = "import runpy, sys; sys.argv[1:] = ['info', '--json']; runpy.run_path(sys.argv[0], run_name='__main__')"
+    started = subprocess.run(
+        [sys.executable, "-I", "-v", "-c", f"import sys; sys.argv[0] = {done['path']!r}; {code}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        check=True,
+    )
+    assert json.loads(started.stdout)["targets"][0]["bytecode"] is False
+    assert b"CompiledModules object" in started.stderr
+
+
 def test_wheels_are_stored_and_can_be_read_in_place(
     site: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -305,6 +327,7 @@ def test_two_pythons_get_the_wheels_that_each_resolves(
         "of_interpreter",
         lambda command: other._replace(interpreter="python3.99") if command == "python3.99" else asked(command),
     )
+    monkeypatch.setattr("deployable_zipfile.builder.overlays.Overlays.of_runtime", lambda *_: None)  # it runs no 3.99
     requirements = lock(site, *text)
     done, _ = run(capsys, site, requirements, tmp_path / "out", "--extra-python", "python3.99", "--no-bytecode")
     made = manifest(done["path"])
