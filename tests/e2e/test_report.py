@@ -79,7 +79,8 @@ class Visit:
         self.page.goto(path.as_uri())
         self.page.wait_for_selector("html[data-ready=yes]")
         metrics = session.send("Performance.getMetrics")["metrics"]
-        self.seconds = {metric["name"]: metric["value"] for metric in metrics}["ThreadTime"]  # of CPU, until it was ready
+        found = {metric["name"]: metric["value"] for metric in metrics}
+        self.seconds = found["ThreadTime"]  # of CPU, until it was ready
 
     def asked(self, url: str) -> None:
         if not url.startswith(("file:", "data:")):
