@@ -228,6 +228,11 @@ def sync_file(descriptor: int, mode: int = -1) -> None:
     os.fsync(descriptor)
 
 
+def sync_data(descriptor: int) -> None:
+    """Put the bytes of a file that still grows on the disk; :func:`sync_file` has to follow when it is complete."""
+    os.fdatasync(descriptor)
+
+
 def put(fresh: str, path: str, sync: bool = True) -> None:
     """Give the finished file *fresh* the name *path*, in place of what has it, at one instant.
 

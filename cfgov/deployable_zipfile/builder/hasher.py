@@ -1,4 +1,7 @@
-"""Writes the end of a file in a thread, and hashes all of it there. A part of ``zipwriter.py``."""
+"""Writes the end of a file in a thread, and hashes all of it there. A part of ``zipwriter.py``.
+
+A second thread lets the kernel write it to the disk meanwhile, so that little is left to wait for at the end.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,12 @@ import os
 import threading
 from typing import Deque, NamedTuple, Optional, Union
 
+from .. import durable
 from . import contents
 
 _BLOCK = 512 * 1024  # bytes; what was just read is still in the processor's cache when it is hashed and written
 _AHEAD = 32 * 1024 * 1024  # bytes that may be handed over and not yet be written
+_OUT = 16 * 1024 * 1024  # bytes that are written before the kernel is asked to put them on the disk
 
 
 class _Part(NamedTuple):
@@ -41,6 +46,9 @@ class Hasher:
         self._change = threading.Condition()
         self._thread: Optional[threading.Thread] = None
         self._error: Optional[BaseException] = None
+        self._unsent = 0  # bytes that were written since the kernel was asked
+        self._due = threading.Event()
+        self._over = False
 
     @property
     def is_running(self) -> bool:
@@ -108,22 +116,44 @@ class Hasher:
             self._change.notify_all()
 
     def _run(self, position: int) -> None:
+        sending = threading.Thread(target=self._send, daemon=True)
+        sending.start()
         try:
-            self._hash(self._descriptor, 0, position, "", write=False)
-            while True:
-                with self._change:
-                    while not self._waiting and not self._ended:
-                        self._change.wait()
-                    if not self._waiting:
-                        return
-                    what = self._waiting.popleft()
-                size = self._taken(what)
-                with self._change:
-                    self._ahead -= size
-                    self._change.notify_all()
+            self._take_all(position)
         except BaseException as error:  # handed to the thread that waits
+            self._fail(error)
+        self._over = True
+        self._due.set()
+        sending.join()
+
+    def _send(self) -> None:
+        """Put what was written on the disk, again and again; who commits the file waits for the rest."""
+        try:
+            while self._due.wait() and not self._over:
+                self._due.clear()
+                durable.sync_data(self._descriptor)
+        except OSError as error:  # the kernel tells of a failed write once
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        with self._change:
+            self._error = self._error or error
+            self._change.notify_all()
+
+    def _take_all(self, position: int) -> None:
+        """Hash everything up to *position*, and hash and write what is handed over, to the end."""
+        self._hash(self._descriptor, 0, position, "", write=False)
+        self._unsent = position
+        while True:
             with self._change:
-                self._error = error
+                while not self._waiting and not self._ended:
+                    self._change.wait()
+                if not self._waiting:
+                    return
+                what = self._waiting.popleft()
+            size = self._taken(what)
+            with self._change:
+                self._ahead -= size
                 self._change.notify_all()
 
     def _taken(self, what: Union[bytes, _Part]) -> int:
@@ -152,5 +182,9 @@ class Hasher:
             offset += count
 
     def _write(self, data: memoryview) -> None:
+        self._unsent += len(data)
         while data:
             data = data[os.write(self._descriptor, data) :]
+        if self._unsent >= _OUT:
+            self._unsent = 0
+            self._due.set()

@@ -116,3 +116,44 @@ def test_what_follows_an_interruption_is_not_written(tmp_path: Path, monkeypatch
         thread.stop()
     assert len(seen) < 2
     assert not (thread._thread and thread._thread.is_alive())
+
+
+def sent(monkeypatch: pytest.MonkeyPatch, fails: bool) -> List[int]:
+    """Write nothing after 3000 bytes until they were to be put on the disk; return the sizes of the file then."""
+    asked, write, sizes, written = threading.Event(), os.write, [], [0]
+
+    def sync(descriptor: int) -> None:
+        sizes.append(os.fstat(descriptor).st_size)
+        asked.set()
+        if fails:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def waiting(descriptor: int, data: bytes) -> int:
+        assert written[0] < 3000 or asked.wait(60)
+        written[0] += len(data)
+        return write(descriptor, data)
+
+    monkeypatch.setattr(hasher, "_OUT", 3000)
+    monkeypatch.setattr(os, "fdatasync", sync)
+    monkeypatch.setattr(os, "write", waiting)
+    return sizes
+
+
+def test_what_is_written_is_put_on_the_disk_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = sent(monkeypatch, fails=False)
+    items = [stored(tmp_path / f"wheel-{number}", b"x" * 1500) for number in range(8)]
+    before = threading.active_count()
+    assert archived(tmp_path / "a.zip", items) == hashlib.sha256((tmp_path / "a.zip").read_bytes()).hexdigest()
+    assert sizes[0] >= 3000
+    assert threading.active_count() == before
+
+
+def test_a_disk_that_does_not_take_what_was_written_ends_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent(monkeypatch, fails=True)
+    items = [stored(tmp_path / f"wheel-{number}", b"x" * 1500) for number in range(8)]
+    before = threading.active_count()
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        archived(tmp_path / "a.zip", items)
+    assert threading.active_count() == before
