@@ -141,8 +141,7 @@ def test_an_artifact_without_bytecode_has_that_of_the_tool_itself_and_starts_wit
     code = "import runpy, sys; sys.argv[1:] = ['info', '--json']; runpy.run_path(sys.argv[0], run_name='__main__')"
     started = subprocess.run(
         [sys.executable, "-I", "-v", "-c", f"import sys; sys.argv[0] = {done['path']!r}; {code}"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         check=True,
     )
     assert json.loads(started.stdout)["targets"][0]["bytecode"] is False
