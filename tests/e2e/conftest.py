@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import zipfile
 from pathlib import Path
-from typing import Any, Dict, Generator, Iterator
+from typing import Any, Dict, Generator, Iterator, List
 
 import pytest
 
@@ -32,6 +32,7 @@ from tests.support.machine import lacking
 
 __all__ = ["engine", "evidence", "images", "lookalike", "platform"]
 
+LONGEST = ("test_servers.py", "test_zero_downtime.py", "test_container.py", "test_report.py")  # minutes each
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # Beside test.env: what the tests provoke, and values that are easily broken on their way into the site.
 AWKWARD = {
@@ -44,6 +45,11 @@ AWKWARD = {
 # The wheel in which two releases differ: a small one, for every Python the same, in the version before the locked one.
 CHANGED_WHEEL = re.compile(r"^anyascii==.*?(?=^    # via)", re.MULTILINE | re.DOTALL)
 OLDER_WHEEL = "anyascii==0.3.2 \\\n    --hash=sha256:3b3beef6fc43d9036d3b0529050b0c48bfad8bc960e9e562d7223cfb94fe45d4\n"
+
+
+def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that none of them is left over for one of the processes."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.hookimpl(wrapper=True)
