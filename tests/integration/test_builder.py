@@ -81,9 +81,9 @@ def test_the_members_are_the_tools_the_wheels_and_every_tracked_file_and_nothing
     assert [name for name in names if not re.fullmatch(known, name)] == []
     planned = {wheel["file"] for target in manifest["targets"] for wheel in target["wheels"] + target["bootstrap"]}
     assert {name for name in names if name.endswith(".whl")} == planned
-    archives = {layout.index_of(name): name for name in names if name.startswith(("wheels/", f"{layout.BYTECODE}/"))}
-    indexed = [archives[name] for name in names if layout.is_index(name)]
-    assert set(indexed) > {name for name in names if name.startswith("wheels/")}
+    archives = [name for name in names if layout.is_wheel(name) or name.startswith(f"{layout.BYTECODE}/")]
+    indexes = {name for name in names if layout.is_index(name)}
+    assert {layout.index_of(name) for name in planned} < indexes <= {layout.index_of(name) for name in archives}
 
 
 def test_it_is_for_the_platforms_python_and_no_newer_glibc(
