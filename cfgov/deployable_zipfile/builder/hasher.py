@@ -10,7 +10,7 @@ import errno
 import hashlib
 import os
 import threading
-from typing import Deque, NamedTuple, Optional, Union
+from typing import Deque, List, NamedTuple, Optional, Union
 
 from .. import durable
 from . import contents
@@ -44,22 +44,26 @@ class Hasher:
         self._ahead = 0  # bytes
         self._ended = False
         self._change = threading.Condition()
-        self._thread: Optional[threading.Thread] = None
+        self._threads: List[threading.Thread] = []
         self._error: Optional[BaseException] = None
-        self._unsent = 0  # bytes that were written since the kernel was asked
-        self._due = threading.Event()
-        self._over = False
+        self._unsent = 0  # bytes that were written since the kernel was asked to put them on the disk
+        self._written = False  # whether nothing more will be
 
     @property
     def is_running(self) -> bool:
         """Whether there is a thread; then it alone writes."""
-        return self._thread is not None
+        return bool(self._threads)
 
     def start(self, position: int) -> None:
-        """Start the thread, if there is none yet; everything up to *position* is written."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, args=(position,), daemon=True)
-            self._thread.start()
+        """Start the threads, if there are none yet; everything up to *position* is written."""
+        if not self._threads:
+            self._unsent = position
+            for thread in (
+                threading.Thread(target=self._run, args=(position,), daemon=True),
+                threading.Thread(target=self._send, daemon=True),
+            ):
+                thread.start()
+                self._threads.append(thread)
 
     def write(self, data: bytes) -> None:
         """Let the thread write *data*.
@@ -93,7 +97,7 @@ class Hasher:
         return self._digest.hexdigest()
 
     def stop(self) -> None:
-        """Leave out what is not yet written, and end the thread."""
+        """Leave out what is not yet written, and end the threads."""
         with self._change:
             self._waiting.clear()
         self._finish()
@@ -102,8 +106,8 @@ class Hasher:
         with self._change:
             self._ended = True
             self._change.notify_all()
-        if self._thread is not None:
-            self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def _hand_over(self, what: Union[bytes, _Part], size: int) -> None:
         with self._change:
@@ -116,45 +120,43 @@ class Hasher:
             self._change.notify_all()
 
     def _run(self, position: int) -> None:
-        sending = threading.Thread(target=self._send, daemon=True)
-        sending.start()
         try:
-            self._take_all(position)
+            self._hash(self._descriptor, 0, position, "", write=False)
+            while True:
+                with self._change:
+                    while not self._waiting and not self._ended:
+                        self._change.wait()
+                    if not self._waiting:
+                        break
+                    what = self._waiting.popleft()
+                size = self._taken(what)
+                with self._change:
+                    self._ahead -= size
+                    self._change.notify_all()
         except BaseException as error:  # handed to the thread that waits
             self._fail(error)
-        self._over = True
-        self._due.set()
-        sending.join()
+        with self._change:
+            self._written = True
+            self._change.notify_all()
 
     def _send(self) -> None:
-        """Put what was written on the disk, again and again; who commits the file waits for the rest."""
+        """Put what is written on the disk, again and again; who commits the file waits for the rest."""
         try:
-            while self._due.wait() and not self._over:
-                self._due.clear()
+            while True:
+                with self._change:
+                    while self._unsent < _OUT and not self._written:
+                        self._change.wait()
+                    if self._written:
+                        return
+                    self._unsent = 0
                 durable.sync_data(self._descriptor)
-        except OSError as error:  # the kernel tells of a failed write once
+        except BaseException as error:  # the kernel tells of a failed write once
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
         with self._change:
             self._error = self._error or error
             self._change.notify_all()
-
-    def _take_all(self, position: int) -> None:
-        """Hash everything up to *position*, and hash and write what is handed over, to the end."""
-        self._hash(self._descriptor, 0, position, "", write=False)
-        self._unsent = position
-        while True:
-            with self._change:
-                while not self._waiting and not self._ended:
-                    self._change.wait()
-                if not self._waiting:
-                    return
-                what = self._waiting.popleft()
-            size = self._taken(what)
-            with self._change:
-                self._ahead -= size
-                self._change.notify_all()
 
     def _taken(self, what: Union[bytes, _Part]) -> int:
         """Hash and write *what* was handed over; return its size."""
@@ -182,9 +184,10 @@ class Hasher:
             offset += count
 
     def _write(self, data: memoryview) -> None:
-        self._unsent += len(data)
+        size = len(data)
         while data:
             data = data[os.write(self._descriptor, data) :]
-        if self._unsent >= _OUT:
-            self._unsent = 0
-            self._due.set()
+        with self._change:
+            self._unsent += size
+            if self._unsent >= _OUT:
+                self._change.notify_all()
