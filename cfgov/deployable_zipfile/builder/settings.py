@@ -74,7 +74,7 @@ TABLE: Tuple[Setting, ...] = (
     Setting("allow", TEXTS, "WHEEL", _WHEELS, "pack this broken wheel with a new RECORD; repeatable", (), True),
     Setting("strict", FLAG, "", _WHEELS, "treat warnings about wheels and packed passwords as errors", False),
     Setting("shebang", TEXT, "LINE", _BUILD, "first line of the artifact (default: #!/usr/bin/env python)", ""),
-    Setting("bytecode", FLAG, "", _BUILD, "ship packages and project compiled", True),
+    Setting("bytecode", FLAG, "", _BUILD, "ship bytecode of packages and project", True),
     Setting("cache", FLAG, "", _BUILD, "use the cache", True),
     Setting("cache-dir", PATH, "DIR", _BUILD, "folder of the cache (default: in the user's cache)", ""),
     Setting("timeout", NUMBER, "SECONDS", _BUILD, "limit for a run of pip (default: 1800)", 1800.0),
