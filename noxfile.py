@@ -121,6 +121,7 @@ def integration(session: nox.Session) -> None:
 def e2e(session: nox.Session) -> None:
     """Run the artifact in the tester image and test the site; -- --platform NAME (default: centos7)."""
     install(session, "e2e", "ansible")
+    # The folder's conftest.py says which files come first.
     pytest(session, "tests/e2e", "--numprocesses=logical", "--dist=loadfile", "--no-loadscope-reorder")
 
 

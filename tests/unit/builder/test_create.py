@@ -138,12 +138,8 @@ def test_an_artifact_without_bytecode_has_that_of_the_tool_itself_and_starts_wit
     (target,) = made.targets
     assert (target.cache_tag, target.magic, target.project_bytecode) == ("", "", None)
     assert [wheel.bytecode for wheel in target.wheels] == [None]
-    code = "import runpy, sys; sys.argv[1:] = ['info', '--json']; runpy.run_path(sys.argv[0], run_name='__main__')"
-    started = subprocess.run(
-        [sys.executable, "-I", "-v", "-c", f"import sys; sys.argv[0] = {done['path']!r}; {code}"],
-        capture_output=True,
-        check=True,
-    )
+    command = [sys.executable, "-I", "-v", done["path"], "info", "--json"]  # -v: says how each module was loaded
+    started = subprocess.run(command, capture_output=True, check=True)
     assert json.loads(started.stdout)["targets"][0]["bytecode"] is False
     assert b"CompiledModules object" in started.stderr
 
