@@ -20,12 +20,17 @@ def lacking(reason: str, variable: str) -> NoReturn:
     pytest.skip(reason)
 
 
+def require_program(name: str, package: str, variable: str) -> str:
+    """Return the path of the program *name*, which is in Debian's *package*; *variable* as for :func:`lacking`."""
+    found = shutil.which(name)
+    if found is None:
+        lacking(f"{name} is not installed (Debian: apt-get install {package})", variable)
+    return found
+
+
 def require_strace() -> str:
     """Return the path of strace."""
-    found = shutil.which("strace")
-    if found is None:
-        lacking("strace is not installed (Debian: apt-get install strace)", "REQUIRE_STRACE")
-    return found
+    return require_program("strace", "strace", "REQUIRE_STRACE")
 
 
 def require_compiler() -> None:

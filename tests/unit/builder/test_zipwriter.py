@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import subprocess
 import zipfile
 import zlib
@@ -16,6 +15,7 @@ from deployable_zipfile.builder import contents, zipwriter
 from deployable_zipfile.builder.contents import FileContent, Item
 from deployable_zipfile.builder.zipwriter import Archive
 from deployable_zipfile.errors import BuildInputError
+from tests.support.machine import require_program
 
 ORDINARY = [Item("__main__.py", b"x" * 1000), Item("é", b"y")]
 
@@ -48,8 +48,7 @@ def test_what_is_written_obeys_the_containers_rules_and_reads_back(tmp_path: Pat
 
 
 def test_unzip_finds_nothing_to_remark(tmp_path: Path) -> None:
-    if shutil.which("unzip") is None:
-        pytest.skip("unzip is not installed (Debian: apt-get install unzip)")
+    require_program("unzip", "unzip", "REQUIRE_UNZIP")
     written(tmp_path / "a.zip", ORDINARY, "#!/usr/bin/env python")
     done = subprocess.run(["unzip", "-t", str(tmp_path / "a.zip")], stdout=subprocess.PIPE, check=False)
     assert done.returncode == 0
