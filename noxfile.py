@@ -79,7 +79,8 @@ def deep(session: nox.Session) -> None:
 def site(session: nox.Session) -> None:
     """Run the tests of the demo site."""
     install(session, "deployment", "site")
-    pytest(session, "tests/site")
+    # Modules whole: what a module's fixtures make takes longer than its tests.
+    pytest(session, "tests/site", "--numprocesses=logical", "--dist=loadscope")
 
 
 @nox.session

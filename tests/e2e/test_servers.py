@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterator, List, Tuple
 import pytest
 
 from tests.support import containers
-from tests.support.hosts import Server, build_server_image, make_key
+from tests.support.hosts import PROCESSES, Server, build_server_image, make_key
 from tests.support.plays import Play, play, program
 from tests.support.production import ROOT, SITE
 from tests.support.steps import LATE, STEPS, STRIKE_AT_STEP
@@ -22,7 +22,7 @@ FILE = "test_servers.py"
 DATABASE = f"{ROOT}/data/site.sqlite3"
 WEB = ("web1", "web2", "web3")
 # All of them take twelve minutes (REBOOT_STEPS=all): these are those at which something is decided.
-USUAL = ["after install", "after migrate", "after switch", "before health"]
+USUAL = ["after migrate", "after switch"]
 REBOOTS = (
     [f"{when} {step}" for step in STEPS for when in ("before", "after")]
     if os.environ.get("REBOOT_STEPS") == "all"
@@ -57,7 +57,7 @@ class Farm:
         """Run one of the collection's playbooks against the servers of these names."""
         hosts = {name: self._host(name) for name in names}
         (self.folder / "known_hosts").write_text("".join(self.servers[name].host_key() for name in names))
-        return play(self.folder, book, hosts, dict({"site_serial": 1}, **variables))
+        return play(self.folder, book, hosts, dict({"site_serial": 1}, **variables), pipelining=True)
 
     def deploy(self, which: str, *names: str, **variables: Any) -> Play:
         """Run the play that deploys ``one`` or ``two``."""
@@ -84,6 +84,7 @@ class Farm:
             "ansible_ssh_common_args": f"-o UserKnownHostsFile={self.folder}/known_hosts",
             "prepare_root": ROOT,
             "prepare_server": "gunicorn" if gunicorn else "httpd",
+            "prepare_processes": int(PROCESSES),
             "deploy_root": ROOT,
             "deploy_allow_dirty": True,  # of the working tree
             "deploy_owner": "apache",

@@ -1,8 +1,7 @@
-"""Releases are switched on a real Apache with mod_wsgi while visitors ask without a pause, some for slow pages."""
+"""Releases are switched on a real Apache with mod_wsgi while visitors go on asking, some of them for slow pages."""
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
@@ -13,13 +12,11 @@ from tests.support import containers
 from tests.support.hosts import PID_FILE, START, WebHost
 from tests.support.production import ROOT
 from tests.support.switches import Visitors, keep, summary_of_switches, switched
-from tests.support.traffic import Answer, summary
+from tests.support.traffic import MEASURING, SWITCHES, Answer, summary
 from tools.platforms import Platform
 
-# Twenty take long: this many are enough to notice a change, and docs/deploy.md tells what twenty gave.
-SWITCHES = int(os.environ.get("ZERO_DOWNTIME_SWITCHES", "4"))
 # Seconds that the health check waits for the new release, where it is not, or may not be, the one that answers.
-PATIENCE = {"none": "8", "touch": "60" if SWITCHES >= 20 else "15"}
+PATIENCE = {"none": "8", "touch": "60" if MEASURING else "15"}
 FILE = "test_zero_downtime.py"
 USUAL = "mod_wsgi-sigusr1"
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Generator
+from typing import Any, Callable, Generator
 
 import pytest
 
 from tests.support.fixtures_docker import engine, evidence, images, lookalike, platform, remember_outcome
 
 __all__ = ["engine", "evidence", "images", "lookalike", "platform"]
+
+
+@pytest.fixture(scope="session")
+def every(pytestconfig: pytest.Config) -> Callable[[int], int]:
+    """Return what makes a step of its argument, or 1 with ``--deep``: for sweeps over something that has no names."""
+    return (lambda _: 1) if pytestconfig.getoption("--deep") else (lambda step: step)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -22,6 +22,7 @@ from typing import Any, Dict, Iterator, List
 import pytest
 
 from deployable_zipfile import create
+from tests.support.depth import sampled
 from tests.support.helpers import SECRET, make_wheel, run_cli, write_tree
 from tests.support.terminal import run_in_terminal
 
@@ -320,7 +321,7 @@ def test_a_failed_build_shows_no_token(here: Path, cache: Path, tmp_path: Path, 
         assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
 
 
-@pytest.mark.parametrize("columns", [40, 100])
+@pytest.mark.parametrize("columns", sampled([40, 100], 1))
 def test_a_terminal_shows_what_is_fetched_built_and_compiled(here: Path, cache: Path, columns: int) -> None:
     slow = BACKEND.replace("MARK = ", "import time; time.sleep(1.2)\nMARK = ")
     make_wheel(here / "w", "backend", "1", {"backend.py": slow})

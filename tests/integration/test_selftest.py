@@ -17,6 +17,7 @@ from typing import Any, Dict, Iterator, Tuple
 
 import pytest
 
+from tests.support.depth import sampled
 from tests.support.helpers import run_cli
 from tests.support.projects import CANARY, Workshop, append, environment
 
@@ -276,7 +277,11 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("what", HOSTILE)
+# One of each kind: the network, a driver written in C, a file, another program.
+USUAL_HOSTILE = ["a connection at import", "a driver written in C", "a file through a link", "another program"]
+
+
+@pytest.mark.parametrize("what", sampled(HOSTILE, USUAL_HOSTILE))
 def test_what_no_setting_covers_is_refused_and_named(
     what: str, workshop: Workshop, artifact: Path, real: Real, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ import requests
 
 from tests.support import containers
 from tests.support.production import ROOT, SITE
+from tests.support.traffic import MEASURING
 from tools.platforms import Platform
 
 PID_FILE = "/run/site-httpd.pid"
@@ -21,6 +22,7 @@ HTTPD_ENV = "/etc/site-httpd.env"
 START = "/usr/local/sbin/site-httpd"
 ENVIRONMENT = "/root/environment.json"
 USER = "www-site"
+PROCESSES = "4" if MEASURING else "2"  # each imports the whole site whenever it begins
 
 _START_TEXT = """#!/bin/bash
 set -e
@@ -107,6 +109,7 @@ class WebHost(Host):
             **containers.variables_of(containers.test_environment()),
             "ERROR_LOG": "/var/log/site-error.log",
             "ACCESS_LOG": "/dev/null",
+            "APACHE_PROCESS_COUNT": PROCESSES,
             "APACHE_USER": USER,
             "APACHE_GROUP": USER,
             "APACHE_STATUS_ALLOW_FROM": "127.0.0.1 ::1",

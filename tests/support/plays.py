@@ -40,7 +40,14 @@ def program(name: str, source: str = "requirements/ansible.txt, for Python 3.11 
     return found
 
 
-def play(folder: Path, book: str, hosts: Mapping[str, Any], variables: Mapping[str, Any], *words: str) -> Play:
+def play(
+    folder: Path,
+    book: str,
+    hosts: Mapping[str, Any],
+    variables: Mapping[str, Any],
+    *words: str,
+    pipelining: bool = False,
+) -> Play:
     """Run the playbook *book* on the group ``web``.
 
     Parameters:
@@ -48,6 +55,7 @@ def play(folder: Path, book: str, hosts: Mapping[str, Any], variables: Mapping[s
         hosts: the variables of each host by its name.
         variables: those of the play itself.
         words: further words of the command line.
+        pipelining: send modules through the connection instead of copying each to a file first, which takes longer.
     """
     inventory = folder / "inventory.json"
     inventory.write_text(json.dumps({"web": {"hosts": dict(hosts)}}))
@@ -59,6 +67,7 @@ def play(folder: Path, book: str, hosts: Mapping[str, Any], variables: Mapping[s
         "ANSIBLE_CONFIG": str(COLLECTION / "ansible.cfg"),
         "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
         "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_PIPELINING": str(int(pipelining)),
     }
     began = time.monotonic()
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Clients that ask one site on 127.0.0.1 without a pause, and remember what each answer came from.
+"""Clients that ask one site on 127.0.0.1 again and again, and remember what each answer came from.
 
 Only the standard library, so that it also runs as a program inside a container:
 
@@ -10,11 +10,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import random
 import sys
 import time
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+# Twenty take long: this many are enough to notice a change, and docs/deploy.md tells what twenty gave.
+SWITCHES = int(os.environ.get("ZERO_DOWNTIME_SWITCHES", "4"))
+MEASURING = SWITCHES >= 20
 MAX_CLIENTS, MAX_SECONDS = 64, 3600.0  # whatever is asked for: this is a test, only on this machine
 ANSWER_TIMEOUT = 90.0  # seconds
 AFTER_A_FAULT = 0.5  # seconds before a visitor who got no answer tries again
