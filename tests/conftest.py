@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import zlib
-from typing import Any, List, Set
+from typing import Any, List
 
 import pytest
 
@@ -33,13 +33,15 @@ def pytest_addoption(parser: Any) -> None:
         metavar="NAME",
         help="section of docker/centos7/platforms.ini that the images are built on (default: PLATFORM or centos7)",
     )
-    parser.addoption("--deep", action="store_true", help="run the exhaustive sweeps too (marker deep), as CI does")
+    parser.addoption(
+        "--deep", action="store_true", help="run the exhaustive sweeps too (marker deep), as on GitHub"
+    )
     parser.addoption(
         "--every",
         type=int,
         default=1,
         metavar="N",
-        help="of the sweeps that --deep adds, run the first case of each test and about one of N of the others",
+        help="of what --deep adds, run about one of N tests, always the same ones",
     )
 
 
@@ -48,24 +50,18 @@ def pytest_report_header(config: pytest.Config) -> str:
     every = config.getoption("--every")
     if not config.getoption("--deep"):
         return "deep: exhaustive sweeps are left out; --deep runs them"
-    return "deep: all sweeps run" if every == 1 else f"deep: about 1 of {every} cases of the sweeps runs"
+    return "deep: all sweeps run" if every == 1 else f"deep: about 1 of {every} cases of the sweeps run"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: List[pytest.Item]) -> None:
     """Leave out what is marked deep, all of it or what ``--every`` does not take, and count it as deselected."""
-    taken, left_out = [], []
-    begun: Set[str] = set()
+    every = config.getoption("--every")
+    taken: List[pytest.Item] = []
+    left_out: List[pytest.Item] = []
     for item in items:
-        sweep, _, case = item.nodeid.partition("[")
-        if not item.get_closest_marker("deep") or (
-            config.getoption("--deep")
-            # By the name: every Nth in their order could be the same value of a parameter each time.
-            and (sweep not in begun or zlib.crc32(case.encode()) % config.getoption("--every") == 0)
-        ):
-            taken.append(item)
-        else:
-            left_out.append(item)
-        if item.get_closest_marker("deep"):
-            begun.add(sweep)
+        deep = item.get_closest_marker("deep")
+        # By the name: every Nth in their order could be the same value of a parameter each time.
+        runs = not deep or (config.getoption("--deep") and zlib.crc32(item.nodeid.encode()) % every == 0)
+        (taken if runs else left_out).append(item)
     config.hook.pytest_deselected(items=left_out)
     items[:] = taken

@@ -1,4 +1,4 @@
-"""How much the unit tests try: a sample of the exhaustive sweeps, or all of them (``pytest --deep``, as CI does).
+"""How much the tests try: a sample of the exhaustive sweeps, or all of them (``pytest --deep``, as GitHub's jobs do).
 
 ``--hypothesis-profile=deep`` tries ten thousand mutations too, which takes half an hour.
 """
