@@ -33,9 +33,7 @@ def pytest_addoption(parser: Any) -> None:
         metavar="NAME",
         help="section of docker/centos7/platforms.ini that the images are built on (default: PLATFORM or centos7)",
     )
-    parser.addoption(
-        "--deep", action="store_true", help="run the exhaustive sweeps too (marker deep), as on GitHub"
-    )
+    parser.addoption("--deep", action="store_true", help="run the exhaustive sweeps too (marker deep), as on GitHub")
     parser.addoption(
         "--every",
         type=int,
