@@ -1,4 +1,4 @@
-"""Spread independent pieces of work over forked processes.
+"""Spread independent pieces of work over forked processes, and start threads.
 
 Forked children share the open artifact and every parsed directory without a copy, need no pickling of the work, and
 use all cores for inflating and for file creation in the kernel, which threads cannot (both hold the lock in part).
@@ -8,17 +8,21 @@ What that gains is the row "one core" in ``docs/benchmarks.md``.
 from __future__ import annotations
 
 import contextlib
+import errno
 import marshal
 import os
 import select
 import signal
 import struct
-from typing import Any, Callable, Dict, Iterator, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Optional, Tuple
 
 from . import errors
 from .durable import write_all
 from .errors import DeployableZipfileError, TargetError
 from .signals import ENDING_SIGNALS, unbroken
+
+if TYPE_CHECKING:
+    import threading
 
 MAX_WORKERS = 8  # file creation in one folder tree gains nothing beyond
 _NUMBER = struct.Struct("<L")
@@ -50,6 +54,25 @@ def run(work: Callable[[int], Any], count: int, workers: int = 0, first: int = 0
     """
     with started(work, count, workers, first) as answers:
         yield from answers
+
+
+def in_thread(work: Callable[..., object], *arguments: object, daemon: bool = True) -> "threading.Thread":
+    """Start a thread that calls *work* with *arguments*, and return it.
+
+    Parameters:
+        daemon: it does not keep the process from ending.
+
+    Raises:
+        BlockingIOError: the system gives no further thread (pthread_create(3), EAGAIN), as it would say of a process.
+    """
+    import threading
+
+    thread = threading.Thread(target=work, args=arguments, daemon=daemon)
+    try:
+        thread.start()
+    except RuntimeError:  # all that Python tells
+        raise BlockingIOError(errno.EAGAIN, "no further thread can be started") from None
+    return thread
 
 
 @contextlib.contextmanager

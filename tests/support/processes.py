@@ -1,10 +1,11 @@
-"""What this process has begun and opened: nothing of it may be left by what is tested."""
+"""What this process has begun and opened: nothing of it may be left by what is tested. And threads that fail."""
 
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
-from typing import List
+from typing import Callable, List
 
 
 def children() -> List[int]:
@@ -24,3 +25,16 @@ def children() -> List[int]:
 def descriptors() -> List[str]:
     """What this process has open."""
     return sorted(os.listdir("/proc/self/fd"))
+
+
+def no_thread_after(count: int) -> Callable[[threading.Thread], None]:
+    """Return what stands in for ``Thread.start`` where the system gives *count* threads and no more."""
+    real, given = threading.Thread.start, []
+
+    def start(thread: threading.Thread) -> None:
+        if len(given) == count:
+            raise RuntimeError("can't start new thread")
+        given.append(thread)
+        real(thread)
+
+    return start

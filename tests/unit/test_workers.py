@@ -17,7 +17,7 @@ from deployable_zipfile import workers as team
 from deployable_zipfile.errors import DestinationError, TargetError, WheelError
 from tests.support.artifacts import PACKAGE
 from tests.support.depth import sampled
-from tests.support.processes import children, descriptors
+from tests.support.processes import children, descriptors, no_thread_after
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2, 8])
@@ -263,3 +263,9 @@ def test_work_whose_answers_nobody_takes_is_given_up(workers: int) -> None:
         raise KeyError
     assert children() == []
     assert descriptors() == before
+
+
+def test_a_thread_that_the_system_does_not_give_is_an_error_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading.Thread, "start", no_thread_after(0))
+    with pytest.raises(BlockingIOError, match="no further thread can be started"):
+        team.in_thread(print)

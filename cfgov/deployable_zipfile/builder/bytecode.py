@@ -13,6 +13,7 @@ from typing import IO, Callable, Dict, Iterator, List, NamedTuple, Optional, Seq
 from .. import durable, process
 from ..artifact.names import name_problem
 from ..errors import BuildInputError
+from ..workers import in_thread
 
 FORMAT = 2  # of the compiled files, for caches
 _WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bytecode_worker.py")
@@ -151,9 +152,12 @@ class _Team:
     def run(self, workers: int) -> List[_Answer]:
         with contextlib.ExitStack() as stack:
             compilers = [stack.enter_context(_Compiler(self._interpreter)) for _ in range(workers)]
-            threads = [threading.Thread(target=self._serve, args=(compiler,)) for compiler in compilers]
-            for thread in threads:
-                thread.start()
+            threads = []
+            with contextlib.suppress(BlockingIOError):
+                for compiler in compilers:
+                    threads.append(in_thread(self._serve, compiler, daemon=False))
+            if not threads:  # the system gives none
+                self._serve(compilers[0])
             try:
                 for thread in threads:
                     while thread.is_alive():

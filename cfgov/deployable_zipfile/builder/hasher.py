@@ -6,13 +6,14 @@ A second thread lets the kernel write it to the disk meanwhile, so that little i
 from __future__ import annotations
 
 import collections
+import contextlib
 import errno
 import hashlib
 import os
 import threading
 from typing import Deque, List, NamedTuple, Optional, Union
 
-from .. import durable
+from .. import durable, workers
 from . import contents
 
 _BLOCK = 512 * 1024  # bytes; what was just read is still in the processor's cache when it is hashed and written
@@ -45,6 +46,7 @@ class Hasher:
         self._ended = False
         self._change = threading.Condition()
         self._threads: List[threading.Thread] = []
+        self._position = 0  # up to which the file was written before there were threads
         self._error: Optional[BaseException] = None
         self._unsent = 0  # bytes that were written since the kernel was asked to put them on the disk
         self._written = False  # whether nothing more will be
@@ -55,15 +57,15 @@ class Hasher:
         return bool(self._threads)
 
     def start(self, position: int) -> None:
-        """Start the threads, if there are none yet; everything up to *position* is written."""
+        """Start the threads, if there are none yet; everything up to *position* is written.
+
+        Where the system gives no thread, the writer goes on writing, and :meth:`end` hashes.
+        """
         if not self._threads:
-            self._unsent = position
-            for thread in (
-                threading.Thread(target=self._run, args=(position,), daemon=True),
-                threading.Thread(target=self._send, daemon=True),
-            ):
-                thread.start()
-                self._threads.append(thread)
+            self._position = self._unsent = position
+            with contextlib.suppress(BlockingIOError):
+                for work in (self._run, self._send):
+                    self._threads.append(workers.in_thread(work))
 
     def write(self, data: bytes) -> None:
         """Let the thread write *data*.
@@ -92,6 +94,8 @@ class Hasher:
             OSError, BuildInputError: as :meth:`write`.
         """
         self._finish()
+        if not self._threads:
+            self._run()
         if self._error is not None:
             raise self._error
         return self._digest.hexdigest()
@@ -119,9 +123,9 @@ class Hasher:
             self._ahead += size
             self._change.notify_all()
 
-    def _run(self, position: int) -> None:
+    def _run(self) -> None:
         try:
-            self._hash(self._descriptor, 0, position, "", write=False)
+            self._hash(self._descriptor, 0, self._position, "", write=False)
             while True:
                 with self._change:
                     while not self._waiting and not self._ended:

@@ -11,12 +11,12 @@ import contextlib
 import http.client
 import re
 import socket
-import threading
 import time
 import urllib.parse
 from typing import Dict, Mapping, NamedTuple, Optional
 
 from ..errors import DeploymentError, UsageError
+from ..workers import in_thread
 
 HEADER = "X-Build-Id"
 
@@ -134,8 +134,7 @@ class _Exchange:
         Raises:
             OSError, http.client.HTTPException, ValueError: there is none.
         """
-        thread = threading.Thread(target=self._work, args=(timeout,), daemon=True)
-        thread.start()
+        thread = in_thread(self._work, timeout)
         thread.join(timeout)
         self._over = True
         if thread.is_alive():

@@ -6,6 +6,7 @@ import json
 import marshal
 import subprocess
 import sys
+import threading
 import types
 from pathlib import Path
 from typing import Dict, List
@@ -15,6 +16,7 @@ import pytest
 from deployable_zipfile.builder import bytecode, bytecode_worker
 from deployable_zipfile.errors import BuildInputError
 from tests.support.helpers import File, make_wheel, write_tree
+from tests.support.processes import no_thread_after
 
 TAG = str(sys.implementation.cache_tag)
 MODULES: Dict[str, File] = {
@@ -225,3 +227,14 @@ def test_optimization_of_this_process_leaves_no_trace(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-OO", "-c", code, *words], check=True)
     [expected] = contents(compiled(unit, tmp_path / "w")).values()
     assert (tmp_path / "bytecode-here").read_bytes() == expected
+
+
+@pytest.mark.parametrize("given", [0, 1])
+def test_without_threads_everything_is_compiled_all_the_same(
+    given: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unit = of_project(tmp_path / "p", MODULES)
+    expected = contents(compiled(unit, tmp_path / "w1", workers=2))
+    monkeypatch.setattr(bytecode, "_BATCH", 1)
+    monkeypatch.setattr(threading.Thread, "start", no_thread_after(given))
+    assert contents(compiled(unit, tmp_path / "w2", workers=2)) == expected

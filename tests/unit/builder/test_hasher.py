@@ -17,6 +17,7 @@ from deployable_zipfile.builder.contents import FileContent, Item
 from deployable_zipfile.builder.hasher import Hasher
 from deployable_zipfile.builder.zipwriter import Archive
 from deployable_zipfile.errors import BuildInputError
+from tests.support.processes import no_thread_after
 
 
 @pytest.fixture(autouse=True)
@@ -158,3 +159,15 @@ def test_a_disk_that_does_not_take_what_was_written_ends_the_build(
     with pytest.raises(OSError, match=os.strerror(errno.EIO)):
         archived(tmp_path / "a.zip", items)
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("given", [0, 1])
+def test_without_threads_the_bytes_and_their_digest_are_the_same(
+    given: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = [stored(tmp_path / "wheel", os.urandom(5000)), Item("text", b"line\n" * 500)]
+    expected = archived(tmp_path / "with", items)
+    monkeypatch.setattr(threading.Thread, "start", no_thread_after(given))
+    assert archived(tmp_path / "without", items) == expected
+    assert (tmp_path / "without").read_bytes() == (tmp_path / "with").read_bytes()
+    assert hashlib.sha256((tmp_path / "without").read_bytes()).hexdigest() == expected

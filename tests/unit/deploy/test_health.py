@@ -15,6 +15,7 @@ from deployable_zipfile.deploy import health
 from deployable_zipfile.deploy.health import Check, prove
 from deployable_zipfile.errors import DeploymentError, UsageError
 from tests.support.depth import sampled
+from tests.support.processes import no_thread_after
 from tests.support.sites import Server
 
 NEW, OLD = "a" * 32, "b" * 32
@@ -194,6 +195,13 @@ def test_a_server_that_takes_no_connection_ends_at_the_deadline() -> None:
             other.setblocking(False)
             other.connect_ex(listener.getsockname())
         ends_in_time(f"http://127.0.0.1:{listener.getsockname()[1]}/", 0.15, "no answer")
+
+
+def test_where_no_thread_can_be_started_it_says_so_at_the_deadline(
+    silent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading.Thread, "start", no_thread_after(0))
+    ends_in_time(silent, 0.15, "no answer: .*no further thread can be started")
 
 
 def test_nobody_on_the_port_ends_at_the_deadline() -> None:
