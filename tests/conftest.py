@@ -25,6 +25,12 @@ for number, handler in (
         signal.signal(number, handler)
 
 
+def positive_number(text: str) -> int:
+    if int(text) < 1:
+        raise ValueError(text)
+    return int(text)
+
+
 def pytest_addoption(parser: Any) -> None:
     """Add ``--platform``, so that ``nox -s e2e -- --platform NAME`` reaches the tests."""
     parser.addoption(
@@ -36,7 +42,7 @@ def pytest_addoption(parser: Any) -> None:
     parser.addoption("--deep", action="store_true", help="run the exhaustive sweeps too (marker deep), as on GitHub")
     parser.addoption(
         "--every",
-        type=int,
+        type=positive_number,
         default=1,
         metavar="N",
         help="of what --deep adds, run about one of N tests, always the same ones",

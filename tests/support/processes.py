@@ -29,7 +29,8 @@ def descriptors() -> List[str]:
 
 def no_thread_after(count: int) -> Callable[[threading.Thread], None]:
     """Return what stands in for ``Thread.start`` where the system gives *count* threads and no more."""
-    real, given = threading.Thread.start, []
+    real = threading.Thread.start
+    given: List[threading.Thread] = []
 
     def start(thread: threading.Thread) -> None:
         if len(given) == count:
