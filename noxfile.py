@@ -70,7 +70,7 @@ def unit(session: nox.Session) -> None:
 
 @nox.session(tags=["ci"])
 def deep(session: nox.Session) -> None:
-    """Run the exhaustive unit tests: every fault, every environment, every hostile file."""
+    """Run the exhaustive unit tests: every fault, environment and hostile file; -- --every N runs about one of N."""
     install(session, "test")
     pytest(session, "tests/unit", "--numprocesses=logical", "--deep", "-m", "deep")
 
@@ -79,7 +79,7 @@ def deep(session: nox.Session) -> None:
 def site(session: nox.Session) -> None:
     """Run the tests of the demo site."""
     install(session, "deployment", "site")
-    # Modules whole: what a module's fixtures make takes longer than its tests.
+    # Each module stays in one process: some have fixtures that take long.
     pytest(session, "tests/site", "--numprocesses=logical", "--dist=loadscope")
 
 

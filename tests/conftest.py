@@ -26,6 +26,7 @@ for number, handler in (
 
 
 def positive_number(text: str) -> int:
+    """Return *text* as a number that counts something; argparse shows the name of this function where it is none."""
     if int(text) < 1:
         raise ValueError(text)
     return int(text)

@@ -12,8 +12,8 @@ __all__ = ["engine", "evidence", "images", "lookalike", "platform"]
 
 
 @pytest.fixture(scope="session")
-def every(pytestconfig: pytest.Config) -> Callable[[int], int]:
-    """Return what makes a step of its argument, or 1 with ``--deep``: for sweeps over something that has no names."""
+def stride(pytestconfig: pytest.Config) -> Callable[[int], int]:
+    """Return what gives the step of a sweep whose cases have no names: its argument, or 1 with ``--deep``."""
     return (lambda _: 1) if pytestconfig.getoption("--deep") else (lambda step: step)
 
 

@@ -102,25 +102,25 @@ def injected(strace: str, site: Site, call: str, number: int, effect: str) -> "s
 
 
 def test_killed_at_any_call_the_destination_is_absent_or_complete_and_a_rerun_succeeds(
-    strace: str, site: Site, every: Callable[[int], int]
+    strace: str, site: Site, stride: Callable[[int], int]
 ) -> None:
     seen = Counter()  # type: Counter[bool]
-    for call, number in points(strace, site, 2 * every(3)):
+    for call, number in points(strace, site, 2 * stride(3)):
         done = injected(strace, site, call, number, "signal=KILL")
         assert done.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL), (call, number, done.stderr)
         seen[site.assert_absent_or_complete(f"{call} {number}")] += 1
         site.assert_rerun(f"{call} {number}")
-    assert seen[False] * every(3) > 30, "nothing was killed before the commit"
+    assert seen[False] * stride(3) > 30, "nothing was killed before the commit"
     assert seen[True] > 1, "nothing was killed after the commit"
 
 
 @pytest.mark.parametrize(("name", "step"), [("ENOSPC", 5), ("EIO", 13), ("EACCES", 29), ("EDQUOT", 29), ("EROFS", 29)])
 def test_whichever_call_fails_it_is_one_line_and_nothing_is_left(
-    name: str, step: int, strace: str, site: Site, every: Callable[[int], int]
+    name: str, step: int, strace: str, site: Site, stride: Callable[[int], int]
 ) -> None:
     text = os.strerror(getattr(errno, name))
     failed = 0
-    for call, number in points(strace, site, step * every(3)):
+    for call, number in points(strace, site, step * stride(3)):
         point = f"{call} {number}"
         done = injected(strace, site, call, number, f"error={name}")
         complete = site.assert_absent_or_complete(point)
@@ -144,10 +144,10 @@ def test_whichever_call_fails_it_is_one_line_and_nothing_is_left(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_at_any_call_is_130_and_nothing_is_left(
-    number: signal.Signals, strace: str, site: Site, every: Callable[[int], int]
+    number: signal.Signals, strace: str, site: Site, stride: Callable[[int], int]
 ) -> None:
     stopped = 0
-    for call, at in points(strace, site, 31 * every(2)):
+    for call, at in points(strace, site, 31 * stride(2)):
         point = f"{call} {at}"
         done = injected(strace, site, call, at, f"signal={number.name}")
         complete = site.assert_absent_or_complete(point)

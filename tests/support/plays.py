@@ -40,14 +40,7 @@ def program(name: str, source: str = "requirements/ansible.txt, for Python 3.11 
     return found
 
 
-def play(
-    folder: Path,
-    book: str,
-    hosts: Mapping[str, Any],
-    variables: Mapping[str, Any],
-    *words: str,
-    pipelining: bool = False,
-) -> Play:
+def play(folder: Path, book: str, hosts: Mapping[str, Any], variables: Mapping[str, Any], *words: str) -> Play:
     """Run the playbook *book* on the group ``web``.
 
     Parameters:
@@ -55,7 +48,6 @@ def play(
         hosts: the variables of each host by its name.
         variables: those of the play itself.
         words: further words of the command line.
-        pipelining: send modules through the connection instead of copying each to a file first, which takes longer.
     """
     inventory = folder / "inventory.json"
     inventory.write_text(json.dumps({"web": {"hosts": dict(hosts)}}))
@@ -67,7 +59,6 @@ def play(
         "ANSIBLE_CONFIG": str(COLLECTION / "ansible.cfg"),
         "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
         "ANSIBLE_NOCOLOR": "1",
-        "ANSIBLE_PIPELINING": str(int(pipelining)),
     }
     began = time.monotonic()
     done = subprocess.run(

@@ -14,8 +14,7 @@ from tests.support.hosts import Host
 from tests.support.traffic import MEASURING, Answer, Traffic, summary
 
 CLIENTS, SLOW = 50, 0.05
-# Without a pause the clients take the whole machine, and each start of the site takes several times as long. Where
-# nothing is measured they leave some of it to the site: still a request about every 30 milliseconds.
+# Without a pause the clients take the whole machine. Where nothing is measured they leave some of it to the site.
 SLOW_SECONDS, PAUSE = (8.0, 0.0) if MEASURING else (4.0, 1.0)
 
 
