@@ -23,7 +23,7 @@ nox.options.default_venv_backend = "venv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
 nox.options.reuse_existing_virtualenvs = True
-# What plain ``nox`` runs: no engine, no browser and no second Python needed. ``nox -t ci`` runs everything.
+# What plain ``nox`` runs: no engine, no browser and no second Python needed. ``nox -t ci`` runs what needs them too.
 nox.options.sessions = [f"unit-{RUNNING if RUNNING in PYTHONS else PYTHONS[-2]}", "site", "core"]
 
 os.environ["PATH"] = interpreters.search_path(os.environ)
