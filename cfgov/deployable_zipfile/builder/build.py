@@ -113,7 +113,7 @@ def build(wanted: BuildOptions, console: Console, wishes: Wishes, record: Option
             stack.enter_context(git.listened(record.answers))
         run_as = project.check(wanted.wanted)
         base = stack.enter_context(_opened_base(wishes.against)) if wishes.against else None
-        kept = stack.enter_context(cache.Cache(options.cache_folder(context)))
+        kept = stack.enter_context(cache.Cache(options.cache_folder(context), os.path.realpath(wanted.project)))
         options.keep_settings(kept)
         lock = supplies.Supplies(context, kept)
         output = stack.enter_context(Output(wanted.output))

@@ -7,14 +7,18 @@ file is remembered with the file's identity, and holds until that changes: see :
 
 from __future__ import annotations
 
+import bisect
+import collections
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
+import marshal
 import os
 import time
 import zlib
-from typing import Any, Callable, Dict, Iterable, Iterator, NamedTuple, Optional, Tuple, TypeVar
+from typing import IO, Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple, TypeVar
 
 from .. import durable
 from ..errors import BuildInputError
@@ -23,13 +27,17 @@ from .unchanged import identity as identity
 from .unchanged import settles as settles
 
 _BLOCK = 1024 * 1024
-_FACTS = 1000  # files of which what is known is in one line
+_MEMORY = 1  # format of what is known of files
+_MARSHAL = 4  # format that every Python from 3.4 on reads
+_HEAD = 20  # bytes in which the size of the index of such a file is
+_ROW = 1000  # files of which what is known is in one piece
+_OPEN = 16  # pieces of which what is known is parsed
 _UNUSED = 60 * 24 * 3600  # seconds after which an entry that no build touched is removed
 _PRUNE_EVERY = 24 * 3600
 _DAY = 24 * 3600
-_IDENTITY = ""  # of no kind of fact
 
 _Fact = TypeVar("_Fact")
+_Row = Tuple[str, str]  # folder, and the first name of neighbours in it, "" for the first ones
 Identity = Tuple[int, ...]  # device, inode, size, time of content and of the inode (nanoseconds)
 
 
@@ -45,8 +53,8 @@ class Kept(NamedTuple):
 class Memory:
     """What was found out about files by reading them, for as long as they have the identity that they had then.
 
-    What is known of a file is kept as text and parsed when it is asked for: there may be 100 000 files, and as objects
-    each takes a kilobyte.
+    What is known of neighbours, files of one folder with names next to each other, is kept as bytes and parsed when one
+    of them is asked for: there may be 100 000 files, as objects each takes a kilobyte, and they are asked for in order.
 
     Parameters:
         path: of the file that it is kept in; one that is damaged counts as missing.
@@ -55,11 +63,15 @@ class Memory:
     def __init__(self, path: str) -> None:
         self._path = path
         self._today = int(time.time()) // _DAY
-        self._facts: Optional[Dict[str, str]] = None  # path -> day of the last use, a blank, identity and facts (JSON)
-        self._changed = False
+        self._first_day = self._today - _UNUSED // _DAY  # of use; what was used before is forgotten
+        self._file: Optional[IO[bytes]] = None
+        self._places: Dict[_Row, _Place] = {}  # of neighbours in that file
+        self._rows: Optional[Dict[str, List[str]]] = None  # folder -> first name of each of its rows of neighbours
+        self._fresh: Dict[_Row, Tuple[int, bytes]] = {}  # of neighbours that changed: day of the last use, and bytes
+        self._open: "collections.OrderedDict[_Row, _Neighbours]" = collections.OrderedDict()  # the last used ones
 
     def about(self, path: str, own: Identity, kind: str, find: Callable[[], _Fact]) -> _Fact:
-        """Return the fact of *kind* (what JSON can carry) about the regular file *path*.
+        """Return the fact of *kind* (what ``marshal`` can carry) about the regular file *path*.
 
         Parameters:
             path: absolute.
@@ -76,13 +88,15 @@ class Memory:
 
     def known(self, path: str, own: Identity, kind: str) -> Any:
         """Return the fact of *kind* about the file *path*, whose identity is *own*; None when it is not known."""
-        facts = self._read()
-        found, day, text = self._parsed(path)
-        if found.get(_IDENTITY) != list(own) or kind not in found:
+        folder, _, name = path.rpartition("/")
+        beside = self._of(self._row(folder, name))
+        found = beside.files.get(name)
+        if found is None or found[1] != own or kind not in found[2]:
             return None
-        if day != str(self._today):
-            facts[path], self._changed = f"{self._today} {text}", True
-        return found[kind]
+        if found[0] != self._today:
+            beside.files[name] = (self._today, own, found[2])
+            beside.changed = True
+        return found[2][kind]
 
     def keep(self, path: str, own: Identity, kind: str, fact: Any, moment: int) -> None:
         """Remember a fact about *path*, unless a change after it was read could go unseen.
@@ -95,37 +109,108 @@ class Memory:
         """
         if moment <= settles(own):
             return
-        facts = self._read()
-        found, day, _ = self._parsed(path)
-        if found.get(_IDENTITY) != list(own):
-            found = {_IDENTITY: list(own)}
-        elif found.get(kind) == fact and day == str(self._today):
+        folder, _, name = path.rpartition("/")
+        row = self._row(folder, name)
+        beside = self._of(row)
+        day, identity, facts = beside.files.get(name, (0, (), {}))
+        if identity != own:
+            facts = {}
+        elif facts.get(kind) == fact and day == self._today:
             return  # known already: nothing is written for that
-        found[kind] = fact
-        facts[path], self._changed = f"{self._today} {json.dumps(found, separators=(',', ':'))}", True
+        beside.files[name] = (self._today, own, {**facts, kind: fact})
+        beside.changed = True
+        if len(beside.files) >= 2 * _ROW:
+            self._close(row)
 
     def save(self, folder: str) -> None:
         """Write what is new through a file in *folder*, on the same file system."""
-        if not self._changed:
+        for row in list(self._open):
+            self._close(row)
+        if self._fresh:
+            days = {row: place.day for row, place in self._places.items()}
+            days.update((row, day) for row, (day, _) in self._fresh.items())
+            rows = sorted(row for row, day in days.items() if day >= self._first_day)
+            index = marshal.dumps([(*row, days[row], len(self._bytes(row))) for row in rows], _MARSHAL)
+            _write_lines(folder, self._path, itertools.chain([b"%d\n" % len(index), index], map(self._bytes, rows)))
+        self.close()
+
+    def close(self) -> None:
+        """Forget what was not saved; what was is read again when something of it is asked for."""
+        if self._file:
+            self._file.close()
+        self._file = self._rows = None
+        for kept in (self._places, self._fresh, self._open):
+            kept.clear()
+
+    def _row(self, folder: str, name: str) -> _Row:
+        """Return the row of neighbours in *folder* that *name* belongs to."""
+        if self._rows is None:
+            self._read()
+        firsts = self._rows.get(folder, ()) if self._rows else ()
+        at = bisect.bisect_right(firsts, name)
+        return folder, firsts[at - 1] if at else ""
+
+    def _of(self, row: _Row) -> _Neighbours:
+        """Return what is known of the neighbours in *row*."""
+        found = self._open.get(row)
+        if found is None:
+            if len(self._open) >= _OPEN:
+                self._close(next(iter(self._open)))
+            content = self._bytes(row)
+            found = self._open[row] = _Neighbours(marshal.loads(content) if content else {})
+        else:
+            self._open.move_to_end(row)
+        return found
+
+    def _close(self, row: _Row) -> None:
+        """Put what is known of the neighbours in *row* into bytes again if it changed: into several if it is much."""
+        found = self._open.pop(row)
+        if not found.changed:
             return
-        first, facts = self._today - _UNUSED // _DAY, self._read()
-        for path in [path for path, text in facts.items() if int(text.partition(" ")[0]) < first]:
-            del facts[path]
-        _write_lines(folder, self._path, _lines_of(facts))
-        self._changed = False
+        folder, first = row
+        names = sorted(name for name, (day, *_) in found.files.items() if day >= self._first_day)
+        firsts = [first, *names[_ROW::_ROW]]
+        for number, one in enumerate(firsts):
+            files = {name: found.files[name] for name in names[number * _ROW : number * _ROW + _ROW]}
+            self._fresh[folder, one] = self._today, marshal.dumps(files, _MARSHAL)
+        if self._rows is not None:
+            self._rows[folder] = sorted({*self._rows.get(folder, ()), *firsts})
 
-    def _parsed(self, path: str) -> Tuple[Dict[str, Any], str, str]:
-        """Return what is known of *path*, the day of its last use, and the text; nothing for an unknown path."""
-        day, _, text = self._read().get(path, "").partition(" ")
-        return json.loads(text) if text else {}, day, text
+    def _bytes(self, row: _Row) -> bytes:
+        if row in self._fresh:
+            return self._fresh[row][1]
+        place = self._places.get(row)
+        if place is None or self._file is None:
+            return b""
+        content = os.pread(self._file.fileno(), place.size, place.start)
+        return content if len(content) == place.size else b""
 
-    def _read(self) -> Dict[str, str]:
-        if self._facts is None:
-            try:
-                self._facts = _read_facts(self._path)
-            except OSError:
-                self._facts = {}
-        return self._facts
+    def _read(self) -> None:
+        """Read what is where in the file, unless that is missing or damaged."""
+        self._rows = {}
+        with contextlib.suppress(OSError):
+            self._file = open(self._path, "rb", buffering=0)  # noqa: SIM115 - closed by close()
+            self._places = _places_in(self._file)
+        for folder, first in sorted(self._places):
+            self._rows.setdefault(folder, []).append(first)
+
+
+class _Place(NamedTuple):
+    """Where what is known of the neighbours of one row is in the file of a :class:`Memory`."""
+
+    day: int  # of the last use
+    start: int  # in bytes
+    size: int
+
+
+class _Neighbours:
+    """What is known of the files of one row: day of the last use, identity, and facts by kind, for each name."""
+
+    __slots__ = ("changed", "files")
+
+    def __init__(self, files: Dict[str, Tuple[int, Identity, Dict[str, Any]]]) -> None:
+        self.files = files
+        self.changed = False
 
 
 def _read_proven(path: str) -> Any:
@@ -137,33 +222,21 @@ def _read_proven(path: str) -> Any:
     return json.loads(text)
 
 
-def _read_facts(path: str) -> Dict[str, str]:
-    """Return what :func:`_lines_of` wrote to the file *path*, line by line, and nothing if it is damaged.
-
-    Nor is anything returned of what a former version of the tool wrote in another form.
-    """
-    facts: Dict[str, str] = {}
-    with open(path, "rb") as file:
-        stated, digest = file.readline().rstrip(b"\n"), hashlib.sha256()
-        start = file.tell()
-        for block in iter(lambda: file.read(_BLOCK), b""):
-            digest.update(block)
-        if digest.hexdigest().encode("ascii") != stated:
-            return {}
-        file.seek(start)
-        for line in file:
-            found = json.loads(line)
-            if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
-                return {}
-            facts.update(found)
-    return facts
-
-
-def _lines_of(facts: Dict[str, str]) -> Iterator[bytes]:
-    """Yield *facts* in lines, each an object of JSON: as one text they would take as much memory again."""
-    paths = sorted(facts)
-    for first in range(0, len(paths), _FACTS):
-        yield _json({path: facts[path] for path in paths[first : first + _FACTS]}) + b"\n"
+def _places_in(file: IO[bytes]) -> Dict[_Row, _Place]:
+    """Return what is where in the open *file* of a :class:`Memory`; nothing if that is damaged."""
+    start = 2 * hashlib.sha256().digest_size + 1
+    stated, digest = file.read(start).rstrip(b"\n"), hashlib.sha256()
+    for block in iter(lambda: file.read(_BLOCK), b""):
+        digest.update(block)
+    size = os.pread(file.fileno(), _HEAD, start).partition(b"\n")[0]
+    if digest.hexdigest().encode("ascii") != stated or not size.isdigit():
+        return {}
+    start += len(size) + 1
+    places, at = {}, start + int(size)
+    for folder, first, day, length in marshal.loads(os.pread(file.fileno(), int(size), start)):
+        places[folder, first] = _Place(day, at, length)
+        at += length
+    return places
 
 
 def _json(value: Any) -> bytes:
@@ -195,22 +268,24 @@ class Cache:
 
     Parameters:
         folder: where; made when missing, readable only for its owner. None: a folder that :meth:`close` removes.
+        project: real path of the project that is built. What is known of files is kept for each, so that none has to
+            read what is known of all others.
 
     Attributes:
         work: a scratch folder on the same file system, removed by :meth:`close`; those of killed builds are removed
             by the next one.
-        memory: what earlier builds found out about files, here and elsewhere.
+        memory: what earlier builds of the project found out about files, here and elsewhere.
 
     Raises:
         BuildInputError: the folder cannot be made or written.
     """
 
-    def __init__(self, folder: Optional[str]) -> None:
+    def __init__(self, folder: Optional[str], project: str = "") -> None:
         self._temporary = folder is None
         try:
             self.folder = os.path.abspath(folder) if folder else _temporary_folder()
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
-            self.memory = Memory(os.path.join(self.folder, "known"))
+            self.memory = Memory(self._path("facts", key(_MEMORY, project)))
             self._remove_leftovers()
             self.work, self._lock = self._fresh_work()
         except OSError as error:
@@ -229,6 +304,7 @@ class Cache:
         with contextlib.suppress(OSError):  # what cannot be remembered, on a full disk for instance, is read again
             if not self._temporary:
                 self.memory.save(self.work)
+        self.memory.close()
         os.close(self._lock)
         _remove_folder(self.folder if self._temporary else self.work)
         if not self._temporary:

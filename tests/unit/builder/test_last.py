@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import shutil
 import subprocess
 import time
 import tracemalloc
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import pytest
 
@@ -244,14 +246,14 @@ def test_a_last_artifact_that_changes_while_it_is_copied_from_fails_the_build(
 
 
 @pytest.mark.parametrize("damage", sampled([_cut, _flipped, _gone], [_flipped]))
-@pytest.mark.parametrize("part", sampled(["known", "last", "files", "commit", "bytecode", "plans"], ["last"]))
+@pytest.mark.parametrize("part", sampled(["facts", "last", "files", "commit", "bytecode", "plans"], ["last"]))
 def test_a_damaged_cache_gives_the_same_bytes(build: Build, part: str, damage: Callable[[Path], None]) -> None:
     whole = build.artifact.read_bytes()
     (build.site / "module_3.py").write_text("VALUE = 'new'\n", encoding="utf-8")
     build.warm()
     changed = build.artifact.read_bytes()
     folder = build.folder / "cache" / "deployable-zipfile" / part
-    paths = [folder] if folder.is_file() else [path for path in folder.rglob("*") if path.is_file()]
+    paths = [path for path in folder.rglob("*") if path.is_file()]
     assert paths
     for path in paths:
         damage(path)
@@ -289,6 +291,16 @@ def test_with_the_cache_on_another_file_system_the_bytes_are_the_same(
         shutil.rmtree(str(folder))
 
 
+@contextlib.contextmanager
+def opened(folder: Path) -> Iterator[cache.Memory]:
+    """Yield the memory that was saved in *folder*."""
+    memory = cache.Memory(str(folder / "memory"))
+    try:
+        yield memory
+    finally:
+        memory.close()
+
+
 class Told:
     """A stand-in for reading a file, which counts how often it is read."""
 
@@ -310,7 +322,8 @@ def test_a_fact_is_remembered_for_as_long_as_the_file_is_the_same(tmp_path: Path
         assert memory.about(str(path), identity(path), "kind", read) == "fact 1"
         memory.save(str(tmp_path))
     path.write_bytes(b"two")
-    assert cache.Memory(str(tmp_path / "memory")).about(str(path), identity(path), "kind", read) == "fact 2"
+    with opened(tmp_path) as memory:
+        assert memory.about(str(path), identity(path), "kind", read) == "fact 2"
 
 
 def _just_now(nanoseconds: int) -> cache.Identity:
@@ -344,51 +357,55 @@ def test_what_is_known_of_a_file_takes_little_memory_and_comes_back_as_it_was(tm
         memory.keep(path, (1, n, 3, 4, 5), "sha256", "0" * 64, 10**18)
         memory.keep(path, (1, n, 3, 4, 5), "beginning", {"mode": 0o644, "text": [n, None, "\udc80"]}, 10**18)
     memory.save(str(tmp_path))
+    again = cache.Memory(str(tmp_path / "memory"))
     tracemalloc.start()
     try:
-        again = cache.Memory(str(tmp_path / "memory"))
         assert again.known(paths[7], (1, 7, 3, 4, 5), "sha256") == "0" * 64
         size, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert size < 600 * len(paths)
+    assert size < 60 * len(paths)
     assert again.known(paths[7], (1, 7, 3, 4, 5), "beginning") == {"mode": 0o644, "text": [7, None, "\udc80"]}
     assert again.known(paths[7], (1, 8, 3, 4, 5), "sha256") is None  # of another file at the same path
     assert again.known(paths[7], (1, 7, 3, 4, 5), "other") is None
     again.keep(paths[7], (1, 8, 3, 4, 5), "other", 1, 10**18)
     assert again.known(paths[7], (1, 8, 3, 4, 5), "sha256") is None  # it went with the former file
+    again.close()
 
 
 def test_what_is_known_is_read_and_saved_in_parts(tmp_path: Path) -> None:
     count = 5000
     memory = cache.Memory(str(tmp_path / "memory"))
     for n in range(count):
-        memory.keep(f"/srv/project/file_{n}.txt", (1, n, 3, 4, 5), "kind", "x" * 1000, 10**18)
+        memory.keep(f"/srv/project/file_{n}.txt", (1, n, 3, 4, 5), "kind", f"{n:01000}", 10**18)
     tracemalloc.start()
     try:
         memory.save(str(tmp_path))
         _, saving = tracemalloc.get_traced_memory()
-        again = cache.Memory(str(tmp_path / "memory"))
-        assert again.known("/srv/project/file_4999.txt", (1, 4999, 3, 4, 5), "kind") == "x" * 1000
-        kept, reading = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        tracemalloc.start()
+        with opened(tmp_path) as again:
+            assert again.known("/srv/project/file_4999.txt", (1, 4999, 3, 4, 5), "kind") == f"{4999:01000}"
+        _, reading = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert kept > 1000 * count
-    assert saving < kept * 0.7
-    assert reading < kept * 1.7
+    assert (tmp_path / "memory").stat().st_size > 1000 * count
+    assert saving < 1000 * count * 0.7
+    assert reading < 1000 * count * 0.7
 
 
 @pytest.mark.parametrize("at", [0, 40, 70, 400_000, -1])
 def test_a_damaged_memory_counts_as_missing(at: int, tmp_path: Path) -> None:
     memory = cache.Memory(str(tmp_path / "memory"))
     for n in range(3000):
-        memory.keep(f"/srv/project/file_{n}.txt", (1, n, 3, 4, 5), "kind", "x" * 200, 10**18)
+        memory.keep(f"/srv/project/file_{n}.txt", (1, n, 3, 4, 5), "kind", f"{n:0200}", 10**18)
     memory.save(str(tmp_path))
     data = bytearray((tmp_path / "memory").read_bytes())
     data[at] ^= 1
     for text in (data, data[:at], b""):
         (tmp_path / "memory").write_bytes(text)
-        assert cache.Memory(str(tmp_path / "memory")).known("/srv/project/file_0.txt", (1, 0, 3, 4, 5), "kind") is None
+        with opened(tmp_path) as memory:
+            assert memory.known("/srv/project/file_0.txt", (1, 0, 3, 4, 5), "kind") is None
 
 
 def test_what_was_known_already_is_not_saved_again(tmp_path: Path) -> None:
@@ -402,7 +419,8 @@ def test_what_was_known_already_is_not_saved_again(tmp_path: Path) -> None:
     assert (tmp_path / "memory").stat().st_ino == before.st_ino
     memory.keep("/file", (1, 2, 3, 4, 5), "kind", "another", 10**18)
     memory.save(str(tmp_path))
-    assert cache.Memory(str(tmp_path / "memory")).known("/file", (1, 2, 3, 4, 5), "kind") == "another"
+    with opened(tmp_path) as memory:
+        assert memory.known("/file", (1, 2, 3, 4, 5), "kind") == "another"
 
 
 def test_what_no_build_used_for_two_months_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -416,12 +434,75 @@ def test_what_no_build_used_for_two_months_is_forgotten(tmp_path: Path, monkeypa
         memory = cache.Memory(str(tmp_path / "memory"))
         assert memory.known("/used", (1, 2, 3, 4, 5), "kind") == "fact"
         memory.save(str(tmp_path))
-    assert cache.Memory(str(tmp_path / "memory")).known("/unused", (1, 2, 3, 4, 5), "kind") is None
+    with opened(tmp_path) as memory:
+        assert memory.known("/unused", (1, 2, 3, 4, 5), "kind") is None
 
 
 def test_a_memory_of_a_former_version_counts_as_missing(tmp_path: Path) -> None:
     former = {"/file": [[1, 2, 3, 4, 5], {"kind": "fact"}, int(time.time()) // (24 * 3600)]}
     cache._write_proven(str(tmp_path), str(tmp_path / "memory"), former)
-    memory = cache.Memory(str(tmp_path / "memory"))
-    assert memory.known("/file", (1, 2, 3, 4, 5), "kind") is None
-    assert memory.about("/file", (1, 2, 3, 4, 5), "kind", lambda: "fact") == "fact"
+    with opened(tmp_path) as memory:
+        assert memory.known("/file", (1, 2, 3, 4, 5), "kind") is None
+        assert memory.about("/file", (1, 2, 3, 4, 5), "kind", lambda: "fact") == "fact"
+
+
+def test_a_folder_of_any_size_is_known_piece_by_piece(tmp_path: Path) -> None:
+    chosen, known = random.Random(1), {}
+    for _ in range(6):
+        with opened(tmp_path) as memory:
+            for n in chosen.sample(range(20_000), 3000):
+                path = f"/srv/media/{'sub/' * (n % 7 == 0)}file_{n}.txt"
+                known[path] = fact = chosen.randrange(10**6)
+                memory.keep(path, (1, 2, 3, 4, 5), "kind", fact, 10**18)
+            memory.save(str(tmp_path))
+    with opened(tmp_path) as memory:
+        for path, fact in known.items():
+            assert memory.known(path, (1, 2, 3, 4, 5), "kind") == fact
+    with opened(tmp_path) as memory:
+        tracemalloc.start()
+        try:
+            assert memory.known("/srv/media/file_1.txt", (1, 2, 3, 4, 5), "other") is None
+            _, size = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert len(known) > 10_000
+    assert size < 250 * len(known)
+
+
+def test_what_is_known_of_the_files_of_one_project_costs_no_other_one(tmp_path: Path) -> None:
+    folder = str(tmp_path / "cache")
+    with cache.Cache(folder, "/srv/large") as kept:
+        for n in range(3000):
+            kept.memory.keep(f"/srv/large/file_{n}", (1, 2, 3, 4, 5), "kind", "x" * 100, 10**18)
+    tracemalloc.start()
+    try:
+        with cache.Cache(folder, "/srv/small") as kept:
+            assert kept.memory.known("/srv/large/file_1", (1, 2, 3, 4, 5), "kind") is None
+            kept.memory.keep("/srv/small/file", (1, 2, 3, 4, 5), "kind", "fact", 10**18)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 100_000
+    for project, path, fact in (("large", "file_2999", "x" * 100), ("small", "file", "fact")):
+        with cache.Cache(folder, f"/srv/{project}") as kept:
+            assert kept.memory.known(f"/srv/{project}/{path}", (1, 2, 3, 4, 5), "kind") == fact
+
+
+def test_a_memory_that_another_build_saved_meanwhile_is_read_as_it_was(tmp_path: Path) -> None:
+    for fact in ("first", "second, which is longer"):
+        with opened(tmp_path) as memory:
+            memory.keep("/srv/file", (1, 2, 3, 4, 5), "kind", fact, 10**18)
+            memory.keep("/srv/sub/file", (1, 2, 3, 4, 5), "kind", fact, 10**18)
+            memory.save(str(tmp_path))
+        if fact == "first":
+            before = cache.Memory(str(tmp_path / "memory"))
+            assert before.known("/srv/file", (1, 2, 3, 4, 5), "kind") == "first"
+    try:
+        assert before.known("/srv/sub/file", (1, 2, 3, 4, 5), "kind") == "first"
+        before.keep("/srv/sub/file", (1, 2, 3, 4, 5), "other", 7, 10**18)
+        before.save(str(tmp_path))
+    finally:
+        before.close()
+    with opened(tmp_path) as memory:
+        assert memory.known("/srv/sub/file", (1, 2, 3, 4, 5), "other") == 7
+        assert memory.known("/srv/file", (1, 2, 3, 4, 5), "kind") == "first"
