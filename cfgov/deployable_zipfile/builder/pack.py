@@ -5,10 +5,11 @@ With ``collect.py`` and ``overlays.py`` one of the modules that tell how the ste
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import time
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .. import __version__
 from ..artifact import headers, layout, manifests
@@ -62,7 +63,7 @@ class Packer:
         self._console = console
         self._overlays = overlays.Overlays(kept, console, settings.workers)
         self._bytecode: Dict[str, str] = {}  # member with the project's bytecode, by cache tag
-        self._packed: Dict[str, manifests.Member] = {}  # the project's files, in the artifact or in its payloads
+        self._packed: Dict[str, manifests.Member] = {}  # the project's modules, in the artifact or in its payloads
         self._began = time.time_ns()
 
     def pack(self, path: str, former: Optional[last.Last] = None) -> Packed:
@@ -71,10 +72,10 @@ class Packer:
         Raises:
             BuildInputError: a file changed meanwhile, or there is more than a zip can hold.
         """
-        files = [self._of_file(file) for file in self._chosen.files]
         stored = [_of_kept(member, kept) for member, kept in self._taken.stored]
         own = runtime.with_path(self._own(), self._settings.project, self._settings.site.path)
-        nested = self._is_too_much(own, stored, files)
+        nested = self._is_too_much([*own, *stored])
+        files = [] if nested else [self._of_file(file) for file in self._chosen.files]
         if former and not nested and former.first_line == self._settings.shebang:
             manifest = self._again(former, own, files, stored)
             if manifest is not None:
@@ -89,23 +90,23 @@ class Packer:
         files: Sequence[Item],
         stored: Sequence[Item],
     ) -> Packed:
-        nested = self._is_too_much(own, stored, files)
-        text = f"Packing {len(files)} files and {self._taken.wheels} wheels"
-        total = sum(item.size for item in [*own, *stored, *files])
+        """Write the artifact; *files* are the project's, none if they are nested: there may be too many for that."""
+        chosen = self._chosen.files
+        text = f"Packing {len(chosen)} files and {self._taken.wheels} wheels"
+        total = sum(item.size for item in [*own, *stored]) + sum(file.size for file in chosen)
         line, workers = self._settings.shebang, self._settings.workers
         with self._console.phase(text, total) as advance, open(self._taken.own.path, "rb") as ready:
             formers = [zipwriter.Former(ready.fileno(), {one.name: one for one in self._taken.members})]
             formers = [former, *formers] if former else formers
             with zipwriter.Archive(path, line, workers, advance, formers, True) as target:
                 target.add(own)
-                payloads = self._add_payloads(target, files, advance) if nested else self._add_files(target, files)
+                payloads = self._add_files(target, files) if files else self._add_payloads(target, chosen, advance)
                 bytecode = self._project_bytecode()
                 target.hash_behind()
                 target.add([*stored, *bytecode])
                 target.add(self._documents())
                 manifest = self._manifest(target.members, payloads)
                 target.add([Item(layout.MANIFEST, manifest.to_json())])
-        self._remember()
         return Packed(manifest, target.sha256, tuple(target.written))
 
     def _own(self) -> List[Item]:
@@ -131,7 +132,11 @@ class Packer:
         before = {member.name: (member.mode, member.sha256) for member in former.order}
         if any(not item.sha256 or before.get(item.name) != (item.mode, item.sha256) for item in files):
             return None
-        self._packed = {item.name: manifests.Member(item.size, item.mode, item.sha256) for item in files}
+        self._packed = {
+            item.name: manifests.Member(item.size, item.mode, item.sha256)
+            for item in files
+            if item.name.endswith(".py")
+        }
         items = [*own, *files, *stored, *self._project_bytecode(), *self._documents()]
         members = {item.name: manifests.Member(item.size, item.mode, item.sha256) for item in items}
         manifest = self._manifest(members, ())
@@ -151,10 +156,13 @@ class Packer:
         sha256 = self._kept.memory.known(file.path, file.identity, "sha256") or ""
         return Item(file.name, content, file.mode, sha256=sha256)
 
-    def _remember(self) -> None:
-        """Let the next build know what the files hold, as long as they are the same."""
-        for file in self._chosen.files:
-            self._kept.memory.keep(file.path, file.identity, "sha256", self._packed[file.name].sha256, self._began)
+    def _note(self, files: Sequence[source.File], members: Mapping[str, manifests.Member]) -> None:
+        """Note what *files* hold: for the next build, as long as they are the same, and of modules for this one."""
+        for file in files:
+            member = members[file.name]
+            self._kept.memory.keep(file.path, file.identity, "sha256", member.sha256, self._began)
+            if file.name.endswith(".py"):
+                self._packed[file.name] = member
 
     def _project_bytecode(self) -> List[Item]:
         project = self._chosen.selections[0]
@@ -167,30 +175,32 @@ class Packer:
                 items.append(_of_kept(overlay.member, overlay.kept))
         return items
 
-    def _is_too_much(self, *groups: Sequence[Item]) -> bool:
-        """Say whether the project's files must be nested: the manifest lists them all."""
-        items = [item for group in groups for item in group]
-        further = 3 + len(self._taken.targets)  # bill of materials, schema, manifest, the project's bytecode
-        listed = sum(len(json.dumps(item.name)) + _MANIFEST_ENTRY for item in items)
-        return len(items) + further > layout.MAX_MEMBERS or listed > layout.MAX_MANIFEST // 2
+    def _is_too_much(self, others: Sequence[Item]) -> bool:
+        """Say whether the project's files must be nested: the manifest lists them all, and *others*."""
+        files = self._chosen.files
+        count = len(files) + len(others) + 3 + len(self._taken.targets)  # bill of materials, schema, manifest, bytecode
+        names = itertools.chain((file.name for file in files), (item.name for item in others))
+        listed = sum(len(json.dumps(name)) + _MANIFEST_ENTRY for name in names)
+        return count > layout.MAX_MEMBERS or listed > layout.MAX_MANIFEST // 2
 
     def _add_files(self, target: zipwriter.Archive, files: Sequence[Item]) -> Tuple[manifests.Payload, ...]:
         target.add(files)
-        self._packed = target.members
+        self._note(self._chosen.files, target.members)
         return ()
 
     def _add_payloads(
-        self, target: zipwriter.Archive, files: Sequence[Item], advance: Callable[[int], None]
+        self, target: zipwriter.Archive, files: Sequence[source.File], advance: Callable[[int], None]
     ) -> Tuple[manifests.Payload, ...]:
-        """Pack the project's files as nested archives, each with its listing."""
+        """Pack the project's *files* as nested archives, each with its listing; of one only is everything in memory."""
         payloads = []
         step = layout.MAX_PAYLOAD_MEMBERS
         for number, first in enumerate(range(0, len(files), step)):
             payload = manifests.Payload(f"{layout.PAYLOAD}/{number:03}.zip", f"{layout.PAYLOAD}/{number:03}.json")
             path = os.path.join(self._kept.work, f"payload-{number:03}")
+            portion = files[first : first + step]
             with zipwriter.Archive(path, workers=self._settings.workers, progress=advance) as nested:
-                nested.add(files[first : first + step])
-            self._packed.update(nested.members)
+                nested.add([self._of_file(file) for file in portion])
+            self._note(portion, nested.members)
             listing = Item(payload.listing, manifests.listing_to_json(nested.members))
             target.add([_of_kept(payload.file, cache.measured(path)), listing])
             os.unlink(path)

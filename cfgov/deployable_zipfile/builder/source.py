@@ -6,6 +6,7 @@ when the caller wants everything, all files. In all cases some are never packed:
 
 from __future__ import annotations
 
+import marshal
 import os
 import re
 import stat
@@ -39,26 +40,62 @@ About = Callable[[str, cache.Identity, str, Callable[[], Any]], Any]
 _PLAIN, _SECRET, _POINTER = 0, 1, 2  # what the beginning of a file says
 
 
+class Place(NamedTuple):
+    """A folder that is packed."""
+
+    root: str  # its absolute path
+    prefix: str  # its name in the artifact: PROJECT or static.in/N
+
+
 class File(NamedTuple):
-    """One file to pack."""
+    """One file to pack. There may be 100 000, so what can be found out from the rest is not kept."""
 
     name: str  # in the artifact and in the destination: PROJECT/... or static.in/N/...
-    path: str  # where its bytes are now; the target's path for a symbolic link
-    size: int  # bytes
-    inode: int
     mode: int  # 0o644 or 0o755
-    identity: cache.Identity = ()  # when it was chosen
+    place: Place  # that it is in
+    stamp: bytes  # its identity when it was chosen, by marshal: five numbers take three times as much
+    target: str = ""  # absolute path of what a symbolic link leads to
+
+    @property
+    def path(self) -> str:
+        """Where its bytes are now."""
+        return self.target or f"{self.place.root}/{self.name[len(self.place.prefix) + 1 :]}"
+
+    @property
+    def identity(self) -> cache.Identity:
+        """What it was when it was chosen, as :func:`cache.identity` says it."""
+        found: cache.Identity = marshal.loads(self.stamp)
+        return found
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.identity[2]
+
+    @property
+    def inode(self) -> int:
+        """Its number."""
+        return self.identity[1]
 
 
 class Selection(NamedTuple):
     """What is packed of one folder, and what a person should know about it."""
 
-    root: str  # absolute path of the folder
-    prefix: str  # its name in the artifact: PROJECT or static.in/N
+    place: Place
     files: Tuple[File, ...]  # sorted by name
     directories: Tuple[str, ...]  # empty folders
     left_out: Tuple[str, ...]  # never packed: paths relative to the folder; a trailing "/" marks folders
     links: Tuple[str, ...]  # symbolic links that are packed as copies
+
+    @property
+    def root(self) -> str:
+        """Absolute path of the folder."""
+        return self.place.root
+
+    @property
+    def prefix(self) -> str:
+        """Its name in the artifact."""
+        return self.place.prefix
 
 
 def _read_now(path: str, own: cache.Identity, kind: str, find: Callable[[], Any]) -> Any:
@@ -190,10 +227,11 @@ def check_unchanged(selections: Iterable[Selection]) -> None:
     for selection in selections:
         for file in selection.files:
             try:
-                _, inode, _, moment, _ = cache.identity(os.stat(file.path))
+                now = os.stat(file.path)
             except OSError:
                 raise BuildInputError(file.path, "was removed while the artifact was built", "Build again") from None
-            if (inode, moment) != (file.identity[1], file.identity[3]):
+            _, inode, _, moment, _ = file.identity
+            if (inode, moment) != (now.st_ino, now.st_mtime_ns):
                 raise BuildInputError(file.path, "changed while the artifact was built", "Build again")
 
 
@@ -229,9 +267,10 @@ def _selected(
     root: str, prefix: str, rules: Rules, tracked: Optional[Mapping[str, Optional[bool]]], about: About
 ) -> Selection:
     """Choose below *root*; *tracked* as for :func:`project_files`."""
-    found = Walk(root, rules)
+    found, place = Walk(root, rules), Place(root, prefix)
     names = [name for name in _names(found, rules, tracked) if not rules.excludes(name)]
-    copies = exclusions.Copies([*rules.places, *(os.path.join(root, os.path.dirname(name)) for name in names)])
+    folders = {os.path.dirname(name) for name in names}
+    copies = exclusions.Copies([*rules.places, *(os.path.join(root, folder) for folder in folders)])
     files, links = [], []
     for name in names:
         file = Candidate.at(root, name)
@@ -246,13 +285,14 @@ def _selected(
             )
         if file.link:
             links.append(name)
-        files.append(_packed(f"{prefix}/{name}", file, (tracked or {}).get(name)))
-    _check_links(root, links, {os.path.join(root, file.name[len(prefix) + 1 :]) for file in files})
+        files.append(_packed(name, place, file, (tracked or {}).get(name)))
+    if links:
+        _check_links(root, links, {os.path.join(root, file.name[len(prefix) + 1 :]) for file in files})
     empty = [] if tracked is not None else [f"{prefix}/{name}" for name in found.empty if not rules.excludes(name)]
     for path in [*(file.name for file in files), *empty]:
         check_name(path)
     left_out = tuple(sorted(found.left_out))
-    return Selection(root, prefix, tuple(sorted(files)), tuple(sorted(empty)), left_out, tuple(links))
+    return Selection(place, tuple(sorted(files)), tuple(sorted(empty)), left_out, tuple(links))
 
 
 def _beginning(file: Candidate, about: About) -> int:
@@ -281,12 +321,12 @@ def _names(walk: Walk, rules: Rules, tracked: Optional[Mapping[str, Optional[boo
     return sorted({*names, *(name for name in walk.everything() if rules.includes(name))})
 
 
-def _packed(name: str, file: Candidate, executable: Optional[bool]) -> File:
+def _packed(name: str, place: Place, file: Candidate, executable: Optional[bool]) -> File:
     if executable is None:
         executable = bool(file.status.st_mode & stat.S_IXUSR)
     mode = layout.FILE_MODES[1] if executable else layout.FILE_MODES[0]
-    status = file.status
-    return File(name, file.path, status.st_size, status.st_ino, mode, cache.identity(status))
+    stamp = marshal.dumps(cache.identity(file.status))
+    return File(f"{place.prefix}/{name}", mode, place, stamp, file.path if file.link else "")
 
 
 def _check_links(root: str, links: Sequence[str], packed: Set[str]) -> None:

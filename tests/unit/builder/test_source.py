@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import marshal
 import os
 import socket
 from pathlib import Path
@@ -251,13 +252,16 @@ def test_names_that_differ_only_by_case_are_refused_naming_both(tmp_path: Path) 
 
 
 def test_four_gigabytes_are_refused_with_the_largest_folders() -> None:
-    small = source.File("site_one/a/x", "/x", 10, 1, 0o644)
-    huge = small._replace(name="site_one/b/y", path="/y", size=5 * 2**30)
-    assert refused("check_sizes", [small, huge], 0) == (
-        "/y: has 5368709120 bytes, 4 GiB or more. Exclude it: see docs/build.md."
+    def file(name: str, size: int) -> source.File:
+        return source.File(
+            f"site_one/{name}", 0o644, source.Place("/site", "site_one"), marshal.dumps((1, 2, size, 3, 4))
+        )
+
+    small = file("a/x", 10)
+    assert refused("check_sizes", [small, file("b/y", 5 * 2**30)], 0) == (
+        "/site/b/y: has 5368709120 bytes, 4 GiB or more. Exclude it: see docs/build.md."
     )
-    half = small._replace(size=2**31)
-    message = refused("check_sizes", [half, half._replace(name="site_one/b/z"), small], 5)
+    message = refused("check_sizes", [file("a/x", 2**31), file("b/z", 2**31), small], 5)
     assert "has 3 files, with the wheels 4294967311 bytes: 4 GiB or more" in message
     assert "largest: site_one/a (2147 MB), site_one/b (2147 MB)" in message
 
@@ -295,3 +299,16 @@ def test_a_bad_source_date_epoch_is_refused(value: str) -> None:
 
 def test_source_date_epoch_comes_before_the_commits_time() -> None:
     assert (source.source_epoch("1600000000", 5), source.source_epoch(None, 5)) == (1600000000, 5)
+
+
+@pytest.mark.parametrize("seconds", [-(10**9), 0, 10**10, 30 * 10**9])
+def test_a_file_is_packed_whatever_its_time(tmp_path: Path, seconds: int) -> None:
+    site = write_tree(tmp_path / "site_one", SITE)
+    os.utime(site / "manage.py", (seconds, seconds))
+    chosen = project_files(str(site))
+    source.check_unchanged([chosen])
+    [file] = [file for file in chosen.files if file.name == "site_one/manage.py"]
+    status = os.stat(site / "manage.py")
+    assert (file.path, file.size, file.inode) == (str(site / "manage.py"), status.st_size, status.st_ino)
+    os.utime(site / "manage.py", (1_234_567, 1_234_567))
+    assert "manage.py: changed while the artifact was built" in refused("check_unchanged", [chosen])
