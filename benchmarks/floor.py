@@ -1,29 +1,40 @@
 """The least that an installation with all its checks can cost, in Python: what no planning or parsing can take away.
 
     python benchmarks/floor.py plan ARTIFACT ROWS
-    python benchmarks/floor.py run ARTIFACT ROWS [DEST]
+    python benchmarks/floor.py run ARTIFACT ROWS [DEST [sync]]
+    python benchmarks/floor.py copy ARTIFACT OUT
 
 ``plan`` notes where each file of the artifact is and where it is installed. ``run`` starts from that: one process per
 core compares CRC-32 and SHA-256 of every member that is stored, then inflates every file, compares its SHA-256, and
 writes it into DEST, where the folders are made first. Without DEST nothing is written, CRC-32 of every file is compared
-too, and the shipped bytecode is not inflated: that is the least of ``verify``. No directory is read, nothing is
-planned, and there is no virtualenv, no RECORD and no list of what was installed.
+too, and the shipped bytecode is not inflated: that is the least of ``verify``. With "sync", a further process lets the
+kernel write to the disk meanwhile, and the end waits for the rest. No directory is read, nothing is planned, and there
+is no virtualenv, no RECORD and no list of what was installed.
+
+``copy`` is the least of a build that writes an artifact: every byte is read and hashed once by one thread, copied by
+the kernel in another, and put on the disk.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import hashlib
 import marshal
 import os
+import signal
 import struct
 import sys
+import threading
+import time
 import zlib
 from pathlib import Path
-from typing import Any, Callable, Tuple
+from typing import Any, Callable, Iterator, Tuple
 
 File = Tuple[str, int, int, int, int, int, str]  # path, offset, bytes there, bytes inflated, CRC-32, mode, SHA-256
 _BATCH = 48  # files
 _BLOCK = 1024 * 1024  # bytes
+_PAUSE = 0.05  # seconds between two times that the kernel is asked to write to the disk
 _NUMBER = struct.Struct("<L")
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
@@ -69,8 +80,11 @@ def _file(job: Any) -> File:
     return job.path, window.data_start(entry), entry.compressed, size, entry.crc, job.mode, digest
 
 
-def run(artifact: str, rows: str, destination: str) -> None:
+def run(artifact: str, rows: str, destination: str, sync: bool = False) -> None:
     """Do what ``plan`` noted, one process per core; write into the new folder *destination*, "": nowhere.
+
+    Parameters:
+        sync: put it on the disk.
 
     Raises:
         RuntimeError: something differs, or cannot be written.
@@ -106,7 +120,50 @@ def run(artifact: str, rows: str, destination: str) -> None:
     if destination:
         for folder in ("", *folders):
             os.mkdir(f"{destination}/{folder}", 0o755)
-    _spread(write, -(-len(files) // _BATCH))
+    with _written_behind(destination) if sync else contextlib.nullcontext():
+        _spread(write, -(-len(files) // _BATCH))
+
+
+def copy(artifact: str, output: str) -> None:
+    """Copy *artifact* to *output*, on the disk, and print its SHA-256."""
+    source, digest, at = os.open(artifact, os.O_RDONLY), hashlib.sha256(), 0
+    size = os.fstat(source).st_size
+    target = os.open(output, _CREATE, 0o755)
+
+    def write() -> None:
+        done, copied = 0, 1
+        while copied:
+            copied = os.copy_file_range(source, target, _BLOCK, done)
+            done += copied
+        os.fsync(target)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    block = memoryview(bytearray(_BLOCK))
+    while at < size:
+        count = os.preadv(source, [block], at)
+        digest.update(block[:count])
+        at += count
+    thread.join()
+    _same(os.fstat(target).st_size, size)
+    print(digest.hexdigest())
+
+
+@contextlib.contextmanager
+def _written_behind(folder: str) -> Iterator[None]:
+    """Let a process write the file system of *folder* to its disk again and again, and wait for it at the end."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    syncfs = ctypes.CDLL(None).syncfs
+    process = os.fork()
+    while not process:
+        syncfs(descriptor)
+        time.sleep(_PAUSE)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+    _same(syncfs(descriptor), 0)
 
 
 def _same(found: object, expected: object) -> None:
@@ -140,5 +197,7 @@ def _spread(work: Callable[[int], None], count: int) -> None:
 if __name__ == "__main__":
     if sys.argv[1] == "plan":
         plan(*sys.argv[2:4])
+    elif sys.argv[1] == "copy":
+        copy(*sys.argv[2:4])
     else:
-        run(sys.argv[2], sys.argv[3], sys.argv[4] if len(sys.argv) > 4 else "")
+        run(sys.argv[2], sys.argv[3], sys.argv[4] if len(sys.argv) > 4 else "", sys.argv[5:] == ["sync"])

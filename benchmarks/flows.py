@@ -13,6 +13,7 @@ from benchmarks.material import CREATE, FLOOR, PACKAGE, Material, line, tool
 
 OURS, REFERENCE = "deployable-zipfile", "uv with bytecode"
 FLOOR_OF_DEPLOYMENT, FLOOR_OF_VERIFY = "floor of a deployment", "floor of verify"
+FLOOR_OF_BUILD = "floor of a build that writes"
 Script = Callable[[Material], str]
 
 
@@ -193,9 +194,16 @@ DEPLOY = (
         first_round=True,
     ),
     Flow(
+        f"{FLOOR_OF_DEPLOYMENT}, on disk",
+        "deploy",
+        "the same, put on the disk meanwhile, and the rest waited for",
+        lambda material: _floor(material.artifact, material.rows, "site sync"),
+        first_round=True,
+    ),
+    Flow(
         f"{FLOOR_OF_DEPLOYMENT}, no bytecode",
         "deploy",
-        "the same of the artifact without bytecode",
+        "files of the artifact without bytecode, not put on the disk",
         lambda material: _floor(material.bare, material.bare_rows, "site"),
         first_round=True,
     ),
@@ -295,6 +303,12 @@ BUILD = (
         "the members of the same artifact; wheels and bytecode stored",
         lambda _: "cd members\nzip -6 -q -r -n .whl:.zip ../members.zip .",
         lambda material: f"unzip -q {_quoted(material.artifact)} -d members",
+    ),
+    Flow(
+        FLOOR_OF_BUILD,
+        "build",
+        "every byte of the artifact read and hashed once, copied by the kernel, and put on the disk",
+        lambda material: f"{PYTHON} -I {_quoted(FLOOR)} copy {_quoted(material.artifact)} out.zip",
     ),
 )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, List
+from typing import Any, List, Tuple
 
 import pytest
 
@@ -59,7 +60,9 @@ def test_growth_above_linear_and_memory_above_the_bound_are_not_met() -> None:
 
     assert [row for row in rows if "wheels" in row and "not met" in row] == []
     assert len([row for row in rows if "files" in row and "not met" in row]) == 2
-    assert len([row for row in rows if "memory" in row and "| met |" in row]) == 1
+    assert len([row for row in rows if "memory" in row and "| met |" in row]) == 2
+    large = report.Growth([growth.Point(1, run(1, peak=65), run(1))])
+    assert [goal.row for goal in report.goals([], large)][-1].endswith("| 65 MiB | **not met** |")
 
 
 def test_the_report_takes_the_place_of_the_last_one(tmp_path: Path) -> None:
@@ -178,15 +181,15 @@ def test_a_command_that_fails_ends_the_measurement(tmp_path: Path) -> None:
     assert measured("exit 0", tmp_path / "work").divided(2).wall >= 0
 
 
-@pytest.mark.parametrize("payload", [False, True])
-def test_the_floor_writes_the_files_of_an_installation(tmp_path: Path, payload: bool) -> None:
+@pytest.mark.parametrize(("payload", "further"), [(False, ()), (True, ()), (False, ("sync",))])
+def test_the_floor_writes_the_files_of_an_installation(tmp_path: Path, payload: bool, further: Tuple[str, ...]) -> None:
     artifact = make_artifact(
         tmp_path / "site.zip", {"__init__.py": "x = 1\n"}, [simple_wheel(tmp_path)], payload=payload
     )
     with Artifact.open(str(artifact)) as opened:
         install(opened, str(tmp_path / "installed"))
     run_script(FLOOR, "plan", artifact, tmp_path / "rows")
-    run_script(FLOOR, "run", artifact, tmp_path / "rows", tmp_path / "floor")
+    run_script(FLOOR, "run", artifact, tmp_path / "rows", tmp_path / "floor", *further)
 
     written = [path.relative_to(tmp_path / "floor") for path in (tmp_path / "floor").rglob("*") if path.is_file()]
     assert {path.name for path in written} >= {"METADATA", "__init__.py"}
@@ -209,8 +212,18 @@ def test_the_floor_compares_as_an_installation_does(tmp_path: Path) -> None:
         run_script(FLOOR, "run", artifact, tmp_path / "rows")
 
 
-def run_script(script: Path, *words: object) -> None:
-    subprocess.run([sys.executable, str(script), *map(str, words)], check=True, stderr=subprocess.DEVNULL)
+def test_the_floor_of_a_build_is_a_copy_and_its_digest(tmp_path: Path) -> None:
+    artifact = make_artifact(tmp_path / "site.zip", wheels=[simple_wheel(tmp_path)])
+    digest = run_script(FLOOR, "copy", artifact, tmp_path / "out.zip").strip()
+
+    assert (tmp_path / "out.zip").read_bytes() == artifact.read_bytes()
+    assert digest == hashlib.sha256(artifact.read_bytes()).hexdigest()
+
+
+def run_script(script: Path, *words: object) -> str:
+    words = (sys.executable, script, *words)
+    done = subprocess.run(list(map(str, words)), check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return done.stdout.decode()
 
 
 def test_a_ratio_without_a_goal_is_neither_met_nor_missed() -> None:
