@@ -2,6 +2,9 @@
 
 ext4 looks at recently deleted inodes one by one when it allocates, so a run on a file system where trees were deleted
 measures the deletions: one deployment took 1.5 s on a new file system and 9 to 13 s after an ``rm -rf`` (measured).
+
+Its loop device uses direct I/O if it can: otherwise the kernel copies every byte into the page cache once more, which
+no disk needs, and a deployment that waits for the disk takes about a fifth longer (measured).
 """
 
 from __future__ import annotations
@@ -29,15 +32,22 @@ class Volume:
         self._image = scratch / "volume.img"
         self._folder = scratch / "volume"
         self._size = gigabytes << 30
-        self._mounts = os.geteuid() == 0 and shutil.which("mkfs.ext4") is not None
+        self._mounts = os.geteuid() == 0 and all(map(shutil.which, ("mkfs.ext4", "losetup")))
+        self._direct = True
         self.fact = (
-            "each run on an ext4 made for it (loop device)"
+            "each run on an ext4 made for it (loop device with direct I/O)"
             if self._mounts
             else "each run in a new folder of one file system: not root, so deletions of earlier runs are in the times"
         )
 
     def __enter__(self) -> "Volume":
         self._folder.mkdir(parents=True)
+        if self._mounts:
+            self._make()
+            try:
+                subprocess.run(["losetup", "--detach", self._attached()], check=True)
+            except subprocess.CalledProcessError:  # a file system without it, for instance in memory
+                self._direct, self.fact = False, self.fact.replace("with direct", "without direct")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -60,10 +70,26 @@ class Volume:
                 self._folder.mkdir()
 
     def _mount(self) -> None:
+        self._make()
+        device = self._attached()
+        try:
+            # Without noinit_itable the kernel goes on making the file system while it is measured.
+            subprocess.run(["mount", "-o", "noinit_itable", device, str(self._folder)], check=True)
+        finally:
+            subprocess.run(["losetup", "--detach", device], check=True)  # as soon as it is unmounted
+        with contextlib.suppress(FileNotFoundError):
+            (self._folder / "lost+found").rmdir()
+
+    def _make(self) -> None:
         with open(self._image, "wb") as image:
             image.truncate(self._size)
         subprocess.run(["mkfs.ext4", "-q", "-F", str(self._image)], check=True)
-        # Without noinit_itable the kernel goes on making the file system while it is measured.
-        subprocess.run(["mount", "-o", "loop,noinit_itable", str(self._image), str(self._folder)], check=True)
-        with contextlib.suppress(FileNotFoundError):
-            (self._folder / "lost+found").rmdir()
+
+    def _attached(self) -> str:
+        """Return the loop device that the image is now.
+
+        Raises:
+            subprocess.CalledProcessError: there is none, or not with direct I/O.
+        """
+        words = ["losetup", f"--direct-io={'on' if self._direct else 'off'}", "--find", "--show", str(self._image)]
+        return subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout.decode().strip()
