@@ -12,13 +12,12 @@ import collections
 import contextlib
 import errno
 import hashlib
-import itertools
 import json
 import marshal
 import os
 import time
 import zlib
-from typing import IO, Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple, TypeVar
+from typing import IO, Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple, TypeVar
 
 from .. import durable
 from ..errors import BuildInputError
@@ -29,7 +28,7 @@ from .unchanged import settles as settles
 _BLOCK = 1024 * 1024
 _MEMORY = 1  # format of what is known of files
 _MARSHAL = 4  # format that every Python from 3.4 on reads
-_HEAD = 20  # bytes in which the size of the index of such a file is
+_TAIL = 20  # digits at the end of such a file: how long the part is that says what is where
 _ROW = 1000  # files of which what is known is in one piece
 _OPEN = 16  # pieces of which what is known is parsed
 _UNUSED = 60 * 24 * 3600  # seconds after which an entry that no build touched is removed
@@ -64,9 +63,10 @@ class Memory:
         self._path = path
         self._today = int(time.time()) // _DAY
         self._first_day = self._today - _UNUSED // _DAY  # of use; what was used before is forgotten
+        self._is_read = False
         self._file: Optional[IO[bytes]] = None
         self._places: Dict[_Row, _Place] = {}  # of neighbours in that file
-        self._rows: Optional[Dict[str, List[str]]] = None  # folder -> first name of each of its rows of neighbours
+        self._rows: Dict[str, List[str]] = {}  # folder -> first name of each of its rows of neighbours
         self._fresh: Dict[_Row, Tuple[int, bytes]] = {}  # of neighbours that changed: day of the last use, and bytes
         self._open: "collections.OrderedDict[_Row, _Neighbours]" = collections.OrderedDict()  # the last used ones
 
@@ -129,24 +129,33 @@ class Memory:
         if self._fresh:
             days = {row: place.day for row, place in self._places.items()}
             days.update((row, day) for row, (day, _) in self._fresh.items())
-            rows = sorted(row for row, day in days.items() if day >= self._first_day)
-            index = marshal.dumps([(*row, days[row], len(self._bytes(row))) for row in rows], _MARSHAL)
-            _write_lines(folder, self._path, itertools.chain([b"%d\n" % len(index), index], map(self._bytes, rows)))
+            _write_lines(folder, self._path, self._pieces(days))
         self.close()
 
     def close(self) -> None:
         """Forget what was not saved; what was is read again when something of it is asked for."""
         if self._file:
             self._file.close()
-        self._file = self._rows = None
-        for kept in (self._places, self._fresh, self._open):
+        self._file, self._is_read = None, False
+        for kept in (self._places, self._rows, self._fresh, self._open):
             kept.clear()
+
+    def _pieces(self, days: Mapping[_Row, int]) -> Iterator[bytes]:
+        """Yield what the file holds: the rows that are not too old, what is where, and how long that is."""
+        index = []
+        for row in sorted(row for row, day in days.items() if day >= self._first_day):
+            content = self._bytes(row)
+            index.append((*row, days[row], len(content)))
+            yield content
+        text = marshal.dumps(index, _MARSHAL)
+        yield text
+        yield b"%0*d" % (_TAIL, len(text))
 
     def _row(self, folder: str, name: str) -> _Row:
         """Return the row of neighbours in *folder* that *name* belongs to."""
-        if self._rows is None:
+        if not self._is_read:
             self._read()
-        firsts = self._rows.get(folder, ()) if self._rows else ()
+        firsts = self._rows.get(folder, ())
         at = bisect.bisect_right(firsts, name)
         return folder, firsts[at - 1] if at else ""
 
@@ -173,8 +182,7 @@ class Memory:
         for number, one in enumerate(firsts):
             files = {name: found.files[name] for name in names[number * _ROW : number * _ROW + _ROW]}
             self._fresh[folder, one] = self._today, marshal.dumps(files, _MARSHAL)
-        if self._rows is not None:
-            self._rows[folder] = sorted({*self._rows.get(folder, ()), *firsts})
+        self._rows[folder] = sorted({*self._rows.get(folder, ()), *firsts})
 
     def _bytes(self, row: _Row) -> bytes:
         if row in self._fresh:
@@ -187,7 +195,7 @@ class Memory:
 
     def _read(self) -> None:
         """Read what is where in the file, unless that is missing or damaged."""
-        self._rows = {}
+        self._is_read = True
         with contextlib.suppress(OSError):
             self._file = open(self._path, "rb", buffering=0)  # noqa: SIM115 - closed by close()
             self._places = _places_in(self._file)
@@ -224,16 +232,16 @@ def _read_proven(path: str) -> Any:
 
 def _places_in(file: IO[bytes]) -> Dict[_Row, _Place]:
     """Return what is where in the open *file* of a :class:`Memory`; nothing if that is damaged."""
-    start = 2 * hashlib.sha256().digest_size + 1
-    stated, digest = file.read(start).rstrip(b"\n"), hashlib.sha256()
+    at = 2 * hashlib.sha256().digest_size + 1
+    stated, digest = file.read(at).rstrip(b"\n"), hashlib.sha256()
     for block in iter(lambda: file.read(_BLOCK), b""):
         digest.update(block)
-    size = os.pread(file.fileno(), _HEAD, start).partition(b"\n")[0]
+    end = max(file.tell() - _TAIL, 0)
+    size = os.pread(file.fileno(), _TAIL, end)
     if digest.hexdigest().encode("ascii") != stated or not size.isdigit():
         return {}
-    start += len(size) + 1
-    places, at = {}, start + int(size)
-    for folder, first, day, length in marshal.loads(os.pread(file.fileno(), int(size), start)):
+    places = {}
+    for folder, first, day, length in marshal.loads(os.pread(file.fileno(), int(size), end - int(size))):
         places[folder, first] = _Place(day, at, length)
         at += length
     return places
