@@ -126,7 +126,7 @@ def run(artifact: str, rows: str, destination: str, sync: bool = False) -> None:
 
 def copy(artifact: str, output: str) -> None:
     """Copy *artifact* to *output*, on the disk, and print its SHA-256."""
-    source, digest, at = os.open(artifact, os.O_RDONLY), hashlib.sha256(), 0
+    source, digest = os.open(artifact, os.O_RDONLY), hashlib.sha256()
     size = os.fstat(source).st_size
     target = os.open(output, _CREATE, 0o755)
 
@@ -140,10 +140,8 @@ def copy(artifact: str, output: str) -> None:
     thread = threading.Thread(target=write)
     thread.start()
     block = memoryview(bytearray(_BLOCK))
-    while at < size:
-        count = os.preadv(source, [block], at)
-        digest.update(block[:count])
-        at += count
+    for at in range(0, size, _BLOCK):
+        digest.update(block[: os.preadv(source, [block], at)])
     thread.join()
     _same(os.fstat(target).st_size, size)
     print(digest.hexdigest())
@@ -154,10 +152,12 @@ def _written_behind(folder: str) -> Iterator[None]:
     """Let a process write the file system of *folder* to its disk again and again, and wait for it at the end."""
     descriptor = os.open(folder, os.O_RDONLY)
     syncfs = ctypes.CDLL(None).syncfs
-    process = os.fork()
-    while not process:
-        syncfs(descriptor)
-        time.sleep(_PAUSE)
+    parent, process = os.getpid(), os.fork()
+    if not process:
+        while os.getppid() == parent:
+            syncfs(descriptor)
+            time.sleep(_PAUSE)
+        os._exit(1)
     try:
         yield
     finally:

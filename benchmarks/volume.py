@@ -23,9 +23,6 @@ class Volume:
     Parameters:
         scratch: folder for the image and the mount point.
         gigabytes: size of the file system; the image is sparse.
-
-    Attributes:
-        fact: one line for the report.
     """
 
     def __init__(self, scratch: Path, gigabytes: int) -> None:
@@ -33,21 +30,17 @@ class Volume:
         self._folder = scratch / "volume"
         self._size = gigabytes << 30
         self._mounts = os.geteuid() == 0 and all(map(shutil.which, ("mkfs.ext4", "losetup")))
-        self._direct = True
-        self.fact = (
-            "each run on an ext4 made for it (loop device with direct I/O)"
-            if self._mounts
-            else "each run in a new folder of one file system: not root, so deletions of earlier runs are in the times"
-        )
+        self._direct = "with"
+
+    @property
+    def fact(self) -> str:
+        """One line for the report, right once a folder was handed out."""
+        if self._mounts:
+            return f"each run on an ext4 made for it (loop device {self._direct} direct I/O)"
+        return "each run in a new folder of one file system: not root, so deletions of earlier runs are in the times"
 
     def __enter__(self) -> "Volume":
         self._folder.mkdir(parents=True)
-        if self._mounts:
-            self._make()
-            try:
-                subprocess.run(["losetup", "--detach", self._attached()], check=True)
-            except subprocess.CalledProcessError:  # a file system without it, for instance in memory
-                self._direct, self.fact = False, self.fact.replace("with direct", "without direct")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -70,7 +63,9 @@ class Volume:
                 self._folder.mkdir()
 
     def _mount(self) -> None:
-        self._make()
+        with open(self._image, "wb") as image:
+            image.truncate(self._size)
+        subprocess.run(["mkfs.ext4", "-q", "-F", str(self._image)], check=True)
         device = self._attached()
         try:
             # Without noinit_itable the kernel goes on making the file system while it is measured.
@@ -80,16 +75,17 @@ class Volume:
         with contextlib.suppress(FileNotFoundError):
             (self._folder / "lost+found").rmdir()
 
-    def _make(self) -> None:
-        with open(self._image, "wb") as image:
-            image.truncate(self._size)
-        subprocess.run(["mkfs.ext4", "-q", "-F", str(self._image)], check=True)
-
     def _attached(self) -> str:
         """Return the loop device that the image is now.
 
         Raises:
-            subprocess.CalledProcessError: there is none, or not with direct I/O.
+            subprocess.CalledProcessError: there is none.
         """
-        words = ["losetup", f"--direct-io={'on' if self._direct else 'off'}", "--find", "--show", str(self._image)]
-        return subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout.decode().strip()
+        words = ["losetup", "--find", "--show", str(self._image)]
+        done = subprocess.run(
+            [*words, "--direct-io=on"], check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        if done.returncode:  # a file system that does not offer it
+            self._direct = "without"
+            done = subprocess.run(words, check=True, stdout=subprocess.PIPE)
+        return done.stdout.decode().strip()
