@@ -20,7 +20,7 @@ PACKAGE = ROOT / "cfgov" / "deployable_zipfile"
 FOLDER = ROOT / "docs" / "images"
 
 # The modules that everything may import are one box.
-FOUNDATION = ("errors", "inherited", "removal", "cli", "console", "workers", "process", "durable")
+FOUNDATION = ("definitions", "errors", "inherited", "removal", "cli", "console", "workers", "process", "durable")
 
 _WIDTH, _GAP, _LINE, _CHARACTERS = 230, 45, 14, 32  # pixels; characters in a line of a box
 _STYLE = """

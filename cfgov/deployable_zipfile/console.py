@@ -10,12 +10,12 @@ import json
 import os
 import signal
 import sys
-import threading
 import time
 from types import FrameType
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, TextIO, Tuple, Union
 
 from .errors import DeployableZipfileError, masked, printable
+from .signals import is_main_thread
 
 _EVERY = 0.1  # seconds between two drawings of a bar by what is done
 _TICK = 0.5  # seconds between two drawings by the clock
@@ -95,7 +95,7 @@ class Console:
             nonlocal done, last
             done += more
             now = time.monotonic()
-            if now - last > _EVERY and threading.current_thread() is threading.main_thread():
+            if now - last > _EVERY and is_main_thread():
                 self._draw()
                 last = now
 
@@ -115,7 +115,7 @@ class Console:
     def _ticking(self) -> Iterator[None]:
         """Draw the line of the innermost phase by the clock, if this thread may have signals and nobody else's timer
         runs."""
-        if len(self._phases) > 1 or threading.current_thread() is not threading.main_thread():
+        if len(self._phases) > 1 or not is_main_thread():
             yield
             return
         owner = os.getpid()

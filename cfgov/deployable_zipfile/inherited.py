@@ -12,8 +12,9 @@ import functools
 import os
 import signal
 import stat
-import threading
 from typing import Sequence
+
+from .signals import is_main_thread
 
 # Ignored on purpose by what started us: by nohup, and by a shell that starts a command in the background.
 _KEPT = (signal.SIGHUP, signal.SIGINT)
@@ -30,7 +31,7 @@ def claim() -> None:
     os.umask(0o022)
     for number in range(3):
         _open_stream(number)
-    if threading.current_thread() is not threading.main_thread():
+    if not is_main_thread():
         return
     for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
         signal.setitimer(timer, 0)

@@ -7,12 +7,13 @@ What PEP 427 and PEP 376 ask of an installer, and what pip does beyond, comes ou
 from __future__ import annotations
 
 import functools
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 from .artifact import manifests
 from .artifact.names import folders_of
 from .artifact.wheel import Wheel
 from .artifact.zipreader import Artifact
+from .definitions import NamedTuple
 from .errors import WheelError
 from .install.finish import finish
 from .install.inventory import Known

@@ -13,9 +13,10 @@ import pwd
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Callable, Dict, Mapping, NamedTuple, Optional, Sequence
+from typing import TYPE_CHECKING, Callable, Dict, Mapping, Optional, Sequence
 
 from . import durable, inherited
+from .definitions import NamedTuple
 from .signals import unbroken
 
 if TYPE_CHECKING:  # :func:`run` imports it: most commands start no program

@@ -7,6 +7,7 @@ before anything else of a build, so it loads little itself.
 from __future__ import annotations
 
 import os
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,6 +47,12 @@ def restore(handlers: Dict[int, Any]) -> None:
         signal.signal(number, handler)
 
 
+def is_main_thread() -> bool:
+    """Tell whether this is the thread that may have signals: the only one where nothing has loaded ``threading``."""
+    threading = sys.modules.get("threading")
+    return threading is None or threading.current_thread() is threading.main_thread()
+
+
 def ignore() -> None:
     """Ignore every one from now on: one is enough, and what follows it is the tidying up."""
     for number in ENDING_SIGNALS:
@@ -69,10 +76,8 @@ class unbroken:  # noqa: N801 - used as contextlib.suppress is
         self._before: Dict[int, Any] = {}
 
     def __enter__(self) -> None:
-        import threading
-
         try:
-            if threading.current_thread() is threading.main_thread():
+            if is_main_thread():
                 for number in ENDING_SIGNALS:
                     handler = signal.getsignal(number)
                     if handler not in (signal.SIG_IGN, None):

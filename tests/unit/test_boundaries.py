@@ -82,7 +82,18 @@ MECHANISMS: Dict[str, Tuple[str, Set[str]]] = {
         {"durable", "deploy.collect", "deploy.releases", "install.staging", "install.store"},
     ),
 }
-FOUNDATION = {"inherited", "removal", "errors", "console", "signals", "workers", "process", "durable", "cli"}
+FOUNDATION = {
+    "definitions",
+    "inherited",
+    "removal",
+    "errors",
+    "console",
+    "signals",
+    "workers",
+    "process",
+    "durable",
+    "cli",
+}
 # What a folder may import besides itself and the foundation.
 MAY_IMPORT: Dict[str, Set[str]] = {
     "artifact": set(),

@@ -6,11 +6,11 @@ no digest (measured: a reader built on them takes 95 of 239 hostile variants of 
 
 from __future__ import annotations
 
-import re
 import stat
 import struct
 from typing import Dict, NoReturn, Optional, Set, Tuple
 
+from ..definitions import expression
 from . import layout
 from .headers import (
     CENTRAL,
@@ -41,7 +41,7 @@ _OTHERS = {
     b"\x28\xb5\x2f\xfd": "a zstd file",
     b"\x7fELF": "a program",
 }
-_SHEBANG = re.compile(rb"#![\x20-\x7e]{1,125}\n")
+_SHEBANG = expression(rb"#![\x20-\x7e]{1,125}\n")
 
 
 class Container(Window):

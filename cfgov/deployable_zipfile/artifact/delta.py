@@ -8,9 +8,9 @@ installation of the other build has not.
 from __future__ import annotations
 
 import json
-import re
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
+from ..definitions import NamedTuple, expression
 from ..errors import ArtifactError
 from . import layout, manifest_reader, manifests, strict_json
 from .zipreader import Artifact
@@ -22,8 +22,8 @@ FILES = ".deploy/delta/files.zip"  # nested; each file under its SHA-256
 
 _AGAIN = "Copy the artifact again"
 _KEYS = {"schema", "base", "base_sha256", "sha256", "size", "archives"}
-_BUILD = re.compile(r"[0-9a-f]{32}\Z")
-_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+_BUILD = expression(r"[0-9a-f]{32}\Z")
+_DIGEST = expression(r"[0-9a-f]{64}\Z")
 
 
 class Row(NamedTuple):

@@ -10,8 +10,9 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from typing import Any, Dict, List, Mapping, NamedTuple, NoReturn, Optional, Tuple, Union
+from typing import Any, Dict, List, Mapping, NoReturn, Optional, Tuple, Union
 
+from ..definitions import NamedTuple, expression
 from ..errors import ArtifactError, printable, shortened
 from . import layout, strict_json, value_types
 from .pattern import Pattern, TooLong
@@ -23,7 +24,7 @@ MAX_CHOICES = 200
 LARGEST = 10**40  # that a bound may be, either way: more digits no integer has
 SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 _OWN = "x-deployable-zipfile"  # what our own checker reads; the standard keywords are made from it
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,199}\Z")
+_NAME = expression(r"[A-Za-z_][A-Za-z0-9_.-]{0,199}\Z")
 _ALIKE = 0.83  # ratio of difflib: two slips in a name of ten letters
 _MOST_COMPARED = 200  # names
 _TEXTS = ("pattern", "default", "example", "description")

@@ -10,12 +10,12 @@ The member is one line of text, then a zlib stream (RFC 1950) of names and numbe
 
 from __future__ import annotations
 
-import re
 import struct
 import sys
 import zlib
-from typing import Collection, Iterable, Iterator, List, Mapping, NamedTuple, NoReturn, Optional, Sequence, Tuple
+from typing import Collection, Iterable, Iterator, List, Mapping, NoReturn, Optional, Sequence, Tuple
 
+from ..definitions import NamedTuple, expression
 from ..errors import ArtifactError
 from . import layout
 from .container import Container
@@ -28,7 +28,7 @@ from .zipreader import Artifact
 
 DIGEST = 32  # bytes of a SHA-256
 FORMAT = 1
-_HEAD = re.compile(rb"index 1 ([0-9a-f]{64}) ([0-9]{1,10}) ([0-9]{1,5}) ([0-9]{1,8})\n")
+_HEAD = expression(rb"index 1 ([0-9a-f]{64}) ([0-9]{1,10}) ([0-9]{1,5}) ([0-9]{1,8})\n")
 _MAX_TEXT = layout.MAX_MANIFEST  # bytes of names and numbers
 _MAX_POINTS = 2 * 1024 * 1024  # characters: twice what entry_points.txt may have
 _LEVEL = 9

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
+from ..definitions import NamedTuple, expression
 from ..errors import ArtifactError
 from . import layout, patches
 from .manifests import (
@@ -23,12 +23,12 @@ from .manifests import (
 )
 from .strict_json import Fields, document_of
 
-_HEX_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
-_HEX_MAGIC = re.compile(r"[0-9a-f]{8}\Z")
-_PYTHON = re.compile(r"3\.[0-9]{1,2}\Z")
-_BELOW = re.compile(r"(?!\.{1,2}(/|\Z))[^/\\:\x00-\x1f\x7f]+(/(?!\.{1,2}(/|\Z))[^/\\:\x00-\x1f\x7f]+){0,63}\Z")
+_HEX_DIGEST = expression(r"[0-9a-f]{64}\Z")
+_HEX_MAGIC = expression(r"[0-9a-f]{8}\Z")
+_PYTHON = expression(r"3\.[0-9]{1,2}\Z")
+_BELOW = expression(r"(?!\.{1,2}(/|\Z))[^/\\:\x00-\x1f\x7f]+(/(?!\.{1,2}(/|\Z))[^/\\:\x00-\x1f\x7f]+){0,63}\Z")
 # One member as it is written, after "{" or a comma: a name that needs no escape, printable ASCII.
-_MEMBER = re.compile(
+_MEMBER = expression(
     r'[{,]"([ !#-\[\]-~]{1,1024})":\{"mode":(420|493),"sha256":"([0-9a-f]{64})","size":(0|[1-9][0-9]{0,9})\}'
 )
 _MODES = {str(mode): mode for mode in layout.FILE_MODES}

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from typing import Callable, Collection, Dict, Iterable, NoReturn, Optional, Set
 
+from ..definitions import expression
 from . import layout
 
 MAX_FOLDERS = 2 * layout.MAX_MEMBERS  # that the files of one archive need: several times what real trees have
 
 _MAX_NAME, _MAX_PART, _MAX_DEPTH = 1024, 255, 64
 # One to 64 parts of printable ASCII, none of them "." or "..", none with a backslash or a colon.
-_PLAIN_NAME = re.compile(r"(?:(?!\.{1,2}(?:/|\Z))[ -.0-9;-\[\]-~]+(?:/(?!\Z)|\Z)){1,64}\Z")
+_PLAIN_NAME = expression(r"(?:(?!\.{1,2}(?:/|\Z))[ -.0-9;-\[\]-~]+(?:/(?!\Z)|\Z)){1,64}\Z")
 # Control characters, line separators, marks that reverse the direction of text, and surrogates. A fixed set, since the
 # categories of Unicode grow with every version of Python: what one may pack, any other must be able to read.
-UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\uffff\ud800-\udfff]")
+UNSAFE = expression("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\uffff\ud800-\udfff]")
 # Looked for in the artifact first when Python 3.8 to 3.13 starts it, by runpy and zipimport (measured, with -I -S).
-_IMPORTED_BEFORE = re.compile(
+_IMPORTED_BEFORE = expression(
     r"(abc|codecs|collections|contextlib|copyreg|encodings|enum|functools|genericpath|heapq|importlib|io|keyword"
     r"|operator|os|pkgutil|posixpath|re|reprlib|runpy|site|stat|sys|types|typing|warnings|weakref|zipimport|zlib)\Z"
 )

@@ -5,11 +5,12 @@ A build sees one patch release, or none; markers and Requires-Python may tell ot
 
 from __future__ import annotations
 
-import re
 import sys
-from typing import Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Optional, Sequence, Tuple
 
-_FORM = re.compile(r"3\.(?P<minor>[0-9]{1,2})\.(?P<micro>[0-9]{1,4})(?:(?P<level>a|b|rc)(?P<serial>[0-9]{1,3}))?\Z")
+from ..definitions import NamedTuple, expression
+
+_FORM = expression(r"3\.(?P<minor>[0-9]{1,2})\.(?P<micro>[0-9]{1,4})(?:(?P<level>a|b|rc)(?P<serial>[0-9]{1,3}))?\Z")
 _LEVELS: Dict[Optional[str], int] = {"a": 0, "b": 1, "rc": 2, None: 3}
 _RUNNING_LEVELS = {"alpha": 0, "beta": 1, "candidate": 2, "final": 3}
 

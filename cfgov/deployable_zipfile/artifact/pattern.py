@@ -8,8 +8,9 @@ CACM 11(6), 1968): characters, ``.``, classes, ``\\d \\w \\s`` (ASCII) and their
 
 from __future__ import annotations
 
-import re
-from typing import Callable, FrozenSet, List, NamedTuple, Optional, Set, Tuple
+from typing import Callable, FrozenSet, List, Optional, Set, Tuple
+
+from ..definitions import NamedTuple, expression
 
 MAX_LENGTH = 500  # characters of a pattern
 _MAX_STATES = 1000
@@ -21,7 +22,7 @@ _CLASSES = {"d": "0-9", "w": "A-Za-z0-9_", "s": " \t\n\r\f\v"}
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v"}
 _SPECIAL = frozenset("\\^$.|?*+()[]{}")
 _REPEATS = ("*", "+", "?", "{")
-_COUNT = re.compile(r"\{([0-9]{1,4})(?:(,)([0-9]{1,4})?)?\}")
+_COUNT = expression(r"\{([0-9]{1,4})(?:(,)([0-9]{1,4})?)?\}")
 
 Ranges = Tuple[Tuple[str, str], ...]
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
-from typing import Dict, Iterator, List, NamedTuple, Optional
+from typing import Dict, Iterator, List, Optional
+
+from ..definitions import NamedTuple, expression
 
 _DIGESTS = {"sha256": 32, "sha384": 48, "sha512": 64}  # PEP 427: sha256 or better
-_HEX = re.compile(r"[0-9a-fA-F]+\Z")
+_HEX = expression(r"[0-9a-fA-F]+\Z")
 # Of many rows at once: their digests and their sizes, each joined. 32 bytes are 43 characters without padding.
-_SHA256 = re.compile(r"(?:sha256=[A-Za-z0-9_-]{43})*\Z")
+_SHA256 = expression(r"(?:sha256=[A-Za-z0-9_-]{43})*\Z")
 _SHA256_LENGTH = 50
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
-_DIGITS = re.compile(r"[0-9]*\Z")
+_DIGITS = expression(r"[0-9]*\Z")
 
 
 class RecordRow(NamedTuple):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import Set
 
+from ..definitions import expression
+
 # PEP 440, appendix B, without the blanks around it.
-_VERSION = re.compile(
+_VERSION = expression(
     r"v?(?:(?P<epoch>[0-9]+)!)?(?P<release>[0-9]+(?:\.[0-9]+)*)"
     r"(?:[-_.]?(?P<pre>alpha|a|beta|b|preview|pre|c|rc)[-_.]?(?P<pre_number>[0-9]*))?"
     r"(?:-(?P<post_implicit>[0-9]+)|[-_.]?(?P<post>post|rev|r)[-_.]?(?P<post_number>[0-9]*))?"

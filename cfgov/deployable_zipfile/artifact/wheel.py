@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
-from typing import Dict, Iterator, List, NamedTuple, Tuple
+from typing import Dict, Iterator, List, Tuple
 
+from ..definitions import NamedTuple, expression
 from ..errors import WheelError
 from .names import UNSAFE, folders_of
 from .record import RecordRow, digest_bytes, parse_record
@@ -35,11 +35,11 @@ _LETTER = r"[^\x00-@\[-^`{-\xa0]"
 _LETTER_OR_DIGIT = r"[^\x00-/:-@\[-^`{-\xa0]"
 _NAME = rf"{_LETTER}{_LETTER_OR_DIGIT}*"
 # The specification's recommended form, blanks and "+" added because published wheels use them.
-_SCRIPT_NAME = re.compile(rf"{_LETTER_OR_DIGIT}(?:{_LETTER_OR_DIGIT}|[.+\- ])*\Z")
-_REFERENCE = re.compile(
+_SCRIPT_NAME = expression(rf"{_LETTER_OR_DIGIT}(?:{_LETTER_OR_DIGIT}|[.+\- ])*\Z")
+_REFERENCE = expression(
     rf"({_NAME}(?:\.{_NAME})*)\s*:\s*({_NAME}(?:\.{_NAME})*)\s*(?:\[[^\]]*\]\s*)?(?:(?<=\s)[;#].*)?\Z"
 )
-_FILENAME = re.compile(r"([^-]+)-([^-]+)(?:-(\d[^-]*))?-([^-]+)-([^-]+)-([^-]+)\.whl\Z")
+_FILENAME = expression(r"([^-]+)-([^-]+)(?:-(\d[^-]*))?-([^-]+)-([^-]+)-([^-]+)\.whl\Z")
 
 
 class EntryPoint(NamedTuple):

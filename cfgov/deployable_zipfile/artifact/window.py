@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
-from typing import Iterator, NamedTuple, NoReturn, Sequence, Tuple, Type
+from typing import Iterator, NoReturn, Sequence, Tuple, Type
 
+from ..definitions import NamedTuple
 from ..errors import ArtifactError, DeployableZipfileError
 from .headers import (
     CENTRAL,

@@ -8,10 +8,11 @@ import json
 import os
 import sys
 import threading
-from typing import IO, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import IO, Callable, Dict, Iterator, List, Optional, Sequence, Set, Tuple
 
 from .. import durable, process
 from ..artifact.names import name_problem
+from ..definitions import NamedTuple
 from ..errors import BuildInputError
 from ..workers import in_thread
 

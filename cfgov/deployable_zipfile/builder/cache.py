@@ -17,9 +17,10 @@ import marshal
 import os
 import time
 import zlib
-from typing import IO, Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple, TypeVar
+from typing import IO, Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, TypeVar
 
 from .. import durable
+from ..definitions import NamedTuple
 from ..errors import BuildInputError
 from .unchanged import default_folder as default_folder
 from .unchanged import identity as identity

@@ -7,14 +7,14 @@ not with what ``git status`` says: that trusts the index (assume-unchanged, skip
 from __future__ import annotations
 
 import os
-import re
-from typing import AbstractSet, Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import AbstractSet, Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
+from ..definitions import NamedTuple, expression
 from ..errors import BuildInputError
 from . import commit, git
 from .commit import EXECUTABLE, GITLINK, About, Blob, Packed, Recall
 
-_OBJECT = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
+_OBJECT = expression(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
 
 
 def _made(kind: str, commit: str, make: Callable[[], str]) -> str:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Sequence, Set, Tuple
+from typing import Dict, FrozenSet, Iterable, List, Mapping, Sequence, Set, Tuple
 from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from ..definitions import NamedTuple
 from .collected import CollectedWheel
 from .markers import KERNEL, Releases
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import functools
 import os
-import re
-from typing import Any, Dict, Iterable, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, Iterable, Sequence, Tuple
 from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import Requirement
 
+from ..definitions import NamedTuple, expression
 from ..errors import WheelError
 from .elf import Elf
 from .embedded import Embedded
 
 FORMAT = 4  # of CollectedWheel, for caches
 # Libraries that are glibc itself, on every architecture that manylinux knows.
-_LIBC_OWN = re.compile(
+_LIBC_OWN = expression(
     r"(?:libc|libm|libmvec|libpthread|libdl|librt|libutil|libresolv|libanl|ld-linux[a-z0-9_-]*|ld64)\.so\.[0-9]+\Z"
 )
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import re
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Sequence, Tuple
 
 from .. import durable
+from ..definitions import NamedTuple, expression
 from ..errors import BuildInputError
 from . import git
 
@@ -18,7 +18,7 @@ About = Callable[[str, Tuple[int, ...], str, Callable[[], Any]], Any]  # cache.M
 
 GITLINK, LINK, EXECUTABLE = "160000", "120000", "100755"  # git's modes
 _BLOCK = 1024 * 1024
-_POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*?oid sha256:([0-9a-f]{64})\n")
+_POINTER = expression(rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*?oid sha256:([0-9a-f]{64})\n")
 _POINTER_SIZES = range(119, 1024)  # bytes: its two lines have no less, and the specification of Git LFS allows no more
 
 

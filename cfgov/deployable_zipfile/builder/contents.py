@@ -9,9 +9,10 @@ import hashlib
 import os
 import stat
 import zlib
-from typing import Iterable, Iterator, List, NamedTuple, Tuple, Union
+from typing import Iterable, Iterator, List, Tuple, Union
 
 from ..artifact import headers
+from ..definitions import NamedTuple
 from ..errors import BuildInputError
 
 LEVEL = 6  # zlib's own default: 9 costs much time for little

@@ -6,27 +6,15 @@ needed on the server, so a password in it is only reported. References to variab
 
 from __future__ import annotations
 
-import functools
 import re
 from typing import List, Tuple
 
+from ..definitions import expression
 from .exclusions import AnyOf
 
 FORMAT = 2  # of what found answers, for caches
 _LIMIT = 4 * 1024 * 1024  # bytes of a file that are looked at
 _LONGEST = 64 * 1024  # characters of a line that are
-
-
-class _Later:
-    """A pattern that is compiled when it is needed: what most files hold is known from an earlier build."""
-
-    def __init__(self, text: str, flags: int = 0) -> None:
-        self._text = text
-        self._flags = flags
-
-    @functools.cached_property
-    def compiled(self) -> "re.Pattern[str]":
-        return re.compile(self._text, self._flags)
 
 
 # Files of tools that configure, lock or start something; prose, templates and program texts hold too many examples.
@@ -37,32 +25,34 @@ _CONFIGURATION = AnyOf(
     ".yarnrc", "*netrc", "*pypirc", ".condarc", ".curlrc", ".wgetrc", "settings*.py", "local*.py", "config*.py",
 )  # fmt: skip
 _FOLDERS = frozenset(["settings", "config", "conf"])  # of Python files that are configuration
-_EXAMPLE = re.compile(r"[-_.](example|sample|template|dist|tmpl|tpl|default)s?([-_.]|\Z)", re.IGNORECASE)
+_EXAMPLE = expression(r"[-_.](example|sample|template|dist|tmpl|tpl|default)s?([-_.]|\Z)", re.IGNORECASE)
 # Files of lines NAME = VALUE, where a name says what the value is.
 _ASSIGNING = AnyOf(
     "*.toml", "*.cfg", "*.conf", "*.ini", "*.cnf", "*.properties", "*pypirc", ".npmrc", ".yarnrc*", "*.service"
 )
-_NETRC = _Later(r"(?:^|\s)machine\s+\S+\s.*?\bpassword\s+(\S+)|^\s*password\s+(\S+)")
-_ASSIGNED = _Later(
+_NETRC = expression(r"(?:^|\s)machine\s+\S+\s.*?\bpassword\s+(\S+)|^\s*password\s+(\S+)")
+_ASSIGNED = expression(
     r"(?:^|[\s:./\"'{,=-])(?:[A-Za-z0-9]{1,40}[-_]){0,4}(?:_authToken|_auth|_password|npmAuthToken|npmAuthIdent|password|passwd|token|api[-_]?key|"
     r"access[-_]?token|auth[-_]?token|secret[-_]?key|secret[-_]?access[-_]?key)[\"']?\s*[=:]\s*[\"']?([^\s\"'#;,}]{4,})",
     re.IGNORECASE,
 )
 # RFC 3986, 3.2.1. A password may hold "/" and "@" that nobody has percent-encoded.
-_AUTHORITY = _Later(r"([a-z][a-z0-9+.-]{0,20})://([^\s:/?#@\"'<>]{0,500}):([^\s\"'<>]{1,500})@([^\s/?#:\"'<>,]*)", re.I)
-_USER = _Later(r"https?://([^\s:/?#@\"'<>]{5,500})@", re.IGNORECASE)
+_AUTHORITY = expression(
+    r"([a-z][a-z0-9+.-]{0,20})://([^\s:/?#@\"'<>]{0,500}):([^\s\"'<>]{1,500})@([^\s/?#:\"'<>,]*)", re.I
+)
+_USER = expression(r"https?://([^\s:/?#@\"'<>]{5,500})@", re.IGNORECASE)
 _LONG = 16  # characters; no name of a user has so many
-_QUERY = _Later(
+_QUERY = expression(
     r"://[^\s\"'<>]{1,500}[?&](?:token|access_token|private_token|api_?key|key|sig|signature|X-Amz-Signature|password)="
     r"([^\s&#\"'<>]{8,})",
     re.IGNORECASE,
 )
 # A variable of the shell, of pip, of a template or of a format; what was masked already.
-_REFERENCE = _Later(
+_REFERENCE = expression(
     r"(?:\$\{.*|\$\(.*|\$\w+|%\(\w+\)s|%[sr]|%\w+%|\{.*|<.*|\*+|x{3,}|\.{3}|\u2026|true|false|none|null|required|optional|\d+)+",
     re.IGNORECASE,
 )
-_HERE = _Later(r"(localhost|127\.[0-9.]+|\[::1\]|0\.0\.0\.0|)\Z", re.IGNORECASE)
+_HERE = expression(r"(localhost|127\.[0-9.]+|\[::1\]|0\.0\.0\.0|)\Z", re.IGNORECASE)
 
 
 def may_hold(name: str) -> bool:
@@ -91,24 +81,24 @@ def found(path: str) -> List[Tuple[int, str]]:
 def _kind(line: str, assigning: bool, netrc: bool) -> str:
     """Say what *line* holds, "" for nothing that is secret."""
     if "://" in line:
-        for scheme, _, password, host in _AUTHORITY.compiled.findall(line):
+        for scheme, _, password, host in _AUTHORITY.findall(line):
             # A database of the developer's own machine has a password that protects nothing.
             web = scheme.lower().rpartition("+")[2] in ("http", "https")
-            local = _HERE.compiled.match(host) or (not web and "." not in host)
+            local = _HERE.match(host) or (not web and "." not in host)
             if _is_value(password) and not local:
                 return "a password in a URL"
-        if any(map(_is_token, _USER.compiled.findall(line))) or any(map(_is_value, _QUERY.compiled.findall(line))):
+        if any(map(_is_token, _USER.findall(line))) or any(map(_is_value, _QUERY.findall(line))):
             return "a token in a URL"
-    if netrc and any(_is_value("".join(words)) for words in _NETRC.compiled.findall(line)):
+    if netrc and any(_is_value("".join(words)) for words in _NETRC.findall(line)):
         return "a password"
-    if assigning and not line.lstrip().startswith(("#", ";")) and any(map(_is_value, _ASSIGNED.compiled.findall(line))):
+    if assigning and not line.lstrip().startswith(("#", ";")) and any(map(_is_value, _ASSIGNED.findall(line))):
         return "a password or token"
     return ""
 
 
 def _is_value(text: str) -> bool:
     """Say whether *text* is what it seems, and not a reference to something that is kept elsewhere."""
-    return not _REFERENCE.compiled.fullmatch(text)
+    return not _REFERENCE.fullmatch(text)
 
 
 def _is_token(user: str) -> bool:

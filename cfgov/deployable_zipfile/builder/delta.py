@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from typing import Dict, Iterator, List, NamedTuple, Set, Tuple
+from typing import Dict, Iterator, List, Set, Tuple
 
 from ..artifact import delta as deltas
 from ..artifact import headers, layout, manifests
@@ -18,6 +18,7 @@ from ..artifact.delta import Delta, Row
 from ..artifact.wheel import Wheel, is_script
 from ..artifact.zipreader import Artifact
 from ..console import Console
+from ..definitions import NamedTuple
 from ..errors import ArtifactError, BuildInputError
 from ..install.plan import Place, is_own, path_in
 from ..install.writer import bytecode_path

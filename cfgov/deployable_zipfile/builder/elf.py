@@ -6,8 +6,9 @@ ELF: System V ABI, "Dynamic Linking"; symbol versions: Linux Standard Base Core 
 from __future__ import annotations
 
 import io
-import re
-from typing import TYPE_CHECKING, Any, Dict, NamedTuple, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Tuple
+
+from ..definitions import NamedTuple, expression
 
 # Imported where ELF files are read: a build from the cache reads none.
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _MACHINES = {
     "EM_ARM": "armv7l",
     "EM_RISCV": "riscv64",
 }
-_GLIBC = re.compile(r"GLIBC_([0-9]+)\.([0-9]+)")
+_GLIBC = expression(r"GLIBC_([0-9]+)\.([0-9]+)")
 _RELATIVE_RELOCATIONS = ("GLIBC_ABI_DT_RELR", (2, 36))  # the name under which glibc 2.36 announces them
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
-from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 from ..artifact.versions import normalised
 from ..artifact.wheel import Wheel
+from ..definitions import NamedTuple, expression
 from ..errors import WheelError
 
 # Folders in which auditwheel and its likes put the libraries that they copy into a wheel.
-EMBEDDED = re.compile(r"(?:[^/]+/)*(?:[^/]+\.libs|\.libs|\.dylibs)/[^/]+\Z")
-_TAG_IN_NAME = re.compile(r"-[0-9a-f]{8,}(?=\.)")  # with which auditwheel makes their names distinct
+EMBEDDED = expression(r"(?:[^/]+/)*(?:[^/]+\.libs|\.libs|\.dylibs)/[^/]+\Z")
+_TAG_IN_NAME = expression(r"-[0-9a-f]{8,}(?=\.)")  # with which auditwheel makes their names distinct
 _MAX_BILL = 4 * 1024 * 1024  # bytes of a bill of materials in a wheel
 
 

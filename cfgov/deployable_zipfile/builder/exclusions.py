@@ -13,6 +13,7 @@ import stat
 from typing import Iterable, List, Set, Tuple
 
 from ..artifact import layout
+from ..definitions import expression
 
 FORMAT = 2  # of what is_never_packed_content and is_pointer answer, for caches
 _HEAD = 4096  # bytes of a file that are looked at
@@ -100,9 +101,9 @@ _SECRETS = AnyOf(
 _KEYS = AnyOf(
     "*.pem", "*.key", "*.p8", "*.p12", "*.pfx", "*.pkcs12", "*.jks", "*.keystore", "*.ppk", "*.kdbx", "*.agekey"
 )
-_EXAMPLE = re.compile(r"[-_.](example|sample|template|dist|tmpl|tpl|default)s?([-_.]|\Z)", re.IGNORECASE)
+_EXAMPLE = expression(r"[-_.](example|sample|template|dist|tmpl|tpl|default)s?([-_.]|\Z)", re.IGNORECASE)
 # How editors and people name another copy of a file.
-_COPY = re.compile(r"(~|[-_. ](bak|backup|old|orig|save|saved|copy|swp|swo|tmp|temp|new|[0-9]+))\Z", re.IGNORECASE)
+_COPY = expression(r"(~|[-_. ](bak|backup|old|orig|save|saved|copy|swp|swo|tmp|temp|new|[0-9]+))\Z", re.IGNORECASE)
 
 _KEY_MARK = b"PRIVATE KEY"
 # Compiled when they are needed: what most files begin with is known from an earlier build.

@@ -10,11 +10,12 @@ import os
 import shutil
 import subprocess
 import sys
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from packaging.utils import canonicalize_name
 
 from .. import process
+from ..definitions import NamedTuple
 from ..errors import BuildInputError, conceal, masked
 
 if sys.version_info >= (3, 11):

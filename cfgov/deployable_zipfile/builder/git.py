@@ -8,6 +8,7 @@ import re
 from typing import Iterator, List, Mapping, NoReturn, Tuple
 
 from .. import durable, process
+from ..definitions import expression
 from ..errors import BuildInputError
 from . import unchanged
 
@@ -15,8 +16,8 @@ _PATIENCE = 3600.0  # seconds for one call of git: a status of a large checkout 
 _OF_OBJECTS = ("cat-file", "ls-tree")  # what these commands say of an object cannot change
 Answered = Tuple[str, Tuple[str, ...], int, bytes]  # folder, words, exit code and output
 _LISTENING: List[List[Answered]] = []  # see listened
-_BRANCH = re.compile(r"ref: (refs/heads/[\x21-\x7e]+)\n\Z")
-_OBJECT = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\n\Z")
+_BRANCH = expression(r"ref: (refs/heads/[\x21-\x7e]+)\n\Z")
+_OBJECT = expression(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\n\Z")
 # Settings that let git look for commit, index or working tree elsewhere (git-config), sections left aside.
 _ELSEWHERE = {"path", "refstorage", "worktree", "worktreeconfig"}
 # What a checkout can use and the first git that reads it (its release notes).

@@ -11,9 +11,10 @@ import errno
 import hashlib
 import os
 import threading
-from typing import Deque, List, NamedTuple, Optional, Union
+from typing import Deque, List, Optional, Union
 
 from .. import durable, workers
+from ..definitions import NamedTuple
 from . import contents
 
 _BLOCK = 512 * 1024  # bytes; what was just read is still in the processor's cache when it is hashed and written

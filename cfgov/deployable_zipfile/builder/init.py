@@ -10,27 +10,28 @@ import json
 import os
 import re
 import sys
-from typing import Dict, List, NamedTuple, Tuple
+from typing import Dict, List, Tuple
 
 from .. import __version__
 from ..artifact import manifests
+from ..definitions import NamedTuple, expression
 from ..errors import BuildInputError
 from . import checkout, exporters, naming, project, settings, source
 
 # What holds a project's requirements, the most exact first; in DIR and in DIR/requirements.
 _LOCKS = ("pylock.toml", "uv.lock", "poetry.lock")
 _STAGES = ("production", "prod", "deployment", "deploy", "live", "server")
-_SERVERS = re.compile(
+_SERVERS = expression(
     r"^\s*(?:name\s*=\s*\")?(gunicorn|uvicorn|hypercorn|daphne|granian|waitress|uwsgi|pyuwsgi|mod[-_]wsgi)\b",
     re.I | re.M,
 )
 MOST_VARIABLES = 200
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}\Z")
+_VARIABLE = expression(r"[A-Za-z_][A-Za-z0-9_]{0,99}\Z")
 # Read from the environment by many projects, and not of environment.json.
 _OF_THE_HOST = frozenset(
     ["PATH", "HOME", "USER", "LANG", "TZ", "PWD", "TMPDIR", "PYTHONPATH", "CI", "DJANGO_SETTINGS_MODULE"]
 )
-_SECRET = re.compile(
+_SECRET = expression(
     r"SECRET|PASSWORD|PASSWD|TOKEN|CREDENTIAL|PRIVATE|API_?KEY|ACCESS_KEY|_DSN$|^(DATABASE|CACHE|REDIS|BROKER|EMAIL)_URL$"
 )
 _KINDS = (

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from typing import TYPE_CHECKING, Callable, List, NamedTuple, Sequence, Tuple
+from typing import TYPE_CHECKING, Callable, List, Sequence, Tuple
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from ..definitions import NamedTuple
 from ..errors import BuildInputError
 from . import cache, exporters, requirement_line, requirements, requirements_file, surroundings, urls
 

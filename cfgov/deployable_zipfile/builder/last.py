@@ -12,8 +12,9 @@ import os
 import stat
 import time
 import zlib
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
+from ..definitions import NamedTuple
 from ..errors import BuildInputError
 from . import cache, contents, zipwriter
 

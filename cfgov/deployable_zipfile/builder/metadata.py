@@ -5,15 +5,15 @@ Nothing that takes long to load is imported before it is needed: the views read 
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, List, NamedTuple, Tuple
+from typing import TYPE_CHECKING, List, Tuple
 
 from ..artifact.wheel import Wheel
+from ..definitions import NamedTuple, expression
 
 if TYPE_CHECKING:
     from email.message import Message
 
-_STARRED = re.compile(r"((?:>=|<=|>|<)\s*[0-9]+(?:\.[0-9]+)*)\.\*")
+_STARRED = expression(r"((?:>=|<=|>|<)\s*[0-9]+(?:\.[0-9]+)*)\.\*")
 
 
 class Metadata(NamedTuple):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Mapping, NamedTuple, Tuple
+from typing import Dict, List, Mapping, Tuple
 
+from ..definitions import NamedTuple
 from . import cache, inputs, markers, requirements, surroundings, targets
 
 

@@ -6,15 +6,16 @@ import functools
 import os
 import re
 import sys
-from typing import Any, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, List, Mapping, Optional, Tuple
 
 from ..artifact import layout
 from ..console import Console
+from ..definitions import NamedTuple, expression
 from ..errors import UsageError
 from . import cache, naming, settings, source
 from .project import Wanted
 
-_SHEBANG = re.compile(r"#![\x20-\x7e]{1,125}\Z")
+_SHEBANG = expression(r"#![\x20-\x7e]{1,125}\Z")
 
 
 class BuildOptions(NamedTuple):

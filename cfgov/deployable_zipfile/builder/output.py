@@ -7,9 +7,10 @@ import hashlib
 import os
 import stat
 from types import TracebackType
-from typing import FrozenSet, NamedTuple, Optional, Tuple, Type
+from typing import FrozenSet, Optional, Tuple, Type
 
 from .. import durable
+from ..definitions import NamedTuple
 from ..errors import BuildInputError
 
 _MODE = 0o755

@@ -8,23 +8,12 @@ from __future__ import annotations
 import contextlib
 import os
 import zlib
-from typing import (
-    TYPE_CHECKING,
-    Callable,
-    Collection,
-    Dict,
-    Iterator,
-    List,
-    Mapping,
-    NamedTuple,
-    Optional,
-    Sequence,
-    Tuple,
-)
+from typing import TYPE_CHECKING, Callable, Collection, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from .. import __version__
 from ..artifact import layout, manifests
 from ..console import Console
+from ..definitions import NamedTuple
 from ..errors import BuildInputError
 from ..workers import cores
 from . import bytecode, cache, contents, zipwriter

@@ -9,11 +9,12 @@ import itertools
 import json
 import os
 import time
-from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from .. import __version__
 from ..artifact import headers, layout, manifests
 from ..console import Console
+from ..definitions import NamedTuple
 from . import cache, last, overlays, provenance, runtime, source, stock, zipwriter
 from .contents import FileContent, Item, of_bytes
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Callable, List, NamedTuple, NoReturn, Tuple
+from typing import Callable, List, NoReturn, Tuple
 
 from ..artifact.names import name_problem
+from ..definitions import NamedTuple
 from ..errors import BuildInputError
 
 

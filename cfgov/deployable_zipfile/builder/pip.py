@@ -14,11 +14,12 @@ import signal
 import subprocess
 import time
 import zipfile
-from typing import Callable, Collection, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Callable, Collection, Dict, List, Sequence, Tuple
 
 from packaging.version import Version
 
 from .. import process
+from ..definitions import NamedTuple, expression
 from ..errors import BuildInputError, Interrupted, conceal, masked
 from . import pip_output
 
@@ -37,9 +38,9 @@ _UNWANTED = (
 )  # fmt: skip
 # Where a network's own index, or none, is set; what a wheelhouse replaces.
 _INDEX = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_CONFIG_FILE")
-_BINARY = re.compile(r"^--(?:no|only)-binary \S+", re.MULTILINE)
+_BINARY = expression(r"^--(?:no|only)-binary \S+", re.MULTILINE)
 _BINARY_VARIABLES = ("PIP_NO_BINARY", "PIP_ONLY_BINARY")
-_NO_INDEX = re.compile(r"^\s*--no-index\b", re.MULTILINE)
+_NO_INDEX = expression(r"^\s*--no-index\b", re.MULTILINE)
 # Set against what a configuration file says: a run of pip here needs no virtual environment, takes no hashes for the
 # sdist that it builds, resolves unless it is told not to, and its output says why it failed.
 _OWN = {

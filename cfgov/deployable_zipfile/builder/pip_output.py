@@ -4,37 +4,39 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Callable, NamedTuple, Optional, Sequence
+from typing import Callable, Optional, Sequence
 
-_NO_WHEEL = re.compile(
+from ..definitions import NamedTuple, expression
+
+_NO_WHEEL = expression(
     r"ERROR: (?:No matching distribution found for|Could not find a version that satisfies the requirement) "
     r"(.+?)(?: \(from |$)",
     re.MULTILINE,
 )
 # pip 24.1 and later ignore a file whose metadata breaks the rules, and say so above the two lines of "no version".
-_IGNORED = re.compile(r"Ignoring version \S+ of \S+ since it has invalid metadata:\n.*has invalid metadata: (.+)")
-_NOTHING = re.compile(r"\(from versions: none\)")
-_INDEXES = re.compile(r"^Looking in indexes: (.+)$", re.MULTILINE)
-_LINKS = re.compile(r"^Looking in links: (.+)$", re.MULTILINE)
-_HASH_BLOCK = re.compile(r"^\s{4}(\S.*?) (?:from |\(from )", re.MULTILINE)
-_EXPECTED = re.compile(r"Expected (?:or )?(\w+) ([0-9a-f]{12})")
-_GOT = re.compile(r"Got\s+([0-9a-f]{12})")
-_CONFLICT = re.compile(r"The conflict is caused by:\n(.*?)\n\n", re.DOTALL)
-_BUILD = re.compile(
+_IGNORED = expression(r"Ignoring version \S+ of \S+ since it has invalid metadata:\n.*has invalid metadata: (.+)")
+_NOTHING = expression(r"\(from versions: none\)")
+_INDEXES = expression(r"^Looking in indexes: (.+)$", re.MULTILINE)
+_LINKS = expression(r"^Looking in links: (.+)$", re.MULTILINE)
+_HASH_BLOCK = expression(r"^\s{4}(\S.*?) (?:from |\(from )", re.MULTILINE)
+_EXPECTED = expression(r"Expected (?:or )?(\w+) ([0-9a-f]{12})")
+_GOT = expression(r"Got\s+([0-9a-f]{12})")
+_CONFLICT = expression(r"The conflict is caused by:\n(.*?)\n\n", re.DOTALL)
+_BUILD = expression(
     r"(?:Failed to build installable wheels for|Failed to build|Failed building wheel for|Could not build wheels for)"
     r"\s+(.+)"
 )
-_COLLECTED = re.compile(r"^(?:Collecting|Processing) ", re.MULTILINE)
-_FETCHED = re.compile(r"^(?:Processing \S| *(?:Downloading|Using cached) (?!\S+\.metadata\b))", re.MULTILINE)
-_GIT = re.compile(r"^\s*\u00d7 git \S+ .*did not run successfully", re.MULTILINE)
-_OTHER_NAME = re.compile(r"has inconsistent name: expected '([^']*)', but metadata has '([^']*)'")
-_NO_PROJECT = re.compile(r"^ERROR: (\S+).* does not appear to be a Python project: neither", re.MULTILINE)
-_UNSUPPORTED = re.compile(r"^ERROR: (\S+\.whl) is not a supported wheel on this platform", re.MULTILINE)
+_COLLECTED = expression(r"^(?:Collecting|Processing) ", re.MULTILINE)
+_FETCHED = expression(r"^(?:Processing \S| *(?:Downloading|Using cached) (?!\S+\.metadata\b))", re.MULTILINE)
+_GIT = expression(r"^\s*\u00d7 git \S+ .*did not run successfully", re.MULTILINE)
+_OTHER_NAME = expression(r"has inconsistent name: expected '([^']*)', but metadata has '([^']*)'")
+_NO_PROJECT = expression(r"^ERROR: (\S+).* does not appear to be a Python project: neither", re.MULTILINE)
+_UNSUPPORTED = expression(r"^ERROR: (\S+\.whl) is not a supported wheel on this platform", re.MULTILINE)
 # pip's form for errors that it explains.
-_DIAGNOSIS = re.compile("^\\s*\u00d7 (.+)$", re.MULTILINE)
-_URL = re.compile(r"(?:URL:|while fetching) (\S+)")
+_DIAGNOSIS = expression("^\\s*\u00d7 (.+)$", re.MULTILINE)
+_URL = expression(r"(?:URL:|while fetching) (\S+)")
 # What pip says of every failed build.
-_ERROR = re.compile(r"\berror: ", re.IGNORECASE)
+_ERROR = expression(r"\berror: ", re.IGNORECASE)
 _NO_CAUSE = tuple(f"error: {text}" for text in ("command", "failed", "could not build", "metadata-", "subprocess-"))
 
 

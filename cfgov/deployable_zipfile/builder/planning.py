@@ -6,7 +6,7 @@ A chapter between ``collect.py``, which finds the wheels, and ``pack.py``, which
 from __future__ import annotations
 
 import re
-from typing import AbstractSet, Callable, Dict, FrozenSet, List, NamedTuple, Sequence, Tuple
+from typing import AbstractSet, Callable, Dict, FrozenSet, List, Sequence, Tuple
 
 from packaging.markers import Marker
 from packaging.requirements import Requirement
@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from ..artifact import layout, patches
+from ..definitions import NamedTuple
 from ..errors import WheelError
 from . import closure, collected, markers, requirements, targets
 from .collected import CollectedWheel

@@ -7,9 +7,10 @@ What they compute at run time is not known here; a setting of the build can say 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Collection, Mapping, NamedTuple, Sequence, Tuple
+from typing import TYPE_CHECKING, Collection, Mapping, Sequence, Tuple
 
 from ..artifact import layout, manifests
+from ..definitions import NamedTuple
 from ..errors import UsageError
 
 if TYPE_CHECKING:  # imported where it is needed: what a project says is mostly known from the build before

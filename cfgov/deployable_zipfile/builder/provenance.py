@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import Callable, FrozenSet, List, NamedTuple, Sequence, Tuple
+from typing import Callable, FrozenSet, List, Sequence, Tuple
 
 from ..artifact import layout, manifests
+from ..definitions import NamedTuple
 from ..errors import BuildInputError
 from . import cache, checkout, credentials, source
 from .commit import Packed

@@ -7,12 +7,13 @@ import re
 from typing import List, Tuple
 
 from ..artifact.wheel import Wheel
+from ..definitions import expression
 from . import elf, metadata
 from .collected import CollectedWheel
 from .embedded import embedded
 
 # At the left margin: what is indented may be within "try" or a function.
-_PKG_RESOURCES = re.compile(rb"^(?:import|from)[ \t]+pkg_resources\b(?!\.)", re.MULTILINE)
+_PKG_RESOURCES = expression(rb"^(?:import|from)[ \t]+pkg_resources\b(?!\.)", re.MULTILINE)
 
 
 def prove(path: str, sha256: str, crc: int, built_from: str = "") -> CollectedWheel:

@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import sys
-from typing import Any, FrozenSet, Iterable, List, Mapping, NamedTuple, NoReturn, Optional, Sequence, Tuple, Union
+from typing import Any, FrozenSet, Iterable, List, Mapping, NoReturn, Optional, Sequence, Tuple, Union
 from urllib.parse import quote, unquote, urlsplit
 
 from packaging.pylock import (
@@ -25,6 +25,7 @@ from packaging.pylock import (
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from ..definitions import NamedTuple, expression
 from ..errors import BuildInputError
 
 if sys.version_info >= (3, 11):
@@ -35,9 +36,9 @@ else:
 logging.getLogger("packaging.pylock").setLevel(logging.ERROR)  # a newer minor version is a warning of ours
 _VERSION = Version("1.0")
 _STRONG = {"sha256": 64, "sha384": 96, "sha512": 128}  # hexadecimal digits of what pip compares
-_CLAUSE = re.compile(r'"(?P<name>[^"]*)" (?P<operator>in|not in) (?P<set>extras|dependency_groups)')
+_CLAUSE = expression(r'"(?P<name>[^"]*)" (?P<operator>in|not in) (?P<set>extras|dependency_groups)')
 _ALWAYS, _NEVER = 'python_version >= "0"', 'python_version < "0"'
-_FILE_NAME = re.compile(r"pylock(?:\.[^.]+)?\.toml\Z")
+_FILE_NAME = expression(r"pylock(?:\.[^.]+)?\.toml\Z")
 
 
 class File(NamedTuple):

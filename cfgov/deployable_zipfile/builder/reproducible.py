@@ -13,10 +13,11 @@ import shutil
 import sys
 import tempfile
 import zipfile
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Sequence, Tuple
 
 from .. import durable, process
 from ..artifact import layout
+from ..definitions import NamedTuple
 from ..errors import BuildInputError, DeployableZipfileError, WheelError
 from . import checkout, exclusions
 from .options import BuildOptions, Context

@@ -23,6 +23,7 @@ from packaging.markers import InvalidMarker, Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
+from ..definitions import expression
 from ..errors import BuildInputError, masked
 from .requirements import FLAGS, SDISTS, SPELLINGS, Line
 
@@ -30,10 +31,10 @@ _CONFIG = ("--config-settings", "--config-setting", "-C")
 # What pip passed to setup.py before there were build backends; newer releases of it have dropped them.
 _LEGACY = ("--global-option", "--build-option", "--install-option")
 _PROJECT_FILES = ("pyproject.toml", "setup.py")
-_COMMIT = re.compile(r"@(?:[0-9a-f]{64}|[0-9a-f]{40})\Z", re.IGNORECASE)
-_HASH = re.compile(r"(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})\Z")
-_QUOTING, _BLANKS = re.compile(r"['\"\\]"), re.compile(r"[ \t\r\n]+")  # as shlex.split takes them
-_EXTRAS = re.compile(r"(?P<location>.*?)(?P<extras>\[[A-Za-z0-9._, -]*\])\Z")
+_COMMIT = expression(r"@(?:[0-9a-f]{64}|[0-9a-f]{40})\Z", re.IGNORECASE)
+_HASH = expression(r"(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})\Z")
+_QUOTING, _BLANKS = expression(r"['\"\\]"), expression(r"[ \t\r\n]+")  # as shlex.split takes them
+_EXTRAS = expression(r"(?P<location>.*?)(?P<extras>\[[A-Za-z0-9._, -]*\])\Z")
 
 
 def requirement(path: str, place: str, text: str) -> Line:

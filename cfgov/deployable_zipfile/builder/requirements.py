@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from typing import FrozenSet, Iterable, List, NamedTuple, Sequence, Tuple
+from typing import FrozenSet, Iterable, List, Sequence, Tuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from ..definitions import NamedTuple
 from ..errors import masked
 
 SDISTS = (".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tgz", ".tar")

@@ -16,6 +16,7 @@ from typing import Callable, Iterator, List, Mapping, Optional, Sequence, Tuple
 from urllib.parse import unquote, urljoin, urlsplit
 
 from .. import durable
+from ..definitions import expression
 from ..errors import conceal, masked
 from . import requirement_line
 from .requirements import FLAGS, SPELLINGS, Line, Requirements
@@ -31,9 +32,9 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_CODING = re.compile(rb"[ \t]*#.*?coding[:=][ \t]*([-\w.]+)")  # PEP 263
-_COMMENT = re.compile(r"(?:^|\s)#.*$")
-_REFERENCE = re.compile(r"\$\{([A-Z0-9_]+)\}")  # pip's environment variables in requirements files
+_CODING = expression(rb"[ \t]*#.*?coding[:=][ \t]*([-\w.]+)")  # PEP 263
+_COMMENT = expression(r"(?:^|\s)#.*$")
+_REFERENCE = expression(r"\$\{([A-Z0-9_]+)\}")  # pip's environment variables in requirements files
 
 
 def read(

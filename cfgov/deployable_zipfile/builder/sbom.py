@@ -6,9 +6,10 @@ import datetime
 import hashlib
 import json
 import uuid
-from typing import TYPE_CHECKING, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
 from .. import __version__
+from ..definitions import NamedTuple
 from .collected import CollectedWheel
 from .embedded import Embedded
 

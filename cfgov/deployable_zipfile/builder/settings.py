@@ -10,8 +10,9 @@ import hashlib
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Tuple
 
+from ..definitions import NamedTuple
 from ..errors import BuildInputError
 
 if TYPE_CHECKING:  # imported where a project declares variables that are not known from the build before

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import tempfile
-from typing import List, NamedTuple, Sequence
+from typing import List, Sequence
 
 from .. import durable, process
 from ..artifact.zipreader import Artifact
+from ..definitions import NamedTuple, expression
 from ..errors import BuildInputError
 from ..install.signature import ENDING, NAMESPACE, SSH_BEGIN, SSH_END
 
 FORMATS = ("ssh", "openssl")
 _PATIENCE = 600.0  # seconds, for a key on a token that has to be touched too
-_SSH_KEY = re.compile(rb"-----BEGIN OPENSSH PRIVATE KEY-----|(ssh-|ecdsa-|sk-)[a-z0-9@.-]+ AAAA")
-_PEM_KEY = re.compile(rb"-----BEGIN ([A-Z]+ )?PRIVATE KEY-----")
+_SSH_KEY = expression(rb"-----BEGIN OPENSSH PRIVATE KEY-----|(ssh-|ecdsa-|sk-)[a-z0-9@.-]+ AAAA")
+_PEM_KEY = expression(rb"-----BEGIN ([A-Z]+ )?PRIVATE KEY-----")
 
 
 class Signed(NamedTuple):

@@ -10,24 +10,11 @@ import marshal
 import os
 import re
 import stat
-from typing import (
-    Any,
-    Callable,
-    Dict,
-    FrozenSet,
-    Iterable,
-    List,
-    Mapping,
-    NamedTuple,
-    NoReturn,
-    Optional,
-    Sequence,
-    Set,
-    Tuple,
-)
+from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, NoReturn, Optional, Sequence, Set, Tuple
 
 from ..artifact import layout
 from ..artifact.names import check_distinct
+from ..definitions import NamedTuple
 from ..errors import BuildInputError
 from . import cache, exclusions
 from .packable import Candidate, check_name, refuse_link

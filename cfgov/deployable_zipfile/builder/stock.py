@@ -13,9 +13,10 @@ import os
 import sys
 import time
 import zlib
-from typing import TYPE_CHECKING, Any, Callable, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, FrozenSet, Iterable, List, Optional, Sequence, Tuple
 
 from ..artifact import manifests, patches
+from ..definitions import NamedTuple
 from ..errors import masked
 from . import cache, surroundings, unchanged, zipwriter
 from .options import Context

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import zlib
-from typing import Callable, Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Callable, Dict, FrozenSet, Iterator, List, Mapping, Sequence, Tuple
 from urllib.parse import unquote, urlsplit
 
 from ..artifact import index, layout, manifests
 from ..artifact.container import Container
 from ..artifact.wheel import Wheel
+from ..definitions import NamedTuple
 from ..workers import run
 from . import (
     cache,

@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
-from typing import Any, Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar
+from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Sequence, Tuple, TypeVar
 
 from packaging import tags
 from packaging.utils import parse_wheel_filename
 
 from .. import process
+from ..definitions import NamedTuple, expression
 from ..errors import BuildInputError, UsageError
 
 OLDEST, NEWEST = (3, 8), (3, 14)  # minor releases that the target side runs on
-_NAMED = re.compile(
+_NAMED = expression(
     r"cp3(?P<minor>[0-9]{1,2})-(?P<platform>manylinux(?:1|2010|2014|_2_[0-9]+)_(?P<machine>[a-z0-9_]+))\Z"
 )
-_MINOR = re.compile(r"3\.[0-9]{1,2}\Z")
-_MANYLINUX = re.compile(r"manylinux(?:(?P<old>1|2010|2014)|_2_(?P<minor>[0-9]+))_")
+_MINOR = expression(r"3\.[0-9]{1,2}\Z")
+_MANYLINUX = expression(r"manylinux(?:(?P<old>1|2010|2014)|_2_(?P<minor>[0-9]+))_")
 _OLD_NAMES = {"1": 5, "2010": 12, "2014": 17}  # PEP 600: manylinux1 is 2.5 and so on
 # A release of a named target's minor version that none of its bug-fix releases' Requires-Python excludes.
 _NAMED_PATCH = 99

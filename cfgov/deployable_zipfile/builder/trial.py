@@ -10,10 +10,11 @@ import json
 import os
 import re
 import secrets
-from typing import Dict, List, NamedTuple, NoReturn
+from typing import Dict, List, NoReturn
 
 from .. import process
 from ..artifact import layout, manifests
+from ..definitions import NamedTuple
 from ..errors import BuildInputError, WheelError
 
 _TIMEOUT = 300.0  # seconds for the installation, and for the imports

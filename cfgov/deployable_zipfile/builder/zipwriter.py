@@ -13,21 +13,10 @@ import errno
 import hashlib
 import os
 from types import TracebackType
-from typing import (
-    Any,
-    Callable,
-    Dict,
-    List,
-    Mapping,
-    NamedTuple,
-    Optional,
-    Sequence,
-    Tuple,
-    Type,
-    Union,
-)
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Type, Union
 
 from ..artifact import headers, layout, manifests
+from ..definitions import NamedTuple
 from ..errors import BuildInputError
 from ..workers import run
 from . import contents

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from typing import List, Optional
 
+from ..definitions import expression
+
 _LENGTH = 240  # characters
 _TRACEBACK = "Traceback (most recent call last):"
 _HEADINGS = ("CRITICALS:", "ERRORS:")  # of Django's system check; what follows is the first one
-_ERROR = re.compile(
+_ERROR = expression(
     r"(\[?(error|critical|fatal)\]?\b|([A-Za-z_]\w*\.)*[A-Za-z_]\w*(Error|Exception|Exit|Warning)\b)", re.I
 )
-_CHECK = re.compile(r"\(\w+\.[EC][0-9]+\)")
-_CLASS = re.compile(r"([A-Za-z_]\w*\.)*[A-Za-z_]\w*(Error|Exception|Exit)\b")
+_CHECK = expression(r"\(\w+\.[EC][0-9]+\)")
+_CLASS = expression(r"([A-Za-z_]\w*\.)*[A-Za-z_]\w*(Error|Exception|Exit)\b")
 _ADVICE = ("Type 'manage.py help", "HINT:")
 
 

@@ -13,8 +13,9 @@ import re
 import socket
 import time
 import urllib.parse
-from typing import Dict, Mapping, NamedTuple, Optional
+from typing import Dict, Mapping, Optional
 
+from ..definitions import NamedTuple
 from ..errors import DeploymentError, UsageError
 from ..workers import in_thread
 

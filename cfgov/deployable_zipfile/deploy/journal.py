@@ -13,9 +13,10 @@ import socket
 import stat
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Set
+from typing import Any, Dict, List, Mapping, Optional, Set
 
 from .. import durable
+from ..definitions import NamedTuple
 from ..errors import DeploymentError
 
 STARTED = "started"  # a deployment or rollback began; details: verb, from; of a rollback also bad: it will mark `from`

@@ -6,10 +6,11 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import NamedTuple, Sequence
+from typing import Sequence
 
 from .. import durable, process
 from ..artifact import layout
+from ..definitions import NamedTuple
 from ..errors import DeploymentError, UsageError
 from .commands import Log
 from .provision import Ownership, give, write_atomically

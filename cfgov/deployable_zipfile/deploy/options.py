@@ -6,8 +6,9 @@ import os
 import re
 import shlex
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
+from ..definitions import NamedTuple
 from ..errors import UsageError
 from . import health, links, provision, restart
 from .commands import can_start, person, words_of

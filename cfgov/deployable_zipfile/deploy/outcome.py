@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
+from ..definitions import NamedTuple
 from .releases import build_id_of
 
 

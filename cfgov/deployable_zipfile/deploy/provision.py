@@ -11,11 +11,12 @@ import select
 import stat
 import time
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from .. import durable, loadenv
 from ..artifact import layout
 from ..artifact.environment import Contract
+from ..definitions import NamedTuple
 from ..errors import DeploymentError, UsageError
 from ..install.ownership import check_entry
 

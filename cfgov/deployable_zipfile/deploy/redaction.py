@@ -19,12 +19,13 @@ import re
 import shlex
 import unicodedata
 import urllib.parse
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Set, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Set, Tuple
 
+from ..definitions import NamedTuple, expression
 from ..process import Sink
 
 # A value of these names is a secret however short it is; other short values ("1", "prod") are words of every output.
-_SECRET_NAME = re.compile(r"PASS|PWD|SECRET|TOKEN|KEY|CREDENTIAL|AUTH|SALT|SIGN|DSN|PIN", re.IGNORECASE)
+_SECRET_NAME = expression(r"PASS|PWD|SECRET|TOKEN|KEY|CREDENTIAL|AUTH|SALT|SIGN|DSN|PIN", re.IGNORECASE)
 _SHORT = 4  # characters; a shorter value is hidden only where it is a word of its own and its name is a secret's
 _PART = 8  # characters of one line or word of a longer value that give it away
 _ENCODED = 6  # characters of a base64 or hexadecimal form that are no accident
@@ -40,18 +41,18 @@ _ESCAPE_TEXT = r"""
     | %(?:25)*(?P<percent>[0-9A-Fa-f]{2})
     | &(?:amp;)*(?:\#(?P<decimal>[0-9]{1,7});|\#[xX](?P<entity>[0-9A-Fa-f]{1,6});|(?:amp|quot|apos|lt|gt|nbsp);)
     """
-_ESCAPE = re.compile(_ESCAPE_TEXT, re.VERBOSE)
-_ESCAPE_OR_PLAIN = re.compile(f"(?P<plain>[0-9A-Za-z]+)|{_ESCAPE_TEXT}", re.VERBOSE)
-_NOT_BARE = re.compile(r"[^0-9A-Za-z]+")
+_ESCAPE = expression(_ESCAPE_TEXT, re.VERBOSE)
+_ESCAPE_OR_PLAIN = expression(f"(?P<plain>[0-9A-Za-z]+)|{_ESCAPE_TEXT}", re.VERBOSE)
+_NOT_BARE = expression(r"[^0-9A-Za-z]+")
 _BASES = {"unicode": 16, "hex": 16, "octal": 8, "percent": 16, "decimal": 10, "entity": 16}
-_FILLING = re.compile(r"[\s\"'\\]+")  # blanks, line ends, and what pprint and a shell put there
-_ASSIGNMENT = re.compile(r"""(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|"[^"]*"|\{[^}]*\}|[^\s;]+)""")
-_SEGMENT = re.compile(r"(?=[^/]*[0-9A-Z])(?=[^/]*[a-zA-Z])[\w.~=-]{10,}")  # of a path: a key, not a word
+_FILLING = expression(r"[\s\"'\\]+")  # blanks, line ends, and what pprint and a shell put there
+_ASSIGNMENT = expression(r"""(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|"[^"]*"|\{[^}]*\}|[^\s;]+)""")
+_SEGMENT = expression(r"(?=[^/]*[0-9A-Z])(?=[^/]*[a-zA-Z])[\w.~=-]{10,}")  # of a path: a key, not a word
 _TO_Z85 = bytes.maketrans(
     b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~",
     b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#",
 )
-_LINE_END = re.compile(r"[\r\n]")
+_LINE_END = expression(r"[\r\n]")
 
 
 class _Form(NamedTuple):

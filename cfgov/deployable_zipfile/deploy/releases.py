@@ -11,18 +11,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 from pathlib import Path
 from typing import List, Optional
 
 from .. import durable, removal
 from ..artifact import layout
+from ..definitions import expression
 from ..errors import DeploymentError, DestinationError
 from ..install import ownership, soundness
 from ..install.destination import normal_destination
 from .journal import Journal
 
-_BUILD_ID = re.compile(r"[0-9a-f]{32}\Z")
+_BUILD_ID = expression(r"[0-9a-f]{32}\Z")
 _TRASH = ".trash-"
 
 

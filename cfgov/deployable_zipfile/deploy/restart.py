@@ -15,14 +15,14 @@ None of them reports success when it signalled nothing. Figures: docs/deploy.md.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import time
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, NoReturn, Optional, Sequence
+from typing import Callable, Dict, List, NoReturn, Optional, Sequence
 
 from .. import process
+from ..definitions import NamedTuple, expression
 from ..errors import DeploymentError, UsageError
 from . import processes
 from .commands import can_start, words_of
@@ -40,7 +40,7 @@ _POLL = 0.05  # seconds between two looks at the processes
 _LOADING = 60.0  # seconds that the other half of the daemons waits for the new ones to load the application
 _STARTS = ("ActiveEnterTimestampMonotonic", "MainPID")  # what a restart of a unit changes
 
-_UNIT = re.compile(r"(?!-)[A-Za-z0-9:_.\\@-]{1,255}\Z")  # systemd.unit(5)
+_UNIT = expression(r"(?!-)[A-Za-z0-9:_.\\@-]{1,255}\Z")  # systemd.unit(5)
 
 Run = Callable[[Sequence[str], float], str]  # runs a command for at most so many seconds and returns its output
 

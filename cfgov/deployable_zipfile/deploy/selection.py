@@ -5,8 +5,9 @@ from __future__ import annotations
 import calendar
 import os
 import time
-from typing import List, NamedTuple, Optional
+from typing import List, Optional
 
+from ..definitions import NamedTuple
 from ..errors import DeploymentError
 from .journal import History, history
 from .releases import Root, build_id_of

@@ -16,11 +16,12 @@ import json
 import shlex
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from .. import cli, process
 from ..artifact.zipreader import Artifact
 from ..console import Console
+from ..definitions import NamedTuple
 from ..errors import DeploymentError
 from ..install import installation
 from . import provision

@@ -17,11 +17,12 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from .. import cli, process
 from ..artifact.zipreader import Artifact
 from ..console import Console
+from ..definitions import NamedTuple
 from ..errors import DeploymentError, Interrupted, UsageError
 from ..install import installation
 from . import provision, show

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from typing import Iterator, List, NamedTuple, Set, Tuple
+from typing import Iterator, List, Set, Tuple
 
 from ..console import Console
+from ..definitions import NamedTuple
 from ..errors import DestinationError
 from ..install.store import Store, is_store
 from .options import NO_STORE, Settings

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, NamedTuple, Optional
+from typing import Any, Dict, Optional
 
 from .. import durable
 from ..artifact import layout
+from ..definitions import NamedTuple
 from ..errors import DeploymentError, UsageError
 from ..install.signature import Demand, Signer, demand
 from .journal import History, Journal, history

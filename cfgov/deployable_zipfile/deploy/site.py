@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import pkgutil
-import re
 from pathlib import Path
-from typing import Any, List, Mapping, NamedTuple, Optional
+from typing import Any, List, Mapping, Optional
 
 from ..artifact import manifests
+from ..definitions import NamedTuple, expression
 from ..errors import DeploymentError, UsageError
 
 NO_COLLECTSTATIC = "Unknown command: 'collectstatic'"  # Django's words when staticfiles is not installed
 SETTINGS = "DJANGO_SETTINGS_MODULE"
-_NAMED = re.compile(rf"""{SETTINGS}["'], *["']([\w.]+)["']""")
+_NAMED = expression(rf"""{SETTINGS}["'], *["']([\w.]+)["']""")
 
 
 class Site(NamedTuple):

@@ -21,10 +21,11 @@ import os
 import re
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, NamedTuple, Optional
+from typing import Any, Dict, Iterator, Optional
 
 from .. import durable, removal
 from ..artifact import layout, strict_json
+from ..definitions import NamedTuple, expression
 from ..errors import DeploymentError
 from . import links, losses
 from .collect import REPORT
@@ -40,7 +41,7 @@ _MOST_REPORT = 65_536  # bytes
 _MOST_RECORD = 16 * 1024 * 1024  # bytes: a name and a time for each file that is kept
 # A part of a file name that is a hash of the content: Django's, webpack's, and that of Vite and others, which has 8
 # letters of base64 and, unlike a word, a digit or a capital letter.
-_HASHED = re.compile(r"[.-]([0-9a-f]{8,64}|(?=[\w-]*[0-9A-Z])[\w-]{8})(\.\w+)+\Z")
+_HASHED = expression(r"[.-]([0-9a-f]{8,64}|(?=[\w-]*[0-9A-Z])[\w-]{8})(\.\w+)+\Z")
 
 
 class Collection(NamedTuple):

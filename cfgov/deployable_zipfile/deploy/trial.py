@@ -13,10 +13,11 @@ import secrets
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Callable, Dict, Iterator, List, Mapping, Optional, Sequence
 
 from .. import cli, process
 from ..artifact import layout
+from ..definitions import NamedTuple, expression
 from ..errors import DeploymentError
 from . import guard, provision
 from .commands import CommandError, Commands, Log
@@ -39,15 +40,15 @@ except BaseException as error:
     os._exit(78)  # without it nothing may run
 """
 
-_DATABASE_URL = re.compile(
+_DATABASE_URL = expression(
     r"(postgres|postgresql|postgis|psql|pgsql|mysql|mysql2|mysqlgis|mariadb|mssql|oracle|oraclegis|cockroachdb|redshift|timescale|spatialite|sqlite)(\+\w+)?:"
 )
 # Names of variables that hold a folder to write to, which settings often do while they are imported.
-_WRITTEN = re.compile(
+_WRITTEN = expression(
     r"(.*_)?(DATA|STATE|MEDIA|UPLOADS?|LOGS?|CACHE|VAR|RUN|BASE|STORAGE)(_?(DIR|DIRECTORY|ROOT|PATH|HOME|FOLDER))?",
     re.I,
 )
-_DATABASE_FAULT = re.compile(
+_DATABASE_FAULT = expression(
     r"\b(OperationalError|ProgrammingError|NotSupportedError|DatabaseError|NotImplementedError)\b"
 )
 

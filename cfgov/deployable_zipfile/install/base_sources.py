@@ -9,13 +9,14 @@ import contextlib
 import os
 import stat
 import sys
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 from ..artifact import layout, manifests
 from ..artifact.container import Container
 from ..artifact.delta import Delta, Row
 from ..artifact.window import Entry
 from ..artifact.zipreader import Artifact
+from ..definitions import NamedTuple
 from . import installed
 from .entries import key_of
 from .plan import Place, path_in

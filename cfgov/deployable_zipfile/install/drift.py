@@ -11,12 +11,13 @@ import filecmp
 import hashlib
 import os
 import stat
-from typing import Callable, Dict, Iterator, NamedTuple, Set, Tuple
+from typing import Callable, Dict, Iterator, Set, Tuple
 
 from .. import durable
 from ..artifact import layout, manifest_reader, manifests, patches, strict_json
 from ..artifact.record import RecordRow, parse_record
 from ..artifact.versions import normalised
+from ..definitions import NamedTuple
 from ..errors import ArtifactError, DestinationError
 from . import exposure, inventory
 from .installed import MAX_RECORD

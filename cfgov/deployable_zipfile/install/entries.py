@@ -13,9 +13,10 @@ import json
 import os
 import stat
 import struct
-from typing import Dict, Iterator, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, Optional, Tuple
 
 from .. import durable
+from ..definitions import NamedTuple
 
 FORMAT = 1  # of a store, and so of every entry
 INDEX, _SEEN = "index", "seen"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from typing import Dict, Iterable, Iterator, List, NamedTuple, Set
+from typing import Dict, Iterable, Iterator, List, Set
 
 from ..artifact.container import Container
 from ..artifact.record import RecordRow
 from ..artifact.wheel import EntryPoint, Wheel, is_script
+from ..definitions import NamedTuple
 from .inventory import Notes, notes_of
 from .listed import Listed, blocks
 from .plan import Place, Plan, Source, dist_info_of, own_names, path_in, relative

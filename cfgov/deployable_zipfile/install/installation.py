@@ -12,11 +12,12 @@ import errno
 import gc
 import os
 import time
-from typing import TYPE_CHECKING, Callable, Iterator, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import TYPE_CHECKING, Callable, Iterator, Optional, Sequence, Set, Tuple
 
 from ..artifact import manifests
 from ..artifact.zipreader import Artifact
 from ..console import Console
+from ..definitions import NamedTuple
 from ..errors import ArtifactError, DeployableZipfileError, DestinationError
 from ..install_wheels import open_wheel
 from . import host, preflight, soundness, tree

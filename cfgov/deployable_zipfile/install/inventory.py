@@ -9,12 +9,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import re
 import stat
-from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
+from typing import Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple, Union
 
 from .. import durable
 from ..artifact import layout
+from ..definitions import NamedTuple, expression
 
 MAX_LINE = 16 * 1024  # bytes: a path of 1024 bytes, escaped, and a link's target
 MAX_LINES = 1_000_000
@@ -23,9 +23,9 @@ _BLOCK = 1024 * 1024
 _LINES = 1000  # of a list, that are written at once
 _MODE = 5  # digits of a mode in a row of what is known
 LINKED = 0o10000  # of a mode there: the file has it from elsewhere, whatever this file system makes of modes
-_UNUSUAL = re.compile(r"[^!-\"$-\[\]-~]")  # everything but printable ASCII without "#" and the backslash
-_LINE = re.compile(rb"\./([!-~]+) type=(file|dir|link) mode=([0-7]{4})(?: (?:sha256digest|link)=([!-~]+))?\n\Z")
-_ESCAPED = re.compile(rb"\\([0-7]{3})")
+_UNUSUAL = expression(r"[^!-\"$-\[\]-~]")  # everything but printable ASCII without "#" and the backslash
+_LINE = expression(rb"\./([!-~]+) type=(file|dir|link) mode=([0-7]{4})(?: (?:sha256digest|link)=([!-~]+))?\n\Z")
+_ESCAPED = expression(rb"\\([0-7]{3})")
 
 
 class Drift(NamedTuple):

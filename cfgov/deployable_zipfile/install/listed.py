@@ -12,7 +12,7 @@ import itertools
 import os
 import zlib
 from bisect import bisect_left
-from typing import Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
+from typing import Iterator, List, Optional, Sequence, Set, Tuple, Union
 
 from ..artifact import layout, manifests
 from ..artifact.container import Container
@@ -22,6 +22,7 @@ from ..artifact.versions import normalised
 from ..artifact.wheel import OWN, Wheel, is_script
 from ..artifact.window import WHOLE, Window
 from ..artifact.zipreader import Artifact
+from ..definitions import NamedTuple
 from ..durable import write_all
 from ..errors import ArtifactError, WheelError
 from .inventory import Notes, notes_of

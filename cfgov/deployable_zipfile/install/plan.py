@@ -5,22 +5,23 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import Collection, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
+from typing import Collection, Dict, List, Optional, Sequence, Set, Tuple, Union
 
 from ..artifact import layout, manifests
 from ..artifact.container import Container
 from ..artifact.names import folders_of
 from ..artifact.wheel import OWN, EntryPoint, Wheel, is_script
 from ..artifact.window import Entry, Window
+from ..definitions import NamedTuple, expression
 from ..errors import ArtifactError
 from .listed import Listed, Part, are_apart, parts_of
 from .writer import Job, Taken, bytecode_path
 
 # No wheel may replace what makes the virtualenv one.
 _VIRTUALENV = ("pyvenv.cfg", "bin", "include", "lib", "lib64")
-_PROTECTED_SCRIPT = re.compile(r"(python[0-9.]*|activate(\..*)?|Activate\.ps1)\Z")
+_PROTECTED_SCRIPT = expression(r"(python[0-9.]*|activate(\..*)?|Activate\.ps1)\Z")
 # Names at the top of a wheel that go elsewhere, or could replace the loader.
-_CLOSER_LOOK = re.compile(r"(.*\.data|__pycache__|loadenv(\..*)?)\Z", re.DOTALL)
+_CLOSER_LOOK = expression(r"(.*\.data|__pycache__|loadenv(\..*)?)\Z", re.DOTALL)
 _MAX_PART = 255  # bytes of a file name, on every file system of Linux
 
 

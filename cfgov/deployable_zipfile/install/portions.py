@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import sys
-from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set
+from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Optional, Sequence, Set
 
 from ..artifact.window import Entry
+from ..definitions import NamedTuple
 from ..errors import ArtifactError
 from .listed import Listed
 from .plan import Contested, OpenedWheel, Place, Plan, Source, is_plain, own_paths, planned

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import stat
 from typing import Dict, Iterator, List, Set
 
 from .. import durable, removal
 from ..artifact import layout, manifest_reader, strict_json
+from ..definitions import expression
 from ..errors import ArtifactError, DestinationError
 from . import drift, installed
 from .destination import content_of
 
 _BOOKS = (layout.LINKS, layout.STATIC_FILES, layout.ENVIRONMENT_BEFORE)
 _MOST = 64 * 1024 * 1024  # bytes of each of these files
-_COLLECTED = re.compile(r"[A-Za-z]+-[ab]\Z")  # the folder that the link of collected files leads to
+_COLLECTED = expression(r"[A-Za-z]+-[ab]\Z")  # the folder that the link of collected files leads to
 
 
 def refusal(destination: str, build_id: str) -> "DestinationError | None":

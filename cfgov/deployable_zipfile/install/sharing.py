@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
+from typing import Callable, Dict, Iterator, List, Optional, Sequence, Set, Tuple, Union
 
 from .. import durable
 from ..artifact import manifests
 from ..console import Console
+from ..definitions import NamedTuple
 from ..errors import DestinationError
 from ..workers import run
 from . import links

@@ -15,11 +15,12 @@ import re
 import shutil
 import subprocess
 import tempfile
-from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Iterator, List, Optional, Sequence, Tuple
 
 from .. import durable, process
 from ..artifact.window import WHOLE
 from ..artifact.zipreader import Artifact
+from ..definitions import NamedTuple, expression
 from ..errors import ArtifactError, TargetError
 from . import trusted
 
@@ -33,8 +34,8 @@ _LARGEST_REVOKED = 16 * 1024 * 1024
 _MOST_KEYS = 32  # PEM public keys, or principals of one SSH key: each is tried on the whole file
 _PATIENCE = 600.0  # seconds for a program to read 4 GiB
 _SSH_IN_FOLDER = "allowed_signers"
-_PEM_KEY = re.compile(rb"-----BEGIN PUBLIC KEY-----\s[A-Za-z0-9+/=\s]+-----END PUBLIC KEY-----")
-_GOOD = re.compile(r'^Good ".*" signature for .* with (\S+ key \S+)', re.MULTILINE)
+_PEM_KEY = expression(rb"-----BEGIN PUBLIC KEY-----\s[A-Za-z0-9+/=\s]+-----END PUBLIC KEY-----")
+_GOOD = expression(r'^Good ".*" signature for .* with (\S+ key \S+)', re.MULTILINE)
 
 
 class Demand(NamedTuple):

@@ -7,11 +7,12 @@ only where room is scarce.
 from __future__ import annotations
 
 import sys
-from typing import Dict, Iterable, NamedTuple, Optional, Set
+from typing import Dict, Iterable, Optional, Set
 
 from ..artifact import layout, manifests
 from ..artifact.names import folders_of
 from ..artifact.zipreader import Artifact
+from ..definitions import NamedTuple
 from ..install_wheels import open_wheel
 from .plan import OpenedWheel, Place, is_own, path_in
 from .writer import bytecode_path

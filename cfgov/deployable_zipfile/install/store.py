@@ -12,11 +12,11 @@ import errno
 import hashlib
 import json
 import os
-import re
 from typing import Callable, Dict, Iterator, List, Optional, Set
 
 from .. import durable, removal
 from ..artifact import strict_json
+from ..definitions import expression
 from ..errors import DestinationError
 from ..signals import unbroken
 from . import installed, inventory, ownership
@@ -39,7 +39,7 @@ MARK = "store.json"
 ENTRIES = "entries"
 _NEW = "new"
 _REFERENCES = "references"
-_KEY = re.compile(r"[0-9a-f]{64}\Z")
+_KEY = expression(r"[0-9a-f]{64}\Z")
 
 
 def is_store(path: str) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import List, NamedTuple, Sequence, Tuple
+from typing import List, Sequence, Tuple
 
 from .. import durable
 from ..artifact.index import mode_of
 from ..artifact.wheel import is_script
 from ..artifact.window import Window
+from ..definitions import NamedTuple
 from ..workers import run
 from .entries import Entry, Row, Seen
 from .listed import Listed, Part, parts_of, prove

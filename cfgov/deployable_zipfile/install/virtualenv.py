@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import re
 import stat
 import sys
 from typing import Dict, Optional, Tuple
 
 from ..artifact import layout
+from ..definitions import expression
 from ..errors import TargetError
 from .plan import Place
 from .writer import write_bytes
 
-_PLAIN = re.compile(r"[A-Za-z0-9@%+=:,./_-]+\Z")  # needs no quotes in any shell
+_PLAIN = expression(r"[A-Za-z0-9@%+=:,./_-]+\Z")  # needs no quotes in any shell
 _PARTS = ("common", "posix")  # folders of templates
 _PLACEHOLDERS = {
     "env_dir": "__VENV_DIR__",

@@ -15,23 +15,11 @@ import marshal
 import os
 import sys
 import warnings
-from typing import (
-    Callable,
-    Collection,
-    Dict,
-    Iterable,
-    Iterator,
-    List,
-    NamedTuple,
-    Optional,
-    Sequence,
-    Set,
-    Tuple,
-    Union,
-)
+from typing import Callable, Collection, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple, Union
 
 from ..artifact.wheel import Wheel
 from ..artifact.window import Entry, Window
+from ..definitions import NamedTuple
 from ..durable import write_all
 from ..errors import ArtifactError
 from ..workers import run, started

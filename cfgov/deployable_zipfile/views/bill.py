@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, List, Tuple
 
 from ..artifact import layout
+from ..definitions import NamedTuple
 from ..errors import ArtifactError, masked
 
 MAX_BILL = layout.MAX_MANIFEST  # bytes

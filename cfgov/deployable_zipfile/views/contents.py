@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Dict, List, Optional, Tuple
 
 from ..artifact import layout, manifests
 from ..artifact.wheel import Wheel
 from ..artifact.zipreader import Artifact
 from ..builder import embedded, metadata
+from ..definitions import expression
 from ..errors import masked
 from . import bill
 from .sides import ArtifactSide
 
-_COMPILED = re.compile(r".*\.(?:so(?:\.[0-9]+)*|pyd|dylib)\Z")
+_COMPILED = expression(r".*\.(?:so(?:\.[0-9]+)*|pyd|dylib)\Z")
 
 
 def summary(artifact: Artifact) -> Dict[str, Any]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import re
-from typing import Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Dict, List, Optional, Set, Tuple
 
 from packaging.version import InvalidVersion, Version
 
 from ..artifact import layout, manifests
+from ..definitions import NamedTuple, expression
 from . import sources
 from .sides import Side
 
-_MIGRATION = re.compile(r"(?:.*/)?migrations/[0-9]{4}_[^/]*\.py\Z")
+_MIGRATION = expression(r"(?:.*/)?migrations/[0-9]{4}_[^/]*\.py\Z")
 _FILE_KINDS = ("migration", "project file", "static file")
 
 Key = Tuple[str, str]  # Python and machine of a target

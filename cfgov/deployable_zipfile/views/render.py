@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import io
 import re
-from typing import List, NamedTuple, Sequence
+from typing import List, Sequence
 
+from ..definitions import NamedTuple, expression
 from ..errors import masked, printable, shortened
 
 MAX_CELL = 200  # characters
 MAX_ROWS = 100  # of one kind; JSON has them all
 # Everything that Markdown or HTML could take for markup; GitHub also links "www.".
-_MARKUP = re.compile(r"[^\w\s.\-/]|_|(?<=www)\.", re.IGNORECASE)
+_MARKUP = expression(r"[^\w\s.\-/]|_|(?<=www)\.", re.IGNORECASE)
 # What GitHub replaces after it has rendered the text, however the characters are written: mentions, issues and emoji.
-_REPLACED = re.compile(r"(?<=[@#])(?=\w)|(?<=\bGH)(?=-[0-9])|(?<=:)(?=[a-z0-9_+-]+:)", re.IGNORECASE)
+_REPLACED = expression(r"(?<=[@#])(?=\w)|(?<=\bGH)(?=-[0-9])|(?<=:)(?=[a-z0-9_+-]+:)", re.IGNORECASE)
 # Characters that are drawn as nothing although their category says otherwise (Unicode, Default_Ignorable_Code_Point,
 # and two blanks): a name could hide behind them.
-_INVISIBLE = re.compile(
+_INVISIBLE = expression(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 _BREAK = "&#8203;"  # keeps GitHub from replacing; drawn as nothing

@@ -12,10 +12,11 @@ import hashlib
 import json
 import os
 import stat
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from .. import durable
 from ..artifact.zipreader import Artifact
+from ..definitions import NamedTuple
 from ..errors import ArtifactError, UsageError
 from . import contents, differences, sides
 from .render import shown

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from typing import Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
+from typing import Dict, Iterable, List, Optional, Set, Tuple
 
 from .. import durable
 from ..artifact import layout, manifests
+from ..definitions import NamedTuple, expression
 from . import syntax
 from .sides import MAX_SOURCE, Side
 
-_SETTINGS_FILE = re.compile(r"(?:.*/)?(?:settings/(?:[^/]+/)*[^/]+|[^/]*settings[^/]*)\.py\Z")
+_SETTINGS_FILE = expression(r"(?:.*/)?(?:settings/(?:[^/]+/)*[^/]+|[^/]*settings[^/]*)\.py\Z")
 
 
 class Found(NamedTuple):

@@ -7,11 +7,12 @@ of the project that reads the environment by its parameter is given (``environme
 from __future__ import annotations
 
 import ast
-import re
 import warnings
-from typing import Dict, FrozenSet, Iterable, Iterator, List, NamedTuple, Optional, Protocol, Set, Tuple
+from typing import Dict, FrozenSet, Iterable, Iterator, List, Optional, Protocol, Set, Tuple
 
-_SETTING = re.compile(r"[A-Z][A-Z0-9_]*\Z")
+from ..definitions import NamedTuple, expression
+
+_SETTING = expression(r"[A-Z][A-Z0-9_]*\Z")
 _ENVIRON = ("os.environ", "os.environb")
 _GETTERS = frozenset(
     f"{owner}.{name}" for owner in _ENVIRON for name in ("get", "pop", "setdefault", "__getitem__")

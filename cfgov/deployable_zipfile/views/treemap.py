@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, NamedTuple, Tuple, Union
+from typing import Dict, List, Tuple, Union
 
 from ..artifact import layout
 from ..artifact.window import Entry
 from ..artifact.zipreader import Artifact
+from ..definitions import NamedTuple
 from .sides import open_wheel
 
 MAX_LEAVES = {"packages": 1500}  # of a part, about, that are drawn before a group is opened

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import zipfile
 import zlib
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
 from packaging.version import InvalidVersion, Version
 
 from .. import durable
 from ..artifact.versions import normalised
+from ..definitions import NamedTuple, expression
 from ..errors import UsageError, masked
 
 MAX_RECORD = 16 * 1024 * 1024  # bytes of one record
@@ -25,7 +25,7 @@ MAX_RECORDS = 1_000_000
 
 LEVELS = ("low", "medium", "high", "critical")
 _NAMES = {"MODERATE": "medium", "IMPORTANT": "high", "NONE": "low"}
-_ECOSYSTEM = re.compile(r"PyPI(?::.*)?\Z")
+_ECOSYSTEM = expression(r"PyPI(?::.*)?\Z")
 _LONGEST_VECTOR = 400  # characters; all metrics of CVSS 4 have 270
 _ADVICE = "Give a record of OSV, a list of them, or a zip or folder of such files"
 
