@@ -1,6 +1,7 @@
 """What the outcome of a build depends on, for ``unchanged.py`` to check before the next one.
 
-A chapter. Only a build from a commit, a lock of hashes and this Python, with wheels from the cache, leaves a record.
+A chapter. Only a build in a checkout with a commit, of a lock of hashes, for this Python and with wheels from the cache
+leaves a record.
 """
 
 from __future__ import annotations
@@ -26,10 +27,9 @@ def note(
 ) -> None:
     """Record what a build that wrote nothing followed from, as far as that can be recorded."""
     record.holds &= (
-        _is_of_a_commit(options, chosen)
+        _is_of_a_checkout(options, chosen)
         and taken.is_pinned
         and not (options.python or options.extra_python or options.target or options.build_constraint)
-        and not any("--others" in words and said for _, words, _, said in record.answers)
         and len({folder for folder, *_ in record.answers}) == 1  # no submodules
     )
     if record.holds:
@@ -55,11 +55,10 @@ def remember(record: unchanged.Record, words: Sequence[str], options: BuildOptio
         record.keep(folder, words, path, f"{path}.sha256", (lines, masked(text)))
 
 
-def _is_of_a_commit(options: BuildOptions, chosen: Chosen) -> bool:
-    """Say whether every packed file is the commit's and the time is too."""
+def _is_of_a_checkout(options: BuildOptions, chosen: Chosen) -> bool:
+    """Say whether every packed file is tracked by git and the time is that of a commit."""
     further = options.include or options.extra_static or options.all_files
-    state = chosen.state
-    return bool(state.commit) and not state.dirty and not further and "SOURCE_DATE_EPOCH" not in os.environ
+    return bool(chosen.state.commit) and not further and "SOURCE_DATE_EPOCH" not in os.environ
 
 
 def _note_files(
@@ -79,6 +78,7 @@ def _note_files(
     record.files(exclusions.secrets([root, os.path.dirname(root), os.path.realpath(base), *folders]), follow=True)
     record.files(settings.looked_for(options.project), follow=True)
     record.files(checkout.looked_for(found, options.project), follow=True)
+    record.files(_not_tracked(record))
     record.answers[:], files = checkout.decided(found, record.answers)
     record.files(files, follow=True)
     record.files(surroundings.configuration_paths(sys.executable), follow=True)
@@ -89,3 +89,10 @@ def _between(root: str, folder: str) -> Iterator[str]:
     while folder.startswith(root):
         yield folder
         folder = os.path.dirname(folder)
+
+
+def _not_tracked(record: unchanged.Record) -> Iterator[str]:
+    """Yield the files that git named because it does not track them: some are looked into, to warn of the others."""
+    for folder, words, _, said in record.answers:
+        if "--others" in words:
+            yield from (os.path.join(folder, name) for name in os.fsdecode(said).split("\0") if name)

@@ -180,6 +180,84 @@ CHANGES: List[Callable[[Build], None]] = [
 ]  # fmt: skip
 
 
+def _dirty(build: Build) -> None:
+    (build.site / "notes.txt").write_text("value 4\n" * 50, encoding="utf-8")
+
+
+def _not_in_the_commit(build: Build) -> None:
+    _untracked(build)
+    git(build.site, "add", "new.py")
+
+
+def _deleted(build: Build) -> None:
+    (build.site / "data" / "module.py").unlink()
+
+
+def _many_that_are_untracked(build: Build) -> None:
+    write_tree(build.site, {"new.py": "VALUE = 2\n", "more/a.py": "", "more/b.py": "", "\u00fc b.txt": ""})
+
+
+STATES: List[Callable[[Build], None]] = [_dirty, _not_in_the_commit, _deleted, _untracked, _many_that_are_untracked]
+
+
+@pytest.mark.parametrize("state", sampled(STATES, [_dirty, _untracked]))
+def test_a_checkout_that_is_not_the_commit_is_known_too(
+    build: Build, state: Callable[[Build], None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    state(build)
+    for _ in range(2):
+        settle()
+        build.run()
+    said = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert said["dirty"] == (state not in (_untracked, _many_that_are_untracked))
+
+    assert build.repeats()
+    assert json.loads(capfd.readouterr().out) == said
+
+
+def _dirty_again(build: Build) -> None:
+    _touched_back(build.site / "notes.txt", "value 5\n" * 50)
+
+
+def _as_in_the_commit(build: Build) -> None:
+    git(build.site, "checkout", "--quiet", "notes.txt")
+
+
+def _untracked_is_a_secret(build: Build) -> None:
+    _touched_back(build.site / "other.py", "-----BEGIN PRIVATE KEY-----\n")
+
+
+def _untracked_is_gone(build: Build) -> None:
+    (build.site / "other.py").unlink()
+
+
+def _ignored(build: Build) -> None:
+    (build.site.parent / ".gitignore").write_text("other.py\n", encoding="utf-8")
+
+
+def _added(build: Build) -> None:
+    git(build.site, "add", "other.py")
+
+
+AGAIN: List[Callable[[Build], None]] = [
+    _dirty_again, _as_in_the_commit, _untracked_is_a_secret, _untracked_is_gone, _ignored, _added,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", sampled([*CHANGES, *AGAIN], [_dirty_again, _untracked_is_a_secret]))
+def test_after_any_change_of_a_checkout_that_is_not_the_commit_the_build_is_run(
+    build: Build, change: Callable[[Build], None]
+) -> None:
+    (build.site / "other.py").write_text("VALUE = 3\n", encoding="utf-8")
+    _dirty(build)
+    for _ in range(2):
+        settle()
+        build.run()
+    assert build.repeats()
+    change(build)
+    assert not build.repeats()
+
+
 @pytest.mark.parametrize("change", sampled(CHANGES, [_hidden_from_git]))
 def test_after_any_change_the_build_is_run(build: Build, change: Callable[[Build], None]) -> None:
     assert build.repeats()
@@ -269,10 +347,6 @@ def test_another_command_line_is_another_build(build: Build, further: List[str])
     assert not unchanged.repeated([*build.words, *further])
 
 
-def _dirty(build: Build) -> None:
-    (build.site / "notes.txt").write_text("value 4\n", encoding="utf-8")
-
-
 def _checked(build: Build) -> None:
     build.words.append("--check")
 
@@ -281,7 +355,12 @@ def _all_files(build: Build) -> None:
     build.words.append("--all-files")
 
 
-@pytest.mark.parametrize("change", sampled([_dirty, _untracked, _checked, _all_files], 1))
+def _include(build: Build) -> None:
+    _untracked(build)
+    build.words += ["--include", f"{build.site.name}/new.py"]
+
+
+@pytest.mark.parametrize("change", sampled([_checked, _all_files, _include], 1))
 def test_what_cannot_be_recorded_is_built_each_time(build: Build, change: Callable[[Build], None]) -> None:
     change(build)
     for _ in range(2):
