@@ -16,6 +16,8 @@ from .headers import STORED
 from .names import folders_of, name_problem, project_name_problem
 from .window import AGAIN, GIVE, WHOLE, Entry
 
+_LITTLE = 16 * 1024 * 1024  # bytes that are compared sooner than other processes start
+
 
 class Artifact:
     """One artifact, opened once.
@@ -119,7 +121,8 @@ class Artifact:
         def verify(number: int) -> int:
             return self.verify_members(batches[number])
 
-        with started(verify, len(batches), workers, yielding=True) as answers:
+        little = sum(entry.room for entry in self.members.values()) < _LITTLE
+        with started(verify, len(batches), 1 if little else workers, yielding=True) as answers:
 
             def finish() -> None:
                 for done in answers:

@@ -13,7 +13,7 @@ from typing import Dict, List
 
 import pytest
 
-from deployable_zipfile.artifact import layout, manifests, names, window
+from deployable_zipfile.artifact import layout, manifests, names, window, zipreader
 from deployable_zipfile.artifact.container import Container, quick_entries
 from deployable_zipfile.artifact.zipreader import Artifact
 from deployable_zipfile.errors import ArtifactError
@@ -56,6 +56,36 @@ def test_progress_counts_every_byte_between_first_line_and_directory(path: Path)
         artifact.verify(1, seen.append)
         directory = artifact.container.directory(layout.MAX_MEMBERS)[0]
     assert sum(seen) == directory - len(layout.DEFAULT_SHEBANG) - 1
+
+
+def test_a_small_artifact_is_proven_without_other_processes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fork", None)
+    with Artifact.open(str(path)) as artifact:
+        artifact.verify(2)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_other_processes_prove_what_is_not_small(
+    workers: int, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zipreader, "_LITTLE", 0)
+    seen: List[int] = []
+    with Artifact.open(str(path)) as artifact:
+        artifact.verify(workers, seen.append)
+        directory = artifact.container.directory(layout.MAX_MEMBERS)[0]
+    assert sum(seen) == directory - len(layout.DEFAULT_SHEBANG) - 1
+    lying = make_artifact(
+        tmp_path / "lie.zip",
+        dict(PROJECT),
+        manifest=lambda manifest: manifest._replace(
+            members={
+                name: member._replace(sha256="1" * 64) if name.endswith("__init__.py") else member
+                for name, member in manifest.members.items()
+            }
+        ),
+    )
+    with Artifact.open(str(lying)) as artifact, pytest.raises(ArtifactError, match="the manifest says 111111111111"):
+        artifact.verify(workers)
 
 
 def test_it_opens_by_a_relative_path_and_through_a_link(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
