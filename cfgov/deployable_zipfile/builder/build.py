@@ -189,7 +189,7 @@ def _prove(output: Output, packed: pack.Packed, former: Optional[last.Last]) -> 
         former.check()
     if packed.members is None:
         return output.path
-    with zipreader.Artifact.open(output.temporary):
+    with output.sent(), zipreader.Artifact.open(output.temporary):
         return output.temporary
 
 

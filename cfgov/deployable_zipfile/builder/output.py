@@ -7,9 +7,9 @@ import hashlib
 import os
 import stat
 from types import TracebackType
-from typing import FrozenSet, Optional, Tuple, Type
+from typing import FrozenSet, Iterator, List, Optional, Tuple, Type
 
-from .. import durable
+from .. import durable, workers
 from ..definitions import NamedTuple
 from ..errors import BuildInputError
 
@@ -76,6 +76,28 @@ class Output:
         temporary = os.path.join(os.path.dirname(path), os.path.basename(self.temporary))
         return frozenset([path, path + ".sha256", temporary])
 
+    @contextlib.contextmanager
+    def sent(self) -> Iterator[None]:
+        """Put the temporary file on the disk while the ``with`` block reads it; its end waits until all of it is there.
+
+        Raises:
+            BuildInputError: the disk is full or fails, of which the kernel tells only once.
+        """
+        errors: List[OSError] = []
+
+        def send() -> None:
+            try:
+                durable.sync_data(self._descriptor)
+            except OSError as error:
+                errors.append(error)
+
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(BlockingIOError):  # then the commit waits for all of it
+                stack.callback(workers.in_thread(send).join)
+            yield
+        if errors:
+            raise self._unwritten(errors[0])
+
     def commit(self, digest: str = "") -> Written:
         """Flush the temporary file to the disk and put it, then its checksum, in place.
 
@@ -94,9 +116,7 @@ class Output:
             durable.put(self.temporary, self.path, sync=False)
             durable.put(checksum, self.path + ".sha256")
         except OSError as error:
-            raise BuildInputError(
-                self.path, f"cannot be written ({error.strerror})", "Free space, or give another folder"
-            ) from None
+            raise self._unwritten(error) from None
         return Written(self.path, size, digest)
 
     def stay(self, size: int, digest: str) -> Written:
@@ -114,10 +134,11 @@ class Output:
             if not self._has_checksum(digest):
                 durable.replace_file(self.path + ".sha256", self._checksum(digest), 0o644)
         except OSError as error:
-            raise BuildInputError(
-                self.path, f"cannot be written ({error.strerror})", "Free space, or give another folder"
-            ) from None
+            raise self._unwritten(error) from None
         return Written(self.path, size, digest)
+
+    def _unwritten(self, error: OSError) -> BuildInputError:
+        return BuildInputError(self.path, f"cannot be written ({error.strerror})", "Free space, or give another folder")
 
     def _has_checksum(self, digest: str) -> bool:
         expected = self._checksum(digest)

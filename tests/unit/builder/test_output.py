@@ -4,8 +4,9 @@ import errno
 import fcntl
 import os
 import subprocess
+import threading
 from pathlib import Path
-from typing import Any, Tuple
+from typing import Any, List, Tuple
 
 import pytest
 
@@ -67,6 +68,76 @@ def test_a_disk_that_fails_while_committing_leaves_the_old_artifact(
     assert str(caught.value).startswith(f"{tmp_path}/site.zip: cannot be written ({os.strerror(number)}). Free space")
     assert names(tmp_path) == ["site.zip"]
     assert (tmp_path / "site.zip").read_bytes() == b"old"
+
+
+def test_the_file_is_put_on_the_disk_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    began, may_end = threading.Event(), threading.Event()
+    sent: List[Tuple[int, int]] = []
+
+    def sync(descriptor: int) -> None:
+        began.set()
+        assert may_end.wait(60)
+        sent.append((os.fstat(descriptor).st_ino, os.fstat(descriptor).st_size))
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    before = threading.active_count()
+    with Output(str(tmp_path / "site")) as output:
+        fill(output, b"artifact")
+        inode = os.stat(output.temporary).st_ino
+        with output.sent():
+            assert began.wait(60)
+            assert sent == []
+            may_end.set()
+        assert sent == [(inode, 8)]
+        assert threading.active_count() == before
+        output.commit()
+    assert (tmp_path / "site.zip").read_bytes() == b"artifact"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
+def test_a_disk_that_fails_meanwhile_leaves_the_old_artifact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    (tmp_path / "site.zip").write_bytes(b"old")
+
+    def fail(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    with Output(str(tmp_path / "site")) as output:
+        fill(output, b"new")
+        with pytest.raises(BuildInputError) as caught, output.sent():
+            pass
+    assert str(caught.value).startswith(f"{tmp_path}/site.zip: cannot be written ({os.strerror(number)}). Free space")
+    assert names(tmp_path) == ["site.zip"]
+    assert (tmp_path / "site.zip").read_bytes() == b"old"
+
+
+def test_what_goes_wrong_in_the_block_is_told_and_the_thread_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    before = threading.active_count()
+    with Output(str(tmp_path / "site")) as output, pytest.raises(KeyboardInterrupt), output.sent():
+        raise KeyboardInterrupt
+    assert threading.active_count() == before
+    assert names(tmp_path) == []
+
+
+def test_without_a_thread_the_commit_waits_for_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none)
+    with Output(str(tmp_path / "site")) as output:
+        fill(output, b"artifact")
+        with output.sent():
+            pass
+        output.commit()
+    assert (tmp_path / "site.zip").read_bytes() == b"artifact"
 
 
 def test_leftovers_of_killed_builds_are_removed_and_running_builds_are_left_alone(tmp_path: Path) -> None:
