@@ -438,6 +438,23 @@ def test_what_no_build_used_for_two_months_is_forgotten(tmp_path: Path, monkeypa
         assert memory.known("/unused", (1, 2, 3, 4, 5), "kind") is None
 
 
+def test_all_files_of_one_folder_are_known_in_little_memory(tmp_path: Path) -> None:
+    count = 16_000
+    with opened(tmp_path) as memory:
+        for n in range(count):
+            memory.keep(f"/srv/media/file_{n:05}.txt", (1, n, 3, 4, 5), "sha256", f"{n:064}", 10**18)
+        memory.save(str(tmp_path))
+    with opened(tmp_path) as memory:
+        tracemalloc.start()
+        try:
+            for n in range(count):
+                assert memory.known(f"/srv/media/file_{n:05}.txt", (1, n, 3, 4, 5), "sha256") == f"{n:064}"
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < 250 * count
+
+
 def test_a_memory_of_a_former_version_counts_as_missing(tmp_path: Path) -> None:
     former = {"/file": [[1, 2, 3, 4, 5], {"kind": "fact"}, int(time.time()) // (24 * 3600)]}
     cache._write_proven(str(tmp_path), str(tmp_path / "memory"), former)
