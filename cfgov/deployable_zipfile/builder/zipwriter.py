@@ -11,9 +11,23 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import os
 from types import TracebackType
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Type, Union
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+    Type,
+    Union,
+)
 
 from ..artifact import headers, layout, manifests
 from ..definitions import NamedTuple
@@ -26,7 +40,7 @@ from .hasher import Hasher
 _LARGE = 4 * 1024 * 1024  # bytes; larger files are not held in memory
 _BATCH = 1024 * 1024  # bytes of content per piece of work for another process
 _BLOCK = 1024 * 1024
-_WINDOW = 64  # batches on their way at a time: bounds memory
+_WINDOW = 32  # batches on their way at a time: bounds memory
 
 
 class Written(NamedTuple):
@@ -67,7 +81,6 @@ class Archive:
 
     Attributes:
         members: what was written so far, as the manifest lists it.
-        written: the same, with the place of each.
         sha256: of the whole file, once it is closed; "" unless asked for.
 
     Raises:
@@ -85,12 +98,11 @@ class Archive:
         digest: bool = False,
     ) -> None:
         self.members: Dict[str, manifests.Member] = {}
-        self.written: List[Written] = []
         self.sha256 = ""
         self._workers = workers
         self._progress = progress or _ignore
         self._path = path
-        self._directory: List[bytes] = []
+        self._directory = bytearray()
         self._position = 0
         self._formers = formers
         self._file = open(path, "wb+")  # noqa: SIM115 - closed by __exit__
@@ -111,11 +123,25 @@ class Archive:
                 self._hasher.stop()
             self._file.close()
 
-    def add(self, items: Sequence[Item]) -> None:
-        """Write *items* in their order; small ones are read, hashed and deflated by several processes."""
+    def add(self, items: Iterable[Item]) -> None:
+        """Write *items* in their order; small ones are read, hashed and deflated by several processes.
+
+        Only some of them are in memory at a time, as far as *items* makes them one by one.
+        """
         batches = _batches(items, self._same)
-        for first in range(0, len(batches), _WINDOW):
-            self._add_batches(batches[first : first + _WINDOW])
+        for window in iter(lambda: list(itertools.islice(batches, _WINDOW)), []):
+            self._add_batches(window)
+
+    @property
+    def written(self) -> List[Written]:
+        """What was written so far, with the place of each. Read from the directory: there may be many."""
+        found, at = [], 0
+        for name, member in self.members.items():
+            fields = headers.CENTRAL.unpack_from(self._directory, at)
+            method, crc, compressed, offset = fields[6], fields[9], fields[10], fields[18]
+            found.append(Written(name, member.mode, method, crc, compressed, member.size, offset, member.sha256))
+            at += headers.CENTRAL.size + fields[12]  # and its name
+        return found
 
     def hash_behind(self) -> None:
         """Hash what is written, and write and hash what follows, in a thread: from now on no process is forked here."""
@@ -209,9 +235,8 @@ class Archive:
         if member.end > layout.MAX_SIZE:
             raise _too_large(member.name)
         about = (member.method, member.crc, member.compressed, member.size, member.offset)
-        self._directory.append(headers.central(member.name.encode("utf-8"), member.mode, *about))
+        self._directory += headers.central(member.name.encode("utf-8"), member.mode, *about)
         self.members[member.name] = manifests.Member(member.size, member.mode, member.sha256)
-        self.written.append(member)
 
     def _copy(self, content: FileContent) -> None:
         if self._hasher and self._hasher.is_running:
@@ -239,12 +264,11 @@ class Archive:
         self._position += len(data)
 
     def _finish(self) -> None:
-        directory = b"".join(self._directory)
-        if self._position + len(directory) + headers.END.size > layout.MAX_SIZE:
+        size = len(self._directory)
+        if self._position + size + headers.END.size > layout.MAX_SIZE:
             raise _too_large(self._path)
-        count = len(self._directory)
-        end = headers.end(count, len(directory), self._position)
-        self._write(directory + end)
+        self._directory += headers.end(len(self.members), size, self._position)
+        self._write(bytes(self._directory))
         if self._hasher:
             self.hash_behind()
             self.sha256 = self._hasher.end()
@@ -259,33 +283,36 @@ class _Batch(NamedTuple):
     descriptor: int = -1  # of the former archive
 
 
-def _batches(items: Sequence[Item], same: Callable[[Item], Tuple[int, Optional[Written]]]) -> List[_Batch]:
-    """Return *items* in groups: neighbours of a former archive; a large file by itself; about a megabyte of others.
+def _batches(items: Iterable[Item], same: Callable[[Item], Tuple[int, Optional[Written]]]) -> Iterator[_Batch]:
+    """Yield *items* in groups: neighbours of a former archive; a large file by itself; about a megabyte of others.
 
     Parameters:
         same: returns the member of a former archive that an item would become again, and that one's descriptor.
     """
-    batches: List[_Batch] = []
+    batch = _Batch([], [])
     room = 0
     for item in items:
         descriptor, former = same(item)
+        before = batch
         if former is not None:
-            before = batches[-1].former if batches else []
-            if not before or before[-1].end != former.offset or batches[-1].descriptor != descriptor:
-                batches.append(_Batch([], [], descriptor=descriptor))
-            batches[-1].items.append(item)
-            batches[-1].former.append(former)
+            ends = batch.former[-1].end if batch.former else -1
+            if ends != former.offset or batch.descriptor != descriptor:
+                batch = _Batch([], [], descriptor=descriptor)
+            batch.former.append(former)
             room = 0
         elif _is_large(item):
-            batches.append(_Batch([item], []))
+            batch = _Batch([], [])
             room = 0
         else:
             if room <= 0:
-                batches.append(_Batch([], [], deflate=True))
+                batch = _Batch([], [], deflate=True)
                 room = _BATCH
-            batches[-1].items.append(item)
             room -= item.size + 4096
-    return batches
+        if batch is not before and before.items:
+            yield before
+        batch.items.append(item)
+    if batch.items:
+        yield batch
 
 
 def _is_large(item: Item) -> bool:

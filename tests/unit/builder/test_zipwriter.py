@@ -215,3 +215,36 @@ def test_members_are_copied_from_every_former_archive(tmp_path: Path, monkeypatc
         file.close()
     assert deflated == ["m1", "m5"]
     assert again.read_bytes() == fresh.read_bytes()
+
+
+def test_items_are_made_when_it_is_their_turn(tmp_path: Path) -> None:
+    count, before = 20_000, []
+
+    def items() -> Iterator[Item]:
+        for number in range(count):
+            before.append(number - len(archive.members))
+            yield Item(str(number), b"x" * 100)
+
+    with Archive(str(tmp_path / "a.zip"), workers=1) as archive:
+        archive.add(items())
+    assert len(archive.members) == count
+    assert max(before) < count / 2
+
+
+def test_what_was_written_is_told_with_its_place(tmp_path: Path) -> None:
+    items = [Item("a", b"x" * 1000, 0o755), Item("é", os.urandom(70_000), stored=True), Item("z" * 300, b"")]
+    with Archive(str(tmp_path / "a.zip"), "#!python", 1) as archive:
+        archive.add(items[:2])
+        first = archive.written
+        archive.add(items[2:])
+    assert archive.written[:2] == first
+    with zipfile.ZipFile(str(tmp_path / "a.zip")) as standard:
+        expected = [
+            (one.filename, one.compress_type, one.CRC, one.compress_size, one.file_size, one.header_offset)
+            for one in standard.infolist()
+        ]
+    found = [(one.name, one.method, one.crc, one.compressed, one.size, one.offset) for one in archive.written]
+    assert found == expected
+    digests = [hashlib.sha256(item.content).hexdigest() for item in items if isinstance(item.content, bytes)]
+    assert [one.sha256 for one in archive.written] == digests
+    assert [one.mode for one in archive.written] == [0o755, 0o644, 0o644]
