@@ -15,6 +15,7 @@ from . import (
     cache,
     commands,
     evidence,
+    files,
     git,
     last,
     options,
@@ -161,10 +162,10 @@ def _site(
     context: Context, chosen: source.Selection, wanted: project.Wanted, lock: supplies.Supplies
 ) -> manifests.Site:
     """Find out how the project is run, and warn of what would keep it from that."""
-    files = {file.name[len(chosen.prefix) + 1 :]: file for file in chosen.files}
-    site = manifests.Site(*lock.found_in(files, wanted, lambda paths: project.describe(paths, wanted)))
+    packed = files.ByPath(chosen.files)
+    site = manifests.Site(*lock.found_in(packed, wanted, lambda paths: project.describe(paths, wanted)))
     site = site._replace(skip_steps=tuple(site.skip_steps))
-    hidden = project.hidden(files, site.path)
+    hidden = project.hidden(packed, site.path)
     if hidden:
         why = "is never imported: the module of that name that loads environment.json comes first"
         context.warn(f"{chosen.root}: {hidden} {why}; rename it")
@@ -174,7 +175,7 @@ def _site(
     if callables:
         context.console.step(f"  {', '.join(callables)}")
     if not site.wsgi and not site.asgi:
-        module, _, function = project.factory({name: file.path for name, file in files.items()}).partition(":")
+        module, _, function = project.factory({name: file.path for name, file in packed.items()}).partition(":")
         made = f"add a wsgi.py with: from {module} import {function}; application = {function}()"
         named = f"set wsgi or asgi in [{settings.SECTION}], or give --wsgi or --asgi"
         context.warn(

@@ -9,7 +9,7 @@ import itertools
 import json
 import os
 import time
-from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from .. import __version__
 from ..artifact import headers, layout, manifests
@@ -17,8 +17,10 @@ from ..console import Console
 from ..definitions import NamedTuple
 from . import cache, last, overlays, provenance, runtime, source, stock, zipwriter
 from .contents import FileContent, Item, of_bytes
+from .files import Files
 
 _MANIFEST_ENTRY = 130  # bytes of one member in the manifest beside its name
+_quoted = json.encoder.encode_basestring_ascii
 
 
 class PackSettings(NamedTuple):
@@ -157,7 +159,7 @@ class Packer:
         sha256 = self._kept.memory.known(file.path, file.identity, "sha256") or ""
         return Item(file.name, content, file.mode, sha256=sha256)
 
-    def _note(self, files: Sequence[source.File], members: Mapping[str, manifests.Member]) -> None:
+    def _note(self, files: Iterable[source.File], members: Mapping[str, manifests.Member]) -> None:
         """Note what *files* hold: for the next build, as long as they are the same, and of modules for this one."""
         for file in files:
             member = members[file.name]
@@ -180,8 +182,8 @@ class Packer:
         """Say whether the project's files must be nested: the manifest lists them all, and *others*."""
         files = self._chosen.files
         count = len(files) + len(others) + 3 + len(self._taken.targets)  # bill of materials, schema, manifest, bytecode
-        names = itertools.chain((file.name for file in files), (item.name for item in others))
-        listed = sum(len(json.dumps(name)) + _MANIFEST_ENTRY for name in names)
+        names = itertools.chain(files.names, (item.name for item in others))
+        listed = sum(map(len, map(_quoted, names))) + (len(files) + len(others)) * _MANIFEST_ENTRY
         return count > layout.MAX_MEMBERS or listed > layout.MAX_MANIFEST // 2
 
     def _add_files(self, target: zipwriter.Archive, files: Sequence[Item]) -> Tuple[manifests.Payload, ...]:
@@ -190,23 +192,28 @@ class Packer:
         return ()
 
     def _add_payloads(
-        self, target: zipwriter.Archive, files: Sequence[source.File], advance: Callable[[int], None]
+        self, target: zipwriter.Archive, files: Files, advance: Callable[[int], None]
     ) -> Tuple[manifests.Payload, ...]:
-        """Pack the project's *files* as nested archives, each with its listing; of one only is everything in memory."""
+        """Pack the project's *files* as nested archives, each with its listing; only one is in memory."""
         payloads = []
         step = layout.MAX_PAYLOAD_MEMBERS
         for number, first in enumerate(range(0, len(files), step)):
             payload = manifests.Payload(f"{layout.PAYLOAD}/{number:03}.zip", f"{layout.PAYLOAD}/{number:03}.json")
             path = os.path.join(self._kept.work, f"payload-{number:03}")
-            portion = files[first : first + step]
-            with zipwriter.Archive(path, workers=self._settings.workers, progress=advance) as nested:
-                nested.add([self._of_file(file) for file in portion])
-            self._note(portion, nested.members)
-            listing = Item(payload.listing, manifests.listing_to_json(nested.members))
-            target.add([_of_kept(payload.file, cache.measured(path)), listing])
+            listing = self._nested(path, files[first : first + step], advance)
+            target.add([_of_kept(payload.file, cache.measured(path)), Item(payload.listing, listing)])
             os.unlink(path)
             payloads.append(payload)
         return tuple(payloads)
+
+    def _nested(self, path: str, files: Files, advance: Callable[[int], None]) -> bytes:
+        """Pack *files* as one archive and return its listing."""
+        with zipwriter.Archive(path, workers=self._settings.workers, progress=advance) as archive:
+            archive.add(map(self._of_file, files))
+        members = archive.members
+        del archive  # which knows more of them, and there may be many
+        self._note(files, members)
+        return manifests.listing_to_json(members)
 
     def _manifest(
         self, members: Dict[str, manifests.Member], payloads: Tuple[manifests.Payload, ...]

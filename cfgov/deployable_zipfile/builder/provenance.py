@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import Callable, FrozenSet, List, Sequence, Tuple
+from typing import Callable, FrozenSet, Iterator, Sequence, Tuple
 
 from ..artifact import layout, manifests
 from ..definitions import NamedTuple
 from ..errors import BuildInputError
-from . import cache, checkout, credentials, source
+from . import cache, checkout, credentials, files, source
 from .commit import Packed
 from .options import BuildOptions, Context
 
@@ -24,9 +24,9 @@ class Chosen(NamedTuple):
     state: manifests.Source
 
     @property
-    def files(self) -> List[source.File]:
+    def files(self) -> files.Files:
         """Every file, in the order of the artifact."""
-        return [file for selection in self.selections for file in selection.files]
+        return files.Files.joined(selection.files for selection in self.selections)
 
 
 def choose(context: Context, projects: Sequence[str], outputs: FrozenSet[str], kept: cache.Cache) -> Chosen:
@@ -48,9 +48,9 @@ def choose(context: Context, projects: Sequence[str], outputs: FrozenSet[str], k
         source.project_files(root, options.name, options.include, options.exclude, options.base, known, outputs, about),
         *(source.static_files(folder, number, outputs, about) for number, folder in enumerate(options.extra_static)),
     )
-    source.check_together(file for selection in chosen for file in selection.files)
+    source.check_together(files.Files.joined(selection.files for selection in chosen))
     dirty = _is_dirty(context, projects, state, chosen, kept)
-    if not any(file.name.endswith(".py") for file in chosen[0].files):
+    if not any(name.endswith(".py") for name in chosen[0].files.names):
         context.warn(f"{options.project}: contains no Python file")
     if options.name != os.path.basename(root):
         console.step(f"  the project is called {options.name} in the artifact")
@@ -131,14 +131,12 @@ def _is_dirty(
     return bool(different)
 
 
-def _packed(chosen: Sequence[source.Selection]) -> List[Packed]:
-    """Return the files as they are in the checkout: a symbolic link by its own path."""
-    return [
-        Packed(place, file.mode == layout.FILE_MODES[1], file.identity if place == file.path else ())
-        for one in chosen
-        for file in one.files
-        for place in [os.path.join(one.root, file.name[len(one.prefix) + 1 :])]
-    ]
+def _packed(chosen: Sequence[source.Selection]) -> Iterator[Packed]:
+    """Yield the files as they are in the checkout: a symbolic link by its own path."""
+    for one in chosen:
+        for file in one.files:
+            place = os.path.join(one.root, file.name[len(one.prefix) + 1 :])
+            yield Packed(place, file.mode == layout.FILE_MODES[1], file.identity if place == file.path else ())
 
 
 def _left_out(options: BuildOptions, chosen: Sequence[source.Selection]) -> Callable[[str], bool]:

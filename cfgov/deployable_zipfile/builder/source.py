@@ -6,17 +6,33 @@ when the caller wants everything, all files. In all cases some are never packed:
 
 from __future__ import annotations
 
-import marshal
+import itertools
 import os
 import re
 import stat
-from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, NoReturn, Optional, Sequence, Set, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    FrozenSet,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NoReturn,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 from ..artifact import layout
 from ..artifact.names import check_distinct
 from ..definitions import NamedTuple
 from ..errors import BuildInputError
 from . import cache, exclusions
+from .files import ByPath, Files
+from .files import File as File
+from .files import Place as Place
 from .packable import Candidate, check_name, refuse_link
 from .walk import Rules, Walk
 
@@ -27,49 +43,11 @@ About = Callable[[str, cache.Identity, str, Callable[[], Any]], Any]
 _PLAIN, _SECRET, _POINTER = 0, 1, 2  # what the beginning of a file says
 
 
-class Place(NamedTuple):
-    """A folder that is packed."""
-
-    root: str  # its absolute path
-    prefix: str  # its name in the artifact: PROJECT or static.in/N
-
-
-class File(NamedTuple):
-    """One file to pack. There may be 100 000, so what can be found out from the rest is not kept."""
-
-    name: str  # in the artifact and in the destination: PROJECT/... or static.in/N/...
-    mode: int  # 0o644 or 0o755
-    place: Place  # that it is in
-    stamp: bytes  # its identity when it was chosen, by marshal: five numbers take three times as much
-    target: str = ""  # absolute path of what a symbolic link leads to
-
-    @property
-    def path(self) -> str:
-        """Where its bytes are now."""
-        return self.target or f"{self.place.root}/{self.name[len(self.place.prefix) + 1 :]}"
-
-    @property
-    def identity(self) -> cache.Identity:
-        """What it was when it was chosen, as :func:`cache.identity` says it."""
-        found: cache.Identity = marshal.loads(self.stamp)
-        return found
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return self.identity[2]
-
-    @property
-    def inode(self) -> int:
-        """Its number."""
-        return self.identity[1]
-
-
 class Selection(NamedTuple):
     """What is packed of one folder, and what a person should know about it."""
 
     place: Place
-    files: Tuple[File, ...]  # sorted by name
+    files: Files  # sorted by name
     directories: Tuple[str, ...]  # empty folders
     left_out: Tuple[str, ...]  # never packed: paths relative to the folder; a trailing "/" marks folders
     links: Tuple[str, ...]  # symbolic links that are packed as copies
@@ -192,7 +170,7 @@ def leaves_out(root: str, exclude: Sequence[str] = (), base: str = "") -> Callab
     return left_out
 
 
-def check_together(files: Iterable[File]) -> None:
+def check_together(files: Files) -> None:
     """Refuse files whose names differ only by case, and a file where another needs a folder (R9).
 
     Raises:
@@ -202,7 +180,7 @@ def check_together(files: Iterable[File]) -> None:
     def refuse(name: str, why: str) -> NoReturn:
         raise BuildInputError(name, why, "Rename one of them")
 
-    check_distinct([file.name for file in files], refuse)
+    check_distinct(files.names, refuse)
 
 
 def check_unchanged(selections: Iterable[Selection]) -> None:
@@ -254,32 +232,42 @@ def _selected(
     root: str, prefix: str, rules: Rules, tracked: Optional[Mapping[str, Optional[bool]]], about: About
 ) -> Selection:
     """Choose below *root*; *tracked* as for :func:`project_files`."""
-    found, place = Walk(root, rules), Place(root, prefix)
-    names = [name for name in _names(found, rules, tracked) if not rules.excludes(name)]
+    walk, place = Walk(root, rules), Place(root, prefix)
+    names = [name for name in _names(walk, rules, tracked) if not rules.excludes(name)]
     folders = {os.path.dirname(name) for name in names}
     copies = exclusions.Copies([*rules.places, *(os.path.join(root, folder) for folder in folders)])
-    files, links = [], []
-    for name in names:
-        file = Candidate.at(root, name)
-        begins = _beginning(file, about)
-        secret = begins == _SECRET or copies.holds(file.path, file.status)
-        if secret and not file.link:  # a link to what is not packed is refused below
-            found.left_out.add(name)
-            continue
-        if begins == _POINTER:
-            raise BuildInputError(
-                file.path, "is a Git LFS pointer, not the file itself", "Run git lfs pull, or exclude it"
-            )
-        if file.link:
-            links.append(name)
-        files.append(_packed(name, place, file, (tracked or {}).get(name)))
-    if links:
-        _check_links(root, links, {os.path.join(root, file.name[len(prefix) + 1 :]) for file in files})
-    empty = [] if tracked is not None else [f"{prefix}/{name}" for name in found.empty if not rules.excludes(name)]
-    for path in [*(file.name for file in files), *empty]:
+    links: List[str] = []
+
+    def packed() -> Iterator[File]:
+        for name in names:
+            file = Candidate.at(root, name)
+            if _is_secret(file, copies, about):
+                walk.left_out.add(name)
+                continue
+            if file.link:
+                links.append(name)
+            yield _packed(name, place, file, (tracked or {}).get(name))
+
+    files = Files(packed())
+    _check_links(root, links, files)
+    empty = [] if tracked is not None else [f"{prefix}/{name}" for name in walk.empty if not rules.excludes(name)]
+    for path in itertools.chain(files.names, empty):
         check_name(path)
-    left_out = tuple(sorted(found.left_out))
-    return Selection(place, tuple(sorted(files)), tuple(sorted(empty)), left_out, tuple(links))
+    return Selection(place, files, tuple(sorted(empty)), tuple(sorted(walk.left_out)), tuple(links))
+
+
+def _is_secret(file: Candidate, copies: exclusions.Copies, about: About) -> bool:
+    """Say whether the content of *file* keeps it from being packed.
+
+    Raises:
+        BuildInputError: it is not the file itself.
+    """
+    begins = _beginning(file, about)
+    if (begins == _SECRET or copies.holds(file.path, file.status)) and not file.link:
+        return True  # a link to what is not packed is refused later
+    if begins == _POINTER:
+        raise BuildInputError(file.path, "is a Git LFS pointer, not the file itself", "Run git lfs pull, or exclude it")
+    return False
 
 
 def _beginning(file: Candidate, about: About) -> int:
@@ -312,13 +300,17 @@ def _packed(name: str, place: Place, file: Candidate, executable: Optional[bool]
     if executable is None:
         executable = bool(file.status.st_mode & stat.S_IXUSR)
     mode = layout.FILE_MODES[1] if executable else layout.FILE_MODES[0]
-    stamp = marshal.dumps(cache.identity(file.status))
-    return File(f"{place.prefix}/{name}", mode, place, stamp, file.path if file.link else "")
+    return File(f"{place.prefix}/{name}", mode, place, cache.identity(file.status), file.path if file.link else "")
 
 
-def _check_links(root: str, links: Sequence[str], packed: Set[str]) -> None:
-    for name in links:
-        target = os.path.realpath(os.path.join(root, name))
+def _check_links(root: str, links: Sequence[str], files: Files) -> None:
+    """Refuse one of *links* that does not lead to one of *files*."""
+    targets = {name: os.path.realpath(os.path.join(root, name)) for name in links}
+    if not targets:
+        return
+    led_to = set(targets.values())
+    packed = {path for path in (os.path.join(root, name) for name in ByPath(files)) if path in led_to}
+    for name, target in targets.items():
         if target not in packed:
             refuse_link(root, name, f"leads to {os.path.relpath(target, root)}, which is not packed")
 

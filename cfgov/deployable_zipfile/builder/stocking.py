@@ -33,6 +33,7 @@ from . import (
     zipwriter,
 )
 from .collected import CollectedWheel
+from .files import Files
 from .options import Context
 
 
@@ -60,9 +61,7 @@ def local_projects(locked: requirements.Requirements) -> List[str]:
     return [os.path.realpath(unquote(urlsplit(url).path)) for url in urls]
 
 
-def stocked(
-    context: Context, locked: requirements.Requirements, files: Sequence[source.File], kept: cache.Cache
-) -> stock.Stock:
+def stocked(context: Context, locked: requirements.Requirements, files: Files, kept: cache.Cache) -> stock.Stock:
     """Collect the wheels, plan for each target, checked, what it installs, and compile.
 
     Parameters:
@@ -75,7 +74,7 @@ def stocked(
         context.warn(text)
 
     house = collect.Wheelhouse(_settings(context), locked, kept, context.console)
-    modules = stock.modules(file.name for file in files)
+    modules = stock.modules(files.names)
     plans = _plans(context, house, modules, warn)
     source.check_sizes(files, sum(wheel.size for wheel in planning.every_wheel(plans)))
     pythons = _goals(plans)
@@ -161,8 +160,9 @@ def _runtime(context: Context, kept: cache.Cache) -> Tuple[cache.Kept, Tuple[zip
     with zipwriter.Archive(path, workers=context.options.workers) as archive:
         archive.add(items)
     found = kept.keep_file(path)
-    kept.keep_document("runtime", name, {"file": [found.sha256, "runtime.zip"], "members": archive.written})
-    return found, tuple(archive.written)
+    members = tuple(archive.written)
+    kept.keep_document("runtime", name, {"file": [found.sha256, "runtime.zip"], "members": members})
+    return found, members
 
 
 def _runtime_bytecode(

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any, Callable, Iterator, List, Mapping, Sequence, Set
 
 from . import cache, source, stock
+from .files import File, Files
 from .options import Context
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Supplies:
 
         return stocking.local_projects(self._locked)
 
-    def take(self, files: Sequence[source.File]) -> stock.Stock:
+    def take(self, files: Files) -> stock.Stock:
         """Return all that the artifact takes from the lock, with its warnings given.
 
         Parameters:
@@ -49,7 +50,7 @@ class Supplies:
             DeployableZipfileError: a wheel cannot be got or does not fit.
         """
         found = self._found
-        if found is None or found.modules != stock.digest(stock.modules(file.name for file in files)):
+        if found is None or found.modules != stock.digest(stock.modules(files.names)):
             return self._collected(files)
         for text in found.steps:
             self._context.console.step(text)
@@ -60,7 +61,7 @@ class Supplies:
 
     def found_in(
         self,
-        files: Mapping[str, source.File],
+        files: Mapping[str, File],
         about: Sequence[Any],
         find: Callable[[Mapping[str, str]], Sequence[Any]],
     ) -> Sequence[Any]:
@@ -84,11 +85,11 @@ class Supplies:
             self._kept.keep_document("found", name, {"read": read, "found": found})
         return found
 
-    def _digest(self, file: source.File) -> Any:
+    def _digest(self, file: File) -> Any:
         """Return the SHA-256 of *file*, None when no build has read it as it is."""
         return self._kept.memory.known(file.path, file.identity, "sha256")
 
-    def _collected(self, files: Sequence[source.File]) -> stock.Stock:
+    def _collected(self, files: Files) -> stock.Stock:
         from . import stocking
 
         made = stocking.stocked(self._context, self._locked or _lock(self._context), files, self._kept)
@@ -105,7 +106,7 @@ class _Asked(Mapping[str, str]):
     Which names there are may be asked without that.
     """
 
-    def __init__(self, files: Mapping[str, source.File]) -> None:
+    def __init__(self, files: Mapping[str, File]) -> None:
         self.read: Set[str] = set()
         self._files = files
 

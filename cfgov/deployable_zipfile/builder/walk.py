@@ -68,20 +68,20 @@ class Walk:
         return [name for name in names if self._may_pack(name, environments) and self._is_there(name, folders)]
 
     def everything(self, folder: str = "") -> List[str]:
-        """Return all files below *folder*, in sorted order, without what is never packed."""
+        """Return all files below *folder*, sorted by path, without what is never packed."""
         found: List[str] = []
         try:
             with os.scandir(os.path.join(self._root, folder)) as scan:
-                entries = sorted(scan, key=lambda entry: entry.name)
+                entries = sorted(entry.name + "/" * entry.is_dir(follow_symlinks=False) for entry in scan)
         except OSError as error:
             raise BuildInputError(
                 os.path.join(self._root, folder), f"cannot be read ({error.strerror})", "Make it readable"
             ) from None
         for entry in entries:
-            name = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.is_dir(follow_symlinks=False):
-                if self._may_enter(name):
-                    found += self.everything(name)
+            name = f"{folder}/{entry}" if folder else entry
+            if name.endswith("/"):
+                if self._may_enter(name[:-1]):
+                    found += self.everything(name[:-1])
             elif self._may_pack(name, set()):
                 found.append(name)
         if not entries and folder:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import marshal
 import os
 import socket
 from pathlib import Path
@@ -253,9 +252,7 @@ def test_names_that_differ_only_by_case_are_refused_naming_both(tmp_path: Path) 
 
 def test_four_gigabytes_are_refused_with_the_largest_folders() -> None:
     def file(name: str, size: int) -> source.File:
-        return source.File(
-            f"site_one/{name}", 0o644, source.Place("/site", "site_one"), marshal.dumps((1, 2, size, 3, 4))
-        )
+        return source.File(f"site_one/{name}", 0o644, source.Place("/site", "site_one"), (1, 2, size, 3, 4))
 
     small = file("a/x", 10)
     assert refused("check_sizes", [small, file("b/y", 5 * 2**30)], 0) == (
