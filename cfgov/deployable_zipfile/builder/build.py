@@ -119,6 +119,8 @@ def build(wanted: BuildOptions, console: Console, wishes: Wishes, record: Option
         lock = supplies.Supplies(context, kept)
         output = stack.enter_context(Output(wanted.output))
         chosen = provenance.choose(context, lock.projects, output.names, kept)
+        if record:
+            evidence.narrow(record)
         how = _how_to_pack(context, chosen.selections[0], run_as, lock)
         taken = lock.take(chosen.files)
         former = stack.enter_context(last.opened(kept, output.path))

@@ -27,6 +27,7 @@ from .unchanged import identity as identity
 from .unchanged import settles as settles
 
 _BLOCK = 1024 * 1024
+_STATED = 2 * hashlib.sha256().digest_size + 1  # bytes of the line with the digest of all that follows
 _MEMORY = 1  # format of what is known of files
 _MARSHAL = 4  # format that every Python from 3.4 on reads
 _TAIL = 20  # digits at the end of such a file: how long the part is that says what is where
@@ -224,16 +225,20 @@ class _Neighbours:
 
 def _read_proven(path: str) -> Any:
     """Return the document in the file *path*, None when it is damaged."""
-    with open(path, "rb") as file:
-        digest, text = file.readline().rstrip(b"\n"), file.read()
-    if hashlib.sha256(text).hexdigest().encode("ascii") != digest:
-        return None
-    return json.loads(text)
+    text = _proven(path)
+    return None if text is None else json.loads(text)
+
+
+def _proven(path: str) -> Optional[bytes]:
+    """Return what the file *path* holds after the line with its digest, None when it is damaged."""
+    with open(path, "rb", buffering=0) as file:  # with a buffer a long text would be copied
+        digest, text = file.read(_STATED).rstrip(b"\n"), file.readall()
+    return text if hashlib.sha256(text).hexdigest().encode("ascii") == digest else None
 
 
 def _places_in(file: IO[bytes]) -> Dict[_Row, _Place]:
     """Return what is where in the open *file* of a :class:`Memory`; nothing if that is damaged."""
-    at = 2 * hashlib.sha256().digest_size + 1
+    at = _STATED
     stated, digest = file.read(at).rstrip(b"\n"), hashlib.sha256()
     for block in iter(lambda: file.read(_BLOCK), b""):
         digest.update(block)
@@ -336,14 +341,17 @@ class Cache:
         """Keep *value* (what JSON can carry) as *key* of *kind*."""
         _write_proven(self.work, self._path(kind, key + ".json"), value)
 
-    def of_commit(self, kind: str, commit: str, make: Callable[[], str]) -> str:
+    def of_commit(self, kind: str, commit: str, make: Callable[[], bytes]) -> bytes:
         """Return the text of *kind* about a commit of git, which cannot change: kept, or else made by *make*."""
-        name = key("commit", kind, commit)
-        found = self.document("commit", name)
-        if found is None:
-            found = make()
-            self.keep_document("commit", name, found)
-        return str(found)
+        path = self._path("commit", key("commit", kind, commit))
+        with contextlib.suppress(OSError):
+            found = _proven(path)
+            if found is not None:
+                self._use(path, os.stat(path))
+                return found
+        text = make()
+        _write_lines(self.work, path, [text])
+        return text
 
     def file(self, sha256: str, name: str) -> Optional[Kept]:
         """Return the file *name* with digest *sha256*; None when there is none or it is damaged."""

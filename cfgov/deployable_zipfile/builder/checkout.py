@@ -7,7 +7,7 @@ not with what ``git status`` says: that trusts the index (assume-unchanged, skip
 from __future__ import annotations
 
 import os
-from typing import AbstractSet, Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from ..definitions import NamedTuple, expression
 from ..errors import BuildInputError
@@ -17,7 +17,7 @@ from .commit import EXECUTABLE, GITLINK, About, Blob, Packed, Recall
 _OBJECT = expression(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
 
 
-def _made(kind: str, commit: str, make: Callable[[], str]) -> str:
+def _made(kind: str, commit: str, make: Callable[[], bytes]) -> bytes:
     del kind, commit
     return make()
 
@@ -96,7 +96,7 @@ def find(folder: str, recall: Recall = _made) -> Checkout:
     root, _, head = answer.rstrip("\n").rpartition("\n")
     if not _OBJECT.match(head):  # no commit yet, or no checkout that git reads
         root, head = git.run(above, "rev-parse", "--show-toplevel").rstrip("\n"), ""
-    epoch = int(recall("epoch", head, lambda: str(commit.epoch(root, head)))) if head else 0
+    epoch = int(recall("epoch", head, lambda: b"%d" % commit.epoch(root, head))) if head else 0
     return Checkout(root, head, epoch)
 
 
@@ -113,7 +113,7 @@ def tracked(checkout: Checkout, folder: str) -> Dict[str, Optional[bool]]:
     found: Dict[str, Optional[bool]] = {}
     for root, path, index in _checkouts(checkout.root, prefix):
         trusted = _trusts_modes(root)
-        for mode, name in index:
+        for mode, name in _entries(index):
             if mode != GITLINK and (path + name).startswith(prefix):
                 found[(path + name)[len(prefix) :]] = None if trusted else mode == EXECUTABLE
     return found
@@ -165,16 +165,14 @@ def differences(
     """
     if not checkout.root:
         return Differences()
-    committed = commit.committed(checkout.root, checkout.commit, recall)
+    committed = commit.Committed(checkout.root, checkout.commit, recall)
     changed: List[str] = []
     added: List[str] = []
     doubtful: List[Tuple[str, str, Blob]] = []  # other bytes than the blob's: the content that a pointer names?
-    seen = set()
     named = _Names(checkout)
     for file in packed:
         name = named.of(file.place)
-        seen.add(name)
-        blob = committed.get(name)
+        blob = committed.take(name)
         if blob is None:
             added.append(name)
         elif not commit.same_kind(blob, file):
@@ -182,12 +180,12 @@ def differences(
         elif not commit.same_bytes(blob, file, about):
             doubtful.append((name, file.place, blob))
     changed += commit.not_what_pointers_name(doubtful)
-    changed += _missing(checkout, committed.keys() - seen, folders, left_out)
+    changed += _missing(checkout, committed.left(), folders, left_out) if folders else ()
     return Differences(tuple(sorted(set(changed))), tuple(sorted(set(added))))
 
 
 def _missing(
-    checkout: Checkout, names: AbstractSet[str], folders: Sequence[str], left_out: Callable[[str], bool]
+    checkout: Checkout, names: Iterable[str], folders: Sequence[str], left_out: Callable[[str], bool]
 ) -> Iterator[str]:
     """Yield those of *names* that are below *folders* and that no rule leaves out."""
     root, below = os.path.join(checkout.root, ""), tuple(folder + os.sep for folder in folders)
@@ -233,14 +231,11 @@ def _is_below(path: str, checkout: Checkout) -> bool:
     return (os.path.join(os.path.realpath(folder), name) + os.sep).startswith(checkout.root + os.sep)
 
 
-_Index = List[Tuple[str, str]]  # mode and path of every entry
-
-
-def _checkouts(root: str, below: str, prefix: str = "") -> List[Tuple[str, str, _Index]]:
+def _checkouts(root: str, below: str, prefix: str = "") -> List[Tuple[str, str, str]]:
     """Return the checkout at *root* and its submodules that reach into *below*, with path from the first, and index."""
-    index = _index(root)
+    index = git.run(root, "ls-files", "-z", "--stage")
     found = [(root, prefix, index)]
-    for mode, name in index:
+    for mode, name in _entries(index) if GITLINK in index else ():
         path = f"{prefix}{name}/"
         if mode != GITLINK or not (path.startswith(below) or below.startswith(path)):
             continue
@@ -266,7 +261,10 @@ def _trusts_modes(root: str) -> bool:
     return git.run(root, "config", "--bool", "core.fileMode", allow_failure=True).strip() != "false"
 
 
-def _index(root: str) -> _Index:
-    """Return mode and path of every entry of the index."""
-    lines = git.run(root, "ls-files", "-z", "--stage").split("\0")
-    return [(line[:6], line.partition("\t")[2]) for line in lines if line]
+def _entries(index: str) -> Iterator[Tuple[str, str]]:
+    """Yield mode and path of every entry of what git says of an index; there may be many."""
+    begin = 0
+    while begin < len(index):
+        end = index.find("\0", begin)
+        yield index[begin : begin + 6], index[index.find("\t", begin) + 1 : end]
+        begin = end + 1

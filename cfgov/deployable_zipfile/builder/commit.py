@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
+import bisect
 import hashlib
 import os
-from typing import Any, Callable, Dict, Iterable, List, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
 
 from .. import durable
 from ..definitions import NamedTuple, expression
@@ -13,11 +13,12 @@ from ..errors import BuildInputError
 from . import git
 
 # Returns what *make* returns, or what it returned before for the same commit.
-Recall = Callable[[str, str, Callable[[], str]], str]
+Recall = Callable[[str, str, Callable[[], bytes]], bytes]
 About = Callable[[str, Tuple[int, ...], str, Callable[[], Any]], Any]  # cache.Memory.about
 
 GITLINK, LINK, EXECUTABLE = "160000", "120000", "100755"  # git's modes
 _BLOCK = 1024 * 1024
+_PART = 32 * 1024  # bytes of a listing that are parsed at a time
 _POINTER = expression(rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*?oid sha256:([0-9a-f]{64})\n")
 _POINTER_SIZES = range(119, 1024)  # bytes: its two lines have no less, and the specification of Git LFS allows no more
 
@@ -39,38 +40,104 @@ class Packed(NamedTuple):
     identity: Tuple[int, ...] = ()  # of the file, as cache.identity gives it; (): not known
 
 
-def committed(root: str, commit: str, recall: Recall, prefix: str = "") -> Dict[str, Blob]:
-    """Return every file of *commit*, those of submodules at the commits that it names included."""
-    found: Dict[str, Blob] = {}
-    if not commit:
-        return found
-    listing = recall("tree", commit, lambda: git.run(root, "ls-tree", "-r", "-z", "-l", "--full-tree", commit))
-    found.update(_blobs(listing, root, prefix))
-    for mode, blob, _, name in _rows(listing) if f"{GITLINK} " in listing else ():
-        if mode == GITLINK and os.path.lexists(os.path.join(root, name, ".git")):
-            inner = os.path.join(root, name)
-            known = git.run(inner, "cat-file", "-t", blob, allow_failure=True).strip() == "commit"
-            found.update(committed(inner, blob if known else "", recall, f"{prefix}{name}/"))
-    return found
+class Committed:
+    """Every file of a commit, those of submodules at the commits that it names included.
+
+    There may be 100 000, so what git lists is kept as it is, and of it the part that is asked for is parsed.
+
+    Parameters:
+        root: absolute path of the checkout.
+        commit: "" for none.
+    """
+
+    def __init__(self, root: str, commit: str, recall: Recall) -> None:
+        self._listings = list(_listings(root, commit, recall, "")) if commit else []
+
+    def take(self, name: str) -> Optional[Blob]:
+        """Return the file *name*, relative to the root; None when the commit has none."""
+        for listing in self._listings:
+            blob = listing.take(name)
+            if blob is not None:
+                return blob
+        return None
+
+    def left(self) -> Iterator[str]:
+        """Yield the names of those that were not taken."""
+        for listing in self._listings:
+            yield from listing.left()
 
 
-@functools.lru_cache(maxsize=2)
-def _blobs(listing: str, root: str, prefix: str) -> Dict[str, Blob]:
-    """Return the files that git lists of a commit, submodules left aside; nobody may change it."""
-    rows = _rows(listing)
-    return {prefix + name: Blob(mode, blob, size, root) for mode, blob, size, name in rows if mode != GITLINK}
+def _listings(root: str, commit: str, recall: Recall, prefix: str) -> Iterator["_Listing"]:
+    text = recall("tree", commit, lambda: git.output(root, "ls-tree", "-r", "-z", "-l", "--full-tree", commit))
+    yield _Listing(text, root, prefix)
+    for mode, blob, _, name in _rows(text) if GITLINK.encode("ascii") in text else ():
+        inner = os.path.join(root, name)
+        is_there = mode == GITLINK and os.path.lexists(os.path.join(inner, ".git"))
+        if is_there and git.run(inner, "cat-file", "-t", blob, allow_failure=True).strip() == "commit":
+            yield from _listings(inner, blob, recall, f"{prefix}{name}/")
 
 
-@functools.lru_cache(maxsize=8)
-def _rows(listing: str) -> Tuple[Tuple[str, str, int, str], ...]:
-    """Return mode, object, size (bytes) and path of what git lists of a commit."""
-    found = []
-    for line in listing.split("\0"):
-        information, _, name = line.partition("\t")
-        if name:
-            mode, _, blob, size = information.split()
-            found.append((mode, blob, int(size) if size != "-" else 0, name))
-    return tuple(found)
+class _Listing:
+    """What git lists of one commit, in the order of the bytes of the names."""
+
+    def __init__(self, text: bytes, repository: str, prefix: str) -> None:
+        self._text = text
+        self._repository = repository
+        self._prefix = prefix
+        self._begins = list(_begins(text))
+        self._firsts = [os.fsencode(name) for begin in self._begins for *_, name in _rows(text, begin, begin + 1)]
+        self._parsed: Tuple[int, Dict[str, Blob]] = -1, {}  # number of a part, and what it says
+        self._left: Dict[int, Set[str]] = {}  # names that were not taken, of each part that was parsed
+
+    def take(self, name: str) -> Optional[Blob]:
+        """Return the file *name*, None when there is none."""
+        if not name.startswith(self._prefix):
+            return None
+        own = name[len(self._prefix) :]
+        at = bisect.bisect_right(self._firsts, os.fsencode(own)) - 1
+        blob = self._part(at).get(own) if at >= 0 else None
+        if blob is not None:
+            self._left[at].discard(own)
+        return blob
+
+    def left(self) -> Iterator[str]:
+        """Yield the names of those that were not taken."""
+        for number in range(len(self._begins)):
+            names = self._left[number] if number in self._left else self._part(number)
+            yield from (self._prefix + name for name in names)
+
+    def _part(self, number: int) -> Dict[str, Blob]:
+        before = self._parsed[0]
+        if before != number:
+            if before in self._left:
+                self._left[before] = set(self._left[before])  # a set keeps the room that it once had
+            begin, end = [*self._begins, len(self._text)][number : number + 2]
+            rows = _rows(self._text, begin, end)
+            blobs = {
+                name: Blob(mode, blob, size, self._repository) for mode, blob, size, name in rows if mode != GITLINK
+            }
+            self._parsed = number, blobs
+            self._left.setdefault(number, set(blobs))
+        return self._parsed[1]
+
+
+def _begins(listing: bytes) -> Iterator[int]:
+    """Yield where the parts of *listing* begin that are parsed at a time."""
+    begin = 0
+    while begin < len(listing):
+        yield begin
+        begin = listing.find(b"\0", begin + _PART) + 1 or len(listing)
+
+
+def _rows(listing: bytes, begin: int = 0, end: Optional[int] = None) -> Iterator[Tuple[str, str, int, str]]:
+    """Yield mode, object, size (bytes) and path of what git lists of a commit, of the rows that begin in a part."""
+    end = len(listing) if end is None else end
+    while begin < end:
+        stop = listing.find(b"\0", begin)
+        information, _, name = os.fsdecode(listing[begin:stop]).partition("\t")
+        mode, _, blob, size = information.split()
+        yield mode, blob, int(size) if size != "-" else 0, name
+        begin = stop + 1
 
 
 def epoch(root: str, commit: str) -> int:

@@ -18,6 +18,14 @@ from .outcome import Built, program
 from .provenance import Chosen
 
 
+def narrow(record: unchanged.Record) -> None:
+    """Forget what git said that other files decide, which may be long, once the files are chosen."""
+    folders = {folder for folder, *_ in record.answers}
+    record.holds &= len(folders) == 1  # no submodules
+    if record.holds:
+        record.answers[:], _ = checkout.decided(checkout.Checkout(folders.pop()), record.answers)
+
+
 def note(
     record: unchanged.Record,
     options: BuildOptions,

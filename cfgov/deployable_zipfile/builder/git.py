@@ -40,6 +40,11 @@ def listened(answers: List[Answered]) -> Iterator[None]:
 
 
 def run(folder: str, *arguments: str, allow_failure: bool = False) -> str:
+    """Return what git says in *folder* as text; otherwise as :func:`output`."""
+    return os.fsdecode(output(folder, *arguments, allow_failure=allow_failure))
+
+
+def output(folder: str, *arguments: str, allow_failure: bool = False) -> bytes:
     """Return what git says in *folder*.
 
     Raises:
@@ -56,7 +61,7 @@ def run(folder: str, *arguments: str, allow_failure: bool = False) -> str:
             answers.append((folder, arguments, done.status, done.stdout))
     if done.status and not allow_failure:
         _refuse(folder, arguments[0], done.stderr.strip())
-    return os.fsdecode(done.stdout)
+    return done.stdout
 
 
 def _refuse(folder: str, command: str, text: str) -> NoReturn:

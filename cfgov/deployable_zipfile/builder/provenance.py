@@ -43,9 +43,8 @@ def choose(context: Context, projects: Sequence[str], outputs: FrozenSet[str], k
     root, about = os.path.realpath(options.project), kept.memory.about
     state = _checkout(context, kept)
     console.step(f"Choosing the files of {options.project}")
-    known = checkout.tracked(state, root) if state.root and not options.all_files else None
     chosen = (
-        source.project_files(root, options.name, options.include, options.exclude, options.base, known, outputs, about),
+        _project_files(options, state, outputs, about),
         *(source.static_files(folder, number, outputs, about) for number, folder in enumerate(options.extra_static)),
     )
     source.check_together(files.Files.joined(selection.files for selection in chosen))
@@ -63,6 +62,16 @@ def choose(context: Context, projects: Sequence[str], outputs: FrozenSet[str], k
     commit_time = max(state.epoch, source.EARLIEST)
     epoch = source.source_epoch(os.environ.get("SOURCE_DATE_EPOCH"), commit_time)
     return Chosen(chosen, manifests.Source(state.commit, dirty, epoch))
+
+
+def _project_files(
+    options: BuildOptions, state: checkout.Checkout, outputs: FrozenSet[str], about: source.About
+) -> source.Selection:
+    root = os.path.realpath(options.project)
+    tracked = checkout.tracked(state, root) if state.root and not options.all_files else None
+    return source.project_files(
+        root, options.name, options.include, options.exclude, options.base, tracked, outputs, about
+    )
 
 
 def _check_credentials(context: Context, selection: source.Selection, about: source.About) -> None:

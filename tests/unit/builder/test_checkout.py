@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import tracemalloc
 from pathlib import Path
 from typing import Callable, Dict, List, Tuple
 
 import pytest
 
 from deployable_zipfile.builder import checkout
-from deployable_zipfile.builder.commit import Packed
+from deployable_zipfile.builder.commit import Blob, Committed, Packed
 from deployable_zipfile.builder.git import run as run_git
 from deployable_zipfile.errors import BuildInputError
 from tests.support.depth import sampled
@@ -336,3 +337,39 @@ def test_the_stand_in_for_git_1_8_3_1_refuses_what_that_did_not_have(
     assert real
     with pytest.raises(BuildInputError):
         run_git(str(site), *words)
+
+
+def listing(names: List[str]) -> bytes:
+    """Return what git says of a commit with files of these names, of as many bytes as their name has characters."""
+    rows = [(os.fsencode(name), f"100644 blob {'a' * 40} {len(name):7}\t".encode()) for name in names]
+    return b"".join(about + name + b"\0" for name, about in sorted(rows))
+
+
+def test_every_file_of_a_large_commit_is_found_in_any_order() -> None:
+    names = [f"{folder}/file_{n}" for folder in ("a", "a.b", "a-b/é", "\udcff", "\ue000") for n in range(400)]
+    committed = Committed("/srv", "c" * 40, lambda *_: listing(names))
+    for name in [*names[::-3], *names[::3]]:
+        assert committed.take(name) == Blob("100644", "a" * 40, len(name), "/srv")
+        assert committed.take(name + "0" * 9) is None
+    for name in ("", "a", "\uffff", "a/file_"):
+        assert committed.take(name) is None
+    assert sorted(committed.left()) == sorted({*names} - {*names[::3], *names[::-3]})
+
+
+def test_an_empty_commit_has_no_files() -> None:
+    committed = Committed("/srv", "c" * 40, lambda *_: b"")
+    assert committed.take("a") is None
+    assert not list(committed.left())
+
+
+def test_a_large_commit_takes_little_memory() -> None:
+    names = [f"part_{n // 100:03}/file_{n:05}" for n in range(20_000)]
+    text = listing(names)
+    tracemalloc.start()
+    try:
+        committed = Committed("/srv", "c" * 40, lambda *_: text)
+        assert all(map(committed.take, names))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < len(text) / 2
