@@ -210,10 +210,11 @@ def check_sizes(files: Sequence[File], further: int) -> None:
     Raises:
         BuildInputError: one file, or all together, reach 4 GiB; names the largest folders.
     """
+    total = further
     for file in files:
         if file.size > layout.MAX_SIZE:
             raise BuildInputError(file.path, f"has {file.size} bytes, 4 GiB or more", "Exclude it: see docs/build.md")
-    total = sum(file.size for file in files) + further
+        total += file.size
     if total > layout.MAX_SIZE:
         raise BuildInputError(
             "the project",
