@@ -35,7 +35,7 @@ STORIES = (
     *("builder.supplies",),
     *("builder.building", "builder.collect", "builder.fetching", "builder.pinned_pip", "builder.needs"),
     *("builder.wheelcache", "builder.delta", "builder.init", "builder.inputs", "builder.last", "builder.overlays"),
-    *("builder.pack", "builder.planning", "builder.reproducible", "builder.source", "builder.walk"),
+    *("builder.pack", "builder.payloads", "builder.planning", "builder.reproducible", "builder.source", "builder.walk"),
 )
 # Modules of the builder that are one part of another, which imports them.
 PARTS: Dict[str, Set[str]] = {

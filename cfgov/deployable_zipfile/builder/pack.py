@@ -15,7 +15,7 @@ from .. import __version__
 from ..artifact import headers, layout, manifests
 from ..console import Console
 from ..definitions import NamedTuple
-from . import cache, last, overlays, provenance, runtime, source, stock, zipwriter
+from . import cache, last, overlays, payloads, provenance, runtime, source, stock, zipwriter
 from .contents import FileContent, Item, of_bytes
 from .files import Files
 
@@ -77,13 +77,16 @@ class Packer:
         """
         stored = [_of_kept(member, kept) for member, kept in self._taken.stored]
         own = runtime.with_path(self._own(), self._settings.project, self._settings.site.path)
-        nested = self._is_too_much([*own, *stored])
-        files = [] if nested else [self._of_file(file) for file in self._chosen.files]
-        if former and not nested and former.first_line == self._settings.shebang:
-            manifest = self._again(former, own, files, stored)
+        if self._is_too_much([*own, *stored]):
+            nested = payloads.Payloads(self._chosen.files, self._kept, former.former if former else None)
+            files = self._all_before(nested)
+        else:
+            nested, files = None, [self._of_file(file) for file in self._chosen.files]
+        if former and files and former.first_line == self._settings.shebang:
+            manifest = self._again(former, own, files, stored, nested)
             if manifest is not None:
                 return Packed(manifest, former.sha256, None)
-        return self._packed_to(path, former.former if former else None, own, files, stored)
+        return self._packed_to(path, former.former if former else None, own, files, stored, nested)
 
     def _packed_to(
         self,
@@ -92,8 +95,9 @@ class Packer:
         own: Sequence[Item],
         files: Sequence[Item],
         stored: Sequence[Item],
+        nested: Optional[payloads.Payloads],
     ) -> Packed:
-        """Write the artifact; *files* are the project's, none if they are nested: there may be too many for that."""
+        """Write the artifact, with the project's *files* as members, or as *nested* archives if there are too many."""
         chosen = self._chosen.files
         text = f"Packing {len(chosen)} files and {self._taken.wheels} wheels"
         total = sum(item.size for item in [*own, *stored]) + sum(file.size for file in chosen)
@@ -103,12 +107,12 @@ class Packer:
             formers = [former, *formers] if former else formers
             with zipwriter.Archive(path, line, workers, advance, formers, True) as target:
                 target.add(own)
-                payloads = self._add_files(target, files) if files else self._add_payloads(target, chosen, advance)
+                made = self._add_payloads(target, nested, advance) if nested else self._add_files(target, files)
                 bytecode = self._project_bytecode()
                 target.hash_behind()
                 target.add([*stored, *bytecode])
                 target.add(self._documents())
-                manifest = self._manifest(target.members, payloads)
+                manifest = self._manifest(target.members, made)
                 target.add([Item(layout.MANIFEST, manifest.to_json())])
         return Packed(manifest, target.sha256, tuple(target.written))
 
@@ -120,12 +124,20 @@ class Packer:
             for one in self._taken.members
         ]
 
+    def _all_before(self, nested: payloads.Payloads) -> List[Item]:
+        """Return the members of *nested* as the last artifact has them, nothing if it lacks some."""
+        before = nested.all_before()
+        for one in before:
+            self._packed.update(one.modules)
+        return [item for one in before for item in one.items]
+
     def _again(
         self,
         former: last.Last,
         own: Sequence[Item],
         files: Sequence[Item],
         stored: Sequence[Item],
+        nested: Optional[payloads.Payloads],
     ) -> Optional[manifests.Manifest]:
         """Return the manifest if the artifact would be *former* again, byte for byte; else None.
 
@@ -135,14 +147,14 @@ class Packer:
         before = {member.name: (member.mode, member.sha256) for member in former.order}
         if any(not item.sha256 or before.get(item.name) != (item.mode, item.sha256) for item in files):
             return None
-        self._packed = {
-            item.name: manifests.Member(item.size, item.mode, item.sha256)
+        self._packed.update(
+            (item.name, manifests.Member(item.size, item.mode, item.sha256))
             for item in files
             if item.name.endswith(".py")
-        }
+        )
         items = [*own, *files, *stored, *self._project_bytecode(), *self._documents()]
         members = {item.name: manifests.Member(item.size, item.mode, item.sha256) for item in items}
-        manifest = self._manifest(members, ())
+        manifest = self._manifest(members, nested.names if nested else ())
         items.append(of_bytes(layout.MANIFEST, manifest.to_json()))
         mine = [(item.name, item.mode, item.sha256) for item in items]
         return manifest if mine == [(one.name, one.mode, one.sha256) for one in former.order] else None
@@ -192,28 +204,35 @@ class Packer:
         return ()
 
     def _add_payloads(
-        self, target: zipwriter.Archive, files: Files, advance: Callable[[int], None]
+        self, target: zipwriter.Archive, nested: payloads.Payloads, advance: Callable[[int], None]
     ) -> Tuple[manifests.Payload, ...]:
-        """Pack the project's *files* as nested archives, each with its listing; only one is in memory."""
-        payloads = []
-        step = layout.MAX_PAYLOAD_MEMBERS
-        for number, first in enumerate(range(0, len(files), step)):
-            payload = manifests.Payload(f"{layout.PAYLOAD}/{number:03}.zip", f"{layout.PAYLOAD}/{number:03}.json")
-            path = os.path.join(self._kept.work, f"payload-{number:03}")
-            listing = self._nested(path, files[first : first + step], advance)
-            target.add([_of_kept(payload.file, cache.measured(path)), Item(payload.listing, listing)])
-            os.unlink(path)
-            payloads.append(payload)
-        return tuple(payloads)
+        """Pack the project's files as *nested* archives, each with its listing; only one is in memory.
 
-    def _nested(self, path: str, files: Files, advance: Callable[[int], None]) -> bytes:
-        """Pack *files* as one archive and return its listing."""
+        Those that the last artifact has are copied from there.
+        """
+        for portion in nested:
+            before = nested.before(portion)
+            if before:
+                target.add(before.items)
+                self._packed.update(before.modules)
+                advance(sum(file.size for file in portion.files))
+                continue
+            path = os.path.join(self._kept.work, os.path.basename(portion.payload.file))
+            members = self._nested(path, portion.files, advance)
+            listing = of_bytes(portion.payload.listing, manifests.listing_to_json(members))
+            items = [_of_kept(portion.payload.file, cache.measured(path)), listing]
+            nested.keep(portion.payload, members, items)
+            del members
+            target.add(items)
+            os.unlink(path)
+        return nested.names
+
+    def _nested(self, path: str, files: Files, advance: Callable[[int], None]) -> Dict[str, manifests.Member]:
+        """Pack *files* as one archive and return what it holds."""
         with zipwriter.Archive(path, workers=self._settings.workers, progress=advance) as archive:
             archive.add(map(self._of_file, files))
-        members = archive.members
-        del archive  # which knows more of them, and there may be many
-        self._note(files, members)
-        return manifests.listing_to_json(members)
+        self._note(files, archive.members)
+        return archive.members
 
     def _manifest(
         self, members: Dict[str, manifests.Member], payloads: Tuple[manifests.Payload, ...]

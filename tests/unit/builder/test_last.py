@@ -14,7 +14,8 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import pytest
 
-from deployable_zipfile.builder import cache, contents, zipwriter
+from deployable_zipfile.artifact.zipreader import Artifact
+from deployable_zipfile.builder import cache, contents, pack, payloads, zipwriter
 from tests.support.depth import sampled
 from tests.unit.builder.conftest import Index, commit_all, git, with_bytecode
 from tests.unit.builder.test_create import failed, lock, pinned, run
@@ -32,6 +33,9 @@ class Build:
         self.artifact = folder / "out.zip"
         self._capsys = capsys
         self._locked = lock(site, pinned(index.add("foo", "1.0")))
+
+    def lock(self, *lines: str) -> None:
+        self._locked = lock(self.site, *lines)
 
     def warm(self) -> Tuple[Dict[str, Any], str]:
         return run(self._capsys, self.site, self._locked, self.folder / "out")
@@ -81,11 +85,11 @@ def test_a_build_in_which_nothing_changed_writes_nothing_and_says_the_same(build
 
 def test_a_build_with_a_changed_file_copies_the_others(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     deflated: List[str] = []
-    pack = contents.packed
+    packed = contents.packed
 
     def watched(items: List[contents.Item]) -> Any:
         deflated.extend(item.name for item in items)
-        return pack(items)
+        return packed(items)
 
     monkeypatch.setattr(contents, "packed", watched)
     (build.site / "module_3.py").write_text("VALUE = 'new'\n", encoding="utf-8")
@@ -289,6 +293,127 @@ def test_with_the_cache_on_another_file_system_the_bytes_are_the_same(
         assert build.artifact.read_bytes() == build.cold()
     finally:
         shutil.rmtree(str(folder))
+
+
+@pytest.fixture
+def _in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pack the files as nested archives of three."""
+    monkeypatch.setattr(pack.Packer, "_is_too_much", lambda *_: True)
+    monkeypatch.setattr(payloads, "_PORTION", 3)
+
+
+@pytest.fixture
+def large(_in_portions: None, build: Build) -> Build:
+    """Return the same project, packed as a large one is."""
+    return build
+
+
+def nested_files(path: Path) -> List[List[str]]:
+    """Return the files in each nested archive of the artifact *path*."""
+    with Artifact.open(str(path)) as artifact:
+        artifact.verify(1)
+        assert not [name for name in artifact.members if name.startswith("site_one/")]
+        return [sorted(artifact.payload_members(payload)[1]) for payload in artifact.manifest.payloads]
+
+
+@pytest.fixture
+def deflated(monkeypatch: pytest.MonkeyPatch) -> List[str]:
+    """Return the names of the files of the project that are deflated from now on."""
+    names: List[str] = []
+    packed = contents.packed
+
+    def watched(items: List[contents.Item]) -> Any:
+        names.extend(item.name for item in items if item.name.startswith("site_one/") and item.name.endswith(".py"))
+        return packed(items)
+
+    monkeypatch.setattr(contents, "packed", watched)
+    return names
+
+
+def test_a_large_project_in_which_nothing_changed_is_not_written_again(large: Build, deflated: List[str]) -> None:
+    before = identity(large.artifact)
+    portions = nested_files(large.artifact)
+    large.warm()
+
+    assert len(portions) > 2
+    assert {len(portion) for portion in portions[:-1]} == {3}
+    assert identity(large.artifact) == before
+    assert deflated == []
+    assert large.artifact.read_bytes() == large.cold()
+
+
+def test_of_a_large_project_only_the_portion_of_a_changed_file_is_packed_again(
+    large: Build, deflated: List[str]
+) -> None:
+    (large.site / "module_3.py").write_text("VALUE = 'new'\n", encoding="utf-8")
+    large.warm()
+
+    [portion] = [names for names in nested_files(large.artifact) if "site_one/module_3.py" in names]
+    assert sorted(deflated) == [name for name in portion if name.endswith(".py")]
+    assert large.artifact.read_bytes() == large.cold()
+
+
+def test_with_another_lock_no_file_of_a_large_project_is_packed_again(
+    large: Build, index: Index, deflated: List[str]
+) -> None:
+    before = large.artifact.read_bytes()
+    large.lock(pinned(index.add("foo", "1.0")), pinned(index.add("bar", "2.0")))
+    large.warm()
+
+    assert deflated == []
+    assert large.artifact.read_bytes() != before
+    assert large.artifact.read_bytes() == large.cold()
+
+
+@pytest.mark.parametrize("change", sampled(CHANGES, [_exchanged]))
+def test_after_any_change_of_a_large_project_the_bytes_are_those_of_a_build_from_nothing(
+    large: Build, change: Callable[[Build], None]
+) -> None:
+    before = large.artifact.read_bytes()
+    change(large)
+    large.warm()
+
+    assert large.artifact.read_bytes() != before
+    assert large.artifact.read_bytes() == large.cold()
+
+
+@pytest.mark.parametrize("damage", sampled([_cut, _flipped, _gone, _link, _copy], [_flipped]))
+def test_the_last_artifact_of_a_large_project_is_used_only_if_it_is_the_one_that_was_written(
+    large: Build, damage: Callable[[Path], None]
+) -> None:
+    whole = large.artifact.read_bytes()
+    damage(large.artifact)
+    large.warm()
+
+    assert not large.artifact.is_symlink()
+    assert large.artifact.read_bytes() == whole
+
+
+@pytest.mark.parametrize("damage", sampled([_cut, _flipped, _gone], [_flipped]))
+@pytest.mark.parametrize("part", sampled(["facts", "last", "payload"], ["payload"]))
+def test_a_damaged_cache_gives_the_same_bytes_of_a_large_project(
+    large: Build, part: str, damage: Callable[[Path], None]
+) -> None:
+    (large.site / "module_3.py").write_text("VALUE = 'new'\n", encoding="utf-8")
+    large.warm()
+    paths = [path for path in (large.folder / "cache" / "deployable-zipfile" / part).rglob("*") if path.is_file()]
+    assert paths
+    for path in paths:
+        damage(path)
+    changed = large.artifact.read_bytes()
+    large.warm()
+
+    assert large.artifact.read_bytes() == changed == large.cold()
+
+
+def test_a_project_that_becomes_large_is_packed_anew(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, _ = build.warm()
+    monkeypatch.setattr(pack.Packer, "_is_too_much", lambda *_: True)
+    other, _ = build.warm()
+
+    assert len(nested_files(build.artifact)) == 1
+    assert other["sha256"] != one["sha256"]
+    assert build.artifact.read_bytes() == build.cold()
 
 
 @contextlib.contextmanager
