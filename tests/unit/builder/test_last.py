@@ -65,6 +65,46 @@ def build(
     return made
 
 
+@pytest.fixture
+def _in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pack the files as nested archives of three."""
+    monkeypatch.setattr(pack.Packer, "_is_too_much", lambda *_: True)
+    monkeypatch.setattr(payloads, "_PORTION", 3)
+
+
+@pytest.fixture
+def large(_in_portions: None, build: Build) -> Build:
+    """Return the same project, packed as a large one is."""
+    return build
+
+
+@pytest.fixture(params=["members", "nested"])
+def _form(request: pytest.FixtureRequest) -> None:
+    """Pack the files of a project in both ways."""
+    if request.param == "nested":
+        request.getfixturevalue("_in_portions")
+
+
+@pytest.fixture
+def either(_form: None, build: Build) -> Build:
+    """Return the same project, packed in both ways."""
+    return build
+
+
+@pytest.fixture
+def deflated(monkeypatch: pytest.MonkeyPatch) -> List[str]:
+    """Return the names of the Python files that are deflated from now on."""
+    names: List[str] = []
+    packed = contents.packed
+
+    def watched(items: List[contents.Item]) -> Any:
+        names.extend(item.name for item in items if item.name.endswith(".py"))
+        return packed(items)
+
+    monkeypatch.setattr(contents, "packed", watched)
+    return names
+
+
 def settle() -> None:
     """Wait until the files of the project are older than a tick of the file system's clock."""
     time.sleep(0.05)
@@ -83,19 +123,11 @@ def test_a_build_in_which_nothing_changed_writes_nothing_and_says_the_same(build
     assert build.artifact.read_bytes() == build.cold()
 
 
-def test_a_build_with_a_changed_file_copies_the_others(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    deflated: List[str] = []
-    packed = contents.packed
-
-    def watched(items: List[contents.Item]) -> Any:
-        deflated.extend(item.name for item in items)
-        return packed(items)
-
-    monkeypatch.setattr(contents, "packed", watched)
+def test_a_build_with_a_changed_file_copies_the_others(build: Build, deflated: List[str]) -> None:
     (build.site / "module_3.py").write_text("VALUE = 'new'\n", encoding="utf-8")
     build.warm()
 
-    assert [name for name in deflated if name.endswith(".py")] == ["site_one/module_3.py"]
+    assert deflated == ["site_one/module_3.py"]
     assert build.artifact.read_bytes() == build.cold()
 
 
@@ -161,14 +193,14 @@ CHANGES: List[Callable[[Build], None]] = [
 
 @pytest.mark.parametrize("change", sampled(CHANGES, 1))
 def test_after_any_change_the_bytes_are_those_of_a_build_from_nothing(
-    build: Build, change: Callable[[Build], None]
+    either: Build, change: Callable[[Build], None]
 ) -> None:
-    before = build.artifact.read_bytes()
-    change(build)
-    build.warm()
+    before = either.artifact.read_bytes()
+    change(either)
+    either.warm()
 
-    assert build.artifact.read_bytes() != before
-    assert build.artifact.read_bytes() == build.cold()
+    assert either.artifact.read_bytes() != before
+    assert either.artifact.read_bytes() == either.cold()
 
 
 @pytest.mark.parametrize("times", sampled([2, 8], 1))
@@ -213,14 +245,14 @@ def _copy(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", sampled([_cut, _flipped, _gone, _link, _copy], [_copy]))
 def test_a_last_artifact_that_is_not_the_one_that_was_written_is_not_used(
-    build: Build, damage: Callable[[Path], None]
+    either: Build, damage: Callable[[Path], None]
 ) -> None:
-    whole = build.artifact.read_bytes()
-    damage(build.artifact)
-    build.warm()
+    whole = either.artifact.read_bytes()
+    damage(either.artifact)
+    either.warm()
 
-    assert not build.artifact.is_symlink()
-    assert build.artifact.read_bytes() == whole
+    assert not either.artifact.is_symlink()
+    assert either.artifact.read_bytes() == whole
 
 
 @pytest.mark.parametrize("text", sampled([b"", b"0" * 64 + b"  out.zip\n"], 1))
@@ -295,39 +327,12 @@ def test_with_the_cache_on_another_file_system_the_bytes_are_the_same(
         shutil.rmtree(str(folder))
 
 
-@pytest.fixture
-def _in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pack the files as nested archives of three."""
-    monkeypatch.setattr(pack.Packer, "_is_too_much", lambda *_: True)
-    monkeypatch.setattr(payloads, "_PORTION", 3)
-
-
-@pytest.fixture
-def large(_in_portions: None, build: Build) -> Build:
-    """Return the same project, packed as a large one is."""
-    return build
-
-
 def nested_files(path: Path) -> List[List[str]]:
     """Return the files in each nested archive of the artifact *path*."""
     with Artifact.open(str(path)) as artifact:
         artifact.verify(1)
         assert not [name for name in artifact.members if name.startswith("site_one/")]
         return [sorted(artifact.payload_members(payload)[1]) for payload in artifact.manifest.payloads]
-
-
-@pytest.fixture
-def deflated(monkeypatch: pytest.MonkeyPatch) -> List[str]:
-    """Return the names of the files of the project that are deflated from now on."""
-    names: List[str] = []
-    packed = contents.packed
-
-    def watched(items: List[contents.Item]) -> Any:
-        names.extend(item.name for item in items if item.name.startswith("site_one/") and item.name.endswith(".py"))
-        return packed(items)
-
-    monkeypatch.setattr(contents, "packed", watched)
-    return names
 
 
 def test_a_large_project_in_which_nothing_changed_is_not_written_again(large: Build, deflated: List[str]) -> None:
@@ -363,30 +368,6 @@ def test_with_another_lock_no_file_of_a_large_project_is_packed_again(
     assert deflated == []
     assert large.artifact.read_bytes() != before
     assert large.artifact.read_bytes() == large.cold()
-
-
-@pytest.mark.parametrize("change", sampled(CHANGES, [_exchanged]))
-def test_after_any_change_of_a_large_project_the_bytes_are_those_of_a_build_from_nothing(
-    large: Build, change: Callable[[Build], None]
-) -> None:
-    before = large.artifact.read_bytes()
-    change(large)
-    large.warm()
-
-    assert large.artifact.read_bytes() != before
-    assert large.artifact.read_bytes() == large.cold()
-
-
-@pytest.mark.parametrize("damage", sampled([_cut, _flipped, _gone, _link, _copy], [_flipped]))
-def test_the_last_artifact_of_a_large_project_is_used_only_if_it_is_the_one_that_was_written(
-    large: Build, damage: Callable[[Path], None]
-) -> None:
-    whole = large.artifact.read_bytes()
-    damage(large.artifact)
-    large.warm()
-
-    assert not large.artifact.is_symlink()
-    assert large.artifact.read_bytes() == whole
 
 
 @pytest.mark.parametrize("damage", sampled([_cut, _flipped, _gone], [_flipped]))
