@@ -327,15 +327,8 @@ class Cache:
     def document(self, kind: str, key: str) -> Any:
         """Return the document *key* of *kind*; None when there is none or it is damaged."""
         path = self._path(kind, key + ".json")
-        try:
-            found = _read_proven(path)
-            if found is None:
-                self._remove(path)
-            else:
-                self._use(path, os.stat(path))
-        except OSError:
-            return None
-        return found
+        text = self._text(path)
+        return None if text is None else json.loads(text)
 
     def keep_document(self, kind: str, key: str, value: Any) -> None:
         """Keep *value* (what JSON can carry) as *key* of *kind*."""
@@ -344,13 +337,22 @@ class Cache:
     def of_commit(self, kind: str, commit: str, make: Callable[[], bytes]) -> bytes:
         """Return the text of *kind* about a commit of git, which cannot change: kept, or else made by *make*."""
         path = self._path("commit", key("commit", kind, commit))
-        with contextlib.suppress(OSError):
-            found = _proven(path)
-            if found is not None:
+        text = self._text(path)
+        if text is None:
+            text = make()
+            _write_lines(self.work, path, [text])
+        return text
+
+    def _text(self, path: str) -> Optional[bytes]:
+        """Return the text that is kept in the file *path*; None when there is none or it is damaged."""
+        try:
+            text = _proven(path)
+            if text is None:
+                self._remove(path)
+            else:
                 self._use(path, os.stat(path))
-                return found
-        text = make()
-        _write_lines(self.work, path, [text])
+        except OSError:
+            return None
         return text
 
     def file(self, sha256: str, name: str) -> Optional[Kept]:

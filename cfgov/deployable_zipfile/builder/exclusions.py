@@ -106,18 +106,17 @@ _EXAMPLE = expression(r"[-_.](example|sample|template|dist|tmpl|tpl|default)s?([
 _COPY = expression(r"(~|[-_. ](bak|backup|old|orig|save|saved|copy|swp|swo|tmp|temp|new|[0-9]+))\Z", re.IGNORECASE)
 
 _KEY_MARK = b"PRIVATE KEY"
-# Compiled when they are needed: what most files begin with is known from an earlier build.
-_KEY_BEGINS = (
+_KEY_BEGINS = expression(
     rb"(?:\xef\xbb\xbf)?(?:\s*#[^\n]*\n|\s)*"
     rb"(?:-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----|PuTTY-User-Key-File-|AGE-SECRET-KEY-1)"
 )
 # Certificates with their key behind them, as HAProxy and "openssl pkcs12" write them.
-_PEM_BEGINS = (
+_PEM_BEGINS = expression(
     rb"(?:\xef\xbb\xbf)?(?:\s*#[^\n]*\n|\s)*(?:-----BEGIN [A-Z0-9 ]+-----|Bag Attributes\s*\n|Certificate:\s*\n)"
 )
-_KEY_FOLLOWS = rb"(?m)^-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----"
-_KEY_IN_JSON = rb'"private_key"\s*:\s*"-----BEGIN '
-_ARTIFACT_BEGINS = rb"#![^\n]{1,200}\nPK\x03\x04"
+_KEY_FOLLOWS = expression(rb"(?m)^-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----")
+_KEY_IN_JSON = expression(rb'"private_key"\s*:\s*"-----BEGIN ')
+_ARTIFACT_BEGINS = expression(rb"#![^\n]{1,200}\nPK\x03\x04")
 _POINTER = b"version https://git-lfs.github.com/spec/v1\n"
 
 
@@ -153,11 +152,11 @@ def is_never_packed_content(path: str) -> bool:
         artifact = path[: -len(".sha256")]
         return os.path.isfile(artifact) and _is_artifact(artifact, _head(artifact))
     head = _head(path)
-    if re.match(_KEY_BEGINS, head) or re.search(_KEY_IN_JSON, head):
+    if _KEY_BEGINS.match(head) or _KEY_IN_JSON.search(head):
         return True
-    if re.match(_PEM_BEGINS, head):
+    if _PEM_BEGINS.match(head):
         with open(path, "rb") as file:
-            return bool(re.search(_KEY_FOLLOWS, file.read(_LARGEST_PEM)))
+            return bool(_KEY_FOLLOWS.search(file.read(_LARGEST_PEM)))
     return _is_artifact(path, head)
 
 
@@ -232,7 +231,7 @@ def _digest(path: str) -> str:
 
 def _is_artifact(path: str, head: bytes) -> bool:
     """Say whether *path* is a self-extracting zip of this tool or of its ancestor, not any zip application."""
-    if not re.match(_ARTIFACT_BEGINS, head):
+    if not _ARTIFACT_BEGINS.match(head):
         return False
     import zipfile  # takes long, and few files look like one
 

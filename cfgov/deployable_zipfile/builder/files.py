@@ -71,7 +71,7 @@ class _Block(NamedTuple):
 class Files(Sequence[File]):
     """Files in an order, made anew by each iteration.
 
-    There may be 100 000, and as objects each takes 500 bytes; here it is 100. A slice has no steps.
+    There may be 100 000, which take several times as much memory as objects. A slice has no steps.
 
     Parameters:
         files: of one place, or those of each place together.
@@ -169,9 +169,10 @@ class ByPath(Mapping[str, File]):
 
     def __contains__(self, path: object) -> bool:
         try:
-            return bool(self._found(path))
+            self._found(path)
         except KeyError:
             return False
+        return True
 
     def __iter__(self) -> Iterator[str]:
         for block in self._blocks:

@@ -15,9 +15,9 @@ from .. import __version__
 from ..artifact import headers, layout, manifests
 from ..console import Console
 from ..definitions import NamedTuple
-from . import cache, last, overlays, payloads, provenance, runtime, source, stock, zipwriter
+from . import cache, last, overlays, payloads, provenance, runtime, stock, zipwriter
 from .contents import FileContent, Item, of_bytes
-from .files import Files
+from .files import File, Files
 
 _MANIFEST_ENTRY = 130  # bytes of one member in the manifest beside its name
 _quoted = json.encoder.encode_basestring_ascii
@@ -166,12 +166,12 @@ class Packer:
             items.insert(0, of_bytes(layout.ENVIRONMENT_SCHEMA, self._settings.environment))
         return items
 
-    def _of_file(self, file: source.File) -> Item:
+    def _of_file(self, file: File) -> Item:
         content = FileContent(file.path, file.size, inode=file.inode)
         sha256 = self._kept.memory.known(file.path, file.identity, "sha256") or ""
         return Item(file.name, content, file.mode, sha256=sha256)
 
-    def _note(self, files: Iterable[source.File], members: Mapping[str, manifests.Member]) -> None:
+    def _note(self, files: Iterable[File], members: Mapping[str, manifests.Member]) -> None:
         """Note what *files* hold: for the next build, as long as they are the same, and of modules for this one."""
         for file in files:
             member = members[file.name]

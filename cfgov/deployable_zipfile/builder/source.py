@@ -30,9 +30,7 @@ from ..artifact.names import check_distinct
 from ..definitions import NamedTuple
 from ..errors import BuildInputError
 from . import cache, exclusions
-from .files import ByPath, Files
-from .files import File as File
-from .files import Place as Place
+from .files import ByPath, File, Files, Place
 from .packable import Candidate, check_name, refuse_link
 from .walk import Rules, Walk
 

@@ -8,6 +8,7 @@ from typing import Any, List, Sequence
 import pytest
 
 from deployable_zipfile.builder import checkout, naming, source
+from deployable_zipfile.builder.files import File, Place
 from deployable_zipfile.errors import BuildInputError
 from tests.support.helpers import write_tree
 from tests.unit.builder.conftest import SITE, commit_all, git
@@ -251,8 +252,8 @@ def test_names_that_differ_only_by_case_are_refused_naming_both(tmp_path: Path) 
 
 
 def test_four_gigabytes_are_refused_with_the_largest_folders() -> None:
-    def file(name: str, size: int) -> source.File:
-        return source.File(f"site_one/{name}", 0o644, source.Place("/site", "site_one"), (1, 2, size, 3, 4))
+    def file(name: str, size: int) -> File:
+        return File(f"site_one/{name}", 0o644, Place("/site", "site_one"), (1, 2, size, 3, 4))
 
     small = file("a/x", 10)
     assert refused("check_sizes", [small, file("b/y", 5 * 2**30)], 0) == (
