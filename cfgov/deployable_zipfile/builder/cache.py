@@ -17,7 +17,7 @@ import marshal
 import os
 import time
 import zlib
-from typing import IO, Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, TypeVar
+from typing import IO, Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, TypeVar, Union
 
 from .. import durable
 from ..definitions import NamedTuple
@@ -33,6 +33,7 @@ _MARSHAL = 4  # format that every Python from 3.4 on reads
 _TAIL = 20  # digits at the end of such a file: how long the part is that says what is where
 _ROW = 250  # files of which what is known is in one piece
 _OPEN = 16  # pieces of which what is known is parsed
+_HELD = 1024 * 1024  # bytes of pieces that changed; more of them go into a file until they are saved
 _UNUSED = 60 * 24 * 3600  # seconds after which an entry that no build touched is removed
 _PRUNE_EVERY = 24 * 3600
 _DAY = 24 * 3600
@@ -56,20 +57,25 @@ class Memory:
 
     What is known of neighbours, files of one folder with names next to each other, is kept as bytes and parsed when one
     of them is asked for: there may be 100 000 files, as objects each takes a kilobyte, and they are asked for in order.
+    What is new of so many is not held in memory either: it waits in a file without a name.
 
     Parameters:
         path: of the file that it is kept in; one that is damaged counts as missing.
+        folder: on the same file system, for what is not finished.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, folder: str) -> None:
         self._path = path
+        self._folder = folder
         self._today = int(time.time()) // _DAY
         self._first_day = self._today - _UNUSED // _DAY  # of use; what was used before is forgotten
         self._is_read = False
         self._file: Optional[IO[bytes]] = None
         self._places: Dict[_Row, _Place] = {}  # of neighbours in that file
         self._rows: Dict[str, List[str]] = {}  # folder -> first name of each of its rows of neighbours
-        self._fresh: Dict[_Row, Tuple[int, bytes]] = {}  # of neighbours that changed: day of the last use, and bytes
+        self._fresh: Dict[_Row, Union[bytes, _Place]] = {}  # neighbours that changed, or where they are in this file:
+        self._waiting: Optional[IO[bytes]] = None
+        self._held = 0  # bytes of those that are in no file
         self._open: "collections.OrderedDict[_Row, _Neighbours]" = collections.OrderedDict()  # the last used ones
 
     def about(self, path: str, own: Identity, kind: str, find: Callable[[], _Fact]) -> _Fact:
@@ -124,21 +130,22 @@ class Memory:
         if len(beside.files) >= 2 * _ROW:
             self._close(row)
 
-    def save(self, folder: str) -> None:
-        """Write what is new through a file in *folder*, on the same file system."""
+    def save(self) -> None:
+        """Write what is new."""
         for row in list(self._open):
             self._close(row)
         if self._fresh:
             days = {row: place.day for row, place in self._places.items()}
-            days.update((row, day) for row, (day, _) in self._fresh.items())
-            _write_lines(folder, self._path, self._pieces(days))
+            days.update((row, self._today) for row in self._fresh)
+            _write_lines(self._folder, self._path, self._pieces(days))
         self.close()
 
     def close(self) -> None:
         """Forget what was not saved; what was is read again when something of it is asked for."""
-        if self._file:
-            self._file.close()
-        self._file, self._is_read = None, False
+        for file in (self._file, self._waiting):
+            if file:
+                file.close()
+        self._file, self._waiting, self._is_read, self._held = None, None, False, 0
         for kept in (self._places, self._rows, self._fresh, self._open):
             kept.clear()
 
@@ -183,16 +190,47 @@ class Memory:
         firsts = [first, *names[_ROW::_ROW]]
         for number, one in enumerate(firsts):
             files = {name: found.files[name] for name in names[number * _ROW : number * _ROW + _ROW]}
-            self._fresh[folder, one] = self._today, marshal.dumps(files, _MARSHAL)
+            self._hold((folder, one), marshal.dumps(files, _MARSHAL))
         self._rows[folder] = sorted({*self._rows.get(folder, ()), *firsts})
 
+    def _hold(self, row: _Row, content: bytes) -> None:
+        """Hold the *content* of a row that changed until it is saved."""
+        before = self._fresh.get(row)
+        self._held += len(content) - (len(before) if isinstance(before, bytes) else 0)
+        self._fresh[row] = content
+        if self._held > _HELD:
+            with contextlib.suppress(OSError):  # on a full disk it stays in memory
+                self._let_wait()
+
+    def _let_wait(self) -> None:
+        """Put the rows that changed into a file without a name.
+
+        Raises:
+            OSError: it cannot be written; those that are not in it are as they were.
+        """
+        if self._waiting is None:
+            descriptor, path = durable.fresh_file(self._folder)
+            os.unlink(path)
+            self._waiting = os.fdopen(descriptor, "wb+", buffering=0)
+        descriptor = self._waiting.fileno()
+        for row, content in self._fresh.items():
+            if isinstance(content, bytes):
+                start = os.lseek(descriptor, 0, os.SEEK_END)
+                if os.write(descriptor, content) != len(content):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                self._fresh[row] = _Place(self._today, start, len(content))
+                self._held -= len(content)
+
     def _bytes(self, row: _Row) -> bytes:
-        if row in self._fresh:
-            return self._fresh[row][1]
-        place = self._places.get(row)
-        if place is None or self._file is None:
+        """Return the content of *row*, b"" if it is not there as it should be."""
+        place, file = self._fresh.get(row), self._waiting
+        if isinstance(place, bytes):
+            return place
+        if place is None:
+            place, file = self._places.get(row), self._file
+        if place is None or file is None:
             return b""
-        content = os.pread(self._file.fileno(), place.size, place.start)
+        content = os.pread(file.fileno(), place.size, place.start)
         return content if len(content) == place.size else b""
 
     def _read(self) -> None:
@@ -299,9 +337,9 @@ class Cache:
         try:
             self.folder = os.path.abspath(folder) if folder else _temporary_folder()
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
-            self.memory = Memory(self._path("facts", key(_MEMORY, project)))
             self._remove_leftovers()
             self.work, self._lock = self._fresh_work()
+            self.memory = Memory(self._path("facts", key(_MEMORY, project)), self.work)
         except OSError as error:
             raise BuildInputError(
                 folder or "temporary folder", f"cannot hold the cache ({error.strerror})", "Give --cache-dir DIR"
@@ -317,7 +355,7 @@ class Cache:
         """Save the memory; remove the scratch folder, and what no build used for two months."""
         with contextlib.suppress(OSError):  # what cannot be remembered, on a full disk for instance, is read again
             if not self._temporary:
-                self.memory.save(self.work)
+                self.memory.save()
         self.memory.close()
         os.close(self._lock)
         _remove_folder(self.folder if self._temporary else self.work)

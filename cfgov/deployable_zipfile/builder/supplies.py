@@ -5,8 +5,9 @@ A chapter between ``stock.py``, which finds and keeps it, and ``stocking.py``, w
 
 from __future__ import annotations
 
+import hashlib
 import time
-from typing import TYPE_CHECKING, Any, Callable, Iterator, List, Mapping, Sequence, Set
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, List, Mapping, Sequence, Set
 
 from . import cache, source, stock
 from .files import File, Files
@@ -68,14 +69,14 @@ class Supplies:
         """Return what *find* finds in *files*, kept while those that it reads, the settings and the tool are the same.
 
         Parameters:
-            files: by the names that *find* knows them by.
+            files: by the names that *find* knows them by, in their order.
             about: what else it follows from.
             find: gets the path of each file by its name; reads no other file.
         """
         asked = _Asked(files)
         if not self._name:
             return find(asked)
-        name = cache.key(self._name, sorted(files), about)
+        name = cache.key(self._name, _digest_of(files), about)
         document = self._kept.document("found", name)
         if document is not None and all(self._digest(files[one]) == own for one, own in document["read"].items()):
             return list(document["found"])
@@ -123,6 +124,14 @@ class _Asked(Mapping[str, str]):
 
     def __len__(self) -> int:
         return len(self._files)
+
+
+def _digest_of(names: Iterable[str]) -> str:
+    """Return one digest for *names*, of which there may be very many; none holds a zero byte."""
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update(name.encode("utf-8", "surrogatepass") + b"\0")
+    return digest.hexdigest()
 
 
 def _lock(context: Context) -> requirements.Requirements:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import shutil
@@ -397,10 +398,15 @@ def test_a_project_that_becomes_large_is_packed_anew(build: Build, monkeypatch: 
     assert build.artifact.read_bytes() == build.cold()
 
 
+def remembered(folder: Path) -> cache.Memory:
+    """Return the memory that is saved in *folder*."""
+    return cache.Memory(str(folder / "memory"), str(folder))
+
+
 @contextlib.contextmanager
 def opened(folder: Path) -> Iterator[cache.Memory]:
     """Yield the memory that was saved in *folder*."""
-    memory = cache.Memory(str(folder / "memory"))
+    memory = remembered(folder)
     try:
         yield memory
     finally:
@@ -424,9 +430,9 @@ def test_a_fact_is_remembered_for_as_long_as_the_file_is_the_same(tmp_path: Path
     settle()
     read = Told()
     for _ in range(2):
-        memory = cache.Memory(str(tmp_path / "memory"))
+        memory = remembered(tmp_path)
         assert memory.about(str(path), identity(path), "kind", read) == "fact 1"
-        memory.save(str(tmp_path))
+        memory.save()
     path.write_bytes(b"two")
     with opened(tmp_path) as memory:
         assert memory.about(str(path), identity(path), "kind", read) == "fact 2"
@@ -450,7 +456,7 @@ def test_a_file_that_changed_within_a_tick_of_being_read_is_not_trusted(
 ) -> None:
     now = 1_000_000_000_130_000_000 if changed % 1_000_000_000 else 1_000_000_001_000_000_000
     monkeypatch.setattr(time, "time_ns", lambda: now)
-    memory = cache.Memory(str(tmp_path / "memory"))
+    memory = remembered(tmp_path)
     memory.about("/file", _just_now(changed), "kind", lambda: "fact")
 
     assert (memory.known("/file", _just_now(changed), "kind") is not None) is known
@@ -458,12 +464,12 @@ def test_a_file_that_changed_within_a_tick_of_being_read_is_not_trusted(
 
 def test_what_is_known_of_a_file_takes_little_memory_and_comes_back_as_it_was(tmp_path: Path) -> None:
     paths = [f"/srv/project/part_{n // 1000}/group_{n // 50 % 20}/file_{n}.txt" for n in range(5000)]
-    memory = cache.Memory(str(tmp_path / "memory"))
+    memory = remembered(tmp_path)
     for n, path in enumerate(paths):
         memory.keep(path, (1, n, 3, 4, 5), "sha256", "0" * 64, 10**18)
         memory.keep(path, (1, n, 3, 4, 5), "beginning", {"mode": 0o644, "text": [n, None, "\udc80"]}, 10**18)
-    memory.save(str(tmp_path))
-    again = cache.Memory(str(tmp_path / "memory"))
+    memory.save()
+    again = remembered(tmp_path)
     tracemalloc.start()
     try:
         assert again.known(paths[7], (1, 7, 3, 4, 5), "sha256") == "0" * 64
@@ -481,12 +487,12 @@ def test_what_is_known_of_a_file_takes_little_memory_and_comes_back_as_it_was(tm
 
 def test_what_is_known_is_read_and_saved_in_parts(tmp_path: Path) -> None:
     count = 5000
-    memory = cache.Memory(str(tmp_path / "memory"))
+    memory = remembered(tmp_path)
     for n in range(count):
         memory.keep(f"/srv/project/file_{n}.txt", (1, n, 3, 4, 5), "kind", f"{n:01000}", 10**18)
     tracemalloc.start()
     try:
-        memory.save(str(tmp_path))
+        memory.save()
         _, saving = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         tracemalloc.start()
@@ -502,10 +508,10 @@ def test_what_is_known_is_read_and_saved_in_parts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("at", [0, 40, 70, 400_000, -1])
 def test_a_damaged_memory_counts_as_missing(at: int, tmp_path: Path) -> None:
-    memory = cache.Memory(str(tmp_path / "memory"))
+    memory = remembered(tmp_path)
     for n in range(3000):
         memory.keep(f"/srv/project/file_{n}.txt", (1, n, 3, 4, 5), "kind", f"{n:0200}", 10**18)
-    memory.save(str(tmp_path))
+    memory.save()
     data = bytearray((tmp_path / "memory").read_bytes())
     data[at] ^= 1
     for text in (data, data[:at], b""):
@@ -515,31 +521,31 @@ def test_a_damaged_memory_counts_as_missing(at: int, tmp_path: Path) -> None:
 
 
 def test_what_was_known_already_is_not_saved_again(tmp_path: Path) -> None:
-    memory = cache.Memory(str(tmp_path / "memory"))
+    memory = remembered(tmp_path)
     memory.keep("/file", (1, 2, 3, 4, 5), "kind", "fact", 10**18)
-    memory.save(str(tmp_path))
+    memory.save()
     before = (tmp_path / "memory").stat()
-    memory = cache.Memory(str(tmp_path / "memory"))
+    memory = remembered(tmp_path)
     memory.keep("/file", (1, 2, 3, 4, 5), "kind", "fact", 10**18)
-    memory.save(str(tmp_path))
+    memory.save()
     assert (tmp_path / "memory").stat().st_ino == before.st_ino
     memory.keep("/file", (1, 2, 3, 4, 5), "kind", "another", 10**18)
-    memory.save(str(tmp_path))
+    memory.save()
     with opened(tmp_path) as memory:
         assert memory.known("/file", (1, 2, 3, 4, 5), "kind") == "another"
 
 
 def test_what_no_build_used_for_two_months_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     day, began = 24 * 3600, time.time()
-    memory = cache.Memory(str(tmp_path / "memory"))
+    memory = remembered(tmp_path)
     for path in ("/used", "/unused"):
         memory.keep(path, (1, 2, 3, 4, 5), "kind", "fact", 10**18)
-    memory.save(str(tmp_path))
+    memory.save()
     for days in (40, 80):
         monkeypatch.setattr(time, "time", lambda days=days: began + days * day)
-        memory = cache.Memory(str(tmp_path / "memory"))
+        memory = remembered(tmp_path)
         assert memory.known("/used", (1, 2, 3, 4, 5), "kind") == "fact"
-        memory.save(str(tmp_path))
+        memory.save()
     with opened(tmp_path) as memory:
         assert memory.known("/unused", (1, 2, 3, 4, 5), "kind") is None
 
@@ -549,7 +555,7 @@ def test_all_files_of_one_folder_are_known_in_little_memory(tmp_path: Path) -> N
     with opened(tmp_path) as memory:
         for n in range(count):
             memory.keep(f"/srv/media/file_{n:05}.txt", (1, n, 3, 4, 5), "sha256", f"{n:064}", 10**18)
-        memory.save(str(tmp_path))
+        memory.save()
     with opened(tmp_path) as memory:
         tracemalloc.start()
         try:
@@ -559,6 +565,48 @@ def test_all_files_of_one_folder_are_known_in_little_memory(tmp_path: Path) -> N
         finally:
             tracemalloc.stop()
     assert peak < 250 * count
+
+
+def test_what_is_found_out_about_very_many_files_does_not_stay_in_memory(tmp_path: Path) -> None:
+    count = 20_000
+    with opened(tmp_path) as memory:
+        tracemalloc.start()
+        try:
+            for n in range(count):
+                memory.keep(f"/srv/part_{n // 100}/file_{n}", (1, n, 3, 4, 5), "kind", f"{n:0200}", 10**18)
+            memory.save()
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert (tmp_path / "memory").stat().st_size > 200 * count
+    assert peak < 150 * count
+    assert [path.name for path in tmp_path.iterdir()] == ["memory"]
+    with opened(tmp_path) as memory:
+        for n in range(count):
+            assert memory.known(f"/srv/part_{n // 100}/file_{n}", (1, n, 3, 4, 5), "kind") == f"{n:0200}"
+
+
+@pytest.mark.parametrize("room", [0, 100, 1_200_000])
+def test_what_finds_no_room_on_the_disk_stays_in_memory(
+    room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+    left = [room]
+
+    def limited(descriptor: int, data: bytes) -> int:
+        if not left[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = write(descriptor, data[: left[0]])
+        left[0] -= written
+        return written
+
+    monkeypatch.setattr(os, "write", limited)
+    with opened(tmp_path) as memory:
+        for n in range(10_000):
+            memory.keep(f"/srv/part_{n // 100}/file_{n}", (1, n, 3, 4, 5), "kind", f"{n:0200}", 10**18)
+        for n in range(10_000):
+            assert memory.known(f"/srv/part_{n // 100}/file_{n}", (1, n, 3, 4, 5), "kind") == f"{n:0200}"
+    assert left == [0]
 
 
 def test_a_memory_of_a_former_version_counts_as_missing(tmp_path: Path) -> None:
@@ -577,7 +625,7 @@ def test_a_folder_of_any_size_is_known_piece_by_piece(tmp_path: Path) -> None:
                 path = f"/srv/media/{'sub/' * (n % 7 == 0)}file_{n}.txt"
                 known[path] = fact = chosen.randrange(10**6)
                 memory.keep(path, (1, 2, 3, 4, 5), "kind", fact, 10**18)
-            memory.save(str(tmp_path))
+            memory.save()
     with opened(tmp_path) as memory:
         for path, fact in known.items():
             assert memory.known(path, (1, 2, 3, 4, 5), "kind") == fact
@@ -616,14 +664,14 @@ def test_a_memory_that_another_build_saved_meanwhile_is_read_as_it_was(tmp_path:
         with opened(tmp_path) as memory:
             memory.keep("/srv/file", (1, 2, 3, 4, 5), "kind", fact, 10**18)
             memory.keep("/srv/sub/file", (1, 2, 3, 4, 5), "kind", fact, 10**18)
-            memory.save(str(tmp_path))
+            memory.save()
         if fact == "first":
-            before = cache.Memory(str(tmp_path / "memory"))
+            before = remembered(tmp_path)
             assert before.known("/srv/file", (1, 2, 3, 4, 5), "kind") == "first"
     try:
         assert before.known("/srv/sub/file", (1, 2, 3, 4, 5), "kind") == "first"
         before.keep("/srv/sub/file", (1, 2, 3, 4, 5), "other", 7, 10**18)
-        before.save(str(tmp_path))
+        before.save()
     finally:
         before.close()
     with opened(tmp_path) as memory:
