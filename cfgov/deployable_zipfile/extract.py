@@ -34,6 +34,7 @@ from types import ModuleType
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from . import cli
+from .artifact import layout
 from .cli import Parser
 from .console import Console
 from .errors import UsageError
@@ -42,6 +43,7 @@ _DESTINATION = {"-d", "--destination"}
 OF_A_ROOT = ("releases", "rollback", "prune")  # verbs that need no artifact
 # Verbs of the tool that builds; an artifact does not hold them.
 _ELSEWHERE = ("create", "init", "environment", "sign", "inspect", "diff", "report")
+_FEW = 5000  # members
 VERBS = ("check", "verify", "info", "list", "selftest", "serve", "deploy", "releases", "rollback", "prune")
 
 
@@ -54,10 +56,25 @@ def main(argv: Sequence[str], archive: Optional[str] = None) -> int:
     """
 
     def run() -> int:
+        _forget_members(archive)
         arguments, path = _parsed(list(argv), archive)
         return int(arguments.run(arguments, path, Console(arguments.quiet, arguments.json)))
 
     return cli.guarded(argv, run)
+
+
+def _forget_members(archive: Optional[str]) -> None:
+    """Let zipimport forget the members of the artifact that it can import nothing from, where they are many.
+
+    It keeps 400 bytes of each, half as much as an installation does (measured with 30 000 members).
+    """
+    import zipimport
+
+    known: Dict[Optional[str], Dict[str, Any]] = getattr(zipimport, "_zip_directory_cache", {})
+    members = known.get(archive, {})
+    if len(members) > _FEW:
+        for name in [name for name in members if "/" in name and not name.startswith(f"{layout.DEPLOY}/")]:
+            del members[name]
 
 
 def _parsed(argv: List[str], archive: Optional[str]) -> Tuple[argparse.Namespace, str]:

@@ -349,3 +349,22 @@ def test_garbage_is_collected_again_when_the_runtime_is_loaded(tmp_path: Path) -
         "print(started['load_package'](sys.argv[1]).__name__, gc.isenabled())"
     )
     assert run_python("-c", program, artifact).stdout.split() == ["deployable_zipfile.extract", "True"]
+
+
+def test_of_very_many_members_only_those_of_the_package_stay_known_to_the_import_system(tmp_path: Path) -> None:
+    project = {f"folder/file_{number}.txt": "" for number in range(6000)}
+    path = make_artifact(tmp_path / "site.zip", project, bytecode=False)
+    code = """
+import sys, zipimport
+loader = zipimport.zipimporter(sys.argv[1])
+before = len(zipimport._zip_directory_cache[sys.argv[1]])
+main = {"__loader__": loader, "__name__": "started"}
+exec(loader.get_code("__main__"), main)
+main["load_package"](sys.argv[1]).main(["info", "--quiet"], sys.argv[1])
+from deployable_zipfile.deploy import site
+from deployable_zipfile import loadenv
+assert site.__spec__.loader.archive == loadenv.__spec__.loader.archive == sys.argv[1]
+known = zipimport._zip_directory_cache[sys.argv[1]]
+print("known:", before - len(known), any("file_" in name for name in known))
+"""
+    assert run_python("-I", "-c", code, path).stdout.endswith("known: 6000 False\n")

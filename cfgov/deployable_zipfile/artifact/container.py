@@ -15,6 +15,7 @@ from . import layout
 from .headers import (
     CENTRAL,
     DEFLATED,
+    FORM,
     LOCAL,
     LOCAL_SIGNATURE,
     NEEDED,
@@ -124,7 +125,7 @@ class Container(Window):
             self.refuse(name, "is stored but its two sizes differ")
         if header.size > RATIO_FROM and header.size > RATIO * header.compressed:
             self.refuse(name, f"would inflate {header.compressed} bytes to {header.size}")
-        local = _local_of(header)
+        fields = (header.needed & 0xFF, header.needed >> 8, header.flags, header.method, header.time, header.date)
         return Entry(
             name,
             stat.S_IMODE(mode),
@@ -134,8 +135,8 @@ class Container(Window):
             header.compressed,
             header.size,
             position,
-            len(local) + header.compressed,
-            local,
+            LOCAL.size + len(header.name) + header.compressed,
+            FORM.pack(LOCAL_SIGNATURE, *fields),
         )
 
     def _name(self, header: Header) -> str:
@@ -161,6 +162,7 @@ def quick_entries(directory: bytes, total: int, position: int) -> Optional[Tuple
     """
     entries: Dict[str, Entry] = {}
     marked: Set[str] = set()
+    forms: Dict[bytes, bytes] = {}  # nearly always one
     unpack, new, at = _OWN.unpack_from, tuple.__new__, 0
     try:
         for _ in range(total):
@@ -182,8 +184,9 @@ def quick_entries(directory: bytes, total: int, position: int) -> Optional[Tuple
             ):
                 return None
             room = LOCAL.size + length + packed
-            header = LOCAL_SIGNATURE + directory[at - length - 40 : at - length - 14] + raw
-            values = (name, _OWN_MODES[external], method, flags, crc, packed, size, position, room, header)
+            begin = directory[at - length - 40 : at - length - 30]
+            form = forms.get(begin) or forms.setdefault(begin, LOCAL_SIGNATURE + begin)
+            values = (name, _OWN_MODES[external], method, flags, crc, packed, size, position, room, form)
             entries[name] = new(Entry, values)
             position += room
     except (KeyError, UnicodeDecodeError, struct.error):
@@ -192,13 +195,6 @@ def quick_entries(directory: bytes, total: int, position: int) -> Optional[Tuple
         return None
     plain = entries.keys() - marked if marked else entries.keys()
     return (entries, position) if not plain or are_plain(plain) else None
-
-
-def _local_of(header: Header) -> bytes:
-    """Return the local header that belongs to one of the directory (R6)."""
-    fields = (header.needed & 0xFF, header.needed >> 8, header.flags, header.method, header.time, header.date)
-    sizes = (header.crc, header.compressed, header.size, len(header.name), 0)
-    return LOCAL.pack(LOCAL_SIGNATURE, *fields, *sizes) + header.name
 
 
 def _lossy(name: bytes) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ..definitions import NamedTuple, expression
 from ..errors import ArtifactError
@@ -22,6 +22,7 @@ from .manifests import (
     is_module,
 )
 from .strict_json import Fields, document_of
+from .window import Entry
 
 _HEX_DIGEST = expression(r"[0-9a-f]{64}\Z")
 _HEX_MAGIC = expression(r"[0-9a-f]{8}\Z")
@@ -29,18 +30,19 @@ _PYTHON = expression(r"3\.[0-9]{1,2}\Z")
 _BELOW = expression(r"(?!\.{1,2}(/|\Z))[^/\\:\x00-\x1f\x7f]+(/(?!\.{1,2}(/|\Z))[^/\\:\x00-\x1f\x7f]+){0,63}\Z")
 # One member as it is written, after "{" or a comma: a name that needs no escape, printable ASCII.
 _MEMBER = expression(
-    r'[{,]"([ !#-\[\]-~]{1,1024})":\{"mode":(420|493),"sha256":"([0-9a-f]{64})","size":(0|[1-9][0-9]{0,9})\}'
+    rb'[{,]"([ !#-\[\]-~]{1,1024})":\{"mode":(420|493),"sha256":"([0-9a-f]{64})","size":(0|[1-9][0-9]{0,9})\}'
 )
-_MODES = {str(mode): mode for mode in layout.FILE_MODES}
+_MODES = {b"%d" % mode: mode for mode in layout.FILE_MODES}
 _BEFORE_MEMBERS = b'"members":{'
 _MEMBER_KEYS = ["mode", "sha256", "size"]
+_NONE: Mapping[str, Entry] = {}
 
 
 class Known(NamedTuple):
     """The members of a text in canonical form, read before it is parsed."""
 
     members: Dict[str, Member]
-    text: bytes  # canonical, of the members
+    text: memoryview  # canonical, of the members
     rest: bytes  # the whole text with no members
 
 
@@ -54,9 +56,13 @@ def read(text: bytes) -> Manifest:
     return read_with_build_id(text)[0]
 
 
-def read_with_build_id(text: bytes) -> Tuple[Manifest, str]:
-    """Return what :func:`read` does, and its build id, which takes long to find again where there are many members."""
-    known = known_members(text)
+def read_with_build_id(text: bytes, entries: Mapping[str, Entry] = _NONE) -> Tuple[Manifest, str]:
+    """Return what :func:`read` does, and its build id, which takes long to find again where there are many members.
+
+    Parameters:
+        entries: as for :func:`known_members`.
+    """
+    known = known_members(text, entries)
     document = document_of(layout.MANIFEST, known.rest if known else text, _object)
     if type(document.get("schema")) is not int or document["schema"] != SCHEMA_VERSION:
         raise ArtifactError(
@@ -84,13 +90,16 @@ def read_with_build_id(text: bytes) -> Tuple[Manifest, str]:
     return manifest, stated
 
 
-def read_listing(name: str, text: bytes) -> Dict[str, Member]:
+def read_listing(name: str, text: bytes, entries: Mapping[str, Entry] = _NONE) -> Dict[str, Member]:
     """Read the listing *name* of one nested payload, as strictly as the manifest.
+
+    Parameters:
+        entries: as for :func:`known_members`.
 
     Raises:
         ArtifactError: as for :func:`read`.
     """
-    known = known_members(text)
+    known = known_members(text, entries)
     fields = Fields(name, document_of(name, known.rest if known else text, _object))
     if fields.number("schema") != SCHEMA_VERSION:
         raise ArtifactError(name, "has an unknown schema", "Copy the artifact again")
@@ -99,11 +108,15 @@ def read_listing(name: str, text: bytes) -> Dict[str, Member]:
     return members
 
 
-def known_members(text: bytes) -> Optional[Known]:
+def known_members(text: bytes, entries: Mapping[str, Entry] = _NONE) -> Optional[Known]:
     """Return the members of *text* where they are in canonical form, as this tool writes them, in one pass.
 
     None: they are not, or are wrong, and only the parser can tell which. A member's text can be nothing else in JSON,
     and what holds it is parsed as if it had no members; so an object of members in any other place is refused there.
+
+    Parameters:
+        entries: of the container that the members are in. Names and sizes that are the same there are the same objects
+            here: there may be as many as ``MAX_MEMBERS``.
     """
     if len(text) > layout.MAX_MANIFEST:
         return None
@@ -113,29 +126,29 @@ def known_members(text: bytes) -> Optional[Known]:
         return None
     if text.count(b'"sha256":"', begin, end) > layout.MAX_MEMBERS or text.find(b"}{", begin, end) >= 0:
         return None
-    try:
-        members = _canonical_members(
-            str(memoryview(text)[begin : end - 1], "ascii")
-        )  # copied once: it may be megabytes
-    except UnicodeDecodeError:
-        return None
+    members = _canonical_members(text, begin, end - 1, entries)
     if not members or max(member.size for member in members.values()) > layout.MAX_SIZE:
         return None
-    return Known(members, text[begin:end], text[:begin] + b"{}" + text[end:])
+    return Known(members, memoryview(text)[begin:end], text[:begin] + b"{}" + text[end:])
 
 
-def _canonical_members(text: str) -> Optional[Dict[str, Member]]:
-    """Return the members of *text*, which begins with "{" and ends before the "}" that belongs to it."""
+def _canonical_members(text: bytes, begin: int, end: int, entries: Mapping[str, Entry]) -> Optional[Dict[str, Member]]:
+    """Return the members of *text* between the "{" at *begin* and the "}" at *end* that belongs to it."""
     members: Dict[str, Member] = {}
-    new, last, position = tuple.__new__, "", 0
-    for found in _MEMBER.finditer(text):
-        name, mode, digest, size = found.groups()
-        start, end = found.span()
-        if start != position or name <= last:
+    new, last, position = tuple.__new__, b"", begin
+    for found in _MEMBER.finditer(text, begin, end):
+        quoted, mode, digest, digits = found.groups()
+        if found.start() != position or quoted <= last:
             return None
-        members[name] = new(Member, (int(size), _MODES[mode], digest))
-        last, position = name, end
-    return members if position == len(text) else None
+        name, size = quoted.decode("ascii"), int(digits)
+        entry = entries.get(name)
+        if entry is not None:
+            name = entry.name
+            if entry.size == size:
+                size = entry.size
+        members[name] = new(Member, (size, _MODES[mode], digest.decode("ascii")))
+        last, position = quoted, found.end()
+    return members if position == end else None
 
 
 def _object(pairs: List[Tuple[str, Any]]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Any, Dict, Iterator, Optional, Tuple, Union
 
 from ..definitions import NamedTuple
 from . import patches
@@ -114,7 +114,7 @@ class Manifest(NamedTuple):
         """Content hash of everything, the same wherever the same bytes are built: 32 hexadecimal digits."""
         return self.build_id_with(None)
 
-    def build_id_with(self, members: Optional[bytes]) -> str:
+    def build_id_with(self, members: Optional[memoryview]) -> str:
         """Return the build id.
 
         Parameters:
@@ -185,8 +185,8 @@ def is_callable(text: str) -> bool:
 
 
 def _canonical_parts(
-    document: Dict[str, Any], members: Dict[str, Member], text: Optional[bytes] = None
-) -> Iterator[bytes]:
+    document: Dict[str, Any], members: Dict[str, Member], text: Optional[memoryview] = None
+) -> Iterator[Union[bytes, memoryview]]:
     """Yield the canonical text of *document* with its *members* in pieces: it is never whole twice in memory."""
     comma = "{"
     for key in sorted([*document, "members"]):

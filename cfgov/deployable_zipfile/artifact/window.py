@@ -23,6 +23,7 @@ from .headers import (
     END_SIGNATURE,
     LOCAL,
     LOCAL_SIGNATURE,
+    REST,
     STORED,
     UTF8_NAME,
 )  # fmt: skip
@@ -46,7 +47,7 @@ class Entry(NamedTuple):
     size: int  # bytes, uncompressed
     start: int  # of the local header, from byte 0 of the file
     room: int  # bytes from there to the next local header or the directory
-    header: bytes  # the exact local header of a container of ours; b"" in a wheel, whose local headers vary
+    form: bytes  # FORM of the local header in a container of ours; b"" in a wheel, whose local headers vary
 
 
 class Header(NamedTuple):
@@ -286,10 +287,12 @@ class Window:
 
     def data_at(self, entry: Entry, raw: bytes, base: int = 0) -> int:
         """Return how many bytes the local header at byte *base* of *raw* has, compared with the directory."""
-        if entry.header:
-            if not raw.startswith(entry.header, base):
+        if entry.form:
+            name = entry.name.encode("utf-8")
+            header = entry.form + REST.pack(entry.crc, entry.compressed, entry.size, len(name), 0) + name
+            if not raw.startswith(header, base):
                 self.refuse(entry.name, "its local header differs from the directory")
-            return len(entry.header)
+            return len(header)
         return self._foreign_data_at(entry, raw, base)
 
     def _foreign_data_at(self, entry: Entry, raw: bytes, base: int) -> int:

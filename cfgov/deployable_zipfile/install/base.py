@@ -229,7 +229,7 @@ def _temporary(folder: str) -> int:
 
 def _packed(container: Container, entry: Entry) -> Blocks:
     """Yield the data of *entry* as they are in its container."""
-    at = entry.start + len(entry.header)
+    at = entry.start + entry.room - entry.compressed  # behind its local header
     for offset in range(at, at + entry.compressed, _BLOCK):
         yield container.pread(offset, min(_BLOCK, at + entry.compressed - offset))
 

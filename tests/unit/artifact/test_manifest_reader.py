@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, Callable, Dict, Iterator
 
 import pytest
 
-from deployable_zipfile.artifact import layout, manifest_reader, manifests
+from deployable_zipfile.artifact import layout, manifest_reader, manifests, zipreader
 from deployable_zipfile.errors import ArtifactError
-from tests.support.artifacts import make_target
+from tests.support.artifacts import make_artifact, make_target
 
 MEMBER = manifests.Member(3, 0o644, "0" * 64)
 WHEEL = manifests.PlannedWheel("wheels/a-1.0-py3-none-any.whl", "a", "1.0", True, ".deploy/bytecode/a.zip")
@@ -244,10 +245,18 @@ def test_members_read_at_once_are_those_that_the_parser_reads(kind: str, monkeyp
 
     texts = list(hostile_texts(good))
     quick = [outcome(read, text) for text in texts]
-    monkeypatch.setattr(manifest_reader, "known_members", lambda text: None)
+    monkeypatch.setattr(manifest_reader, "known_members", lambda *_: None)
     parsed = [outcome(read, text) for text in texts]
     assert [isinstance(one, str) for one in quick] == [isinstance(one, str) for one in parsed]
     assert [one for one in quick if not isinstance(one, str)] == [one for one in parsed if not isinstance(one, str)]
+
+
+def test_names_and_sizes_are_the_objects_of_the_container(tmp_path: Path) -> None:
+    with zipreader.Artifact.open(str(make_artifact(tmp_path / "site.zip", {"big.txt": "x" * 1000}))) as artifact:
+        entries = {entry.name: entry for entry in artifact.members.values()}
+        for name, member in artifact.manifest.members.items():
+            assert name is entries[name].name
+            assert member.size is entries[name].size
 
 
 @pytest.mark.parametrize("name", ["é.py", 'a".py', "a\\.py", "\x7f", "x" * 1025])
