@@ -16,6 +16,7 @@ _BUILD_ID_LENGTH = 32  # hexadecimal digits: 128 bits
 MARKERS = ("os_name", "platform_machine", "platform_system", "sys_platform")
 # Steps of a deployment that a project may leave out.
 STEPS = ("check", "collectstatic", "migrate")
+_SOME = 1000  # members whose text is put together
 _ZERO_WIDTH = frozenset("\u200c\u200d")
 
 
@@ -127,7 +128,11 @@ class Manifest(NamedTuple):
 
     def to_json(self) -> bytes:
         """Return the canonical text: sorted keys, no blanks, ASCII, one final newline."""
-        return b"".join(_canonical_parts(dict(self._document(), build_id=self.build_id), self.members))
+        return b"".join(self.parts())
+
+    def parts(self) -> Iterator[Union[bytes, memoryview]]:
+        """Yield the canonical text in pieces: with tens of thousands of members it has megabytes."""
+        return _canonical_parts(dict(self._document(), build_id=self.build_id), self.members)
 
     def _document(self) -> Dict[str, Any]:
         """Return everything but the members, of which there are many, as JSON objects."""
@@ -202,13 +207,15 @@ def _canonical_parts(
 
 
 def _canonical_members(members: Dict[str, Member]) -> Iterator[bytes]:
-    comma = "{"
+    texts, comma = [], "{"
     for name in sorted(members):
         size, mode, sha256 = members[name]
-        text = f'{comma}{_quoted(name)}:{{"mode":{mode},"sha256":"{sha256}","size":{size}}}'
-        yield text.encode("ascii")
+        texts.append(f'{comma}{_quoted(name)}:{{"mode":{mode},"sha256":"{sha256}","size":{size}}}')
         comma = ","
-    yield b"}" if members else b"{}"
+        if len(texts) >= _SOME:
+            yield "".join(texts).encode("ascii")
+            texts.clear()
+    yield "".join([*texts, "}" if members else "{}"]).encode("ascii")
 
 
 def _canonical(value: Any) -> bytes:

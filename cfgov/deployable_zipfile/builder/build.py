@@ -11,6 +11,7 @@ from typing import ContextManager, Iterator, List, Mapping, Optional, Sequence, 
 
 from ..artifact import manifests, zipreader
 from ..console import Console
+from ..definitions import NamedTuple
 from . import (
     cache,
     commands,
@@ -126,17 +127,18 @@ def build(wanted: BuildOptions, console: Console, wishes: Wishes, record: Option
         former = stack.enter_context(last.opened(kept, output.path))
         packed = pack.Packer(how, taken, chosen, kept, console).pack(output.temporary, former)
         source.check_unchanged(chosen.selections)
-        path = _prove(output, packed, former)
+        proven = _prove(output, packed, former)
+        manifest = proven.manifest
         if wishes.check:
-            _try_imports(context, path, packed.manifest, taken, chosen.selections[0].root, kept.work)
+            _try_imports(context, proven.path, manifest, taken, chosen.selections[0].root, kept.work)
         if wishes.repeat:
-            _repeat(context, path, chosen, kept.work)
-        written = _put_in_place(output, packed, former, kept)
+            _repeat(context, proven.path, chosen, kept.work)
+        written = _put_in_place(output, packed.sha256, proven, former, kept)
         if record:
-            record.holds &= wishes == Wishes() and packed.members is None
+            record.holds &= wishes == Wishes() and packed.again is not None
             evidence.note(record, wanted, taken, chosen, kept)
         made = _delta(context, written, base) if base else None
-    return Built(written, packed.manifest, tuple(context.warnings), taken.from_cache, taken.built, made)
+    return Built(written, manifest, tuple(context.warnings), taken.from_cache, taken.built, made)
 
 
 def _how_to_pack(
@@ -186,14 +188,22 @@ def _site(
     return site
 
 
-def _prove(output: Output, packed: pack.Packed, former: Optional[last.Last]) -> str:
-    """Return where the artifact is now, once our own strict reader has taken it."""
+class _Proven(NamedTuple):
+    """The artifact before it is put in its place."""
+
+    path: str  # where it is now
+    manifest: manifests.Manifest
+    pieces: Sequence[bytes]  # what is to be kept of its members, nothing if it stays where it is
+
+
+def _prove(output: Output, packed: pack.Packed, former: Optional[last.Last]) -> _Proven:
+    """Return the artifact as our own strict reader has taken it; what was known of it when it was written is gone."""
     if former:
         former.check()
-    if packed.members is None:
-        return output.path
-    with output.sent(), zipreader.Artifact.open(output.temporary):
-        return output.temporary
+    if packed.again is not None:
+        return _Proven(output.path, packed.again, ())
+    with output.sent(), zipreader.Artifact.open(output.temporary) as artifact:
+        return _Proven(output.temporary, artifact.manifest, last.pieces(artifact))
 
 
 def _try_imports(
@@ -233,13 +243,15 @@ def _delta(context: Context, written: Written, base: zipreader.Artifact) -> Writ
     return delta.write(written, base, asked.output, asked.workers, context.console)
 
 
-def _put_in_place(output: Output, packed: pack.Packed, former: Optional[last.Last], kept: cache.Cache) -> Written:
+def _put_in_place(
+    output: Output, sha256: str, proven: _Proven, former: Optional[last.Last], kept: cache.Cache
+) -> Written:
     """Put the artifact in its place, or leave the same one there."""
-    if packed.members is None:
+    if not proven.pieces:
         assert former is not None
         return output.stay(former.size, former.sha256)
-    written = output.commit(packed.sha256)
-    last.keep(kept, written.path, written.sha256, packed.manifest.shebang, packed.members)
+    written = output.commit(sha256)
+    last.keep(kept, written.path, written.sha256, proven.manifest, proven.pieces)
     return written
 
 

@@ -374,12 +374,20 @@ class Cache:
 
     def of_commit(self, kind: str, commit: str, make: Callable[[], bytes]) -> bytes:
         """Return the text of *kind* about a commit of git, which cannot change: kept, or else made by *make*."""
-        path = self._path("commit", key("commit", kind, commit))
-        text = self._text(path)
+        name = key("commit", kind, commit)
+        text = self.text("commit", name)
         if text is None:
             text = make()
-            _write_lines(self.work, path, [text])
+            self.keep_text("commit", name, [text])
         return text
+
+    def text(self, kind: str, key: str) -> Optional[bytes]:
+        """Return the text *key* of *kind*; None when there is none or it is damaged."""
+        return self._text(self._path(kind, key))
+
+    def keep_text(self, kind: str, key: str, lines: Iterable[bytes]) -> None:
+        """Keep *lines* together as *key* of *kind*."""
+        _write_lines(self.work, self._path(kind, key), lines)
 
     def _text(self, path: str) -> Optional[bytes]:
         """Return the text that is kept in the file *path*; None when there is none or it is damaged."""

@@ -6,22 +6,68 @@ very file that was written then, by its identity. Otherwise the next build write
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import hashlib
+import itertools
+import marshal
 import os
 import stat
 import time
 import zlib
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
+from ..artifact import manifests, zipreader
 from ..definitions import NamedTuple
 from ..errors import BuildInputError
 from . import cache, contents, zipwriter
 
-_FORMAT = 1  # of the documents in the cache, and of what the writer makes of a member
+_FORMAT = 3  # of what is kept in the cache, and of what the writer makes of a member
+_PIECE = 250  # members
+_OPEN = 4  # pieces that are parsed
 _BLOCK = 1024 * 1024
 _WAIT = 0.1  # seconds at most for the clock of a file system that counts in ticks
 _STEP = 0.002
+
+
+class Members(Mapping[str, zipwriter.Written]):
+    """The members of an archive, by name.
+
+    They are kept as bytes, and some neighbours are parsed when one of them is asked for: there may be tens of
+    thousands, and they are asked for in the order of their names, or nearly.
+
+    Parameters:
+        pieces: as :func:`pieces` returns them.
+        firsts: the first name in each.
+        count: of members.
+    """
+
+    def __init__(self, pieces: Sequence[Union[bytes, memoryview]], firsts: Sequence[str], count: int) -> None:
+        self._pieces = pieces
+        self._firsts = firsts
+        self._count = count
+        self._open: Dict[int, Dict[str, zipwriter.Written]] = {}
+
+    def __getitem__(self, name: str) -> zipwriter.Written:
+        at = bisect.bisect_right(self._firsts, name) - 1
+        if at < 0:
+            raise KeyError(name)
+        if at not in self._open:
+            if len(self._open) >= _OPEN:
+                del self._open[next(iter(self._open))]
+            self._open[at] = {fields[0]: zipwriter.Written(*fields) for fields in marshal.loads(self._pieces[at])}
+        return self._open[at][name]
+
+    def clear(self) -> None:
+        """Forget them all, and the memory that they take."""
+        self._pieces, self._firsts, self._count = (), (), 0
+        self._open.clear()
+
+    def __iter__(self) -> Iterator[str]:
+        return (fields[0] for piece in self._pieces for fields in marshal.loads(piece))
+
+    def __len__(self) -> int:
+        return self._count
 
 
 class Last(NamedTuple):
@@ -32,24 +78,30 @@ class Last(NamedTuple):
     sha256: str
     first_line: str
     identity: cache.Identity
-    order: Sequence[zipwriter.Written]
-    former: zipwriter.Former
+    members: Members
+    descriptor: int
+
+    @property
+    def former(self) -> zipwriter.Former:
+        """What the writer copies from."""
+        return zipwriter.Former(self.descriptor, self.members)
 
     def check(self) -> None:
-        """Refuse what was copied from it if it was changed meanwhile.
+        """Refuse what was copied from it if it was changed meanwhile; its members are not needed any more.
 
         Raises:
             BuildInputError: it was.
         """
-        if cache.identity(os.fstat(self.former.descriptor)) != self.identity:
+        if cache.identity(os.fstat(self.descriptor)) != self.identity:
             raise BuildInputError(self.path, "changed while it was being copied from", "Build again")
+        self.members.clear()
 
 
 @contextlib.contextmanager
 def opened(kept: cache.Cache, path: str) -> Iterator[Optional[Last]]:
     """Yield what the last build left at *path*, None when there is nothing to be trusted."""
-    document = kept.document("last", _key(path))
-    descriptor = _descriptor(path) if document is not None and document["writer"] == _writer() else -1
+    document, pieces = _document(kept, path)
+    descriptor = _descriptor(path) if document and document["writer"] == _writer() else -1
     if descriptor < 0:
         yield None
         return
@@ -58,19 +110,46 @@ def opened(kept: cache.Cache, path: str) -> Iterator[Optional[Last]]:
         if list(own) != document["identity"] or not (document["settled"] or _is(descriptor, document["sha256"])):
             yield None
             return
-        members = [zipwriter.Written(*fields) for fields in document["members"]]
-        former = zipwriter.Former(descriptor, {member.name: member for member in members})
-        yield Last(path, own[2], document["sha256"], document["first_line"], own, members, former)
+        members = Members(pieces, document["firsts"], document["count"])
+        yield Last(path, own[2], document["sha256"], document["first_line"], own, members, descriptor)
     finally:
         os.close(descriptor)
 
 
-def keep(kept: cache.Cache, path: str, sha256: str, first_line: str, members: Sequence[zipwriter.Written]) -> None:
+def _document(kept: cache.Cache, path: str) -> Tuple[Dict[str, Any], List[memoryview]]:
+    """Return what was kept of the artifact at *path*, and its pieces; nothing if there is nothing or it is damaged."""
+    text = kept.text("last", _key(path))
+    if text is None:
+        return {}, []
+    document, at = marshal.loads(text), len(text)
+    found = []
+    for size in reversed(document["sizes"]):
+        found.append(memoryview(text)[at - size : at])
+        at -= size
+    return document, found[::-1]
+
+
+def pieces(artifact: zipreader.Artifact) -> List[bytes]:
+    """Return where each member of *artifact* is, and what it holds, in the order of their names, for :func:`keep`."""
+    rows = (_row(artifact, name) for name in sorted(artifact.members))
+    some = iter(lambda: list(itertools.islice(rows, _PIECE)), [])
+    return [marshal.dumps(piece) for piece in some]
+
+
+def _row(artifact: zipreader.Artifact, name: str) -> Sequence[Any]:
+    """Return the fields of the member *name* as the writer has them."""
+    entry, member = artifact.members[name], artifact.manifest.members.get(name)
+    digest = member.sha256 if member else artifact.container.digest(entry)  # the manifest does not list itself
+    return name, entry.mode, entry.method, entry.crc, entry.compressed, entry.size, entry.start, digest
+
+
+def keep(kept: cache.Cache, path: str, sha256: str, manifest: manifests.Manifest, pieces: Sequence[bytes]) -> None:
     """Remember the artifact that was put in place at *path* a moment ago.
 
     Parameters:
         sha256: of the whole file.
-        members: in their order.
+        manifest: its own.
+        pieces: what :func:`pieces` says of it.
     """
     try:
         own = cache.identity(os.lstat(path))
@@ -82,10 +161,12 @@ def keep(kept: cache.Cache, path: str, sha256: str, first_line: str, members: Se
         "identity": list(own),
         "settled": settled,
         "sha256": sha256,
-        "first_line": first_line,
-        "members": [list(member) for member in members],
+        "first_line": manifest.shebang,
+        "count": len(manifest.members) + 1,
+        "firsts": [marshal.loads(piece)[0][0] for piece in pieces],
+        "sizes": list(map(len, pieces)),  # of the pieces, which come behind this
     }
-    kept.keep_document("last", _key(path), document)
+    kept.keep_text("last", _key(path), [marshal.dumps(document), *pieces])
 
 
 def _settled(path: str, own: cache.Identity) -> bool:
@@ -129,7 +210,7 @@ def _is(descriptor: int, sha256: str) -> bool:
 
 def _key(path: str) -> str:
     folder, name = os.path.split(path)
-    return cache.key("last", os.path.join(os.path.realpath(folder), name))
+    return cache.key("last", _FORMAT, os.path.join(os.path.realpath(folder), name))
 
 
 def _writer() -> List[Any]:

@@ -5,11 +5,12 @@ With ``collect.py`` and ``overlays.py`` one of the modules that tell how the ste
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
 import time
-from typing import Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from .. import __version__
 from ..artifact import headers, layout, manifests
@@ -37,9 +38,8 @@ class PackSettings(NamedTuple):
 class Packed(NamedTuple):
     """What came of packing."""
 
-    manifest: manifests.Manifest
     sha256: str  # of the artifact
-    members: Optional[Tuple[zipwriter.Written, ...]]  # None: nothing was written, it would be the last artifact again
+    again: Optional[manifests.Manifest]  # of the last artifact, if it would be that again and nothing was written
 
 
 class Packer:
@@ -79,25 +79,29 @@ class Packer:
         own = runtime.with_path(self._own(), self._settings.project, self._settings.site.path)
         if self._is_too_much([*own, *stored]):
             nested = payloads.Payloads(self._chosen.files, self._kept, former.former if former else None)
-            files = self._all_before(nested)
+            files: Optional[Iterable[Item]] = self._all_before(nested)
         else:
-            nested, files = None, [self._of_file(file) for file in self._chosen.files]
-        if former and files and former.first_line == self._settings.shebang:
+            nested, files = None, _Items(self._chosen.files, self._of_file)
+        if former and files is not None and former.first_line == self._settings.shebang:
             manifest = self._again(former, own, files, stored, nested)
             if manifest is not None:
-                return Packed(manifest, former.sha256, None)
-        return self._packed_to(path, former.former if former else None, own, files, stored, nested)
+                return Packed(former.sha256, manifest)
+        sha256 = self._packed_to(path, former.former if former else None, own, files or (), stored, nested)
+        return Packed(sha256, None)
 
     def _packed_to(
         self,
         path: str,
         former: Optional[zipwriter.Former],
         own: Sequence[Item],
-        files: Sequence[Item],
+        files: Iterable[Item],
         stored: Sequence[Item],
         nested: Optional[payloads.Payloads],
-    ) -> Packed:
-        """Write the artifact, with the project's *files* as members, or as *nested* archives if there are too many."""
+    ) -> str:
+        """Write the artifact, with the project's *files* as members, or as *nested* archives if there are too many.
+
+        Returns: the SHA-256 of the whole file.
+        """
         chosen = self._chosen.files
         text = f"Packing {len(chosen)} files and {self._taken.wheels} wheels"
         total = sum(item.size for item in [*own, *stored]) + sum(file.size for file in chosen)
@@ -112,9 +116,9 @@ class Packer:
                 target.hash_behind()
                 target.add([*stored, *bytecode])
                 target.add(self._documents())
-                manifest = self._manifest(target.members, made)
-                target.add([Item(layout.MANIFEST, manifest.to_json())])
-        return Packed(manifest, target.sha256, tuple(target.written))
+                path = os.path.join(self._kept.work, os.path.basename(layout.MANIFEST))
+                target.add([_written(layout.MANIFEST, self._manifest(target.members, made).parts(), path)])
+        return target.sha256
 
     def _own(self) -> List[Item]:
         """Return the members that run on the target, to be copied from the archive that has them."""
@@ -124,18 +128,18 @@ class Packer:
             for one in self._taken.members
         ]
 
-    def _all_before(self, nested: payloads.Payloads) -> List[Item]:
-        """Return the members of *nested* as the last artifact has them, nothing if it lacks some."""
+    def _all_before(self, nested: payloads.Payloads) -> Optional[List[Item]]:
+        """Return the members of *nested* as the last artifact has them, None if it lacks some."""
         before = nested.all_before()
         for one in before:
             self._packed.update(one.modules)
-        return [item for one in before for item in one.items]
+        return [item for one in before for item in one.items] or None
 
     def _again(
         self,
         former: last.Last,
         own: Sequence[Item],
-        files: Sequence[Item],
+        files: Iterable[Item],
         stored: Sequence[Item],
         nested: Optional[payloads.Payloads],
     ) -> Optional[manifests.Manifest]:
@@ -144,20 +148,16 @@ class Packer:
         The same members in the same order make the same bytes; the manifest, one of them, says all that is not in the
         others. Of a file whose content is not known nothing is assumed.
         """
-        before = {member.name: (member.mode, member.sha256) for member in former.order}
-        if any(not item.sha256 or before.get(item.name) != (item.mode, item.sha256) for item in files):
+        again = _Again(former.members)
+        if not (again.has(own) and again.has(files)):
             return None
-        self._packed.update(
-            (item.name, manifests.Member(item.size, item.mode, item.sha256))
-            for item in files
-            if item.name.endswith(".py")
-        )
-        items = [*own, *files, *stored, *self._project_bytecode(), *self._documents()]
-        members = {item.name: manifests.Member(item.size, item.mode, item.sha256) for item in items}
-        manifest = self._manifest(members, nested.names if nested else ())
-        items.append(of_bytes(layout.MANIFEST, manifest.to_json()))
-        mine = [(item.name, item.mode, item.sha256) for item in items]
-        return manifest if mine == [(one.name, one.mode, one.sha256) for one in former.order] else None
+        modules = (name for name in self._chosen.files.names if name.endswith(".py") and name in again.members)
+        self._packed.update((name, again.members[name]) for name in modules)
+        if not again.has(itertools.chain(stored, self._project_bytecode(), self._documents())):
+            return None
+        manifest = self._manifest(again.members, nested.names if nested else ())
+        last_one = _digested(layout.MANIFEST, manifest.parts())
+        return manifest if again.has([last_one]) and again.is_whole else None
 
     def _documents(self) -> List[Item]:
         """Return what is said of the content beside the manifest."""
@@ -198,7 +198,7 @@ class Packer:
         listed = sum(map(len, map(_quoted, names))) + (len(files) + len(others)) * _MANIFEST_ENTRY
         return count > layout.MAX_MEMBERS or listed > layout.MAX_MANIFEST // 2
 
-    def _add_files(self, target: zipwriter.Archive, files: Sequence[Item]) -> Tuple[manifests.Payload, ...]:
+    def _add_files(self, target: zipwriter.Archive, files: Iterable[Item]) -> Tuple[manifests.Payload, ...]:
         target.add(files)
         self._note(self._chosen.files, target.members)
         return ()
@@ -270,6 +270,63 @@ class Packer:
             text = sbom.document(*known, list(self._taken.parts()), ordered).decode("ascii")
             self._kept.keep_document("sbom", key, text)
         return str(text).encode("ascii")
+
+
+class _Items(Iterable[Item]):
+    """What is packed of *files*, made anew by each iteration: there may be very many."""
+
+    def __init__(self, files: Files, make: Callable[[File], Item]) -> None:
+        self._files = files
+        self._make = make
+
+    def __iter__(self) -> Iterator[Item]:
+        return map(self._make, self._files)
+
+
+class _Again:
+    """Compares members, one after the other, with those of the last artifact.
+
+    Attributes:
+        members: those that are the same, as the manifest lists them.
+    """
+
+    def __init__(self, former: Mapping[str, zipwriter.Written]) -> None:
+        self.members: Dict[str, manifests.Member] = {}
+        self._former = former
+        self._end = 0  # of the last one
+
+    def has(self, items: Iterable[Item]) -> bool:
+        """Say whether *items* are there, behind those before, as far as what they hold is known."""
+        for item in items:
+            one = self._former.get(item.name)
+            if one is None or one.offset < self._end or (one.mode, one.sha256) != (item.mode, item.sha256):
+                return False
+            self.members[item.name] = manifests.Member(item.size, item.mode, item.sha256)
+            self._end = one.end
+        return True
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether there are no others."""
+        return len(self.members) == len(self._former)
+
+
+def _digested(name: str, parts: Iterable[Union[bytes, memoryview]]) -> Item:
+    """Return the member *name* that *parts* make, to be compared: what it holds is nowhere."""
+    digest, size = hashlib.sha256(), 0
+    for part in parts:
+        digest.update(part)
+        size += len(part)
+    return Item(name, FileContent("", size), sha256=digest.hexdigest())
+
+
+def _written(name: str, parts: Iterable[Union[bytes, memoryview]], path: str) -> Item:
+    """Return the member *name* that *parts* make, from the file *path*, which is written."""
+    with open(path, "wb") as file:
+        for part in parts:
+            file.write(part)
+        size = file.tell()
+    return Item(name, FileContent(path, size))
 
 
 def _of_kept(name: str, kept: cache.Kept) -> Item:

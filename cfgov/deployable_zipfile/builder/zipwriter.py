@@ -40,6 +40,7 @@ from .hasher import Hasher
 _LARGE = 4 * 1024 * 1024  # bytes; larger files are not held in memory
 _BATCH = 1024 * 1024  # bytes of content per piece of work for another process
 _BLOCK = 1024 * 1024
+_NEIGHBOURS = 256  # members that are copied together
 _WINDOW = 32  # batches on their way at a time: bounds memory
 
 
@@ -284,7 +285,7 @@ class _Batch(NamedTuple):
 
 
 def _batches(items: Iterable[Item], same: Callable[[Item], Tuple[int, Optional[Written]]]) -> Iterator[_Batch]:
-    """Yield *items* in groups: neighbours of a former archive; a large file by itself; about a megabyte of others.
+    """Yield *items* in groups: some neighbours of a former archive; a large file by itself; about a megabyte of others.
 
     Parameters:
         same: returns the member of a former archive that an item would become again, and that one's descriptor.
@@ -295,7 +296,7 @@ def _batches(items: Iterable[Item], same: Callable[[Item], Tuple[int, Optional[W
         descriptor, former = same(item)
         before = batch
         if former is not None:
-            ends = batch.former[-1].end if batch.former else -1
+            ends = batch.former[-1].end if batch.former and len(batch.former) < _NEIGHBOURS else -1
             if ends != former.offset or batch.descriptor != descriptor:
                 batch = _Batch([], [], descriptor=descriptor)
             batch.former.append(former)
