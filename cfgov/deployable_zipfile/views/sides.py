@@ -76,24 +76,33 @@ class ArtifactSide(Side):
         self.artifact = artifact
         self.path, self.size = artifact.path, artifact.size
         self.manifest, self.build_id = artifact.manifest, artifact.build_id
-        self._nested: Dict[str, Container] = {}
+        self._nested: Dict[str, str] = {}  # payload of each file that is in one
+        self._opened: Tuple[str, Optional[Container]] = ("", None)
         self.files = _project_files(self.manifest, self.manifest.members)
         for payload in self.manifest.payloads if lists else ():
-            container, listing = artifact.payload_members(payload)
+            _, listing = artifact.payload_members(payload)
             self.files.update(listing)
-            self._nested.update(dict.fromkeys(listing, container))
+            self._nested.update(dict.fromkeys(listing, payload.file))
 
     def source(self, name: str) -> Optional[bytes]:
         """Return the content of the file *name*, compared with the manifest."""
         if self.files[name].size > MAX_SOURCE:
             return None
-        container = self._nested.get(name)
-        if container is None:
+        if name not in self._nested:
             return self.artifact.read(name)
+        container = self._container(self._nested[name])
         data = container.read(container.entries[name])
         if hashlib.sha256(data).hexdigest() != self.files[name].sha256:
             container.refuse(name, "its content is not what its listing says")
         return data
+
+    def _container(self, payload: str) -> Container:
+        """Open the nested *payload*, unless it was the last one: all of them at a time would take much memory."""
+        name, container = self._opened
+        if container is None or name != payload:
+            container = self.artifact.nested(payload)
+            self._opened = (payload, container)
+        return container
 
     def wheel(self, member: str) -> Wheel:
         """Open the wheel *member* in its place."""
