@@ -127,16 +127,18 @@ def build(wanted: BuildOptions, console: Console, wishes: Wishes, record: Option
         former = stack.enter_context(last.opened(kept, output.path))
         packed = pack.Packer(how, taken, chosen, kept, console).pack(output.temporary, former)
         source.check_unchanged(chosen.selections)
-        proven = _prove(output, packed, former)
-        manifest = proven.manifest
-        if wishes.check:
-            _try_imports(context, proven.path, manifest, taken, chosen.selections[0].root, kept.work)
-        if wishes.repeat:
-            _repeat(context, proven.path, chosen, kept.work)
-        written = _put_in_place(output, packed.sha256, proven, former, kept)
         if record:
             record.holds &= wishes == Wishes() and packed.again is not None
             evidence.note(record, wanted, taken, chosen, kept)
+        root, of_a_commit = chosen.selections[0].root, bool(chosen.state.commit)
+        del chosen  # there may be very many files
+        proven = _prove(output, packed, former)
+        manifest = proven.manifest
+        if wishes.check:
+            _try_imports(context, proven.path, manifest, taken, root, kept.work)
+        if wishes.repeat:
+            _repeat(context, proven.path, of_a_commit, kept.work)
+        written = _put_in_place(output, packed.sha256, proven, former, kept)
         made = _delta(context, written, base) if base else None
     return Built(written, manifest, tuple(context.warnings), taken.from_cache, taken.built, made)
 
@@ -221,11 +223,11 @@ def _try_imports(
         context.warn(f"{tried.doubt}; --no-check leaves this check out")
 
 
-def _repeat(context: Context, path: str, chosen: provenance.Chosen, work: str) -> None:
+def _repeat(context: Context, path: str, of_a_commit: bool, work: str) -> None:
     """Build a second time in other surroundings, and refuse an artifact that is not the same."""
     from . import reproducible
 
-    reproducible.check(path, context, bool(chosen.state.commit), work)
+    reproducible.check(path, context, of_a_commit, work)
 
 
 def _opened_base(path: str) -> ContextManager[zipreader.Artifact]:
