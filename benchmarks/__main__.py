@@ -174,7 +174,7 @@ def _grown(
 
 def _growth(quick: bool, scratch: Path, material: Material, volume: Volume, projects: Volume) -> report.Growth:
     wheels = (1, 30, 300) if quick else (1, 10, 100, 300)
-    files = (100, 1000, 10_000) if quick else (100, 1000, 10_000, 100_000)
+    files = (100, 1000, 10_000) if quick else (100, 1000, 10_000, 40_000, 100_000)
     return report.Growth(
         growth.wheels(wheels, scratch, volume),
         growth.files(files, scratch, volume, projects),

@@ -66,8 +66,8 @@ def exponent(points: Sequence[Point], field: str) -> float:
 
 
 def linear(points: Sequence[Point], field: str) -> float:
-    """Return the exponent from the second-largest size on, where what every run costs no longer counts."""
-    return exponent(points[-2:], field)
+    """Return the exponent from a tenth of the largest size on, where what every run costs no longer counts."""
+    return exponent([point for point in points if point.size * 10 >= points[-1].size], field)
 
 
 def workers(artifact: Path, counts: Sequence[int], volume: Volume) -> Dict[int, Run]:

@@ -100,20 +100,26 @@ class Last(NamedTuple):
 @contextlib.contextmanager
 def opened(kept: cache.Cache, path: str) -> Iterator[Optional[Last]]:
     """Yield what the last build left at *path*, None when there is nothing to be trusted."""
-    document, pieces = _document(kept, path)
-    descriptor = _descriptor(path) if document and document["writer"] == _writer() else -1
+    descriptor = _descriptor(path)
     if descriptor < 0:
         yield None
         return
     try:
-        own = cache.identity(os.fstat(descriptor))
-        if list(own) != document["identity"] or not (document["settled"] or _is(descriptor, document["sha256"])):
-            yield None
-            return
-        members = Members(pieces, document["firsts"], document["count"])
-        yield Last(path, own[2], document["sha256"], document["first_line"], own, members, descriptor)
+        yield _proven(kept, path, descriptor)
     finally:
         os.close(descriptor)
+
+
+def _proven(kept: cache.Cache, path: str, descriptor: int) -> Optional[Last]:
+    """Return what is open as *descriptor* if it is what the last build left there, with the same zlib."""
+    document, pieces = _document(kept, path)
+    own = cache.identity(os.fstat(descriptor))
+    if not document or document["writer"] != _writer() or list(own) != document["identity"]:
+        return None
+    if not (document["settled"] or _is(descriptor, document["sha256"])):
+        return None
+    members = Members(pieces, document["firsts"], document["count"])
+    return Last(path, own[2], document["sha256"], document["first_line"], own, members, descriptor)
 
 
 def _document(kept: cache.Cache, path: str) -> Tuple[Dict[str, Any], List[memoryview]]:

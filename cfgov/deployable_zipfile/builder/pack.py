@@ -151,11 +151,12 @@ class Packer:
         again = _Again(former.members)
         if not (again.has(own) and again.has(files)):
             return None
-        modules = (name for name in self._chosen.files.names if name.endswith(".py") and name in again.members)
-        self._packed.update((name, again.members[name]) for name in modules)
-        if not again.has(itertools.chain(stored, self._project_bytecode(), self._documents())):
+        self._packed.update((item.name, _member(item)) for item in files if item.name.endswith(".py"))
+        others = [*stored, *self._project_bytecode(), *self._documents()]
+        if not again.has(others):
             return None
-        manifest = self._manifest(again.members, nested.names if nested else ())
+        members = {item.name: _member(item) for item in itertools.chain(own, files, others)}
+        manifest = self._manifest(members, nested.names if nested else ())
         last_one = _digested(layout.MANIFEST, manifest.parts())
         return manifest if again.has([last_one]) and again.is_whole else None
 
@@ -243,7 +244,7 @@ class Packer:
             shebang=self._settings.shebang,
             source=self._chosen.state,
             targets=tuple(self._target(target) for target in self._taken.targets),
-            members=dict(members),
+            members=members,
             directories=tuple(sorted(name for selection in self._chosen.selections for name in selection.directories)),
             payloads=payloads,
             site=self._settings.site,
@@ -284,15 +285,11 @@ class _Items(Iterable[Item]):
 
 
 class _Again:
-    """Compares members, one after the other, with those of the last artifact.
-
-    Attributes:
-        members: those that are the same, as the manifest lists them.
-    """
+    """Compares members, one after the other, with those of the last artifact."""
 
     def __init__(self, former: Mapping[str, zipwriter.Written]) -> None:
-        self.members: Dict[str, manifests.Member] = {}
         self._former = former
+        self._count = 0
         self._end = 0  # of the last one
 
     def has(self, items: Iterable[Item]) -> bool:
@@ -301,14 +298,19 @@ class _Again:
             one = self._former.get(item.name)
             if one is None or one.offset < self._end or (one.mode, one.sha256) != (item.mode, item.sha256):
                 return False
-            self.members[item.name] = manifests.Member(item.size, item.mode, item.sha256)
+            self._count += 1
             self._end = one.end
         return True
 
     @property
     def is_whole(self) -> bool:
         """Whether there are no others."""
-        return len(self.members) == len(self._former)
+        return self._count == len(self._former)
+
+
+def _member(item: Item) -> manifests.Member:
+    """Return *item* as the manifest lists it."""
+    return manifests.Member(item.size, item.mode, item.sha256)
 
 
 def _digested(name: str, parts: Iterable[Union[bytes, memoryview]]) -> Item:

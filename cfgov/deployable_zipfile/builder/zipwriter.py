@@ -269,7 +269,8 @@ class Archive:
         if self._position + size + headers.END.size > layout.MAX_SIZE:
             raise _too_large(self._path)
         self._directory += headers.end(len(self.members), size, self._position)
-        self._write(bytes(self._directory))
+        for at in range(0, len(self._directory), _BLOCK):
+            self._write(bytes(self._directory[at : at + _BLOCK]))
         if self._hasher:
             self.hash_behind()
             self.sha256 = self._hasher.end()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import marshal
 import os
 import random
 import shutil
@@ -16,7 +17,7 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 import pytest
 
 from deployable_zipfile.artifact.zipreader import Artifact
-from deployable_zipfile.builder import cache, contents, pack, payloads, zipwriter
+from deployable_zipfile.builder import cache, contents, last, pack, payloads, zipwriter
 from tests.support.depth import sampled
 from tests.unit.builder.conftest import Index, commit_all, git, with_bytecode
 from tests.unit.builder.test_create import failed, lock, pinned, run
@@ -396,6 +397,27 @@ def test_a_project_that_becomes_large_is_packed_anew(build: Build, monkeypatch: 
     assert len(nested_files(build.artifact)) == 1
     assert other["sha256"] != one["sha256"]
     assert build.artifact.read_bytes() == build.cold()
+
+
+def test_the_members_of_an_archive_are_found_by_name_in_little_memory() -> None:
+    names = [f"site/part_{number:05}.py" for number in range(20_000)]
+    rows = [(name, 0o644, 8, number, 10, 20, 100 * number, f"{number:064}") for number, name in enumerate(names)]
+    pieces = [marshal.dumps(rows[at : at + 250]) for at in range(0, len(rows), 250)]
+    members = last.Members(pieces, names[::250], len(names))
+    assert len(members) == len(list(members)) == len(names)
+    tracemalloc.start()
+    try:
+        for row in rows:
+            assert tuple(members[row[0]]) == row
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 50 * len(names)
+    for name in ("", "site/part_00000.p", "site/part_00249.pyc", "site/part_1", "zoo"):
+        assert name not in members
+    members.clear()
+    assert names[0] not in members
+    assert len(members) == len(list(members)) == 0
 
 
 def remembered(folder: Path) -> cache.Memory:

@@ -186,6 +186,26 @@ def test_a_name_twice_is_refused(tmp_path: Path) -> None:
         written(tmp_path / "a.zip", [Item("x", b""), Item("x", b"")])
 
 
+def test_very_many_members_are_copied_some_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    items = [contents.of_bytes(f"m{number}", b"text") for number in range(1000)]
+    with Archive(str(tmp_path / "former.zip")) as former:
+        former.add(items)
+    sizes: List[int] = []
+    copy = Archive._copy_former
+
+    def watched(self: Archive, batch: zipwriter._Batch) -> None:
+        sizes.append(len(batch.items))
+        copy(self, batch)
+
+    monkeypatch.setattr(Archive, "_copy_former", watched)
+    with (tmp_path / "former.zip").open("rb") as file:
+        formers = [zipwriter.Former(file.fileno(), {one.name: one for one in former.written})]
+        with Archive(str(tmp_path / "again.zip"), formers=formers) as target:
+            target.add(items)
+    assert (tmp_path / "again.zip").read_bytes() == (tmp_path / "former.zip").read_bytes()
+    assert sizes == [256, 256, 256, 232]
+
+
 def test_members_are_copied_from_every_former_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = {f"m{number}": f"line {number} of the text\n".encode() * 200 for number in range(6)}
     items = [contents.of_bytes(name, text) for name, text in texts.items()]
