@@ -195,7 +195,7 @@ class _Proven(NamedTuple):
 
     path: str  # where it is now
     manifest: manifests.Manifest
-    pieces: Sequence[bytes]  # what is to be kept of its members, nothing if it stays where it is
+    pieces: Mapping[str, bytes]  # what is to be kept of its members, nothing if it stays where it is
 
 
 def _prove(output: Output, packed: pack.Packed, former: Optional[last.Last]) -> _Proven:
@@ -203,7 +203,7 @@ def _prove(output: Output, packed: pack.Packed, former: Optional[last.Last]) -> 
     if former:
         former.check()
     if packed.again is not None:
-        return _Proven(output.path, packed.again, ())
+        return _Proven(output.path, packed.again, {})
     with output.sent(), zipreader.Artifact.open(output.temporary) as artifact:
         return _Proven(output.temporary, artifact.manifest, last.pieces(artifact))
 

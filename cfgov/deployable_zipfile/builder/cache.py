@@ -29,7 +29,7 @@ from .unchanged import settles as settles
 _BLOCK = 1024 * 1024
 _STATED = 2 * hashlib.sha256().digest_size + 1  # bytes of the line with the digest of all that follows
 _MEMORY = 1  # format of what is known of files
-_MARSHAL = 4  # format that every Python from 3.4 on reads
+MARSHAL = 4  # format that every Python from 3.4 on reads
 _TAIL = 20  # digits at the end of such a file: how long the part is that says what is where
 _ROW = 250  # files of which what is known is in one piece
 _OPEN = 16  # pieces of which what is known is parsed
@@ -73,8 +73,8 @@ class Memory:
         self._file: Optional[IO[bytes]] = None
         self._places: Dict[_Row, _Place] = {}  # of neighbours in that file
         self._rows: Dict[str, List[str]] = {}  # folder -> first name of each of its rows of neighbours
-        self._fresh: Dict[_Row, Union[bytes, _Place]] = {}  # neighbours that changed, or where they are in this file:
-        self._waiting: Optional[IO[bytes]] = None
+        self._fresh: Dict[_Row, Union[bytes, _Place]] = {}  # neighbours that changed, or where they wait to be saved
+        self._waiting: Optional[IO[bytes]] = None  # the file that they wait in
         self._held = 0  # bytes of those that are in no file
         self._open: "collections.OrderedDict[_Row, _Neighbours]" = collections.OrderedDict()  # the last used ones
 
@@ -156,7 +156,7 @@ class Memory:
             content = self._bytes(row)
             index.append((*row, days[row], len(content)))
             yield content
-        text = marshal.dumps(index, _MARSHAL)
+        text = marshal.dumps(index, MARSHAL)
         yield text
         yield b"%0*d" % (_TAIL, len(text))
 
@@ -190,7 +190,7 @@ class Memory:
         firsts = [first, *names[_ROW::_ROW]]
         for number, one in enumerate(firsts):
             files = {name: found.files[name] for name in names[number * _ROW : number * _ROW + _ROW]}
-            self._hold((folder, one), marshal.dumps(files, _MARSHAL))
+            self._hold((folder, one), marshal.dumps(files, MARSHAL))
         self._rows[folder] = sorted({*self._rows.get(folder, ()), *firsts})
 
     def _hold(self, row: _Row, content: bytes) -> None:
@@ -364,8 +364,7 @@ class Cache:
 
     def document(self, kind: str, key: str) -> Any:
         """Return the document *key* of *kind*; None when there is none or it is damaged."""
-        path = self._path(kind, key + ".json")
-        text = self._text(path)
+        text = self.text(kind, key + ".json")
         return None if text is None else json.loads(text)
 
     def keep_document(self, kind: str, key: str, value: Any) -> None:
@@ -383,14 +382,7 @@ class Cache:
 
     def text(self, kind: str, key: str) -> Optional[bytes]:
         """Return the text *key* of *kind*; None when there is none or it is damaged."""
-        return self._text(self._path(kind, key))
-
-    def keep_text(self, kind: str, key: str, lines: Iterable[bytes]) -> None:
-        """Keep *lines* together as *key* of *kind*."""
-        _write_lines(self.work, self._path(kind, key), lines)
-
-    def _text(self, path: str) -> Optional[bytes]:
-        """Return the text that is kept in the file *path*; None when there is none or it is damaged."""
+        path = self._path(kind, key)
         try:
             text = _proven(path)
             if text is None:
@@ -400,6 +392,10 @@ class Cache:
         except OSError:
             return None
         return text
+
+    def keep_text(self, kind: str, key: str, lines: Iterable[bytes]) -> None:
+        """Keep *lines* together as *key* of *kind*."""
+        _write_lines(self.work, self._path(kind, key), lines)
 
     def file(self, sha256: str, name: str) -> Optional[Kept]:
         """Return the file *name* with digest *sha256*; None when there is none or it is damaged."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import bisect
 import contextlib
 import hashlib
-import itertools
 import marshal
 import os
 import stat
@@ -37,7 +36,7 @@ class Members(Mapping[str, zipwriter.Written]):
     thousands, and they are asked for in the order of their names, or nearly.
 
     Parameters:
-        pieces: as :func:`pieces` returns them.
+        pieces: those that :func:`pieces` returns.
         firsts: the first name in each.
         count: of members.
     """
@@ -135,11 +134,14 @@ def _document(kept: cache.Cache, path: str) -> Tuple[Dict[str, Any], List[memory
     return document, found[::-1]
 
 
-def pieces(artifact: zipreader.Artifact) -> List[bytes]:
-    """Return where each member of *artifact* is, and what it holds, in the order of their names, for :func:`keep`."""
-    rows = (_row(artifact, name) for name in sorted(artifact.members))
-    some = iter(lambda: list(itertools.islice(rows, _PIECE)), [])
-    return [marshal.dumps(piece) for piece in some]
+def pieces(artifact: zipreader.Artifact) -> Dict[str, bytes]:
+    """Return where each member of *artifact* is and what it holds, for :func:`keep`.
+
+    In the order of their names, some at a time; the key is the first name of these.
+    """
+    names = sorted(artifact.members)
+    some = [names[at : at + _PIECE] for at in range(0, len(names), _PIECE)]
+    return {part[0]: marshal.dumps([_row(artifact, name) for name in part], cache.MARSHAL) for part in some}
 
 
 def _row(artifact: zipreader.Artifact, name: str) -> Sequence[Any]:
@@ -149,7 +151,7 @@ def _row(artifact: zipreader.Artifact, name: str) -> Sequence[Any]:
     return name, entry.mode, entry.method, entry.crc, entry.compressed, entry.size, entry.start, digest
 
 
-def keep(kept: cache.Cache, path: str, sha256: str, manifest: manifests.Manifest, pieces: Sequence[bytes]) -> None:
+def keep(kept: cache.Cache, path: str, sha256: str, manifest: manifests.Manifest, pieces: Mapping[str, bytes]) -> None:
     """Remember the artifact that was put in place at *path* a moment ago.
 
     Parameters:
@@ -169,10 +171,10 @@ def keep(kept: cache.Cache, path: str, sha256: str, manifest: manifests.Manifest
         "sha256": sha256,
         "first_line": manifest.shebang,
         "count": len(manifest.members) + 1,
-        "firsts": [marshal.loads(piece)[0][0] for piece in pieces],
-        "sizes": list(map(len, pieces)),  # of the pieces, which come behind this
+        "firsts": list(pieces),
+        "sizes": list(map(len, pieces.values())),  # of the pieces, which come behind this
     }
-    kept.keep_text("last", _key(path), [marshal.dumps(document), *pieces])
+    kept.keep_text("last", _key(path), [marshal.dumps(document, cache.MARSHAL), *pieces.values()])
 
 
 def _settled(path: str, own: cache.Identity) -> bool:

@@ -5,12 +5,11 @@ With ``collect.py`` and ``overlays.py`` one of the modules that tell how the ste
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import os
 import time
-from typing import Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from .. import __version__
 from ..artifact import headers, layout, manifests
@@ -116,8 +115,7 @@ class Packer:
                 target.hash_behind()
                 target.add([*stored, *bytecode])
                 target.add(self._documents())
-                path = os.path.join(self._kept.work, os.path.basename(layout.MANIFEST))
-                target.add([_written(layout.MANIFEST, self._manifest(target.members, made).parts(), path)])
+                target.add([self._listed(self._manifest(target.members, made))])
         return target.sha256
 
     def _own(self) -> List[Item]:
@@ -157,8 +155,7 @@ class Packer:
             return None
         members = {item.name: _member(item) for item in itertools.chain(own, files, others)}
         manifest = self._manifest(members, nested.names if nested else ())
-        last_one = _digested(layout.MANIFEST, manifest.parts())
-        return manifest if again.has([last_one]) and again.is_whole else None
+        return manifest if again.has([self._listed(manifest)]) and again.is_whole else None
 
     def _documents(self) -> List[Item]:
         """Return what is said of the content beside the manifest."""
@@ -250,6 +247,14 @@ class Packer:
             site=self._settings.site,
         )
 
+    def _listed(self, manifest: manifests.Manifest) -> Item:
+        """Return the member that *manifest* is, from a scratch file: it may have megabytes."""
+        path = os.path.join(self._kept.work, os.path.basename(layout.MANIFEST))
+        with open(path, "wb") as file:
+            file.writelines(manifest.parts())
+        made = cache.measured(path)
+        return Item(layout.MANIFEST, FileContent(path, made.size), sha256=made.sha256)
+
     def _target(self, target: manifests.Target) -> manifests.Target:
         """Return *target* with the project's bytecode, or without a word of bytecode when none is shipped."""
         same = [one for one in self._taken.targets if one.cache_tag == target.cache_tag]
@@ -311,24 +316,6 @@ class _Again:
 def _member(item: Item) -> manifests.Member:
     """Return *item* as the manifest lists it."""
     return manifests.Member(item.size, item.mode, item.sha256)
-
-
-def _digested(name: str, parts: Iterable[Union[bytes, memoryview]]) -> Item:
-    """Return the member *name* that *parts* make, to be compared: what it holds is nowhere."""
-    digest, size = hashlib.sha256(), 0
-    for part in parts:
-        digest.update(part)
-        size += len(part)
-    return Item(name, FileContent("", size), sha256=digest.hexdigest())
-
-
-def _written(name: str, parts: Iterable[Union[bytes, memoryview]], path: str) -> Item:
-    """Return the member *name* that *parts* make, from the file *path*, which is written."""
-    with open(path, "wb") as file:
-        for part in parts:
-            file.write(part)
-        size = file.tell()
-    return Item(name, FileContent(path, size))
 
 
 def _of_kept(name: str, kept: cache.Kept) -> Item:

@@ -297,7 +297,7 @@ def _batches(items: Iterable[Item], same: Callable[[Item], Tuple[int, Optional[W
         descriptor, former = same(item)
         before = batch
         if former is not None:
-            ends = batch.former[-1].end if batch.former and len(batch.former) < _NEIGHBOURS else -1
+            ends = batch.former[-1].end if 0 < len(batch.former) < _NEIGHBOURS else -1
             if ends != former.offset or batch.descriptor != descriptor:
                 batch = _Batch([], [], descriptor=descriptor)
             batch.former.append(former)
